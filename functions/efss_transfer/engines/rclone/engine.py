@@ -1,0 +1,159 @@
+"""A transfer by rclone, from the request to the result.
+
+boot `rclone rcd` -> POST config/create, twice -> POST the copy -> look after its job
+-> POST config/delete -> end the daemon -> tell what became of every file
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from efss_transfer.engines.base import Context, Health, TransferRequest
+from efss_transfer.engines.rclone.daemon import booted, find_binary
+from efss_transfer.engines.rclone.failures import Cleaner, classify
+from efss_transfer.engines.rclone.log import Record
+from efss_transfer.engines.rclone.rc import Rc, RcError
+from efss_transfer.engines.rclone.remotes import Place, places
+from efss_transfer.engines.rclone.report import exit_code, report
+from efss_transfer.engines.rclone.transfer import Interrupted, Refused, Transfer
+from efss_transfer.errors import EngineError, EngineUnavailable
+from efss_transfer.events import Event, FileDone, Finished, Started
+from efss_transfer.result import Failure, Result, State, now
+from efss_transfer.settings import Settings
+
+OLDEST: Final = (1, 75, 0)
+"""The oldest rclone whose messages and calls this engine knows."""
+
+
+class RcloneEngine:
+    """Copies with a private rclone daemon for each transfer."""
+
+    name = "rclone"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._versions: dict[Path, str] = {}
+
+    def run(self, request: TransferRequest, context: Context) -> Generator[Event, None, None]:
+        """Copy, as the protocol `Engine` says.
+
+        The result comes after the daemon's end: only then has its log been read to the
+        last line, so that the totals are exact, and only then is nothing left behind.
+        """
+        started = now()
+        binary = find_binary(self._settings.rclone)
+        source, destination = places(request)
+        cleaner = Cleaner(request.source.secrets | request.destination.secrets)
+        record = Record(cleaner)
+        transfer: Transfer | None = None
+        state: State | None = None
+        try:
+            with (
+                booted(binary, self._settings, record.take) as daemon,
+                Rc(daemon.socket_path, self._settings.boot_seconds) as rc,
+            ):
+                self._check_version(binary, rc)
+                with _remotes(rc, source, destination, self._settings.stop_seconds):
+                    # Skipped files are told at DEBUG only. Calls are logged with their
+                    # parameters there, so the credentials had to be handed over before.
+                    rc.set_log_level("DEBUG")
+                    transfer = Transfer(rc, record, cleaner, context, self._settings.stop_seconds)
+                    yield Started(self.name, started)
+                    yield from transfer.copy(source, destination)
+        except Interrupted as interrupted:
+            state = interrupted.state
+        except Refused as refused:
+            record.fail(refused.failure)
+        except RcError as error:
+            # Where a side is known at all: what is refused here was a parameter's value.
+            record.fail(classify(error.text, record.touched, cleaner))
+        except EngineError as error:
+            if transfer is None:
+                raise
+            record.fail(Failure("engine_failed", str(error), error.retryable))
+        for outcome in record.outcomes():
+            yield FileDone(outcome)
+        yield Finished(self._result(started, record, state, transfer, binary, cleaner))
+
+    def health(self) -> Health:
+        """Whether rclone can be found and booted here, and its version.
+
+        Booted, because a binary that is there may still not run (another architecture,
+        no memory); only once, because that does not change.
+        """
+        try:
+            binary = find_binary(self._settings.rclone)
+            if binary not in self._versions:
+                with (
+                    booted(binary, self._settings, lambda _: None) as daemon,
+                    Rc(daemon.socket_path, self._settings.boot_seconds) as rc,
+                ):
+                    self._check_version(binary, rc)
+        except (EngineError, RcError) as error:
+            return Health(usable=False, detail=str(error))
+        return Health(usable=True, version=self._versions[binary])
+
+    def _check_version(self, binary: Path, rc: Rc) -> None:
+        if binary in self._versions:
+            return
+        version = rc.version()
+        numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+        if numbers is None or tuple(map(int, numbers.groups())) < OLDEST:
+            raise EngineUnavailable(
+                f"rclone {'.'.join(map(str, OLDEST))} or later is needed; "
+                f"there is {version[:40] or 'one that does not tell its version'}."
+            )
+        self._versions[binary] = version
+
+    def _result(
+        self,
+        started: datetime,
+        record: Record,
+        state: State | None,
+        transfer: Transfer | None,
+        binary: Path,
+        cleaner: Cleaner,
+    ) -> Result:
+        totals, errors = record.totals, record.errors
+        if state is None:
+            if not errors:
+                state = State.SUCCEEDED
+            else:
+                state = State.PARTIAL if totals.transferred + totals.skipped else State.FAILED
+        codes = {State.SUCCEEDED: None, State.FAILED: errors[0].code if errors else "internal"}
+        status = transfer.status if transfer else {}
+        stats = transfer.stats if transfer else {}
+        code = exit_code(state, str(status.get("error", "")), stats, errors)
+        return Result(
+            state=state,
+            engine=self.name,
+            totals=totals,
+            started=started,
+            finished=now(),
+            code=codes.get(state, state.value),
+            errors=errors,
+            engine_report=report(self._versions[binary], code, status, stats, cleaner),
+        )
+
+
+@contextmanager
+def _remotes(rc: Rc, source: Place, destination: Place, stop_seconds: float) -> Iterator[None]:
+    """Both remotes, or the one that both sides share, for the length of the block."""
+    recorded: list[str] = []
+    try:
+        for remote in (source.remote, destination.remote):
+            if remote.name not in recorded:
+                recorded.append(remote.name)
+                rc.create(remote.name, remote.backend, remote.parameters)
+        yield
+    finally:
+        rc.hurry(stop_seconds)
+        for name in reversed(recorded):
+            # What is not deleted ends with the daemon, in whose memory alone it is.
+            with suppress(EngineError, RcError):
+                rc.delete(name)

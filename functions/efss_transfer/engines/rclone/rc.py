@@ -1,0 +1,243 @@
+"""The HTTP client of rclone's rc API, over the daemon's unix socket.
+
+Calls and members are those of the manual's "Remote controlling rclone".
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+
+from efss_transfer.errors import EngineError
+
+_BASE: Final = "http://localhost/"
+# What a storage has no part in is answered in milliseconds; a daemon that is silent for
+# longer is broken. What waits for a storage is `Work`, and may take as long as it takes.
+_CALL_SECONDS: Final = 10.0
+# All work of a daemon is accounted, and can be stopped, under one name.
+_GROUP: Final = "transfer"
+
+
+class _Connection(HTTPConnection):
+    """An HTTP connection over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect; a socket that could not is closed."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(self.timeout)
+            connection.connect(self._path)
+        except BaseException:
+            connection.close()
+            raise
+        self.sock = connection
+
+
+class _Pool(HTTPConnectionPool):
+    """Connections to one unix socket, kept open between calls."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", maxsize=4)
+        self._path = path
+
+    def _new_conn(self) -> _Connection:
+        return _Connection(self._path)
+
+
+class _Adapter(HTTPAdapter):
+    """Leads every request to one unix socket.
+
+    requests-unixsocket2 does that too; but it connects anew for every path, which doubled
+    the time of a call, and leaves a socket open that could not connect.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._pool = _Pool(path)
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> _Pool:
+        """The connections to the socket, whatever the URL."""
+        return self._pool
+
+    def close(self) -> None:
+        """Close them all."""
+        super().close()
+        self._pool.close()
+
+
+class RcError(Exception):
+    """rclone refused a call. `text` is rclone's own and may hold secrets: it is for
+    classification, and is cleaned before anybody reads it. Not retryable as such.
+    """
+
+    def __init__(self, call: str, text: str, job: int = 0) -> None:
+        super().__init__(f"rclone refused {call}")
+        self.text = text
+        self.job = job
+
+
+class Rc:
+    """A client for one daemon; a context manager that closes its connections.
+
+    Every call raises EngineError if the daemon is gone, silent or not to be understood,
+    and RcError if it refuses. `boot_seconds` is how long the first answer may take.
+    """
+
+    def __init__(self, socket_path: Path, boot_seconds: float) -> None:
+        # No session: cookies, redirects, the environment's proxies and ~/.netrc have no
+        # business on a private socket, and cost a fifth of a call.
+        self._adapter = _Adapter(str(socket_path))
+        self._patience = boot_seconds
+        self._answered_within = _CALL_SECONDS
+        self._broken: EngineError | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._adapter.close()
+
+    def hurry(self, seconds: float) -> None:
+        """From here on wait no longer than that for an answer: it is time to end."""
+        self._patience = self._answered_within = min(seconds, _CALL_SECONDS)
+
+    def version(self) -> str:
+        """rclone's version, such as `1.75.2`."""
+        return str(self._call("core/version").get("version", "")).removeprefix("v")
+
+    def create(self, name: str, backend: str, parameters: Mapping[str, str]) -> None:
+        """POST config/create: a remote in the daemon's memory.
+
+        `obscure`, because a password that looks like base64 would be taken for an
+        obscured one; `nonInteractive`, because OAuth backends would open a browser.
+        """
+        reply = self._call(
+            "config/create",
+            name=name,
+            type=backend,
+            parameters=dict(parameters),
+            opt={"obscure": True, "nonInteractive": True},
+        )
+        if reply.get("State") or reply.get("Error"):
+            raise RcError("config/create", "the backend asks for an interactive login")
+
+    def delete(self, name: str) -> None:
+        """POST config/delete: forget the remote and its credentials."""
+        self._call("config/delete", name=name)
+
+    def collect_garbage(self) -> None:
+        """Give Go its collector back, which the daemon was booted without."""
+        self._call("debug/set-gc-percent", **{"gc-percent": 100})
+
+    def set_log_level(self, level: str) -> None:
+        """How much rclone logs from here on."""
+        self._call("options/set", main={"LogLevel": level})
+
+    def begin(self, call: str, **parameters: Any) -> Work:
+        """Begin a call that waits for a storage; it is done when rclone answers."""
+        return Work(self, call, parameters)
+
+    def status(self, job: int) -> dict[str, Any]:
+        """What rclone has on record of a job: success, error, times."""
+        return self._call("job/status", jobid=job)
+
+    def stats(self) -> dict[str, Any]:
+        """The accounting of the work so far: bytes, speed, counts, errors."""
+        return self._call("core/stats", group=_GROUP)
+
+    def cancel(self) -> None:
+        """Ask the work to stop; rclone removes what is half written, and then answers."""
+        self._call("job/stopgroup", group=_GROUP)
+
+    def _call(self, call: str, **parameters: Any) -> dict[str, Any]:
+        if self._broken is not None:
+            raise self._broken  # at once: the clean-up must not wait for it again
+        body, _ = self._post(call, parameters, self._patience)
+        self._patience = self._answered_within
+        return body
+
+    def _post(
+        self, call: str, parameters: Mapping[str, Any], patience: float | None
+    ) -> tuple[dict[str, Any], int]:
+        """The answer, and the number of the job that gave it."""
+        try:
+            post = requests.Request("POST", _BASE + call, json=parameters).prepare()
+            reply = self._adapter.send(post, timeout=patience)
+            body = reply.json()
+            job = int(reply.headers.get("x-rclone-jobid", 0))
+            if not isinstance(body, dict):
+                raise ValueError
+        # `from None`: an exception of requests can quote what was sent.
+        except requests.Timeout:
+            self._broken = EngineError(f"rclone did not answer for {patience:g} s.")
+            raise self._broken from None
+        except ValueError:  # requests' errors of decoding among them
+            self._broken = EngineError("rclone's answer is not to be understood.")
+            raise self._broken from None
+        except requests.RequestException:
+            self._broken = EngineError("rclone ended before its work was done.")
+            raise self._broken from None
+        if reply.status_code != 200:
+            # An error reply echoes all parameters under `input`: only `error` is kept.
+            raise RcError(call, str(body.get("error", "")), job)
+        return body, job
+
+
+class Work:
+    """A call that takes as long as a storage takes; made in a thread of its own.
+
+    The thread ends with the call, and at the latest with the daemon, whose death breaks
+    the connection.
+    """
+
+    def __init__(self, rc: Rc, call: str, parameters: Mapping[str, Any]) -> None:
+        self._rc = rc
+        self._done = threading.Event()
+        self._failure: EngineError | None = None
+        self.error = ""
+        """rclone's text, if it refused; not cleaned."""
+        self.output: dict[str, Any] = {}
+        self.job = 0
+        """The number of its job, once it is done."""
+        threading.Thread(
+            target=self._make, args=(call, parameters), name=f"rclone-{call}", daemon=True
+        ).start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait at most that long; tells whether it is done. Raises EngineError if the
+        daemon ended instead of answering.
+        """
+        done = self._done.wait(seconds)
+        if self._failure is not None:
+            raise self._failure
+        return done
+
+    def _make(self, call: str, parameters: Mapping[str, Any]) -> None:
+        try:
+            self.output, self.job = self._rc._post(call, {**parameters, "_group": _GROUP}, None)
+        except RcError as error:
+            self.error, self.job = error.text or "unknown error", error.job
+        except EngineError as error:
+            self._failure = error
+        except Exception as error:  # noqa: BLE001 - a lost answer must not look like an empty one
+            self._failure = EngineError(f"rclone's answer was lost ({type(error).__name__}).")
+        finally:
+            self._done.set()

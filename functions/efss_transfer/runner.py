@@ -1,0 +1,127 @@
+"""One transfer from request to result, whatever the engine and whoever listens."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import replace
+from typing import Final
+
+from efss_transfer.engines.base import Context, Engine, Report, TransferRequest
+from efss_transfer.errors import CODES
+from efss_transfer.events import Event, FileDone, Finished, Started
+from efss_transfer.result import (
+    ErrorGroup,
+    FileOutcome,
+    FileState,
+    Result,
+    Sample,
+    State,
+    Totals,
+    now,
+)
+
+_LOG: Final = logging.getLogger(__name__)
+
+Events = Generator[Event, None, None]
+
+
+def events(
+    request: TransferRequest,
+    engine: Engine,
+    duration_seconds: float,
+    interrupted: Callable[[], State | None],
+) -> Events:
+    """Run a transfer; the events as they happen, the result last.
+
+    `interrupted` is asked several times a second whether the transfer must end early.
+    Closing the generator cancels the transfer and returns when it is cleaned up. Raises
+    EngineError if the engine could not even begin; a retry is safe then.
+    """
+    context = Context(deadline=time.monotonic() + duration_seconds, interrupted=interrupted)
+    label = "" if request.id is None else f" {request.id!r}"
+    _LOG.info("transfer%s: %s to %s", label, request.source.type, request.destination.type)
+    ending = "cancelled, because nobody reads its events"
+    started: Started | None = None
+    counts: Counter[FileState] = Counter()
+    moved = 0
+    try:
+        # `closing` ends the engine at once, and not when its generator is collected.
+        with closing(engine.run(request, context)) as run:
+            for event in run:
+                if isinstance(event, Started):
+                    event = started = replace(event, id=request.id)
+                elif isinstance(event, FileDone):
+                    counts[event.outcome.state] += 1
+                    moved += event.outcome.size or 0
+                elif isinstance(event, Finished):
+                    event = Finished(replace(event.result, id=request.id))
+                    ending = _told(event.result)
+                yield event
+    except Exception as error:
+        ending = f"failed by {type(error).__name__}"
+        if started is None:
+            raise
+        # Whoever reads the events was promised a result. The error's own text is not
+        # shown, nor logged: nobody knows what it quotes.
+        log_defect(error)
+        told = Totals(
+            counts[FileState.TRANSFERRED],
+            counts[FileState.SKIPPED],
+            counts[FileState.FAILED],
+            moved,
+        )
+        yield Finished(_defect(request, started, told))
+    finally:
+        _LOG.info("transfer%s: %s", label, ending)
+
+
+def result(run: Events, report: Report) -> Result:
+    """The result of a run, with the files that `report` asks for.
+
+    Only those are kept in memory while it runs: all, the failed ones, or none.
+    """
+    files: list[FileOutcome] = []
+    with closing(run):
+        for event in run:
+            if isinstance(event, FileDone):
+                if report == "all" or (
+                    report == "errors" and event.outcome.state is FileState.FAILED
+                ):
+                    files.append(event.outcome)
+            elif isinstance(event, Finished):
+                listed = None if report == "summary" else tuple(files)
+                return replace(event.result, files=listed)
+    raise AssertionError("an engine ended without a result")
+
+
+def log_defect(error: BaseException) -> None:
+    """Log where an unexpected error came from, without its text: it may hold a secret."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    _LOG.error("a defect of the service: %s\n%s", type(error).__name__, where)
+
+
+def _told(ended: Result) -> str:
+    totals = ended.totals
+    return (
+        f"{ended.state.value}, {totals.transferred} transferred, {totals.skipped} skipped, "
+        f"{totals.failed} failed, {totals.transferred_bytes} bytes"
+    )
+
+
+def _defect(request: TransferRequest, started: Started, told: Totals) -> Result:
+    title = CODES["internal"].title
+    return Result(
+        state=State.FAILED,
+        engine=request.engine,
+        totals=told,
+        started=started.started,
+        finished=now(),
+        code="internal",
+        errors=(ErrorGroup("internal", None, False, 1, (Sample("", title),)),),
+        id=request.id,
+    )

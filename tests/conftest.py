@@ -1,0 +1,63 @@
+"""The storages and the function that the tests use; each is real, and on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import servers
+from efss_transfer.engines.rclone.daemon import find_binary
+from servers import Function, Storage
+
+
+@pytest.fixture(scope="session")
+def rclone() -> Path:
+    """The rclone that the function uses, too."""
+    return find_binary(None)
+
+
+@pytest.fixture(scope="session")
+def shared_function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    runtime = tmp_path_factory.mktemp("runtime")
+    with servers.function(runtime) as running:
+        yield running
+
+
+@pytest.fixture
+def function(shared_function: Function) -> Iterator[Function]:
+    """The function; whatever a test did, nothing of it may be left."""
+    yield shared_function
+    shared_function.wait_clean()
+
+
+@pytest.fixture(scope="session")
+def storages(
+    tmp_path_factory: pytest.TempPathFactory, rclone: Path
+) -> Iterator[dict[str, Storage]]:
+    """One of each kind."""
+
+    def folder(name: str) -> Path:
+        return tmp_path_factory.mktemp(name)
+
+    with ExitStack() as running:
+        yield {
+            "wsgidav": running.enter_context(servers.wsgidav(folder("wsgidav"))),
+            "rclone": running.enter_context(servers.rclone_webdav(folder("rclone"), rclone)),
+            "s3": running.enter_context(servers.s3()),
+            "sftp": running.enter_context(servers.sftp(folder("sftp"))),
+            "ftp": running.enter_context(servers.ftp(folder("ftp"))),
+            "gcs": running.enter_context(servers.gcs()),
+        }
+
+
+@pytest.fixture
+def webdav(storages: dict[str, Storage]) -> Storage:
+    return storages["wsgidav"]
+
+
+@pytest.fixture
+def s3(storages: dict[str, Storage]) -> Storage:
+    return storages["s3"]

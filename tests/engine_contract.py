@@ -1,0 +1,130 @@
+"""What every engine must do. An engine's own tests inherit this and say how to make it.
+
+class TestMine(EngineContract):
+    @pytest.fixture
+    def engine(self) -> Engine: ...
+    @pytest.fixture
+    def filled(self) -> tuple[Endpoint, dict[str, str]]: ...   # a source, its hashes
+    @pytest.fixture
+    def target(self) -> tuple[Endpoint, Callable[[], dict[str, str]]]: ...
+    @pytest.fixture
+    def endless(self) -> Endpoint: ...   # a source that takes longer than any test
+    @pytest.fixture
+    def missing(self) -> Endpoint: ...
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from efss_transfer.engines.base import Context, Endpoint, Engine, TransferRequest
+from efss_transfer.events import Event, FileDone, Finished, Progress, Started
+from efss_transfer.result import FileState, Result, State
+
+Filled = tuple[Endpoint, dict[str, str]]
+Target = tuple[Endpoint, Callable[[], dict[str, str]]]
+
+
+def context(seconds: float = 60, stop: Callable[[], State | None] = lambda: None) -> Context:
+    return Context(deadline=time.monotonic() + seconds, interrupted=stop)
+
+
+def result(events: list[Event]) -> Result:
+    last = events[-1]
+    assert isinstance(last, Finished)
+    return last.result
+
+
+class EngineContract:
+    """The protocol `Engine`, as tests."""
+
+    def test_it_has_a_name_and_is_healthy(self, engine: Engine) -> None:
+        assert engine.name.islower()
+        assert engine.health().usable
+        assert engine.health().version
+
+    def test_it_tells_started_then_every_file_then_the_result(
+        self, engine: Engine, filled: Filled, target: Target
+    ) -> None:
+        source, hashes = filled
+        destination, arrived = target
+        events = list(engine.run(TransferRequest(source, destination), context()))
+        assert isinstance(events[0], Started)
+        assert [type(event) for event in events].count(Finished) == 1
+        done = [event.outcome for event in events if isinstance(event, FileDone)]
+        assert sorted(outcome.path for outcome in done) == sorted(hashes)
+        assert {outcome.state for outcome in done} == {FileState.TRANSFERRED}
+        ended = result(events)
+        assert (ended.state, ended.code, ended.errors) == (State.SUCCEEDED, None, ())
+        assert ended.totals.transferred == len(hashes)
+        assert ended.engine == engine.name
+        assert ended.started <= ended.finished
+        assert arrived() == hashes
+
+    def test_a_second_run_skips_what_is_there(
+        self, engine: Engine, filled: Filled, target: Target
+    ) -> None:
+        request = TransferRequest(filled[0], target[0])
+        list(engine.run(request, context()))
+        totals = result(list(engine.run(request, context()))).totals
+        assert (totals.transferred, totals.skipped) == (0, len(filled[1]))
+        assert totals.transferred_bytes == 0
+
+    def test_a_missing_source_is_a_failed_result_and_no_exception(
+        self, engine: Engine, missing: Endpoint, target: Target
+    ) -> None:
+        ended = result(list(engine.run(TransferRequest(missing, target[0]), context())))
+        assert (ended.state, ended.code) == (State.FAILED, "source_not_found")
+
+    def test_it_tells_something_at_least_once_a_second(
+        self, engine: Engine, endless: Endpoint, target: Target
+    ) -> None:
+        times = []
+        run = engine.run(TransferRequest(endless, target[0]), context(seconds=4))
+        for event in run:
+            if isinstance(event, Progress):
+                times.append(time.monotonic())  # noqa: PERF401 - the time is now, not later
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert len(gaps) >= 2
+        assert max(gaps) < 1
+
+    def test_the_deadline_makes_it_incomplete_in_time(
+        self, engine: Engine, endless: Endpoint, target: Target
+    ) -> None:
+        began = time.monotonic()
+        events = list(engine.run(TransferRequest(endless, target[0]), context(seconds=1)))
+        assert time.monotonic() - began < 1 + 5
+        ended = result(events)
+        assert (ended.state, ended.code) == (State.INCOMPLETE, "incomplete")
+        assert ended.retryable
+
+    def test_an_interruption_is_heeded_within_a_second(
+        self, engine: Engine, endless: Endpoint, target: Target
+    ) -> None:
+        asked: list[float] = []
+
+        def stop() -> State | None:
+            asked.append(time.monotonic())
+            return State.CANCELLED if asked[-1] - asked[0] > 0.5 else None
+
+        ended = result(list(engine.run(TransferRequest(endless, target[0]), context(stop=stop))))
+        assert ended.state is State.CANCELLED
+        assert len(asked) >= 2
+
+    def test_closing_early_ends_it(self, engine: Engine, endless: Endpoint, target: Target) -> None:
+        run = engine.run(TransferRequest(endless, target[0]), context())
+        assert isinstance(next(run), Started)
+        began = time.monotonic()
+        run.close()
+        assert time.monotonic() - began < 5
+
+    def test_runs_are_independent(self, engine: Engine, filled: Filled, target: Target) -> None:
+        good = TransferRequest(filled[0], target[0])
+        bad = replace(good, source=replace(filled[0], path="there/is/no/such"))
+        first, second = engine.run(good, context()), engine.run(bad, context())
+        next(first)
+        assert result(list(second)).state is State.FAILED
+        assert result(list(first)).state is State.SUCCEEDED

@@ -1,0 +1,156 @@
+"""The shape of the code, as design.md draws it: who may import whom, and who owns what.
+
+Read from the source and not from what is loaded, so that an import within a function
+counts as well.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+FUNCTIONS = Path(__file__).parents[2] / "functions"
+OURS = "efss_transfer"
+RCLONE = "efss_transfer.engines.rclone"
+
+# What a module may import stands in a lower layer, or in its own where that says so. A new
+# module is given its place here, by whoever adds it.
+LAYERS = {
+    "main": 5,
+    "efss_transfer.app": 4,
+    "efss_transfer.caller": 3,
+    "efss_transfer.request": 3,
+    "efss_transfer.policy": 3,
+    "efss_transfer.runner": 3,
+    "efss_transfer.engines.rclone": 2,
+    "efss_transfer.engines.rclone.engine": 2,
+    "efss_transfer.engines.rclone.daemon": 2,
+    "efss_transfer.engines.rclone.rc": 2,
+    "efss_transfer.engines.rclone.log": 2,
+    "efss_transfer.engines.rclone.failures": 2,
+    "efss_transfer.engines.rclone.remotes": 2,
+    "efss_transfer.engines.rclone.report": 2,
+    "efss_transfer.engines.rclone.transfer": 2,
+    "efss_transfer.engines": 1,
+    "efss_transfer.engines.base": 1,
+    "efss_transfer": 0,
+    "efss_transfer.errors": 0,
+    "efss_transfer.events": 0,
+    "efss_transfer.result": 0,
+    "efss_transfer.schemas": 0,
+    "efss_transfer.settings": 0,
+}
+AMONG_THEMSELVES = {0, 2}
+
+# Each library has one owner, and main.py is nothing but an entry point.
+OWNERS = {
+    "flask": {"efss_transfer.app", "main"},
+    "werkzeug": {"efss_transfer.app"},
+    "functions_framework": {"main"},
+    "jsonschema": {"efss_transfer.request"},
+    "subprocess": {"efss_transfer.engines.rclone.daemon"},
+    "requests": {"efss_transfer.engines.rclone.rc"},
+    "urllib3": {"efss_transfer.engines.rclone.rc"},
+}
+NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "manager", "managers", "common"}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module below functions/, by its dotted name."""
+    found = {}
+    for file in sorted(FUNCTIONS.rglob("*.py")):
+        parts = file.relative_to(FUNCTIONS).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+@cache
+def imports(module: str) -> tuple[tuple[str, str], ...]:
+    """What a module imports: from which module, and which name of it, if one."""
+    return tuple(_imports(module, ast.parse(modules()[module].read_text("utf-8"))))
+
+
+def _imports(module: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name, ""
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively, which this test cannot read"
+            for name in node.names:
+                origin = str(node.module)
+                if f"{origin}.{name.name}" in modules():
+                    yield f"{origin}.{name.name}", ""
+                else:
+                    yield origin, name.name
+
+
+def of_ours(module: str) -> set[str]:
+    """The modules of ours that a module imports."""
+    found = {origin for origin, _ in imports(module) if origin.partition(".")[0] == OURS}
+    assert found <= modules().keys(), f"{module} imports what there is not"
+    return found
+
+
+@pytest.mark.parametrize("module", modules())
+def test_every_module_has_a_place(module: str) -> None:
+    assert module in LAYERS, f"give {module} its place in LAYERS"
+
+
+def test_no_place_is_kept_for_a_module_that_is_gone() -> None:
+    assert LAYERS.keys() <= modules().keys()
+    assert {owner for owners in OWNERS.values() for owner in owners} <= modules().keys()
+
+
+@pytest.mark.parametrize("module", modules())
+def test_imports_point_one_way(module: str) -> None:
+    mine = LAYERS[module]
+    for other in of_ours(module):
+        below = LAYERS[other] < mine
+        beside = LAYERS[other] == mine and mine in AMONG_THEMSELVES
+        assert below or beside, f"{module} imports {other}"
+
+
+def test_no_module_needs_itself_in_the_end() -> None:
+    # static_order raises CycleError, which names the modules of a circle.
+    order = list(
+        TopologicalSorter({module: of_ours(module) for module in modules()}).static_order()
+    )
+    assert set(order) == modules().keys()
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_a_library_has_one_owner(library: str) -> None:
+    importers = {
+        module
+        for module in modules()
+        if any(origin.partition(".")[0] == library for origin, _ in imports(module))
+    }
+    assert importers == OWNERS[library]
+
+
+def test_nothing_of_rclones_is_known_outside_its_engine() -> None:
+    known = {
+        (module, origin, name)
+        for module in modules()
+        if not f"{module}.".startswith(f"{RCLONE}.")
+        for origin, name in imports(module)
+        if f"{origin}.".startswith(f"{RCLONE}.")
+    }
+    assert known == {("efss_transfer.app", f"{RCLONE}.engine", "RcloneEngine")}
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_is_named_after_what_it_does(module: str) -> None:
+    assert not NAMES_THAT_SAY_NOTHING & set(module.split("."))
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_says_what_it_is_for(module: str) -> None:
+    assert ast.get_docstring(ast.parse(modules()[module].read_text("utf-8")))

@@ -1,0 +1,201 @@
+"""What an operator sets, and what is said of a setting that cannot be used."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from efss_transfer.errors import ConfigurationError
+from efss_transfer.settings import SPARE_THREADS, Settings, server_threads, warn_of_starved_server
+
+DEFAULTS = Settings(
+    rclone=None,
+    concurrent_transfers=8,
+    duration_seconds=3600,
+    boot_seconds=15,
+    stop_seconds=5,
+    body_bytes=1 << 20,
+    runtime_dir=Path(tempfile.gettempdir()),
+    log_level="INFO",
+)
+
+
+def read(**variables: str) -> Settings:
+    """The settings, of an environment whose server has threads for all."""
+    ours = {f"EFSS_TRANSFER_{name}": value for name, value in variables.items()}
+    return Settings.read({"THREADS": "64", "PATH": "/bin", "HOME": "/", **ours})
+
+
+def test_without_any_variable_there_are_the_defaults() -> None:
+    assert read() == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "changed"),
+    [
+        ("RCLONE", "/opt/rclone", {"rclone": Path("/opt/rclone")}),
+        ("CONCURRENT_TRANSFERS", "1", {"concurrent_transfers": 1}),
+        ("CONCURRENT_TRANSFERS", "10000", {"concurrent_transfers": 10_000}),
+        ("DURATION_SECONDS", "1", {"duration_seconds": 1}),
+        ("DURATION_SECONDS", "90.5", {"duration_seconds": 90.5}),
+        ("DURATION_SECONDS", "2592000", {"duration_seconds": 2_592_000}),
+        ("BOOT_SECONDS", "0.1", {"boot_seconds": 0.1}),
+        ("BOOT_SECONDS", "600", {"boot_seconds": 600}),
+        ("STOP_SECONDS", "0.5", {"stop_seconds": 0.5}),
+        ("BODY_BYTES", "1", {"body_bytes": 1}),
+        ("BODY_BYTES", "1073741824", {"body_bytes": 1 << 30}),
+        ("LOG_LEVEL", "DEBUG", {"log_level": "DEBUG"}),
+        ("LOG_LEVEL", "warning", {"log_level": "WARNING"}),
+    ],
+)
+def test_a_variable_changes_its_setting_and_no_other(
+    variable: str, text: str, changed: dict[str, Any]
+) -> None:
+    assert read(**{variable: text}) == replace(DEFAULTS, **changed)
+
+
+def test_the_runtime_folder_is_the_one_that_is_named(tmp_path: Path) -> None:
+    assert read(RUNTIME_DIR=str(tmp_path)) == replace(DEFAULTS, runtime_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "RCLONE",
+        "CONCURRENT_TRANSFERS",
+        "DURATION_SECONDS",
+        "BOOT_SECONDS",
+        "STOP_SECONDS",
+        "BODY_BYTES",
+        "RUNTIME_DIR",
+        "LOG_LEVEL",
+    ],
+)
+def test_an_empty_variable_is_as_none(variable: str) -> None:
+    # A compose file or a template often sets a variable that has no value.
+    assert read(**{variable: ""}) == DEFAULTS
+
+
+NO_NUMBERS = ["many", "nan", "inf", "-inf", "-1", "0", "1e400", "1,5", "0x10", "9" * 5000, "1 2"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        *[
+            (variable, text)
+            for variable in (
+                "CONCURRENT_TRANSFERS",
+                "DURATION_SECONDS",
+                "BOOT_SECONDS",
+                "STOP_SECONDS",
+                "BODY_BYTES",
+            )
+            for text in NO_NUMBERS
+        ],
+        ("CONCURRENT_TRANSFERS", "10001"),
+        ("CONCURRENT_TRANSFERS", "2.5"),
+        ("DURATION_SECONDS", "0.9"),
+        ("DURATION_SECONDS", "2592001"),
+        ("BOOT_SECONDS", "601"),
+        ("STOP_SECONDS", "0.05"),
+        ("BODY_BYTES", "1073741825"),
+        ("BODY_BYTES", "1000.5"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_LEVEL", "10"),
+        ("RUNTIME_DIR", "/nowhere/at/all"),
+        ("RUNTIME_DIR", __file__),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_a_wrong_value_ends_the_start_and_names_its_variable(variable: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^EFSS_TRANSFER_{variable} must be "):
+        read(**{variable: text})
+
+
+@pytest.mark.parametrize(
+    ("variable", "bound"),
+    [
+        ("CONCURRENT_TRANSFERS", "10000"),
+        ("DURATION_SECONDS", "2592000"),
+        ("BOOT_SECONDS", "600"),
+        ("BODY_BYTES", "1073741824"),
+    ],
+)
+def test_the_bound_that_is_told_is_the_one_that_is_taken(variable: str, bound: str) -> None:
+    read(**{variable: bound})
+    with pytest.raises(ConfigurationError) as refused:
+        read(**{variable: "-1"})
+    assert str(refused.value).endswith(f" to {bound}.")
+
+
+@pytest.mark.parametrize(
+    "name", ["CONCURENT_TRANSFERS", "SPEED", "", "body_bytes", "RCLONE_CONFIG"]
+)
+def test_a_setting_that_does_not_exist_ends_the_start(name: str) -> None:
+    # A misspelt limit that is passed over would be no limit.
+    with pytest.raises(ConfigurationError) as refused:
+        read(**{name: "1"})
+    assert f"EFSS_TRANSFER_{name}" in str(refused.value)
+    assert "EFSS_TRANSFER_CONCURRENT_TRANSFERS" in str(refused.value)
+
+
+def test_variables_of_others_are_none_of_ours() -> None:
+    others = {"EFSS_TRANSFERS": "1", "XEFSS_TRANSFER_A": "1", "efss_transfer_a": "1"}
+    assert Settings.read({"THREADS": "64", **others}) == DEFAULTS
+
+
+@pytest.mark.parametrize("threads", ["3", "4", "8", "9", "10", "64", "1000"])
+def test_by_default_transfers_leave_threads_to_say_that_all_are_taken(threads: str) -> None:
+    chosen = Settings.read({"THREADS": threads})
+    assert 1 <= chosen.concurrent_transfers <= int(threads) - SPARE_THREADS
+    assert chosen.concurrent_transfers <= 8
+
+
+@pytest.mark.parametrize("threads", ["0", "1", "2", "-5"])
+def test_however_few_threads_there_are_one_transfer_may_run(threads: str) -> None:
+    assert Settings.read({"THREADS": threads}).concurrent_transfers == 1
+
+
+@pytest.mark.parametrize("environment", [{}, {"THREADS": "many"}, {"THREADS": ""}])
+def test_a_server_that_is_told_nothing_has_threads_for_the_default(
+    environment: dict[str, str],
+) -> None:
+    threads = server_threads(environment)
+    assert threads >= 4
+    assert Settings.read(environment).concurrent_transfers < threads
+
+
+@pytest.mark.parametrize(
+    ("transfers", "threads", "warned"),
+    [
+        ("8", "10", False),
+        ("8", "9", True),
+        ("8", "8", True),
+        ("100", "64", True),
+        ("1", "3", False),
+    ],
+)
+def test_an_operator_is_warned_of_transfers_that_take_every_thread(
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    transfers: str,
+    threads: str,
+    warned: bool,
+) -> None:
+    # A service that was made in this process keeps its log to itself.
+    monkeypatch.setattr(logging.getLogger("efss_transfer"), "propagate", True)
+    environment = {"THREADS": threads, "EFSS_TRANSFER_CONCURRENT_TRANSFERS": transfers}
+
+    warn_of_starved_server(Settings.read(environment), environment)
+
+    told = [record.getMessage() for record in caplog.records]
+    assert bool(told) is warned
+    for text in told:
+        assert "EFSS_TRANSFER_CONCURRENT_TRANSFERS" in text
+        assert f"THREADS to {int(transfers) + SPARE_THREADS}" in text
