@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import servers
 from efss_transfer import request
-from efss_transfer.engines.rclone.daemon import find_binary
+from efss_transfer.engines.rclone.binary import find_binary
 
 GIB = 1 << 30
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import servers
-from efss_transfer.engines.rclone.daemon import find_binary
+from efss_transfer.engines.rclone.binary import find_binary
 from servers import Function, Storage
 
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from efss_transfer.engines.base import Context, Endpoint, Engine, TransferRequest
+from efss_transfer.engines.base import Context, Egress, Endpoint, Engine, TransferRequest
 from efss_transfer.events import Event, FileDone, Finished, Progress, Started
 from efss_transfer.result import FileState, Result, State
 
@@ -29,7 +29,11 @@ Target = tuple[Endpoint, Callable[[], dict[str, str]]]
 
 
 def context(seconds: float = 60, stop: Callable[[], State | None] = lambda: None) -> Context:
-    return Context(deadline=time.monotonic() + seconds, interrupted=stop)
+    return Context(
+        deadline=time.monotonic() + seconds,
+        interrupted=stop,
+        egress=Egress(permits=lambda _host, _port, address: address.is_loopback),
+    )
 
 
 def result(events: list[Event]) -> Result:

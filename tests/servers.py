@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 import requests
@@ -471,6 +471,10 @@ def reply(
         handler.wfile.write(body)
 
 
+LOOPBACK: Final = {"allow": {"networks": ["127.0.0.0/8"]}}
+"""A site whose storages may be on this machine."""
+
+
 @dataclass
 class Function:
     """The function, served as an operator would: functions-framework, in its own process."""
@@ -538,9 +542,13 @@ def function(
     main: Path = ROOT / "functions" / "main.py",
     command: tuple[str, ...] = (str(Path(sys.executable).parent / "functions-framework"),),
     cwd: Path | None = None,
+    site: Any = LOOPBACK,
     **settings: str,
 ) -> Iterator[Function]:
     """The function on a port that the kernel chose; settings without their prefix.
+
+    `site` is the site file's content; None for no file, which is stricter than the storages
+    of these tests can bear: they are all on loopback.
 
     gunicorn takes over a listening socket as rclone does, so that there is no moment in
     which somebody else could take the port.
@@ -555,8 +563,14 @@ def function(
         and not name.lower().endswith("_proxy")
         and name not in ("DEBUG", "THREADS", "WORKERS")
     }
+    if Path(settings.get("RCLONE", "")).is_file() and "RCLONE_SHA256" not in settings:
+        # What a test brings is known to it; the function runs no other program.
+        settings["RCLONE_SHA256"] = digest(Path(settings["RCLONE"]).read_bytes())
     state = runtime_dir.parent / f"{runtime_dir.name}.state"
     state.mkdir(exist_ok=True)
+    if site is not None:
+        settings["SITE"] = str(state / "site.json")
+        Path(settings["SITE"]).write_text(json.dumps(site))
     environment = {
         **clean,
         "EFSS_TRANSFER_RUNTIME_DIR": str(runtime_dir),

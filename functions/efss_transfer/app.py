@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
+from functools import partial
 from typing import Final
 
 from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
-from efss_transfer import __version__, caller, policy, runner, schemas
+from efss_transfer import __version__, openapi, policy, problems, runner, schemas
 from efss_transfer import request as requests_in
+from efss_transfer import site as sites
+from efss_transfer.admission import Admission
+from efss_transfer.caller import watch
+from efss_transfer.capacity import Capacity, Place
 from efss_transfer.engines.base import Engine
 from efss_transfer.engines.rclone.engine import RcloneEngine
 from efss_transfer.errors import (
-    CODES,
     BodyTooLarge,
-    Busy,
     ConfigurationError,
     EfssTransferError,
     InvalidJson,
-    InvalidRequest,
     MethodNotAllowed,
     NotAcceptable,
     NotFound,
@@ -33,14 +35,15 @@ from efss_transfer.errors import (
 )
 from efss_transfer.events import Finished
 from efss_transfer.result import Json, Result
+from efss_transfer.runner import Terms
 from efss_transfer.settings import Settings, warn_of_starved_server
+from efss_transfer.site import Site
+from efss_transfer.storages import Storages
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 PROBLEM: Final = "application/problem+json"
 
-_BUSY_RETRY_SECONDS: Final = 5
-_STORAGE_RETRY_SECONDS: Final = 30
 _CHUNK: Final = 1 << 16
 # An oversized body is read on for a while, because a client that is still sending when
 # the connection closes never sees the answer; and not for longer, because it may be endless.
@@ -50,26 +53,38 @@ _MOST_DISCARDED: Final = 64 << 20
 class Service:
     """The HTTP function. One instance serves a process, from many threads at once."""
 
-    def __init__(self, settings: Settings, engines: Mapping[str, Engine]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        site: Site,
+        engines: Mapping[str, Engine],
+    ) -> None:
         self._settings = settings
+        self._site = site
+        self._admission = Admission(site)
         self._engines = engines
-        self._places = threading.BoundedSemaphore(settings.concurrent_transfers)
+        self._storages = Storages(site)
+        self._capacity = Capacity(settings.concurrent_transfers)
 
     def handle(self, request: Request) -> Response:
         """Answer a request. Never raises: whatever happens has an answer of its own."""
         try:
             return self._route(request)
         except EfssTransferError as error:
-            return _without_reading_on(_refusal(error))
+            return _without_reading_on(_problem(problems.of_error(error)))
         except Exception as error:  # noqa: BLE001 - no caller may see a traceback
             runner.log_defect(error)
-            return _problem("internal", CODES["internal"].title + "; its log says where.")
+            return _problem(problems.of_defect())
 
     def _route(self, request: Request) -> Response:
         path = request.path.rstrip("/") or "/"
         if path == "/" and request.method == "POST":
             return self._transfer(request)
-        answers: dict[str, Callable[[], Response]] = {"/": self._describe, "/healthz": self._health}
+        answers: dict[str, Callable[[], Response]] = {
+            "/": self._describe,
+            "/healthz": self._health,
+            "/openapi.json": lambda: _json(openapi.description()),
+        }
         for name in schemas.NAMES:
             answers[f"/schema/{name}"] = lambda name=name: _json(  # type: ignore[misc]
                 schemas.schema(name), "application/schema+json"
@@ -81,18 +96,30 @@ class Service:
         return answers[path]()
 
     def _transfer(self, request: Request) -> Response:
-        # Request in, and validated for security and for sense.
+        # Request in: from somebody who may ask, and validated for security and for sense.
+        name, caller = self._admission.admit(
+            request.headers.get("Authorization"),
+            request.remote_addr,
+            request.headers.get("Origin"),
+        )
         accepted = _representation(request)
-        checked = requests_in.parse(_body(request, self._settings.body_bytes))
-        policy.check(checked)
+        named = partial(self._storages.endpoint, caller)
+        asked = requests_in.parse(_body(request, self._settings.body_bytes), named)
+        engine = self._engines[asked.engine]
+        admitted = policy.admit(asked, self._site, caller, engine)
         # One transfer, for as long as somebody waits for it.
-        engine = self._engines[checked.engine]
-        gone = caller.watch(request.environ)
-        with _place(self._places) as place:
-            run = runner.events(checked, engine, self._settings.duration_seconds, gone)
+        limits = self._site.limits.within(caller.limits)
+        duration = min(self._settings.duration_seconds, limits.duration_seconds or math.inf)
+        gone = watch(request.environ)
+        with self._capacity.place(name, caller.limits.concurrent_transfers) as place:
+            run = runner.events(
+                admitted.request,
+                engine,
+                Terms(name, duration, limits, admitted.egress, interrupted=gone),
+            )
             if accepted == NDJSON:
                 return _stream(run, place)
-            return _answer(runner.result(run, checked.options.report))
+            return _answer(runner.result(run, asked.options.report))
 
     def _describe(self) -> Response:
         types = schemas.schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
@@ -105,6 +132,7 @@ class Service:
                 "storage_types": types,
                 "links": {
                     "health": "/healthz",
+                    "openapi": "/openapi.json",
                     "schemas": {name: f"/schema/{name}" for name in schemas.NAMES},
                 },
             }
@@ -117,6 +145,7 @@ class Service:
             {
                 "status": "ok" if usable else "unusable",
                 "version": __version__,
+                "authentication": self._site.authentication["mode"],
                 "engines": {name: health.to_json() for name, health in engines.items()},
             },
             status=200 if usable else 503,
@@ -126,9 +155,17 @@ class Service:
 def from_environment() -> Service:
     """The service as the environment sets it; a wrong setting ends the start, in a line."""
     try:
-        settings = Settings.read(os.environ)
+        return _configured()
     except ConfigurationError as error:
         sys.exit(f"efss-transfer: {error}")
+
+
+def _configured() -> Service:
+    settings = Settings.read(os.environ)
+    site = Site()
+    if settings.site is not None:
+        site = sites.read(settings.site)
+        settings = Settings.read(os.environ, site.settings())
     log = logging.getLogger("efss_transfer")
     log.setLevel(settings.log_level)
     if not log.handlers:
@@ -137,33 +174,7 @@ def from_environment() -> Service:
         log.addHandler(handler)
         log.propagate = False
     warn_of_starved_server(settings, os.environ)
-    return Service(settings, {"rclone": RcloneEngine(settings)})
-
-
-class _Place:
-    """A place among the transfers that may run. Giving it back twice is once."""
-
-    def __init__(self, places: threading.BoundedSemaphore) -> None:
-        self._places: threading.BoundedSemaphore | None = places
-        self.handed_on = False
-
-    def give_back(self) -> None:
-        if self._places is not None:
-            places, self._places = self._places, None
-            places.release()
-
-
-@contextmanager
-def _place(places: threading.BoundedSemaphore) -> Iterator[_Place]:
-    """A place for the length of the block, or beyond it for a stream that took it over."""
-    if not places.acquire(blocking=False):
-        raise Busy("As many transfers run as are allowed here. Nothing was started.")
-    place = _Place(places)
-    try:
-        yield place
-    finally:
-        if not place.handed_on:
-            place.give_back()
+    return Service(settings, site, {"rclone": RcloneEngine(settings)})
 
 
 def _representation(request: Request) -> str:
@@ -202,7 +213,7 @@ def _body(request: Request, most: int) -> bytes:
     return body
 
 
-def _stream(run: runner.Events, place: _Place) -> Response:
+def _stream(run: runner.Events, place: Place) -> Response:
     """The events as lines. What fails before the first still has its HTTP status."""
     first = next(run)
     if isinstance(first, Finished):
@@ -230,28 +241,7 @@ def _answer(result: Result) -> Response:
     """The result, or the problem that it is: 200 is for `succeeded` alone."""
     if result.code is None:
         return _json(result.to_json())
-    code = CODES[result.code]
-    reasons = [
-        f"{CODES[group.code].title}{f', at the {group.side.value}' if group.side else ''}: "
-        f"{group.samples[0].message}"
-        for group in result.errors[:3]
-    ]
-    return _problem(
-        result.code,
-        "; ".join(reasons) or code.title + ".",
-        retryable=result.retryable,
-        result=result.to_json(),
-    )
-
-
-def _refusal(error: EfssTransferError) -> Response:
-    extra: dict[str, Json] = {}
-    headers: dict[str, str] = {}
-    if isinstance(error, InvalidRequest):
-        extra["errors"] = [violation.to_json() for violation in error.violations]
-    if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = ", ".join(error.allowed)
-    return _problem(error.code, str(error), error.retryable, headers, **extra)
+    return _problem(problems.of_result(result.code, result))
 
 
 def _without_reading_on(response: Response) -> Response:
@@ -264,32 +254,9 @@ def _without_reading_on(response: Response) -> Response:
     return response
 
 
-def _problem(
-    code: str,
-    detail: str,
-    retryable: bool | None = None,
-    headers: Mapping[str, str] | None = None,
-    **extra: Json,
-) -> Response:
-    """An answer as RFC 9457 has it."""
-    known = CODES[code]
-    retry_after = {
-        "busy": _BUSY_RETRY_SECONDS,
-        "storage_busy": _STORAGE_RETRY_SECONDS,
-        "incomplete": 0,
-    }
-    problem: dict[str, Json] = {
-        "type": f"urn:efss-transfer:problem:{code}",
-        "title": known.title,
-        "status": known.status,
-        "code": code,
-        "retryable": known.retryable if retryable is None else retryable,
-        "detail": detail,
-    }
-    response = _json(problem | extra, PROBLEM, known.status)
-    response.headers.update(headers or {})
-    if code in retry_after:
-        response.headers["Retry-After"] = str(retry_after[code])
+def _problem(problem: problems.Problem) -> Response:
+    response = _json(problem.document, PROBLEM, problem.status)
+    response.headers.update(problem.headers)
     return response
 
 

@@ -4,13 +4,17 @@
     ├── RequestError                 the caller must change the request (4xx)
     │   ├── InvalidJson              400  the body is not the JSON that we accept
     │   ├── InvalidRequest           400  the JSON does not fit the schema, or makes no sense
+    │   ├── Unauthenticated          401  nobody whom this site knows
+    │   ├── Forbidden                403  this site's policy does not allow it
     │   ├── NotFound                 404  no such path at this service
     │   ├── MethodNotAllowed         405
     │   ├── NotAcceptable            406
     │   ├── BodyTooLarge             413
     │   └── UnsupportedMediaType     415
     ├── Busy                         503  all places are taken; safe to send again
+    ├── Unreachable                  502  a host has no address; safe to send again
     ├── ConfigurationError           the operator must change a setting; stops the start
+    │   └── InvalidSite              the site file has mistakes; has all of them
     └── EngineError                  500  the engine itself failed, not a storage
         └── EngineUnavailable        500  no usable engine here: sending again is no use
 
@@ -38,6 +42,8 @@ class Code:
 CODES: Final[dict[str, Code]] = {
     "invalid_json": Code(400, "The body is not acceptable JSON"),
     "invalid_request": Code(400, "The request does not fit the schema"),
+    "unauthenticated": Code(401, "The caller is not known here"),
+    "forbidden": Code(403, "This site does not allow it"),
     "not_found": Code(404, "There is nothing at this path"),
     "method_not_allowed": Code(405, "The method is not allowed here"),
     "not_acceptable": Code(406, "No representation that the client accepts"),
@@ -53,7 +59,7 @@ CODES: Final[dict[str, Code]] = {
     "storage_error": Code(502, "The storage failed"),
     "checksum_mismatch": Code(502, "A file did not arrive as it was", retryable=True),
     "partial": Code(502, "Some files were not copied"),
-    "busy": Code(503, "All places for transfers are taken", retryable=True),
+    "busy": Code(503, "The service is busy", retryable=True),
     "storage_busy": Code(503, "The storage asks to try later", retryable=True),
     "incomplete": Code(504, "The time ran out before the transfer was done", retryable=True),
     "quota_exceeded": Code(507, "The destination has not enough space"),
@@ -96,7 +102,8 @@ class Violation:
     """One thing wrong with a request.
 
     `pointer` is an RFC 6901 JSON Pointer, `keyword` the JSON Schema keyword that was
-    violated (or `distinct`, our own: the two ends must be different places).
+    violated, or one of our own: `distinct` (the two ends must be different places) and
+    `policy` (the site does not allow it).
     """
 
     pointer: str
@@ -119,6 +126,26 @@ class InvalidRequest(RequestError):
         if omitted:
             text += f" The first {len(violations)} are listed."
         super().__init__(text)
+        self.violations = violations
+
+
+class Unauthenticated(RequestError):
+    """There are no credentials of a caller's, or none that this site accepts.
+
+    Its text is one for all reasons but those that an honest client needs to know: who
+    guesses must not learn how far the guess was right.
+    """
+
+    code = "unauthenticated"
+
+
+class Forbidden(RequestError):
+    """The site's policy does not allow it. `violations` names each member, and why."""
+
+    code = "forbidden"
+
+    def __init__(self, violations: list[Violation]) -> None:
+        super().__init__("This site does not allow what is asked; see 'errors'.")
         self.violations = violations
 
 
@@ -162,8 +189,28 @@ class Busy(EfssTransferError):
     code = "busy"
 
 
+class Unreachable(EfssTransferError):
+    """A host that must have an address has none. Nothing was started: retry is safe."""
+
+    code = "storage_unreachable"
+
+
 class ConfigurationError(EfssTransferError):
     """A setting cannot be used. Raised at start, so that no request meets it."""
+
+
+class InvalidSite(ConfigurationError):
+    """The site file cannot be used. `violations` has every mistake, with its JSON Pointer."""
+
+    def __init__(self, reason: str, violations: list[Violation] | None = None, omitted: int = 0):
+        self.violations = violations or []
+        lines = [
+            f"  {it.pointer or '(the whole)'}: {it.message} [{it.keyword}]"
+            for it in self.violations
+        ]
+        if omitted:
+            lines.append(f"  and {omitted} more")
+        super().__init__("\n".join(["The site file cannot be used. " + reason, *lines]).rstrip())
 
 
 class EngineError(EfssTransferError):

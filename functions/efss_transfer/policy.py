@@ -1,94 +1,126 @@
-"""What is refused although the schema allows it, before anything starts."""
+"""What is refused although the schema allows it, before anything starts.
+
+First what makes no sense (400), then what this site does not allow (403). Both name each
+member that is wrong.
+"""
 
 from __future__ import annotations
 
-import posixpath
-import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
-from efss_transfer.engines.base import Endpoint, TransferRequest
-from efss_transfer.errors import InvalidRequest, Violation
+from efss_transfer import addresses
+from efss_transfer.addresses import Target
+from efss_transfer.engines.base import Egress, Endpoint, Engine, TransferRequest
+from efss_transfer.errors import Forbidden, InvalidRequest, Unreachable, Violation
+from efss_transfer.places import distinct
+from efss_transfer.site import Caller, Site
 
-_PORTS: Final = {"http": 80, "https": 443, "sftp": 22, "ftp": 21}
-
-# Addresses of Nextcloud and ownCloud behind which each user, or each public link, whose
-# token is the user's name, finds files of its own.
-_EACH_USERS_OWN: Final = re.compile(r"/(remote|public)\.php/webdav(/|$)")
+_FORMAT: Final = "Must lead to a host that is a name or an address, and a port up to 65535."
 
 
-def check(request: TransferRequest) -> None:
-    """Refuse a request that makes no sense. Raises InvalidRequest.
+@dataclass(frozen=True)
+class Admitted:
+    """A request that may run, and where it may connect to while it does."""
 
-    A copy of a place onto itself does nothing, and rclone calls that a success; a copy of
-    a folder into itself may never end. Different credentials do not make two places.
-    """
-    source = _checked("source", request.source)
-    destination = _checked("destination", request.destination)
-    if source[0] == destination[0] and _holds(source[1], destination[1]):
-        raise InvalidRequest(
-            [
-                Violation(
-                    "/destination",
-                    "distinct",
-                    "Must be another place than the source, and not within it.",
+    request: TransferRequest
+    egress: Egress
+
+
+@dataclass(frozen=True)
+class _Dial:
+    """A member that says where a connection goes, and where that is."""
+
+    side: str
+    member: str
+    target: Target
+    own: bool  # the site's, and not the caller's
+
+
+def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) -> Admitted:
+    """Let a request run, or refuse it: Raises InvalidRequest, Forbidden, or Unreachable."""
+    ends = {"source": request.source, "destination": request.destination}
+    dials = _dials(ends)
+    distinct(request)
+    refused = [*_types(ends, site, caller, engine)]
+    own = frozenset(dial.target for dial in dials if dial.own)
+    reach = replace(site.reach, own=own)
+    # Of what is refused anyway no name is looked up.
+    decided = {violation.pointer.split("/")[1] for violation in refused}
+    for dial in dials:
+        reason = reach.refusal_by_name(dial.target)
+        found: list[addresses.Address] = []
+        if reason is None and (dial.target.literal is not None or dial.side not in decided):
+            found = _addresses(dial.target)
+            reason = reach.refusal(dial.target, found)
+        if reason is not None:
+            pointer = f"/{dial.side}/" + ("storage" if dial.own else f"parameters/{dial.member}")
+            refused.append(Violation(pointer, "policy", reason))
+        elif engine.unguarded.get(ends[dial.side].type) == dial.member and dial.side not in decided:
+            # Nobody looks at this connection when it is made: it goes to the address that
+            # was looked at here, and not to a name that may lead elsewhere by then.
+            if not found:
+                raise Unreachable(f"The host of the {dial.side} has no address.")
+            end = ends[dial.side]
+            parameters = {**end.parameters, dial.member: str(found[0])}
+            ends[dial.side] = replace(end, parameters=parameters)
+    if refused:
+        raise Forbidden(refused)
+    return Admitted(
+        replace(request, source=ends["source"], destination=ends["destination"]),
+        Egress(reach.permits, site.egress_proxy),
+    )
+
+
+def _dials(ends: Mapping[str, Endpoint]) -> list[_Dial]:
+    """Every host that a request names. Raises InvalidRequest for those that are none."""
+    dials, wrong = [], []
+    for side, end in ends.items():
+        port = end.parameters.get("port")
+        for member, form in end.dials.items():
+            try:
+                target = addresses.target(
+                    form, str(end.parameters[member]), None if port is None else int(port)
                 )
-            ]
-        )
+            except ValueError:
+                pointer = f"/{side}/parameters/{member}"
+                wrong.append(Violation(pointer, "format", _FORMAT))
+                continue
+            if target is not None:
+                dials.append(_Dial(side, member, target, member in end.fixed))
+    if wrong:
+        raise InvalidRequest(wrong)
+    return dials
 
 
-def _holds(folder: str, path: str) -> bool:
-    """Whether a path is a folder, or within it. The root holds every home."""
-    return folder in (path, "/") or path.startswith(folder + "/")
+def _types(
+    ends: Mapping[str, Endpoint], site: Site, caller: Caller, engine: Engine
+) -> Iterator[Violation]:
+    for side, end in ends.items():
+        unguarded = end.type in engine.unguarded
+        pointer = f"/{side}/" + ("type" if end.storage is None else "storage")
+        if unguarded and site.egress_proxy is not None:
+            yield Violation(
+                pointer, "policy", "This type cannot use the proxy that this site demands."
+            )
+        if end.storage is not None:
+            continue  # which of the site's own storages a caller may use was looked at
+        allowed = site.allowed_types
+        if end.type in site.denied_types or (allowed is not None and end.type not in allowed):
+            yield Violation(pointer, "policy", "This site does not allow this type of storage.")
+        elif caller.types is not None and end.type not in caller.types:
+            yield Violation(pointer, "policy", "This caller may not use this type of storage.")
+        elif unguarded and engine.unguarded[end.type] is None and allowed is None:
+            yield Violation(
+                pointer,
+                "policy",
+                "Where this type connects to cannot be checked: the site must allow it by its "
+                "name.",
+            )
 
 
-def _checked(side: str, endpoint: Endpoint) -> tuple[tuple[str, ...], str]:
-    try:
-        return place(endpoint)
-    except ValueError:  # what a pattern cannot tell: port 99999, or [1:2] for a host
-        name = "url" if endpoint.type == "webdav" else "endpoint"
-        raise InvalidRequest(
-            [
-                Violation(
-                    f"/{side}/parameters/{name}",
-                    "format",
-                    "Must have a host that is a name or an address, and a port up to 65535.",
-                )
-            ]
-        ) from None
-
-
-def place(endpoint: Endpoint) -> tuple[tuple[str, ...], str]:
-    """Where an endpoint is: its server, and the path on it, each in one spelling.
-
-    The path begins with `/`, or with `~` for a home. Raises ValueError if an address is none.
-    """
-    parameters, path = endpoint.parameters, endpoint.path
-    match endpoint.type:
-        case "webdav":
-            url = urlsplit(str(parameters["url"]))
-            server = [_host(str(parameters["url"]))]
-            if _EACH_USERS_OWN.search(url.path):
-                server.append(str(parameters.get("user", "")))
-            path = posixpath.join("/", unquote(url.path), path.lstrip("/"))
-        case "sftp" | "ftp":
-            host = str(parameters["host"]).lower().rstrip(".")
-            port = int(parameters.get("port", _PORTS[endpoint.type]))
-            # A path may begin in the user's home, so the user belongs to the place.
-            server = [host, str(port), str(parameters["user"])]
-            path = path if path.startswith("/") else f"~/{path}"
-        case "s3":
-            server = [_host(str(parameters.get("endpoint", parameters.get("provider", "AWS"))))]
-            path = f"/{path}"
-        case _:
-            server = [_host(str(parameters.get("endpoint", "")))]
-            path = f"/{path}"
-    # normpath alone keeps a leading double slash, which POSIX allows to mean something.
-    return (endpoint.type, *server), posixpath.normpath(path).replace("//", "/")
-
-
-def _host(url: str) -> str:
-    parts = urlsplit(url if "://" in url else f"https://{url}")
-    port = parts.port if parts.port != _PORTS.get(parts.scheme.lower()) else None
-    # http and https of a host are one place where their ports are the usual ones.
-    return f"{(parts.hostname or '').rstrip('.')}:{port or ''}"
+def _addresses(target: Target) -> list[addresses.Address]:
+    if (literal := target.literal) is not None:
+        return [literal]
+    return addresses.resolved(target.host)

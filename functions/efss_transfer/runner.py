@@ -8,10 +8,18 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from efss_transfer.engines.base import Context, Engine, Report, TransferRequest
+from efss_transfer.engines.base import (
+    Context,
+    Egress,
+    Endpoint,
+    Engine,
+    Limits,
+    Report,
+    TransferRequest,
+)
 from efss_transfer.errors import CODES
 from efss_transfer.events import Event, FileDone, Finished, Started
 from efss_transfer.result import (
@@ -30,21 +38,36 @@ _LOG: Final = logging.getLogger(__name__)
 Events = Generator[Event, None, None]
 
 
-def events(
-    request: TransferRequest,
-    engine: Engine,
-    duration_seconds: float,
-    interrupted: Callable[[], State | None],
-) -> Events:
-    """Run a transfer; the events as they happen, the result last.
+@dataclass(frozen=True)
+class Terms:
+    """On what terms a transfer runs: for whom, how long in seconds, and within what.
 
     `interrupted` is asked several times a second whether the transfer must end early.
+    """
+
+    caller: str
+    duration_seconds: float
+    limits: Limits
+    egress: Egress
+    interrupted: Callable[[], State | None] = lambda: None
+
+
+def events(request: TransferRequest, engine: Engine, terms: Terms) -> Events:
+    """Run a transfer; the events as they happen, the result last.
+
     Closing the generator cancels the transfer and returns when it is cleaned up. Raises
     EngineError if the engine could not even begin; a retry is safe then.
     """
-    context = Context(deadline=time.monotonic() + duration_seconds, interrupted=interrupted)
-    label = "" if request.id is None else f" {request.id!r}"
-    _LOG.info("transfer%s: %s to %s", label, request.source.type, request.destination.type)
+    context = Context(
+        deadline=time.monotonic() + terms.duration_seconds,
+        interrupted=terms.interrupted,
+        egress=terms.egress,
+        limits=terms.limits,
+    )
+    label = ("" if request.id is None else f" {request.id!r}") + f" of {terms.caller!r}"
+    _LOG.info(
+        "transfer%s: %s to %s", label, _told_end(request.source), _told_end(request.destination)
+    )
     ending = "cancelled, because nobody reads its events"
     started: Started | None = None
     counts: Counter[FileState] = Counter()
@@ -103,6 +126,10 @@ def log_defect(error: BaseException) -> None:
     """Log where an unexpected error came from, without its text: it may hold a secret."""
     where = "".join(traceback.format_tb(error.__traceback__))
     _LOG.error("a defect of the service: %s\n%s", type(error).__name__, where)
+
+
+def _told_end(end: Endpoint) -> str:
+    return end.type if end.storage is None else f"{end.storage!r} ({end.type})"
 
 
 def _told(ended: Result) -> str:

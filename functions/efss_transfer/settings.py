@@ -29,6 +29,10 @@ class Settings:
     """The operator's settings. Durations are seconds, sizes are bytes."""
 
     rclone: Path | None
+    rclone_sha256: str | None
+    site: Path | None
+    user: str | None
+    memory_bytes: int
     concurrent_transfers: int
     duration_seconds: float
     boot_seconds: float
@@ -38,17 +42,25 @@ class Settings:
     log_level: str
 
     @classmethod
-    def read(cls, environment: Mapping[str, str]) -> Settings:
-        """The settings that `environment` holds.
+    def read(
+        cls, environment: Mapping[str, str], limits: Mapping[str, float] | None = None
+    ) -> Settings:
+        """The settings that `environment` holds; `limits`, by name, bound them.
 
+        A limit takes the place of a default, and of a larger value that is set.
         Raises ConfigurationError, which names the variable, for a value that cannot be
         used and for a name that begins like ours and is none: a misspelt limit that is
         ignored would be no limit.
         """
-        reader = _Reader(environment)
+        reader = _Reader(environment, limits or {})
         rclone = reader.text("RCLONE", "")
+        site = reader.text("SITE", "")
         settings = cls(
             rclone=Path(rclone) if rclone else None,
+            rclone_sha256=reader.text("RCLONE_SHA256", "").lower() or None,
+            site=Path(site) if site else None,
+            user=reader.text("USER", "") or None,
+            memory_bytes=reader.count("MEMORY_BYTES", 2 << 30, 256 << 20, 1 << 44),
             concurrent_transfers=reader.count(
                 "CONCURRENT_TRANSFERS", _default_transfers(environment), 1, 10_000
             ),
@@ -100,8 +112,9 @@ def _default_transfers(environment: Mapping[str, str]) -> int:
 class _Reader:
     """Reads variables of ours, and remembers which it was asked for."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], limits: Mapping[str, float]) -> None:
         self._environment = environment
+        self._limits = limits
         self._known: set[str] = set()
 
     def text(self, name: str, default: str) -> str:
@@ -109,7 +122,7 @@ class _Reader:
         return self._environment.get(PREFIX + name) or default
 
     def number(self, name: str, default: float, lowest: float, highest: float) -> float:
-        text = self.text(name, str(default))
+        text = self.text(name, str(self._limits.get(name, default)))
         try:
             value = float(text)
         except ValueError:
@@ -118,10 +131,10 @@ class _Reader:
             raise ConfigurationError(
                 f"{PREFIX}{name} must be a number from {lowest:.10g} to {highest:.10g}."
             )
-        return value
+        return min(value, self._limits.get(name, value))
 
     def count(self, name: str, default: int, lowest: int, highest: int) -> int:
-        text = self.text(name, str(default))
+        text = self.text(name, str(int(self._limits.get(name, default))))
         try:
             value = int(text)
         except ValueError:
@@ -130,7 +143,7 @@ class _Reader:
             raise ConfigurationError(
                 f"{PREFIX}{name} must be a whole number from {lowest} to {highest}."
             )
-        return value
+        return int(min(value, self._limits.get(name, value)))
 
     def refuse_unknown(self) -> None:
         unknown = {name for name in self._environment if name.startswith(PREFIX)} - self._known

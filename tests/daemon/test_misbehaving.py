@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -12,19 +14,26 @@ import psutil
 import pytest
 
 from efss_transfer.engines.base import Context, Endpoint, TransferRequest
-from efss_transfer.engines.rclone.daemon import find_binary
+from efss_transfer.engines.rclone import landlock
+from efss_transfer.engines.rclone.binary import find_binary
 from efss_transfer.engines.rclone.engine import RcloneEngine
 from efss_transfer.engines.rclone.rc import Rc
 from efss_transfer.errors import EngineError, EngineUnavailable
 from efss_transfer.events import Event, Finished
 from efss_transfer.result import State
 from efss_transfer.settings import Settings
-from servers import leftovers
+from servers import digest, leftovers
 
 REQUEST = TransferRequest(
     Endpoint("webdav", {"url": "http://127.0.0.1:1"}, "a"),
     Endpoint("webdav", {"url": "http://127.0.0.1:2"}, "b"),
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a kernel without it: a stand-in is run by Python, which no rclone may read."""
+    monkeypatch.setattr(landlock, "abi", lambda: 0)
 
 
 @pytest.fixture
@@ -33,15 +42,21 @@ def runtime(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def engine(runtime: Path, behaviour: str) -> RcloneEngine:
+def stand_in(runtime: Path, behaviour: str) -> Path:
     binary = runtime.parent / behaviour
     source = Path(__file__).with_name("stand_in.py").read_text("utf-8")
     binary.write_text(f"#!{sys.executable} -IS\n{source}", "utf-8")
     binary.chmod(0o755)
+    return binary
+
+
+def engine(runtime: Path, behaviour: str) -> RcloneEngine:
+    binary = stand_in(runtime, behaviour)
     return RcloneEngine(
         Settings.read(
             {
                 "EFSS_TRANSFER_RCLONE": str(binary),
+                "EFSS_TRANSFER_RCLONE_SHA256": digest(binary.read_bytes()),
                 "EFSS_TRANSFER_RUNTIME_DIR": str(runtime),
                 "EFSS_TRANSFER_BOOT_SECONDS": "2",
                 "EFSS_TRANSFER_STOP_SECONDS": "1",
@@ -151,7 +166,11 @@ def test_a_file_that_is_no_program_is_an_error_and_not_a_hang(runtime: Path) -> 
     binary.chmod(0o755)
     chosen = RcloneEngine(
         Settings.read(
-            {"EFSS_TRANSFER_RCLONE": str(binary), "EFSS_TRANSFER_RUNTIME_DIR": str(runtime)}
+            {
+                "EFSS_TRANSFER_RCLONE": str(binary),
+                "EFSS_TRANSFER_RCLONE_SHA256": digest(binary.read_bytes()),
+                "EFSS_TRANSFER_RUNTIME_DIR": str(runtime),
+            }
         )
     )
     assert not chosen.health().usable
@@ -183,3 +202,43 @@ def test_an_answer_that_is_lost_is_no_success(
     assert isinstance(last, Finished)
     assert (last.result.state, last.result.code) == (State.FAILED, "engine_failed")
     assert leftovers(runtime) == []
+
+
+OWNER = """
+import os, socket, sys, time
+from pathlib import Path
+from efss_transfer.engines.rclone import daemon, landlock
+from efss_transfer.settings import Settings
+
+landlock.abi = lambda: 0
+with daemon.booted(Path(sys.argv[1]), Settings.read(os.environ), lambda _: None) as booted:
+    # It answers, so it has begun to ignore the signal.
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(booted.socket_path))
+        client.sendall(b"POST /core/version HTTP/1.0\\r\\nContent-Length: 0\\r\\n\\r\\n")
+        client.recv(1)
+    print("up", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_daemon_that_is_deaf_is_killed_even_if_its_owner_was(runtime: Path) -> None:
+    """Nobody is left then but the keeper."""
+    binary = stand_in(runtime, "deaf")
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(binary)],
+        env={
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "EFSS_TRANSFER_RUNTIME_DIR": str(runtime),
+            "EFSS_TRANSFER_STOP_SECONDS": "1",
+        },
+        stdout=subprocess.PIPE,
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"up\n"
+        assert leftovers(runtime) != []
+        owner.kill()
+    until = time.monotonic() + 15
+    while leftovers(runtime):
+        assert time.monotonic() < until, leftovers(runtime)
+        time.sleep(0.05)

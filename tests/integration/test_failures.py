@@ -71,11 +71,14 @@ def test_a_wrong_password(
     assert refused(answer) == (422, "authentication_failed", "destination")
 
 
+NO_KEY = json.dumps({"type": "service_account", "private_key": "this is no key"})
+
+
 @pytest.mark.parametrize(
     ("kind", "parameters"),
     [
         ("sftp", {"host": "127.0.0.1", "port": 1, "user": "u", "key_pem": "this is no key"}),
-        ("google cloud storage", {"service_account_credentials": "this is no JSON"}),
+        ("google cloud storage", {"service_account_credentials": NO_KEY}),
     ],
 )
 def test_a_key_that_is_none(
@@ -124,7 +127,7 @@ def test_wrong_keys_of_s3_at_the_destination(
     [
         ("webdav", {"url": "http://127.0.0.1:1/dav"}),
         ("webdav", {"url": "http://host.invalid/dav"}),
-        ("s3", {"endpoint": "http://127.0.0.1:1"}),
+        ("s3", {"anonymous": True, "endpoint": "http://127.0.0.1:1"}),
         ("sftp", {"host": "127.0.0.1", "port": 1, "user": "u", "pass": "some-password"}),
         ("ftp", {"host": "127.0.0.1", "port": 1, "user": "u", "pass": "some-password"}),
     ],
@@ -150,7 +153,11 @@ def test_a_bucket_whose_host_does_not_answer_is_given_up_before_every_file_is_tr
 ) -> None:
     many = uuid.uuid4().hex
     webdav.fill(many, {f"{number}.txt": b"x" for number in range(100)})
-    dead = {"type": "s3", "parameters": {"endpoint": "http://127.0.0.1:1"}, "path": "bucket"}
+    dead = {
+        "type": "s3",
+        "parameters": {"anonymous": True, "endpoint": "http://127.0.0.1:1"},
+        "path": "bucket",
+    }
     began = time.monotonic()
     answer = function.copy(webdav.endpoint(many), dead)
     assert time.monotonic() - began < 60

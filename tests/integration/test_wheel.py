@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import servers
+from contract import NAMES
 from servers import ROOT, Storage
 
 
@@ -70,8 +71,8 @@ def test_it_is_typed_and_has_no_more_than_it_needs(elsewhere: Path) -> None:
         cwd=elsewhere,
     ).stdout.splitlines()
     assert "efss_transfer/py.typed" in listed
+    assert "efss_transfer/layer/rclone.json" in listed
     assert {name for name in listed if name.endswith(".schema.json")} == {
-        f"efss_transfer/schema/{name}.schema.json"
-        for name in ("request", "result", "event", "problem")
+        f"efss_transfer/schema/{name}.schema.json" for name in NAMES
     }
     assert not [name for name in listed if "test" in name]

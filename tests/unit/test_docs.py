@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from efss_transfer import request
 from efss_transfer.errors import CODES
 from efss_transfer.schemas import schema
 from efss_transfer.settings import Settings
+from efss_transfer.validation import violations
 from servers import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -40,7 +42,7 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
         value = getattr(defaults, name.lower())
         if isinstance(value, float):
             value = int(value)
-        expected = "found" if value is None else str(value)
+        expected = {"rclone": "found"}.get(name.lower(), "none") if value is None else str(value)
         assert shown.strip().strip("`") == expected, name
 
 
@@ -54,6 +56,31 @@ def test_every_code_and_its_status_stand_in_the_table() -> None:
     assert set(shown) == set(CODES) - {"cancelled"}
     for code, statuses in shown.items():
         assert CODES[code].status in statuses
+
+
+def test_the_site_fits_the_schema() -> None:
+    assert violations("site", example("site.json")) == ([], 0)
+
+
+def test_the_storages_and_the_options_are_counted_as_they_are() -> None:
+    types = schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
+    listed = re.search(r"### Storages\n\n(.*?);", README, re.DOTALL)
+    assert listed is not None
+    assert re.sub(r"\s+", " ", listed[1]).split(", ") == types
+    named = re.search(r"\[(\d+) more\]\(#storages\)", README)
+    assert named is not None
+    assert int(named[1]) == len(types) - 5
+    decided = json.loads(
+        (ROOT / "functions/efss_transfer/engines/rclone/options.json").read_text("utf-8")
+    )
+    counts = Counter(
+        option["decision"]
+        for backend in decided["backends"].values()
+        for option in backend["options"].values()
+    )
+    told = re.sub(r"\s+", " ", README)
+    assert f"{counts['allow']} are allowed and {counts['refuse']} refused" in told
+    assert f"{len(types)} types of storage" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("name", ["demo", "test", "run", "check", "bench", "setup", "lock"])

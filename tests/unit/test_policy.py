@@ -7,14 +7,22 @@ the schema first, as a caller's would.
 from __future__ import annotations
 
 import json
-from typing import Any
+from ipaddress import ip_address, ip_network
+from typing import Any, ClassVar, cast
 
 import pytest
 
-from efss_transfer import policy
-from efss_transfer.errors import InvalidRequest
+from efss_transfer import addresses, policy
+from efss_transfer.engines.base import Engine
+from efss_transfer.errors import Forbidden, InvalidRequest, Unreachable
+from efss_transfer.policy import Admitted
+from efss_transfer.reach import Reach
 from efss_transfer.request import parse
+from efss_transfer.site import Caller, Site, Storage
+from efss_transfer.storages import Storages
+from spellings import SPELLINGS, TRICKS
 
+KEYS = {"access_key_id": "key", "secret_access_key": "secret"}
 DAV = "https://cloud.example.org/remote.php/dav/files/alice"
 
 
@@ -23,11 +31,11 @@ def webdav(path: str = "", url: str = DAV, **more: Any) -> dict[str, Any]:
 
 
 def s3(path: str = "", endpoint: str = "https://s3.example.org", **more: Any) -> dict[str, Any]:
-    return {"type": "s3", "parameters": {"endpoint": endpoint, **more}, "path": path}
+    return {"type": "s3", "parameters": {"endpoint": endpoint, **KEYS, **more}, "path": path}
 
 
 def aws(path: str, **parameters: Any) -> dict[str, Any]:
-    return {"type": "s3", "parameters": parameters, "path": path}
+    return {"type": "s3", "parameters": {**KEYS, **parameters}, "path": path}
 
 
 def sftp(path: str = "", **more: Any) -> dict[str, Any]:
@@ -39,14 +47,63 @@ def ftp(path: str = "", **more: Any) -> dict[str, Any]:
     return {**sftp(path, **more), "type": "ftp"}
 
 
+def smb(path: str = "share", **more: Any) -> dict[str, Any]:
+    parameters = {"host": "smb.example.org", "user": "alice", "pass": "secret", **more}
+    return {"type": "smb", "parameters": parameters, "path": path}
+
+
 def gcs(path: str = "", **more: Any) -> dict[str, Any]:
     parameters = {"anonymous": True, **more}
     return {"type": "google cloud storage", "parameters": parameters, "path": path}
 
 
-def check(source: dict[str, Any], destination: dict[str, Any]) -> None:
+class OnPaper:
+    """As much of an engine as the policy asks for."""
+
+    name = "rclone"
+    unguarded: ClassVar[dict[str, str | None]] = {"smb": "host", "hdfs": None}
+
+
+NAMES: dict[str, list[str]] = {
+    "inside.example.org": ["10.0.0.1"],
+    "both.example.org": ["8.8.8.8", "127.0.0.1"],
+    "metadata.example.org": ["::ffff:169.254.169.254"],
+}
+
+
+@pytest.fixture(autouse=True)
+def resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that are known here, and 8.8.8.8 for all others."""
+    real = addresses.resolved
+
+    def resolved(host: str) -> list[addresses.Address]:
+        if host.endswith(".invalid"):
+            return []
+        if "example" not in host:
+            return real(host)
+        return [ip_address(text) for text in NAMES.get(host, ["8.8.8.8"])]
+
+    monkeypatch.setattr(addresses, "resolved", resolved)
+
+
+def admit(
+    source: dict[str, Any],
+    destination: dict[str, Any],
+    site: Site | None = None,
+    caller: Caller | None = None,
+) -> Admitted:
     """What the service does with a request before it starts anything."""
-    policy.check(parse(json.dumps({"source": source, "destination": destination}).encode()))
+    site, caller = site or Site(), caller or Caller()
+    storages = Storages(site)
+    asked = parse(
+        json.dumps({"source": source, "destination": destination}).encode(),
+        lambda side, document: storages.endpoint(caller, side, document),
+    )
+    return policy.admit(asked, site, caller, cast(Engine, OnPaper()))
+
+
+def check(source: dict[str, Any], destination: dict[str, Any]) -> None:
+    admit(source, destination)
 
 
 def refused(source: dict[str, Any], destination: dict[str, Any]) -> bool:
@@ -232,3 +289,132 @@ def test_an_address_that_is_none_is_the_callers_mistake(make: Any, url: str) -> 
         check(end, sftp("a"))
     with pytest.raises(InvalidRequest):
         check(sftp("a"), end)
+
+
+def refusals(
+    source: dict[str, Any],
+    destination: dict[str, Any],
+    site: Site | None = None,
+    caller: Caller | None = None,
+) -> list[str]:
+    """The members that a site does not allow."""
+    with pytest.raises(Forbidden) as error:
+        admit(source, destination, site, caller)
+    assert {violation.keyword for violation in error.value.violations} == {"policy"}
+    return [violation.pointer for violation in error.value.violations]
+
+
+def named(source: dict[str, Any], destination: dict[str, Any]) -> list[str]:
+    """The members for which a request is refused, as a mistake or by the policy."""
+    try:
+        admit(source, destination)
+    except (Forbidden, InvalidRequest) as error:
+        return [violation.pointer for violation in error.violations]
+    return []
+
+
+LOOPBACK = Site(reach=Reach(networks=(ip_network("127.0.0.0/8"),)))
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+@pytest.mark.parametrize(
+    ("make", "member"), [(webdav, "url"), (s3, "endpoint"), (gcs, "endpoint"), (sftp, "host")]
+)
+def test_no_spelling_of_a_host_inside_gets_through(make: Any, member: str, text: str) -> None:
+    value = text if member == "host" else f"http://{text}/"
+    end = make("a", **{member: value})
+    assert named(end, ftp("b")) == [f"/source/parameters/{member}"]
+    assert named(ftp("b"), end) == [f"/destination/parameters/{member}"]
+
+
+@pytest.mark.parametrize("text", TRICKS)
+def test_nor_any_that_two_programs_read_in_two_ways(text: str) -> None:
+    for end in (webdav("a", f"http://{text}/"), s3("a", text), sftp("a", host=text)):
+        with pytest.raises((Forbidden, InvalidRequest)):
+            admit(end, ftp("b"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_with_one_address_inside_is_refused(name: str) -> None:
+    assert refusals(webdav("a", f"https://{name}/dav"), ftp("b")) == ["/source/parameters/url"]
+    assert refusals(ftp("b"), sftp("a", host=name)) == ["/destination/parameters/host"]
+
+
+def test_both_ends_are_told_at_once() -> None:
+    assert refusals(webdav("a", "http://127.0.0.1"), sftp("b", host="10.0.0.1")) == [
+        "/source/parameters/url",
+        "/destination/parameters/host",
+    ]
+
+
+def test_the_address_within_a_service_account_is_looked_at() -> None:
+    account = {"type": "service_account", "token_uri": "http://metadata.example.org/token"}
+    end = {"service_account_credentials": json.dumps(account), "path": "b"}
+    source = {
+        "type": "google cloud storage",
+        "parameters": {"service_account_credentials": end["service_account_credentials"]},
+        "path": "b",
+    }
+    assert refusals(source, ftp("b")) == ["/source/parameters/service_account_credentials"]
+
+
+def test_what_the_site_allows_may_be_reached_and_nothing_else() -> None:
+    egress = admit(webdav("a", "http://127.0.0.1:8080"), ftp("b"), LOOPBACK).egress
+    assert egress.permits("127.0.0.1", 8080, ip_address("127.0.0.1"))
+    assert egress.permits("x.example.org", 443, ip_address("8.8.8.8"))
+    assert not egress.permits("x.example.org", 443, ip_address("10.0.0.1"))
+    assert egress.proxy is None
+
+
+def test_a_name_without_an_address_is_left_to_the_guard() -> None:
+    admit(webdav("a", "https://cloud.invalid"), ftp("b"))
+
+
+def test_types_are_the_sites_and_the_callers_to_choose() -> None:
+    only = Site(allowed_types=frozenset({"webdav"}))
+    assert refusals(webdav("a"), ftp("b"), only) == ["/destination/type"]
+    denied = Site(denied_types=frozenset({"ftp"}), allowed_types=frozenset({"webdav", "ftp"}))
+    assert refusals(webdav("a"), ftp("b"), denied) == ["/destination/type"]
+    alice = Caller(types=frozenset({"ftp"}))
+    assert refusals(webdav("a"), ftp("b"), caller=alice) == ["/source/type"]
+
+
+def test_a_type_that_dials_past_the_guard_gets_an_address_and_no_name() -> None:
+    admitted = admit(smb("share/a"), ftp("b"))
+    assert admitted.request.source.parameters["host"] == "8.8.8.8"
+    assert refusals(smb("share", host="both.example.org"), ftp("b")) == ["/source/parameters/host"]
+    with pytest.raises(Unreachable):
+        admit(smb("share", host="smb.invalid"), ftp("b"))
+
+
+def test_a_type_that_dials_whom_it_is_told_to_must_be_allowed_by_its_name() -> None:
+    end = {"type": "hdfs", "parameters": {"namenode": "nn.example.org:8020", "username": "a"}}
+    assert refusals({**end, "path": "a"}, ftp("b")) == ["/source/type"]
+    site = Site(allowed_types=frozenset({"hdfs", "ftp"}))
+    admit({**end, "path": "a"}, ftp("b"), site)
+
+
+def test_with_an_egress_proxy_nothing_goes_past_it() -> None:
+    site = Site(egress_proxy="http://proxy.example.org:3128", allowed_types=None)
+    assert refusals(smb("share"), ftp("b"), site) == ["/source/type"]
+    assert admit(webdav("a"), ftp("b"), site).egress.proxy == "http://proxy.example.org:3128"
+    assert refusals(webdav("a", "http://127.0.0.1"), ftp("b"), site) == ["/source/parameters/url"]
+
+
+def test_a_storage_of_the_sites_may_be_inside() -> None:
+    storage = Storage("cloud", "webdav", {"url": "http://inside.example.org/dav"})
+    site = Site(storages={"cloud": storage}, allowed_types=frozenset({"ftp"}))
+    admitted = admit({"storage": "cloud", "path": "a"}, ftp("b"), site)
+    assert admitted.egress.permits("inside.example.org", 80, ip_address("10.0.0.1"))
+    assert not admitted.egress.permits("inside.example.org", 22, ip_address("10.0.0.1"))
+    # That one request may go there does not mean that another may.
+    assert refusals(webdav("a", "http://inside.example.org/dav"), ftp("b")) == [
+        "/source/parameters/url"
+    ]
+
+
+def test_a_storage_of_the_sites_that_is_denied_is_named_without_its_address() -> None:
+    storage = Storage("cloud", "webdav", {"url": "http://inside.example.org/dav"})
+    reach = Reach(denied_networks=(ip_network("10.0.0.0/8"),))
+    site = Site(storages={"cloud": storage}, reach=reach)
+    assert refusals({"storage": "cloud", "path": "a"}, ftp("b"), site) == ["/source/storage"]

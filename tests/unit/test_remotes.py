@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from efss_transfer.engines.base import Endpoint, TransferRequest, Value
+from efss_transfer.engines.rclone import remotes
 from efss_transfer.engines.rclone.remotes import Place, places
+from efss_transfer.errors import EngineError
 from efss_transfer.result import Side
 
 NEXTCLOUD = "https://cloud.example.org/remote.php/dav/files/alice"
@@ -35,6 +37,12 @@ def sent(storage: str, **parameters: Value) -> dict[str, Any]:
     return dict(place(storage, "", **parameters).remote.parameters)
 
 
+@pytest.fixture
+def any_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every option were allowed."""
+    monkeypatch.setattr(remotes, "for_rclone", lambda _, parameters: dict(parameters))
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -53,12 +61,14 @@ def sent(storage: str, **parameters: Value) -> dict[str, Any]:
         (0.5, "0.5"),
     ],
 )
-def test_rclone_is_told_texts_that_mean_what_the_caller_wrote(value: Value, text: str) -> None:
+def test_rclone_is_told_texts_that_mean_what_the_caller_wrote(
+    any_option: None, value: Value, text: str
+) -> None:
     assert sent("ftp", anything=value)["anything"] == text
 
 
 @pytest.mark.parametrize("storage", MINIMUM)
-def test_rclone_is_told_nothing_but_texts(storage: str) -> None:
+def test_rclone_is_told_nothing_but_texts(any_option: None, storage: str) -> None:
     told = sent(storage, a=1, b=2.0, c=True, d="e")
     assert {type(value) for value in told.values()} == {str}
 
@@ -267,3 +277,29 @@ def test_a_remote_that_ends_up_in_a_log_shows_no_parameters() -> None:
     assert "canary" not in repr(made)
     assert "canary" not in str(made.remote)
     assert made.remote.name in repr(made)
+
+
+@pytest.mark.parametrize("storage", ["sftp", "ftp"])
+@pytest.mark.parametrize("host", ["2001:db8::1", "[2001:db8::1]"])
+def test_an_address_of_ipv6_stands_in_brackets(storage: str, host: str) -> None:
+    assert sent(storage, host=host)["host"] == "[2001:db8::1]"
+
+
+@pytest.mark.parametrize(
+    ("storage", "name"),
+    [("sftp", "ssh"), ("webdav", "bearer_token_command"), ("s3", "env_auth"), ("local", "nounc")],
+)
+def test_what_the_schema_would_let_through_rclone_is_still_not_told(
+    storage: str, name: str
+) -> None:
+    with pytest.raises(EngineError, match="not allowed"):
+        places(TransferRequest(Endpoint(storage, {name: "x"}, ""), end("ftp")))
+
+
+def test_a_type_that_dials_for_itself_is_told_of_the_way_out() -> None:
+    source, destination = places(
+        TransferRequest(end("sftp"), end("s3")),
+        lambda storage: {"socks_proxy": "127.0.0.1:1"} if storage == "sftp" else {},
+    )
+    assert source.remote.parameters["socks_proxy"] == "127.0.0.1:1"
+    assert "socks_proxy" not in destination.remote.parameters

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from efss_transfer.errors import InvalidJson, InvalidRequest
-from efss_transfer.request import MOST_VIOLATIONS, parse
+from efss_transfer.request import parse
+from efss_transfer.validation import MOST_VIOLATIONS
 
 CANARY = "canary-3f1d"
 GOOD: dict[str, Any] = {
     "source": {"type": "webdav", "parameters": {"url": "https://cloud.example.org/dav"}},
-    "destination": {"type": "s3", "parameters": {}, "path": "bucket"},
+    "destination": {"type": "s3", "parameters": {"anonymous": True}, "path": "bucket"},
 }
 TEXT = json.dumps(GOOD)
 FTP = {"host": "ftp.example.org", "user": "alice", "pass": "password"}
@@ -297,7 +298,7 @@ def test_a_long_text_that_does_not_fit_is_refused_quickly() -> None:
 @pytest.mark.parametrize("whole", ["22", "22.0", "2.2e1"])
 def test_a_port_is_whole_however_it_is_written(whole: str) -> None:
     body = TEXT.replace(
-        '{"type": "s3", "parameters": {}',
+        '{"type": "s3", "parameters": {"anonymous": true}',
         '{"type": "sftp", "parameters": {"host": "h", "user": "u", "pass": "p", "port": PORT}',
     )
     assert parse(body.replace("PORT", whole).encode()).destination.parameters["port"] == 22

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from flask import Request
@@ -16,7 +16,7 @@ from werkzeug.test import EnvironBuilder
 from contract import complaints, schema
 from efss_transfer import runner
 from efss_transfer.app import Service
-from efss_transfer.engines.base import Context, Health, TransferRequest
+from efss_transfer.engines.base import Context, Egress, Health, Limits, TransferRequest
 from efss_transfer.engines.rclone.failures import RULES
 from efss_transfer.errors import CODES, EngineError, EngineUnavailable
 from efss_transfer.events import Event, FileDone, Finished, Progress, Started
@@ -33,15 +33,17 @@ from efss_transfer.result import (
     Totals,
     rfc3339,
 )
+from efss_transfer.runner import Terms
 from efss_transfer.settings import Settings
+from efss_transfer.site import Site
 
 BEGUN = datetime(2026, 11, 22, 16, 0, 0, 123_456, tzinfo=UTC)
 ENDED = BEGUN + timedelta(seconds=90)
 BODY = json.dumps(
     {
         "id": "run-42",
-        "source": {"type": "webdav", "parameters": {"url": "https://cloud.example.org"}},
-        "destination": {"type": "s3", "parameters": {}, "path": "bucket"},
+        "source": {"type": "webdav", "parameters": {"url": "https://8.8.8.8"}},
+        "destination": {"type": "s3", "parameters": {"anonymous": True}, "path": "bucket"},
         "options": {"report": "all"},
     }
 ).encode()
@@ -100,6 +102,7 @@ class StandIn:
     """An engine that tells these events, or ends with this error instead of going on."""
 
     name = "rclone"
+    unguarded: ClassVar[Mapping[str, str | None]] = {}
 
     def __init__(self, *events: Event | Exception) -> None:
         self._events = events
@@ -116,10 +119,11 @@ class StandIn:
 
 def answer(*events: Event | Exception, accept: str = "application/json") -> tuple[int, str, bytes]:
     """What the service answers to a request whose transfer goes so."""
-    service = Service(Settings.read({}), {"rclone": StandIn(*events)})
+    service = Service(Settings.read({}), Site(), {"rclone": StandIn(*events)})
     environ = EnvironBuilder(
         path="/",
         method="POST",
+        environ_base={"REMOTE_ADDR": "127.0.0.1"},
         data=BODY,
         headers=[("Content-Type", "application/json"), ("Accept", accept)],
     ).get_environ()
@@ -227,7 +231,8 @@ def test_the_stream_of_a_transfer_fits_its_schema_line_by_line(state: State) -> 
 
 def test_a_defect_after_the_start_still_has_a_result_that_fits_its_schema() -> None:
     engine = StandIn(STARTED, RuntimeError("canary"))
-    told = runner.result(runner.events(parse(BODY), engine, 60, lambda: None), "errors").to_json()
+    terms = Terms("alice", 60, Limits(), Egress())
+    told = runner.result(runner.events(parse(BODY), engine, terms), "errors").to_json()
 
     assert (told["state"], told["errors"][0]["code"]) == ("failed", "internal")
     assert "canary" not in str(told)

@@ -15,6 +15,10 @@ from efss_transfer.settings import SPARE_THREADS, Settings, server_threads, warn
 
 DEFAULTS = Settings(
     rclone=None,
+    rclone_sha256=None,
+    site=None,
+    user=None,
+    memory_bytes=2 << 30,
     concurrent_transfers=8,
     duration_seconds=3600,
     boot_seconds=15,
@@ -39,6 +43,10 @@ def test_without_any_variable_there_are_the_defaults() -> None:
     ("variable", "text", "changed"),
     [
         ("RCLONE", "/opt/rclone", {"rclone": Path("/opt/rclone")}),
+        ("RCLONE_SHA256", "A" * 64, {"rclone_sha256": "a" * 64}),
+        ("SITE", "/etc/site.json", {"site": Path("/etc/site.json")}),
+        ("USER", "nobody", {"user": "nobody"}),
+        ("MEMORY_BYTES", "268435456", {"memory_bytes": 256 << 20}),
         ("CONCURRENT_TRANSFERS", "1", {"concurrent_transfers": 1}),
         ("CONCURRENT_TRANSFERS", "10000", {"concurrent_transfers": 10_000}),
         ("DURATION_SECONDS", "1", {"duration_seconds": 1}),

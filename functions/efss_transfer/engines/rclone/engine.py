@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from efss_transfer.engines.base import Context, Health, TransferRequest
-from efss_transfer.engines.rclone.daemon import booted, find_binary
+from efss_transfer.engines.rclone import account, sandbox
+from efss_transfer.engines.rclone.binary import begin_hashing, find_binary, verify
+from efss_transfer.engines.rclone.daemon import booted
 from efss_transfer.engines.rclone.failures import Cleaner, classify
 from efss_transfer.engines.rclone.log import Record
+from efss_transfer.engines.rclone.outward import UNGUARDED, way_out
 from efss_transfer.engines.rclone.rc import Rc, RcError
 from efss_transfer.engines.rclone.remotes import Place, places
 from efss_transfer.engines.rclone.report import exit_code, report
@@ -31,13 +34,23 @@ OLDEST: Final = (1, 75, 0)
 
 
 class RcloneEngine:
-    """Copies with a private rclone daemon for each transfer."""
+    """Copies with a private rclone daemon for each transfer.
+
+    Making it raises ConfigurationError if rclone cannot run as the user who is set, and
+    logs how far rclone is confined here.
+    """
 
     name = "rclone"
+    unguarded = UNGUARDED
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._versions: dict[Path, str] = {}
+        account.find(settings.user)
+        self._measures = sandbox.measures(settings, by_port=True)
+        sandbox.log_measures(self._measures)
+        with suppress(EngineUnavailable):  # said by whatever needs it, and at /healthz
+            begin_hashing(find_binary(settings.rclone))
 
     def run(self, request: TransferRequest, context: Context) -> Generator[Event, None, None]:
         """Copy, as the protocol `Engine` says.
@@ -46,18 +59,25 @@ class RcloneEngine:
         last line, so that the totals are exact, and only then is nothing left behind.
         """
         started = now()
-        binary = find_binary(self._settings.rclone)
-        source, destination = places(request)
+        binary = self._binary()
         cleaner = Cleaner(request.source.secrets | request.destination.secrets)
         record = Record(cleaner)
         transfer: Transfer | None = None
         state: State | None = None
         try:
             with (
-                booted(binary, self._settings, record.take) as daemon,
+                way_out(context.egress, request) as way,
+                booted(
+                    binary,
+                    self._settings,
+                    record.take,
+                    connect_ports=way.ports,
+                    proxy=way.proxy,
+                ) as daemon,
                 Rc(daemon.socket_path, self._settings.boot_seconds) as rc,
             ):
                 self._check_version(binary, rc)
+                source, destination = places(request, way.parameters)
                 with _remotes(rc, source, destination, self._settings.stop_seconds):
                     # Skipped files are told at DEBUG only. Calls are logged with their
                     # parameters there, so the credentials had to be handed over before.
@@ -87,7 +107,7 @@ class RcloneEngine:
         no memory); only once, because that does not change.
         """
         try:
-            binary = find_binary(self._settings.rclone)
+            binary = self._binary()
             if binary not in self._versions:
                 with (
                     booted(binary, self._settings, lambda _: None) as daemon,
@@ -95,8 +115,15 @@ class RcloneEngine:
                 ):
                     self._check_version(binary, rc)
         except (EngineError, RcError) as error:
-            return Health(usable=False, detail=str(error))
-        return Health(usable=True, version=self._versions[binary])
+            return Health(usable=False, detail=str(error), sandbox=self._measures)
+        return Health(usable=True, version=self._versions[binary], sandbox=self._measures)
+
+    def _binary(self) -> Path:
+        """The rclone to run, which is a known one, and can be run by whom it is to be."""
+        binary = find_binary(self._settings.rclone)
+        verify(binary, self._settings.rclone_sha256)
+        account.check_reach(binary, self._settings.user)
+        return binary
 
     def _check_version(self, binary: Path, rc: Rc) -> None:
         if binary in self._versions:

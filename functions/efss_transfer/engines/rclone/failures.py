@@ -42,6 +42,25 @@ class Rule:
 
 # The first that matches decides, so a special case stands before the general one.
 RULES: Final = (
+    # What the guard answers (SOCKS 5, RFC 1928), in the words of rclone's HTTP client.
+    Rule(
+        "forbidden",
+        r"connection not allowed by ruleset",
+        "socks connect tcp 127.0.0.1:1080->inside.example.org:80: unknown error connection not "
+        "allowed by ruleset",
+    ),
+    Rule(
+        "storage_unreachable",
+        r"unknown error host unreachable|socks connect.*host unreachable",
+        "socks connect tcp 127.0.0.1:1080->host.invalid:80: unknown error host unreachable",
+        retryable=False,
+    ),
+    Rule(
+        "storage_unreachable",
+        r"unknown error (network unreachable|TTL expired|general SOCKS server failure)"
+        r"|socks connect",
+        "socks connect tcp 127.0.0.1:1080->host.example.org:80: unknown error TTL expired",
+    ),
     Rule(
         "authentication_failed",
         r"DisabledUserException|Account disabled",
@@ -189,11 +208,14 @@ def classify(text: str, side: Side | None, cleaner: Cleaner) -> Failure:
         code = "storage_error"
     if retryable is None:
         retryable = CODES[code].retryable
-    return Failure(code, cleaner.clean(text, CODES[code].title), retryable, side)
+    shown = _BY_THE_GUARD.sub(r"\1", text)
+    return Failure(code, cleaner.clean(shown, CODES[code].title), retryable, side)
 
 
 _PLACE: Final = re.compile(r'"[^"]*/[^"]*"|https?://\S+')
 _PORT: Final = re.compile(r"([\w.\]-]):\d+\b")
+# The guard is a matter of the service's own: what it said of a host is what is told.
+_BY_THE_GUARD: Final = re.compile(r"socks connect tcp \S+?->(\S+: )unknown error ")
 _URL_USERINFO: Final = re.compile(r"(?<=://)[^/\s@\"']+@")
 _URL_QUERY: Final = re.compile(r"(https?://[^\s\"'?]*)\?[^\s\"']*")
 _BEARER: Final = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+")

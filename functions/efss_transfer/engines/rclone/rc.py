@@ -127,7 +127,9 @@ class Rc:
         """POST config/create: a remote in the daemon's memory.
 
         `obscure`, because a password that looks like base64 would be taken for an
-        obscured one; `nonInteractive`, because OAuth backends would open a browser.
+        obscured one; `nonInteractive`, because OAuth backends would open a browser. With
+        it they still say what they would ask next (whether to refresh the token, which
+        drive is meant); that is not answered, and what they were given stands.
         """
         reply = self._call(
             "config/create",
@@ -136,8 +138,8 @@ class Rc:
             parameters=dict(parameters),
             opt={"obscure": True, "nonInteractive": True},
         )
-        if reply.get("State") or reply.get("Error"):
-            raise RcError("config/create", "the backend asks for an interactive login")
+        if reply.get("Error"):
+            raise RcError("config/create", "the backend did not take its parameters")
 
     def delete(self, name: str) -> None:
         """POST config/delete: forget the remote and its credentials."""

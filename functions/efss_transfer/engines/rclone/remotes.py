@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
 
 from efss_transfer.engines.base import Endpoint, TransferRequest, Value
+from efss_transfer.engines.rclone.allowed import for_rclone
 from efss_transfer.result import Side
 
-BUCKETED: Final = frozenset({"s3", "google cloud storage"})
+BUCKETED: Final = frozenset(
+    {"s3", "google cloud storage", "swift", "azureblob", "b2", "internetarchive"}
+)
 """Types whose paths begin with a bucket, and in which a folder is only a part of names."""
 
 _ROOTED: Final = frozenset({"sftp", "ftp"})
@@ -72,15 +75,19 @@ class Place:
         return posixpath.basename(self.path.rstrip("/"))
 
 
-def places(request: TransferRequest) -> tuple[Place, Place]:
-    """The source and the destination.
+def places(
+    request: TransferRequest, more: Callable[[str], Mapping[str, str]] = lambda _: {}
+) -> tuple[Place, Place]:
+    """The source and the destination; `more` gives what a type is given besides.
+
+    Raises EngineError if a parameter is not one that rclone may be given.
 
     If both are the same server with the same credentials, they share one remote: rclone
     lets a storage copy by itself only within a remote. (Across two remotes it would take
     `ServerSideAcrossConfigs`, which has copied wrong objects; it is never used.)
     """
-    source = _place("source", Side.SOURCE, request.source)
-    destination = _place("destination", Side.DESTINATION, request.destination)
+    source = _place("source", Side.SOURCE, request.source, more)
+    destination = _place("destination", Side.DESTINATION, request.destination, more)
     same = (source.remote.backend, source.remote.parameters) == (
         destination.remote.backend,
         destination.remote.parameters,
@@ -90,8 +97,15 @@ def places(request: TransferRequest) -> tuple[Place, Place]:
     return source, destination
 
 
-def _place(name: str, side: Side, endpoint: Endpoint) -> Place:
-    parameters = {key: _text(key, value) for key, value in endpoint.parameters.items()}
+def _place(
+    name: str, side: Side, endpoint: Endpoint, more: Callable[[str], Mapping[str, str]]
+) -> Place:
+    allowed = for_rclone(endpoint.type, endpoint.parameters)
+    parameters = {key: _text(key, value) for key, value in allowed.items()}
+    if ":" in (host := parameters.get("host", "")) and not host.startswith("["):
+        # rclone puts a colon and the port behind it as it is.
+        parameters["host"] = f"[{host}]"
+    parameters |= more(endpoint.type)
     path = endpoint.path
     if endpoint.type == "s3":
         # rclone warns of a provider that it was not told, and then treats it as `Other`.

@@ -85,6 +85,7 @@ class Transfer:
 
         Raises Refused with the true cause if nothing could be copied at all.
         """
+        yield from self._keep_limits(source)
         # Folders are what is mostly copied, so that is tried without a look first.
         yield from self._post_copy("sync/copy", srcFs=source.fs, dstFs=destination.fs)
         error = self._cause(str(self.status.get("error", "")))
@@ -97,6 +98,25 @@ class Transfer:
             yield from self._copy_file(source, destination)
         else:
             raise Refused(classify(error, self._side_at_fault(source, destination), self._cleaner))
+
+    def _keep_limits(self, source: Place) -> Iterator[Event]:
+        """Refuse a source that holds more than is allowed, before a byte is moved.
+
+        It costs a second listing, and only where there is such a limit. What cannot be
+        listed is left to the copy, which tells why.
+        """
+        limits = self._context.limits
+        if limits.files is None and limits.bytes is None:
+            return
+        work = yield from self._done("operations/size", fs=source.fs)
+        files, size = work.output.get("count"), work.output.get("bytes")
+        if failures.IS_A_FILE in work.error:
+            work = yield from self._done("operations/stat", fs=source.parent, remote=source.name)
+            files, size = 1, (work.output.get("item") or {}).get("Size")
+        for what, found, most in (("files", files, limits.files), ("bytes", size, limits.bytes)):
+            if found is not None and most is not None and int(found) > most:
+                text = f"The source has {found} {what}; {most} are allowed here."
+                raise _refusal("forbidden", text, Side.SOURCE)
 
     def _copy_file(self, source: Place, destination: Place) -> Iterator[Event]:
         """Copy one file, because rclone said of one of the two that it is a file."""

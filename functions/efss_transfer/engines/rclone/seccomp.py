@@ -1,0 +1,107 @@
+"""Which sockets a thread, and all that it starts, may still make: a filter of seccomp(2).
+
+Landlock knows ports of TCP alone. What else leads out of a process is closed here: unix
+sockets (those of a container engine's among them), raw sockets, multipath TCP, and UDP
+where all connections have to go through a guard.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import platform
+import struct
+import sys
+from dataclasses import dataclass
+from functools import cache
+from typing import Final
+
+_SET_SECCOMP, _FILTER = 22, 2  # prctl(2)
+
+# Classic BPF, as linux/filter.h and linux/seccomp.h number it.
+_LOAD, _AND, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
+_ALLOW: Final = 0x7FFF0000
+_REFUSE: Final = 0x00050000 | errno.EACCES
+# Where a call's number, its architecture, and the low halves of its arguments are.
+_NUMBER, _ARCHITECTURE, _FAMILY, _TYPE, _PROTOCOL = 0, 4, 16, 24, 32
+_INET, _INET6, _STREAM, _DATAGRAM, _TCP = 2, 10, 1, 2, 6
+_TYPE_MASK: Final = 0xF
+# It makes sockets as well, and a filter does not see which.
+_IO_URING_SETUP: Final = 425
+# The x86_64 kernel knows every call twice; the second numbering begins here.
+_X32: Final = 0x40000000
+
+
+@dataclass(frozen=True)
+class _Machine:
+    architecture: int
+    socket: int
+
+
+_MACHINES: Final = {"x86_64": _Machine(0xC000003E, 41), "aarch64": _Machine(0xC00000B7, 198)}
+
+
+@cache
+def available() -> bool:
+    """Whether the kernel takes such a filter, and this module knows the machine's numbers."""
+    if not sys.platform.startswith("linux") or platform.machine() not in _MACHINES:
+        return False
+    # A filter that is nowhere: who knows filters misses it, who does not knows no such call.
+    return _set(None) == errno.EFAULT
+
+
+def restrict_thread(*, udp: bool) -> None:
+    """Leave only sockets of TCP, and of UDP if so said; this thread, what it starts, for good.
+
+    To be used where `available()`, after the thread gave up new privileges. Raises OSError.
+    """
+    program = _program(_MACHINES[platform.machine()], udp)
+    # struct sock_fprog: how many instructions of eight bytes, and where they are.
+    buffer = ctypes.create_string_buffer(program, len(program))
+    head = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
+    if (failed := _set(head)) != 0:
+        raise OSError(failed, "seccomp")
+
+
+def _program(machine: _Machine, udp: bool) -> bytes:
+    # The last two are what all others jump to; a jump counts from the instruction after it.
+    refuse, allow = 16, 17
+    steps = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_IF_EQUAL, 2, refuse, machine.architecture),
+        (_LOAD, 0, 0, _NUMBER),
+        (_IF_AT_LEAST, refuse, 4, _X32),
+        (_IF_EQUAL, refuse, 5, _IO_URING_SETUP),
+        (_IF_EQUAL, 6, allow, machine.socket),
+        (_LOAD, 0, 0, _FAMILY),
+        (_IF_EQUAL, 9, 8, _INET),
+        (_IF_EQUAL, 9, refuse, _INET6),
+        (_LOAD, 0, 0, _TYPE),
+        (_AND, 0, 0, _TYPE_MASK),
+        (_IF_EQUAL, 12, 15, _STREAM),
+        (_LOAD, 0, 0, _PROTOCOL),
+        (_IF_EQUAL, allow, 14, 0),
+        (_IF_EQUAL, allow, refuse, _TCP),
+        (_IF_EQUAL, allow if udp else refuse, refuse, _DATAGRAM),
+        (_RETURN, 0, 0, _REFUSE),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+    return b"".join(
+        struct.pack(
+            "=HBBI",
+            code,
+            then - index - 1 if then else 0,
+            otherwise - index - 1 if otherwise else 0,
+            operand,
+        )
+        for index, (code, then, otherwise, operand) in enumerate(steps)
+    )
+
+
+def _set(program: bytes | None) -> int:
+    """The number of the error; 0 for none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    rest = (ctypes.c_long(0), ctypes.c_long(0))
+    if libc.prctl(_SET_SECCOMP, ctypes.c_long(_FILTER), program, *rest) == 0:
+        return 0
+    return ctypes.get_errno()

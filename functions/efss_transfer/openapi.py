@@ -1,0 +1,257 @@
+"""The service's OpenAPI description, made from the schemas: there is no second copy of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Final
+
+from efss_transfer import __version__
+from efss_transfer.endpoints import definition
+from efss_transfer.errors import CODES
+from efss_transfer.problems import RETRY_AFTER
+from efss_transfer.schemas import NAMES, schema
+
+_PARTS: Final = ("request", "result", "event", "problem")
+_PROBLEM: Final = "application/problem+json"
+_HEALTH: Final = {
+    "type": "object",
+    "description": "Whether a request could be served now.",
+    "properties": {
+        "status": {"type": "string", "enum": ["ok", "unusable"]},
+        "version": {"type": "string"},
+        "authentication": {"type": "string", "enum": ["none", "tokens", "oidc"]},
+        "engines": {"type": "object"},
+    },
+    "required": ["status", "version", "authentication", "engines"],
+}
+
+
+@cache
+def description() -> dict[str, Any]:
+    """The whole, as OpenAPI 3.1. It is shared: treat it as read-only."""
+    return {
+        "openapi": "3.1.0",
+        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+        "info": {
+            "title": "efss-transfer",
+            "version": __version__,
+            "summary": "One request, one copy between two storages.",
+            "description": "Copies a folder or a file from one storage to another, and answers "
+            "when it is done. The same request again skips what is there.",
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}, {}],
+        "paths": {
+            "/": {"post": _transfer(), "get": _reading("What the service is.", "describe")},
+            "/healthz": {"get": _health()},
+            "/openapi.json": {"get": _reading("This description.", "openapi")},
+            **{
+                f"/schema/{name}": {
+                    "get": _reading(
+                        f"The JSON Schema: {name}.", f"schema_{name}", "application/schema+json"
+                    )
+                }
+                for name in NAMES
+            },
+        },
+        "components": {
+            "schemas": dict(_schemas()),
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token that the site has given, or an issuer's access "
+                    "token, as the site has it; none where it asks nobody.",
+                }
+            },
+        },
+    }
+
+
+def _transfer() -> dict[str, Any]:
+    return {
+        "operationId": "transfer",
+        "summary": "Copy.",
+        "description": "Returns when the copy is done. Whoever hangs up cancels it.",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _reference("request")}},
+        },
+        "responses": {
+            "200": {
+                "description": "All is copied. As a stream: the copy began, and the last line "
+                "is its result, whatever that is.",
+                "content": {
+                    "application/json": {"schema": _reference("result")},
+                    # One event a line; a schema can say so of each, but not of all.
+                    "application/x-ndjson": {"schema": {"type": "string"}},
+                },
+            },
+            **_problems(set(CODES) - {"cancelled", "not_found"}),
+        },
+    }
+
+
+def _problems(codes: set[str]) -> dict[str, Any]:
+    statuses: dict[str, list[str]] = {}
+    for code in sorted(codes):
+        statuses.setdefault(str(CODES[code].status), []).append(code)
+    return {
+        status: {
+            "description": "; ".join(f"`{code}`: {CODES[code].title}" for code in named) + ".",
+            "headers": _headers(named),
+            "content": {_PROBLEM: {"schema": _reference("problem")}},
+        }
+        for status, named in sorted(statuses.items())
+    }
+
+
+def _headers(codes: list[str]) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+    if any(code in RETRY_AFTER for code in codes):
+        headers["Retry-After"] = {
+            "description": "Seconds after which the same request may be sent again.",
+            "schema": {"type": "integer"},
+        }
+    if "unauthenticated" in codes:
+        headers["WWW-Authenticate"] = {"schema": {"type": "string"}}
+    if "method_not_allowed" in codes:
+        headers["Allow"] = {"schema": {"type": "string"}}
+    return headers
+
+
+def _health() -> dict[str, Any]:
+    answer = {"content": {"application/json": {"schema": _HEALTH}}}
+    return {
+        "operationId": "health",
+        "summary": "Whether a request could be served now.",
+        "security": [],
+        "responses": {
+            "200": {"description": "It could.", **answer},
+            "503": {"description": "It could not; `detail` says why.", **answer},
+            "default": _any_problem(),
+        },
+    }
+
+
+def _reading(summary: str, name: str, kind: str = "application/json") -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "security": [],
+        "responses": {
+            "200": {"description": summary, "content": {kind: {"schema": {"type": "object"}}}},
+            "default": _any_problem(),
+        },
+    }
+
+
+def _any_problem() -> dict[str, Any]:
+    return {
+        "description": "A problem.",
+        "content": {_PROBLEM: {"schema": _reference("problem")}},
+    }
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _schemas() -> Iterator[tuple[str, Any]]:
+    """Every schema, and every definition of each, as a component of its own.
+
+    Few tools resolve a `$id` within a description, so references become plain ones.
+    """
+    for name in _PARTS:
+        whole = schema(name)
+        plain = {key: part for key, part in whole.items() if not key.startswith("$")}
+        if name == "request":
+            ends = {side: _alternatives(side) for side in ("source", "destination")}
+            plain["properties"] = {**plain["properties"], **ends}
+        yield name, _rewritten(plain, name)
+        for part, described in whole.get("$defs", {}).items():
+            if (name, part) != ("request", "endpoint"):
+                yield f"{name}.{part}", _rewritten(described, name)
+    yield from _endpoints()
+
+
+def _endpoints() -> Iterator[tuple[str, Any]]:
+    """An end of a transfer, a component for each type of storage.
+
+    The schema of requests chooses by `type` step by step, so that a validator names the
+    member that is wrong. What makes clients from this description wants to see the choice
+    as alternatives, and few tools understand it otherwise.
+    """
+    endpoint = schema("request")["$defs"]["endpoint"]
+    known = endpoint["properties"]
+    common = {"type": "object", "unevaluatedProperties": False}
+    for storage in known["type"]["enum"]:
+        described = schema("request")["$defs"][definition(storage).removeprefix("/$defs/")]
+        yield (
+            _end_name(storage),
+            {
+                **common,
+                "title": described["title"],
+                "description": described["description"],
+                "properties": {
+                    "type": {"type": "string", "const": storage},
+                    "parameters": _reference(f"request.{definition(storage)[len('/$defs/') :]}"),
+                    "path": known["path"],
+                },
+                "required": ["type", "parameters"],
+            },
+        )
+    yield (
+        _end_name("storage"),
+        {
+            **common,
+            "title": "A storage of the site's",
+            "description": known["storage"]["description"],
+            "properties": {name: known[name] for name in ("storage", "parameters", "path")},
+            "required": ["storage"],
+        },
+    )
+
+
+def _alternatives(side: str) -> dict[str, Any]:
+    whole = schema("request")
+    end = whole["properties"][side]
+    types = whole["$defs"]["endpoint"]["properties"]["type"]["enum"]
+    if "then" in end:  # not every type can be written to
+        types = end["then"]["properties"]["type"]["enum"]
+    return {
+        "title": end["title"],
+        "description": end["description"],
+        "oneOf": [_reference(_end_name(name)) for name in [*types, "storage"]],
+        "examples": end["examples"],
+    }
+
+
+def _end_name(storage: str) -> str:
+    return f"request.endpoint.{storage.replace(' ', '_')}"
+
+
+def _rewritten(part: Any, name: str) -> Any:
+    if isinstance(part, list):
+        return [_rewritten(item, name) for item in part]
+    if not isinstance(part, Mapping):
+        return part
+    return {
+        key: _target(value, name) if key == "$ref" else _rewritten(value, name)
+        for key, value in part.items()
+    }
+
+
+def _target(reference: str, name: str) -> str:
+    identifier, _, pointer = reference.partition("#")
+    if pointer.startswith("/components/"):
+        return reference
+    if identifier:
+        name = next(other for other in _PARTS if schema(other)["$id"] == identifier)
+    if not pointer:
+        return f"#/components/schemas/{name}"
+    definition = pointer.removeprefix("/$defs/").partition("/")
+    rest = f"/{definition[2]}" if definition[2] else ""
+    return f"#/components/schemas/{name}.{definition[0]}{rest}"

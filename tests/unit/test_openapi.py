@@ -1,0 +1,67 @@
+"""The OpenAPI description is valid, complete, and made of the schemas themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from contract import EXAMPLES
+from efss_transfer import openapi, schemas
+from efss_transfer.errors import CODES
+
+VALID = sorted((EXAMPLES / "valid").glob("*.json"))
+INVALID = sorted((EXAMPLES / "invalid").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def described() -> Any:
+    return json.loads(json.dumps(openapi.description()))
+
+
+def test_it_is_openapi(described: Any) -> None:
+    validate(described)
+    assert described["openapi"].startswith("3.1")
+
+
+def references(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        yield from (value for key, value in part.items() if key == "$ref")
+        for value in part.values():
+            yield from references(value)
+    elif isinstance(part, list):
+        for item in part:
+            yield from references(item)
+
+
+def test_every_reference_leads_to_a_component(described: Any) -> None:
+    for reference in set(references(described)):
+        part = described
+        for token in reference.removeprefix("#/").split("/"):
+            part = part[token.replace("~1", "/").replace("~0", "~")]
+
+
+def test_every_status_and_code_stands_there(described: Any) -> None:
+    responses = described["paths"]["/"]["post"]["responses"]
+    for name, code in CODES.items():
+        if name in ("cancelled", "not_found"):
+            continue  # nobody reads the one, and the other is for paths that are none
+        assert f"`{name}`" in responses[str(code.status)]["description"]
+
+
+def test_every_schema_has_its_path(described: Any) -> None:
+    assert {f"/schema/{name}" for name in schemas.NAMES} < set(described["paths"])
+
+
+@pytest.mark.parametrize("file", [*VALID, *INVALID], ids=lambda file: file.stem)
+def test_its_request_takes_what_the_schema_takes(described: Any, file: Any) -> None:
+    document = json.loads(file.read_text("utf-8"))
+    document = document.get("request", document)
+    validator = Draft202012Validator(
+        {"$ref": "#/components/schemas/request", "components": described["components"]}
+    )
+    assert validator.is_valid(document) == (file in VALID)
