@@ -360,3 +360,26 @@ def test_a_mistake_in_the_site_file_stops_the_start(
     log = (tmp_path / "run.log").read_text()
     assert pointer in log
     assert "Traceback" not in log.partition("efss-transfer: ")[2].partition("\n[")[0]
+
+
+def test_a_site_with_a_proxy_has_all_go_through_it(
+    tmp_path: Path, storages: dict[str, Storage]
+) -> None:
+    """Hosts that do not exist are reached, because the proxy is a server that answers for all."""
+    webdav = storages["rclone"]
+    hashes = webdav.fill("by-proxy", {"a.txt": b"a", "b/c.bin": bytes(100_000)})
+    (tmp_path / "run").mkdir()
+    port = webdav.parameters["url"].rpartition(":")[2].strip("/")
+    site = {"egress_proxy": f"http://127.0.0.1:{port}"}
+    ends = []
+    for host, path in (("one.invalid", "by-proxy"), ("other.invalid", "arrived-by-proxy")):
+        end = webdav.endpoint(path)
+        ends.append({**end, "parameters": {**end["parameters"], "url": f"http://{host}"}})
+    with servers.function(tmp_path / "run", site=site) as running:
+        answer = running.copy(*ends)
+        assert answer.status_code == 200, answer.text
+        assert webdav.hashes(ends[1]["path"]) == hashes
+        # What is written as an address is still looked at here.
+        inside = {**ends[0], "parameters": {**ends[0]["parameters"], "url": "http://127.0.0.1:1"}}
+        refused(running.copy(inside, ends[1]), 403, "forbidden")
+        running.wait_clean()
