@@ -1,4 +1,4 @@
-"""HTTP in, JSON or NDJSON out. Nothing else knows Flask or functions-framework."""
+"""HTTP in, JSON or a stream of events out. Nothing else knows Flask or functions-framework."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from flask import Request, Response
@@ -42,6 +43,7 @@ from efss_transfer.storages import Storages
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
+SSE: Final = "text/event-stream"
 PROBLEM: Final = "application/problem+json"
 
 _CHUNK: Final = 1 << 16
@@ -117,8 +119,8 @@ class Service:
                 engine,
                 Terms(name, duration, limits, admitted.egress, interrupted=gone),
             )
-            if accepted == NDJSON:
-                return _stream(run, place)
+            if accepted in _FRAMES:
+                return _stream(run, place, accepted)
             return _answer(runner.result(run, asked.options.report))
 
     def _describe(self) -> Response:
@@ -180,10 +182,10 @@ def _configured() -> Service:
 def _representation(request: Request) -> str:
     if not request.headers.get("Accept"):
         return JSON
-    best = request.accept_mimetypes.best_match([JSON, PROBLEM, NDJSON])
+    best = request.accept_mimetypes.best_match([JSON, PROBLEM, *_FRAMES])
     if best is None:
-        raise NotAcceptable(f"Answers are {JSON} or {NDJSON}.")
-    return NDJSON if best == NDJSON else JSON
+        raise NotAcceptable(f"Answers are {JSON}, or as a stream {' or '.join(_FRAMES)}.")
+    return best if best in _FRAMES else JSON
 
 
 def _body(request: Request, most: int) -> bytes:
@@ -213,23 +215,33 @@ def _body(request: Request, most: int) -> bytes:
     return body
 
 
-def _stream(run: runner.Events, place: Place) -> Response:
-    """The events as lines. What fails before the first still has its HTTP status."""
+def _line(_: int, event: dict[str, Json]) -> bytes:
+    return _encoded(event) + b"\n"
+
+
+def _message(number: int, event: dict[str, Json]) -> bytes:
+    """An event as browsers read it (HTML, "Server-sent events"): JSON has no line ends."""
+    return f"id: {number}\nevent: {event['event']}\ndata: ".encode() + _encoded(event) + b"\n\n"
+
+
+_FRAMES: Final = {NDJSON: _line, SSE: _message}
+
+
+def _stream(run: runner.Events, place: Place, accepted: str) -> Response:
+    """The events one by one. What fails before the first still has its HTTP status."""
     first = next(run)
     if isinstance(first, Finished):
         return _answer(first.result)
 
-    def lines() -> Iterator[bytes]:
+    def framed() -> Iterator[bytes]:
         try:
             with closing(run):
-                yield _encoded(first.to_json()) + b"\n"
-                for event in run:
-                    yield _encoded(event.to_json()) + b"\n"
+                for number, event in enumerate(chain([first], run), 1):
+                    yield _FRAMES[accepted](number, event.to_json())
         finally:
             place.give_back()
 
-    body = lines()
-    response = Response(body, mimetype=NDJSON, headers={"Cache-Control": "no-store"})
+    response = Response(framed(), mimetype=accepted, headers={"Cache-Control": "no-store"})
     # A generator that was never begun runs no `finally`: its server closes the response.
     response.call_on_close(run.close)
     response.call_on_close(place.give_back)

@@ -87,6 +87,7 @@ def _transfer() -> dict[str, Any]:
                     "application/json": {"schema": _reference("result")},
                     # One event a line; a schema can say so of each, but not of all.
                     "application/x-ndjson": {"schema": {"type": "string"}},
+                    "text/event-stream": {"schema": {"type": "string"}},
                 },
             },
             **_problems(set(CODES) - {"cancelled", "not_found"}),

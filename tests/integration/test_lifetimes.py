@@ -72,7 +72,9 @@ def large_copy(slow: Storage, s3: Storage, path: str) -> dict[str, Any]:
     return {"source": slow.endpoint("data"), "destination": s3.endpoint(path)}
 
 
-@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+@pytest.mark.parametrize(
+    "accept", ["application/json", "application/x-ndjson", "text/event-stream"]
+)
 def test_a_caller_who_hangs_up_cancels_the_copy(
     function: Function, s3: Storage, accept: str
 ) -> None:

@@ -229,6 +229,24 @@ def test_the_stream_of_a_transfer_fits_its_schema_line_by_line(state: State) -> 
     assert lines[-1]["state"] == state.value
 
 
+def test_server_sent_events_are_the_same_stream() -> None:
+    """Read as browsers do: fields by line, messages by blank line (HTML, 9.2)."""
+    events: list[Event | Exception] = [STARTED, *map(FileDone, FILES)]
+    events.append(Finished(ENDINGS[State.PARTIAL]))
+    status, kind, body = answer(*events, accept="text/event-stream")
+    assert (status, kind) == (200, "text/event-stream")
+    messages = [
+        dict(line.split(": ", 1) for line in message.split("\n"))
+        for message in body.decode().removesuffix("\n\n").split("\n\n")
+    ]
+    _, _, lines = answer(*events, accept="application/x-ndjson")
+    assert [message["data"] for message in messages] == lines.decode().splitlines()
+    assert [message["id"] for message in messages] == [str(n + 1) for n in range(len(events))]
+    for message in messages:
+        assert json.loads(message["data"])["event"] == message["event"]
+        assert complaints("event", json.loads(message["data"])) == []
+
+
 def test_a_defect_after_the_start_still_has_a_result_that_fits_its_schema() -> None:
     engine = StandIn(STARTED, RuntimeError("canary"))
     terms = Terms("alice", 60, Limits(), Egress())
