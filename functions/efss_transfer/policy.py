@@ -15,7 +15,25 @@ from efss_transfer.addresses import Target
 from efss_transfer.engines.base import Egress, Endpoint, Engine, TransferRequest
 from efss_transfer.errors import Forbidden, InvalidRequest, Unreachable, Violation
 from efss_transfer.places import distinct
+from efss_transfer.reach import Reach
 from efss_transfer.site import Caller, Site
+
+# Where a type connects to if no parameter says so: a name that stands for all of the
+# service's, for sites that allow hosts by name. Of types that are not here the guard decides.
+_OWN_SERVICES: Final = {
+    "s3": "s3.amazonaws.com",
+    "google cloud storage": "storage.googleapis.com",
+    "azureblob": "account.blob.core.windows.net",
+    "azurefiles": "account.file.core.windows.net",
+    "drive": "www.googleapis.com",
+    "dropbox": "api.dropboxapi.com",
+    "onedrive": "graph.microsoft.com",
+    "box": "api.box.com",
+    "b2": "api.backblazeb2.com",
+    "koofr": "app.koofr.net",
+    "internetarchive": "s3.us.archive.org",
+    "doi": "doi.org",
+}
 
 _FORMAT: Final = "Must lead to a host that is a name or an address, and a port up to 65535."
 
@@ -46,6 +64,7 @@ def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) 
     refused = [*_types(ends, site, caller, engine)]
     own = frozenset(dial.target for dial in dials if dial.own)
     reach = replace(site.reach, own=own)
+    refused += _services(ends, reach)
     # Of what is refused anyway no name is looked up.
     decided = {violation.pointer.split("/")[1] for violation in refused}
     for dial in dials:
@@ -118,6 +137,17 @@ def _types(
                 "Where this type connects to cannot be checked: the site must allow it by its "
                 "name.",
             )
+
+
+def _services(ends: Mapping[str, Endpoint], reach: Reach) -> Iterator[Violation]:
+    """What a site does not allow of the services that are reached without being named."""
+    for side, end in ends.items():
+        named = {form for form in end.dials.values() if form != "service_account"}
+        if end.type in _OWN_SERVICES and not named:
+            reason = reach.refusal_by_name(Target(_OWN_SERVICES[end.type], 443))
+            if reason is not None:
+                pointer = f"/{side}/" + ("type" if end.storage is None else "storage")
+                yield Violation(pointer, "policy", reason)
 
 
 def _addresses(target: Target) -> list[addresses.Address]:

@@ -418,3 +418,14 @@ def test_a_storage_of_the_sites_that_is_denied_is_named_without_its_address() ->
     reach = Reach(denied_networks=(ip_network("10.0.0.0/8"),))
     site = Site(storages={"cloud": storage}, reach=reach)
     assert refusals({"storage": "cloud", "path": "a"}, ftp("b"), site) == ["/source/storage"]
+
+
+def test_a_service_that_no_parameter_names_is_a_host_like_any_other() -> None:
+    only = Site(reach=Reach(hosts=("8.8.8.8", "ftp.example.org")))
+    assert refusals(aws("b/a"), ftp("b", host="8.8.8.8"), only) == ["/source/type"]
+    assert refusals(gcs("b/a"), ftp("b", host="8.8.8.8"), only) == ["/source/type"]
+    with_aws = Site(reach=Reach(hosts=("8.8.8.8", "*.amazonaws.com")))
+    admit(aws("b/a"), ftp("b", host="8.8.8.8"), with_aws)
+    admit(aws("b/a"), ftp("b", host="8.8.8.8"))
+    denied = Site(reach=Reach(denied_hosts=("*.googleapis.com",)))
+    assert refusals(gcs("b/a"), ftp("b", host="8.8.8.8"), denied) == ["/source/type"]
