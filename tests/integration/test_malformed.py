@@ -479,7 +479,7 @@ def test_json_may_be_called_by_all_its_names(door: Door, kind: str) -> None:
         "text/html",
         "application/xml",
         "image/*",
-        "text/*;q=0.9, image/png",
+        "image/*;q=0.9, image/png",
         "application/json;q=0",
         "*/*;q=0",
         "nonsense",
