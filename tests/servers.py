@@ -514,10 +514,15 @@ class Function:
 
     def wait_clean(self, seconds: float = 5) -> None:
         """Fail if something is left after that long."""
-        until = time.monotonic() + seconds
-        while left := self.leftovers():
-            assert time.monotonic() < until, left
-            time.sleep(0.02)
+        wait_clean(self.runtime_dir, seconds)
+
+
+def wait_clean(runtime_dir: Path, seconds: float) -> None:
+    """Fail if something is left in a runtime folder, or runs there, after that long."""
+    until = time.monotonic() + seconds
+    while left := leftovers(runtime_dir):
+        assert time.monotonic() < until, left
+        time.sleep(0.02)
 
 
 def leftovers(runtime_dir: Path) -> list[str]:

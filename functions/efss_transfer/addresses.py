@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from ipaddress import (
@@ -28,6 +29,11 @@ import idna
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+Permits = Callable[[str, int, Address], bool]
+"""Whether a connection may be made: to a host (in small letters and without a final dot), a
+port, and an address that the host has. It is asked in threads; an error that it raises is a
+no.
+"""
 
 RESOLVE_SECONDS: Final = 10.0
 """How long a name may take to resolve: as long as a connection may take."""
@@ -35,7 +41,7 @@ RESOLVE_SECONDS: Final = 10.0
 # A resolver that hangs holds a thread until it gives up; more than these are not started.
 _RESOLVERS: Final = BoundedSemaphore(64)
 
-_PORTS: Final = {"http": 80, "https": 443}
+WEB_PORTS: Final = {"http": 80, "https": 443}
 _LONGEST_HOST: Final = 253
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
@@ -122,9 +128,9 @@ def target(form: str, value: str, port: int | None = None) -> Target | None:
 
 def _from_url(url: str) -> Target:
     parts = urlsplit(url)
-    if parts.scheme not in ("", *_PORTS) or parts.username is not None or "\\" in url:
+    if parts.scheme not in ("", *WEB_PORTS) or parts.username is not None or "\\" in url:
         raise ValueError("not a URL that we know how to check")
-    return Target(spelled(parts.hostname or ""), parts.port or _PORTS.get(parts.scheme))
+    return Target(spelled(parts.hostname or ""), parts.port or WEB_PORTS.get(parts.scheme))
 
 
 def spelled(host: str) -> str:

@@ -13,17 +13,11 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import Any, Final
 
+from efss_transfer.addresses import Address, Permits
 from efss_transfer.socks import Destination, Rejected, Reply
-
-Address = IPv4Address | IPv6Address
-Permits = Callable[[str, int, Address], bool]
-"""Whether a host (as the client wrote it, in small letters and without a final dot) may be
-connected to, on that port and at that address, which is one of its own. It is asked in
-threads; an error that it raises is a no.
-"""
 
 _AT_ONCE: Final = 64  # look-ups, and connects; all others wait
 _LOOKUP_SECONDS: Final = 10.0

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Final, cast
 
-from efss_transfer.dialling import Dialler, NotAllowed, Permits
+from efss_transfer.addresses import Permits
+from efss_transfer.dialling import Dialler, NotAllowed
 from efss_transfer.relay import Carriers, relay
 from efss_transfer.socks import Destination, Rejected, Reply, conversation
 

@@ -189,7 +189,8 @@ def _endpoints() -> Iterator[tuple[str, Any]]:
     known = endpoint["properties"]
     common = {"type": "object", "unevaluatedProperties": False}
     for storage in known["type"]["enum"]:
-        described = schema("request")["$defs"][definition(storage).removeprefix("/$defs/")]
+        name = definition(storage).removeprefix("/$defs/")
+        described = schema("request")["$defs"][name]
         yield (
             _end_name(storage),
             {
@@ -198,7 +199,7 @@ def _endpoints() -> Iterator[tuple[str, Any]]:
                 "description": described["description"],
                 "properties": {
                     "type": {"type": "string", "const": storage},
-                    "parameters": _reference(f"request.{definition(storage)[len('/$defs/') :]}"),
+                    "parameters": _reference(f"request.{name}"),
                     "path": known["path"],
                 },
                 "required": ["type", "parameters"],

@@ -7,12 +7,11 @@ import re
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from efss_transfer.addresses import target
+from efss_transfer.addresses import WEB_PORTS, target
 from efss_transfer.engines.base import Endpoint, TransferRequest
 from efss_transfer.errors import InvalidRequest, Violation
 
 _PORTS: Final = {"sftp": 22, "ftp": 21, "smb": 445}
-_WEB_PORTS: Final = {"http": 80, "https": 443}
 
 # What tells one place from another besides hosts and paths. Of types that are not listed
 # all parameters count: two accounts of a service are then two places.
@@ -93,7 +92,7 @@ def _hosts(end: Endpoint) -> list[str]:
         found = target(form, str(end.parameters[member]), port)
         if found is not None:
             # http and https of a host are one place where their ports are the usual ones.
-            usual = found.port in _WEB_PORTS.values() and form != "host"
+            usual = found.port in WEB_PORTS.values() and form != "host"
             hosts.append(f"{found.host}:{'' if usual else found.port}")
     if not hosts and end.type == "s3":
         hosts.append(str(end.parameters.get("provider", "AWS")))

@@ -17,7 +17,7 @@ from efss_transfer.addresses import Network
 from efss_transfer.engines.base import Limits, Value
 from efss_transfer.errors import InvalidJson, InvalidSite, Violation
 from efss_transfer.reach import Reach
-from efss_transfer.validation import load, violations
+from efss_transfer.validation import escaped, load, violations
 
 _SIDES: Final = frozenset({"source", "destination"})
 
@@ -112,7 +112,7 @@ def _mistakes(document: Mapping[str, Any]) -> Iterator[Violation]:
         for index, storage in enumerate(caller.get("storages", [])):
             if storage not in storages:
                 yield Violation(
-                    f"/callers/{_token(name)}/storages/{index}",
+                    f"/callers/{escaped(name)}/storages/{index}",
                     "reference",
                     "There is no such storage in `storages`.",
                 )
@@ -146,7 +146,7 @@ def _mistakes_of_storage(at: str, storage: Mapping[str, Any]) -> Iterator[Violat
     brought = storage.get("caller_parameters", [])
     sample: dict[str, Any] = {}
     for name, value in parameters.items():
-        pointer = f"{at}/parameters/{_token(name)}"
+        pointer = f"{at}/parameters/{escaped(name)}"
         if isinstance(value, Mapping):
             if len(set(value) - {"key"}) > 1:
                 yield Violation(pointer, "reference", "Give one reference, not several.")
@@ -248,7 +248,3 @@ def _hosts(patterns: Iterable[str]) -> tuple[str, ...]:
 
 def _networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(ip_network(text) for text in texts)
-
-
-def _token(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")

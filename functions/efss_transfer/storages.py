@@ -12,7 +12,7 @@ from efss_transfer.engines.base import Endpoint, Value
 from efss_transfer.errors import ConfigurationError, Forbidden, InvalidRequest, Violation
 from efss_transfer.references import References
 from efss_transfer.site import Caller, Site, Storage
-from efss_transfer.validation import violations
+from efss_transfer.validation import escaped, violations
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def _below(root: str, path: str) -> str:
 def _not_the_callers(side: str, storage: Storage, names: list[str]) -> Iterator[Violation]:
     allowed = ", ".join(sorted(storage.caller_parameters)) or "none"
     for name in names:
-        pointer = "/".join(("", side, "parameters", name.replace("~", "~0").replace("/", "~1")))
+        pointer = f"/{side}/parameters/{escaped(name)}"
         yield Violation(pointer, "policy", f"The site sets this; a request may add: {allowed}.")
 
 

@@ -198,4 +198,9 @@ def _token(name: str) -> str:
     """A member's name in a JSON Pointer (RFC 6901), cut where nobody would read on."""
     if len(name) > _LONGEST_NAME:
         name = name[:_LONGEST_NAME] + "…"
+    return escaped(name)
+
+
+def escaped(name: str) -> str:
+    """A member's name as a part of a JSON Pointer."""
     return name.replace("~", "~0").replace("/", "~1")

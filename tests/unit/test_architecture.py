@@ -45,7 +45,7 @@ LAYERS = {
     "efss_transfer.engines.rclone.transfer": 2,
     "efss_transfer.authentication": 2,
     "efss_transfer.oidc": 2,
-    "efss_transfer.addresses": 1,
+    "efss_transfer.addresses": 0,
     "efss_transfer.references": 1,
     "efss_transfer.reach": 2,
     "efss_transfer.site": 2,

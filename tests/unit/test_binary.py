@@ -170,6 +170,7 @@ def test_an_explicit_path_that_is_wrong_is_said(
         (tmp_path / name).chmod(mode)
     with pytest.raises(EngineUnavailable, match="EFSS_TRANSFER_RCLONE"):
         find_binary(tmp_path / name)
+    assert not EngineUnavailable("").retryable
 
 
 def test_a_layers_rclone_comes_before_the_packages(

@@ -31,7 +31,7 @@ import pytest
 
 import servers
 from efss_transfer import dialling, egress, relay
-from efss_transfer.dialling import Address
+from efss_transfer.addresses import Address
 from efss_transfer.egress import Guard, guard
 from servers import Storage
 

@@ -128,16 +128,21 @@ def test_what_it_starts_can_signal_nobody_else(tmp_path: Path) -> None:
     assert outcome.stdout == "itself\n"
 
 
-@needs_landlock
-def test_no_setuid_program_gives_it_anything(tmp_path: Path) -> None:
-    # The kernel tells it to whoever asks; Landlock forbids to read it there, so from here.
+def status_of_a_shell(folder: Path, ports: frozenset[int] | None) -> str:
+    """What the kernel says of a shell in the sandbox: Landlock forbids it to read that itself."""
+
     def launch() -> subprocess.Popen[bytes]:
         return subprocess.Popen([sandbox.SHELL, "-c", "read x"], stdin=subprocess.PIPE)
 
-    with sandbox.start(launch, sandbox.SHELL, tmp_path, None) as process:
+    with sandbox.start(launch, sandbox.SHELL, folder, ports) as process:
         status = Path(f"/proc/{process.pid}/status").read_text()
         process.communicate()
-    assert "NoNewPrivs:\t1" in status
+    return status
+
+
+@needs_landlock
+def test_no_setuid_program_gives_it_anything(tmp_path: Path) -> None:
+    assert "NoNewPrivs:\t1" in status_of_a_shell(tmp_path, None)
 
 
 def test_the_function_itself_stays_as_it_was(tmp_path: Path) -> None:
@@ -218,13 +223,7 @@ def test_which_sockets_can_be_made(
 @needs_seccomp
 @pytest.mark.parametrize("ports", [None, frozenset({1})])
 def test_what_it_starts_has_the_filter(tmp_path: Path, ports: frozenset[int] | None) -> None:
-    def launch() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sandbox.SHELL, "-c", "read x"], stdin=subprocess.PIPE)
-
-    with sandbox.start(launch, sandbox.SHELL, tmp_path, ports) as process:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        process.communicate()
-    assert "Seccomp:\t2" in status
+    assert "Seccomp:\t2" in status_of_a_shell(tmp_path, ports)
 
 
 # --- Limits ------------------------------------------------------------------------------

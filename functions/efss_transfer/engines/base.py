@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol, TypeVar
 
+from efss_transfer.addresses import Permits
 from efss_transfer.events import Event
 from efss_transfer.result import Json, State
 
@@ -80,12 +80,6 @@ def _stricter(one: _Number | None, other: _Number | None) -> _Number | None:
     if one is None or other is None:
         return one if other is None else other
     return min(one, other)
-
-
-Permits = Callable[[str, int, IPv4Address | IPv6Address], bool]
-"""Whether a connection may be made: to a host as it is written, a port, and an address that
-the host has.
-"""
 
 
 @dataclass(frozen=True)
