@@ -571,6 +571,8 @@ def function(
     if Path(settings.get("RCLONE", "")).is_file() and "RCLONE_SHA256" not in settings:
         # What a test brings is known to it; the function runs no other program.
         settings["RCLONE_SHA256"] = digest(Path(settings["RCLONE"]).read_bytes())
+    # What is tried again is mostly tried in vain here: a server of a test stays as it is.
+    settings.setdefault("RETRY_SECONDS", "0.2")
     state = runtime_dir.parent / f"{runtime_dir.name}.state"
     state.mkdir(exist_ok=True)
     if site is not None:

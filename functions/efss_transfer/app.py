@@ -111,7 +111,11 @@ class Service:
         admitted = policy.admit(asked, self._site, caller, engine)
         # One transfer, for as long as somebody waits for it.
         limits = self._site.limits.within(caller.limits)
-        duration = min(self._settings.duration_seconds, limits.duration_seconds or math.inf)
+        duration = min(
+            self._settings.duration_seconds,
+            limits.duration_seconds or math.inf,
+            asked.options.deadline_seconds or math.inf,
+        )
         gone = watch(request.environ)
         with self._capacity.place(name, caller.limits.concurrent_transfers) as place:
             run = runner.events(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from efss_transfer.result import FileOutcome, Json, Result, Totals, rfc3339
 
@@ -24,6 +25,30 @@ class Started:
         return json | {"started": rfc3339(self.started)}
 
 
+class Phase(StrEnum):
+    """What a transfer is at: copying, waiting before it tries again, or verifying."""
+
+    COPYING = "copying"
+    WAITING = "waiting"
+    VERIFYING = "verifying"
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """A file that is being copied; `size` is None where it is not known before its end."""
+
+    path: str
+    current_bytes: int
+    size: int | None
+
+    def to_json(self) -> dict[str, Json]:
+        """An entry of a progress event's `in_flight`."""
+        json: dict[str, Json] = {"path": self.path, "bytes": self.current_bytes}
+        if self.size is not None:
+            json["size"] = self.size
+        return json
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far the copy is.
@@ -38,11 +63,16 @@ class Progress:
     expected_bytes: int
     speed: float
     eta_seconds: float | None = None
+    phase: Phase = Phase.COPYING
+    attempt: int = 1
+    in_flight: tuple[InFlight, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """A line of the stream."""
         json: dict[str, Json] = {
             "event": "progress",
+            "phase": self.phase.value,
+            "attempt": self.attempt,
             "files": {
                 "transferred": self.totals.transferred,
                 "skipped": self.totals.skipped,
@@ -54,6 +84,7 @@ class Progress:
         }
         if self.eta_seconds is not None:
             json["eta_seconds"] = round(self.eta_seconds, 1)
+        json["in_flight"] = [file.to_json() for file in self.in_flight]
         return json
 
 

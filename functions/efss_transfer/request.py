@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from efss_transfer import endpoints
-from efss_transfer.engines.base import Endpoint, Options, TransferRequest
+from efss_transfer.engines.base import (
+    Endpoint,
+    ListedFile,
+    Options,
+    Selection,
+    TransferRequest,
+)
 from efss_transfer.errors import Forbidden, InvalidRequest, Violation
-from efss_transfer.validation import load, violations
+from efss_transfer.result import VerifyMode
+from efss_transfer.validation import MOST_VIOLATIONS, load, violations
 
 Named = Callable[[str, Mapping[str, Any]], Endpoint]
 """Makes the endpoint of a storage that the site has configured, from the side's name and
@@ -31,6 +40,7 @@ def parse(body: bytes, named: Named = no_storages) -> TransferRequest:
     found, omitted = violations("request", document)
     if found:
         raise InvalidRequest(found, omitted)
+    selection = _selection(document.get("selection", {}))
     refused: list[Violation] = []
     ends: dict[str, Endpoint] = {}
     for side in ("source", "destination"):
@@ -43,7 +53,8 @@ def parse(body: bytes, named: Named = no_storages) -> TransferRequest:
     return TransferRequest(
         source=ends["source"],
         destination=ends["destination"],
-        options=Options(**document.get("options", {})),
+        selection=selection,
+        options=_options(document.get("options", {})),
         engine=document.get("engine", "rclone"),
         id=document.get("id"),
     )
@@ -53,3 +64,52 @@ def _endpoint(side: str, document: Mapping[str, Any], named: Named) -> Endpoint:
     if "storage" in document:
         return named(side, document)
     return endpoints.endpoint(document["type"], document["parameters"], document.get("path", ""))
+
+
+def _options(document: Mapping[str, Any]) -> Options:
+    return Options(**{**document, "verify": VerifyMode(document.get("verify", "none"))})
+
+
+def _selection(document: Mapping[str, Any]) -> Selection:
+    """Which files to copy. Raises InvalidRequest for what a schema cannot tell."""
+    wrong: list[Violation] = []
+    times: dict[str, datetime | None] = {}
+    for name in ("modified_after", "modified_before"):
+        times[name] = None
+        try:
+            times[name] = _time(document.get(name))
+        except (ValueError, OverflowError):
+            wrong.append(Violation(f"/selection/{name}", "format", "There is no such time."))
+    for low, high in (("min_size", "max_size"), ("modified_after", "modified_before")):
+        bounds: dict[str, Any] = {**document, **times}
+        least, most = bounds.get(low), bounds.get(high)
+        if least is not None and most is not None and least > most:
+            wrong.append(Violation(f"/selection/{high}", "order", f"Must not be below {low}."))
+    listed = [_listed(entry) for entry in document["files"]] if "files" in document else None
+    often = Counter(file.path for file in listed or ())
+    for index, file in enumerate(listed or ()):
+        if often[file.path] > 1:
+            pointer = f"/selection/files/{index}/path"
+            wrong.append(Violation(pointer, "distinct", "This path stands in the list twice."))
+    if wrong:
+        raise InvalidRequest(wrong[:MOST_VIOLATIONS], max(0, len(wrong) - MOST_VIOLATIONS))
+    return Selection(
+        include=tuple(document.get("include", ())),
+        exclude=tuple(document.get("exclude", ())),
+        files=None if listed is None else tuple(listed),
+        min_size=document.get("min_size"),
+        max_size=document.get("max_size"),
+        **times,
+    )
+
+
+def _listed(document: Mapping[str, Any]) -> ListedFile:
+    kind, _, checksum = document.get("checksum", "").partition(":")
+    return ListedFile(
+        document["path"], document.get("size"), kind or None, checksum.lower() or None
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    """A time in UTC. Raises ValueError or OverflowError for one that no calendar has."""
+    return None if text is None else datetime.fromisoformat(text.upper()).astimezone(UTC)

@@ -35,6 +35,20 @@ class FileState(StrEnum):
     FAILED = "failed"
 
 
+class Reason(StrEnum):
+    """Why a file was skipped.
+
+    `same`: what is there is the same, by the way of comparing that was asked for. `older`:
+    what is there is newer. `exists`: something is there, and that was to decide.
+    `dry_run`: it would have been copied.
+    """
+
+    SAME = "same"
+    OLDER = "older"
+    EXISTS = "exists"
+    DRY_RUN = "dry_run"
+
+
 class Side(StrEnum):
     """The end of the transfer that an error came from."""
 
@@ -97,16 +111,22 @@ class ErrorGroup:
 
 @dataclass(frozen=True)
 class FileOutcome:
-    """What became of one file. `path` is relative to the source, sizes are bytes."""
+    """What became of one file. `path` is relative to the source, sizes are bytes.
+
+    Of a path that is told twice the later outcome counts: verification has looked again.
+    """
 
     path: str
     state: FileState
     size: int | None = None
     error: Failure | None = None
+    reason: Reason | None = None
 
     def to_json(self) -> dict[str, Json]:
         """An entry of a result's `files`, and the members of a `file` event."""
         json: dict[str, Json] = {"path": self.path, "state": self.state.value}
+        if self.reason is not None:
+            json["reason"] = self.reason.value
         if self.size is not None:
             json["bytes"] = self.size
         if self.error is not None:
@@ -116,16 +136,20 @@ class FileOutcome:
 
 @dataclass(frozen=True)
 class Totals:
-    """Exact counts. `transferred_bytes` counts the bytes of transferred files only."""
+    """Exact counts. `transferred_bytes` are those of all files that were copied, also of one
+    that verification then found to differ; `dry_run_bytes` those that would have been.
+    """
 
     transferred: int = 0
     skipped: int = 0
     failed: int = 0
     transferred_bytes: int = 0
+    reasons: Mapping[Reason, int] = field(default_factory=dict)
+    dry_run_bytes: int = 0
 
     def to_json(self) -> dict[str, Json]:
         """A result's `totals`."""
-        return {
+        json: dict[str, Json] = {
             "files": {
                 "transferred": self.transferred,
                 "skipped": self.skipped,
@@ -133,6 +157,47 @@ class Totals:
             },
             "bytes": {"transferred": self.transferred_bytes},
         }
+        if reasons := {reason.value: n for reason, n in self.reasons.items() if n}:
+            json["skipped"] = reasons
+        if Reason.DRY_RUN.value in reasons:
+            json["bytes"]["dry_run"] = self.dry_run_bytes
+        return json
+
+
+class VerifyMode(StrEnum):
+    """How source and destination are compared after a copy."""
+
+    NONE = "none"
+    SIZE = "size"
+    CHECKSUM = "checksum"
+    DOWNLOAD = "download"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What comparing both sides after the copy has shown, in files.
+
+    `mode` is what was really done: a checksum that the two storages do not share cannot be
+    compared, and then sizes were. `hash` names the checksum; `by_size` counts those of the
+    `checked` of which a checksum was wanted and one of the two storages had none.
+    """
+
+    mode: VerifyMode
+    checked: int = 0
+    differing: int = 0
+    missing: int = 0
+    hash: str | None = None
+    by_size: int = 0
+
+    def to_json(self) -> dict[str, Json]:
+        """A result's `verification`."""
+        json: dict[str, Json] = {"mode": self.mode.value}
+        if self.hash is not None:
+            json["hash"] = self.hash
+        json |= {"checked": self.checked, "differing": self.differing, "missing": self.missing}
+        if self.by_size:
+            json["by_size"] = self.by_size
+        return json
 
 
 @dataclass(frozen=True)
@@ -152,6 +217,7 @@ class Result:
     errors: tuple[ErrorGroup, ...] = ()
     files: tuple[FileOutcome, ...] | None = None
     attempts: int = 1
+    verification: Verification | None = None
     id: str | None = None
     engine_report: Mapping[str, Json] = field(default_factory=dict)
 
@@ -177,6 +243,8 @@ class Result:
         }
         if self.files is not None:
             json["files"] = [outcome.to_json() for outcome in self.files]
+        if self.verification is not None:
+            json["verification"] = self.verification.to_json()
         json["attempts"] = self.attempts
         if self.engine_report:
             json[self.engine] = dict(self.engine_report)

@@ -35,6 +35,9 @@ from efss_transfer.result import (
 
 _LOG: Final = logging.getLogger(__name__)
 
+_LETTING_GO_SECONDS: Final = 3.0
+_ARRIVING_SECONDS: Final = 30.0
+
 Events = Generator[Event, None, None]
 
 
@@ -58,8 +61,13 @@ def events(request: TransferRequest, engine: Engine, terms: Terms) -> Events:
     Closing the generator cancels the transfer and returns when it is cleaned up. Raises
     EngineError if the engine could not even begin; a retry is safe then.
     """
+    # Time to let go, so that the answer is there when it is wanted; and before that, time
+    # for what is on its way to arrive.
+    seconds = terms.duration_seconds
+    deadline = time.monotonic() + seconds - min(_LETTING_GO_SECONDS, seconds / 10)
     context = Context(
-        deadline=time.monotonic() + terms.duration_seconds,
+        deadline=deadline,
+        last_start=deadline - min(_ARRIVING_SECONDS, seconds / 10),
         interrupted=terms.interrupted,
         egress=terms.egress,
         limits=terms.limits,
@@ -80,7 +88,8 @@ def events(request: TransferRequest, engine: Engine, terms: Terms) -> Events:
                     event = started = replace(event, id=request.id)
                 elif isinstance(event, FileDone):
                     counts[event.outcome.state] += 1
-                    moved += event.outcome.size or 0
+                    if event.outcome.state is FileState.TRANSFERRED:
+                        moved += event.outcome.size or 0
                 elif isinstance(event, Finished):
                     event = Finished(replace(event.result, id=request.id))
                     ending = _told(event.result)

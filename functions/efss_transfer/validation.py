@@ -178,7 +178,7 @@ def _violations(error: ValidationError, at: str) -> Iterator[Violation]:
         case "minimum" | "maximum":
             text = f"Must be at {_bound(keyword)} {wanted}."
         case "not":
-            text = described.get("description", "") if "required" in wanted else "Not so."
+            text = described.get("description", "Not so.")
         case "pattern":
             text = f"Must have the form that is described: {described.get('description', '')}"
         case _:

@@ -131,7 +131,7 @@ def test_rclone_cannot_look_around(boot: Boot, path: str, confined: bool) -> Non
     if not (Path(path).is_dir() and os.access(path, os.R_OK) and list(Path(path).iterdir())):
         pytest.skip("there is nothing here")
     with boot() as rc:
-        listing = rc.begin("operations/list", fs=path, remote="")
+        listing = rc.begin("operations/list", {"fs": path, "remote": ""})
         assert listing.wait(60)
     # What cannot be read is empty to rclone, and a line in its log.
     assert (listing.output["list"] == []) == confined
@@ -345,7 +345,7 @@ def test_rclone_cannot_reach_a_unix_socket(
         listener.listen()
         listener.settimeout(60)
         rc.create("a", "webdav", {"url": "http://engine/", "unix_socket": str(path)})
-        listing = rc.begin("operations/list", fs="a:", remote="")
+        listing = rc.begin("operations/list", {"fs": "a:", "remote": ""})
         if not filtered:
             listener.accept()[0].close()
             listener.close()

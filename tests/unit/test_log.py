@@ -18,7 +18,7 @@ import pytest
 
 from efss_transfer.engines.rclone.failures import Cleaner
 from efss_transfer.engines.rclone.log import Record
-from efss_transfer.result import ErrorGroup, FileOutcome, FileState, Sample, Side, Totals
+from efss_transfer.result import ErrorGroup, FileOutcome, FileState, Reason, Sample, Side, Totals
 
 COPIED = (
     '{"level":"info","msg":"Copied (new)","size":4,"object":"one","objectType":"*local.Object",'
@@ -151,8 +151,8 @@ def test_a_file_that_a_storage_copied_by_itself_is_named_as_it_is_at_the_source(
 
 def test_a_file_that_was_there_is_skipped() -> None:
     made = record(SKIPPED)
-    assert list(made.outcomes()) == [FileOutcome("same", FileState.SKIPPED)]
-    assert made.totals == Totals(skipped=1)
+    assert list(made.outcomes()) == [FileOutcome("same", FileState.SKIPPED, reason=Reason.SAME)]
+    assert made.totals == Totals(skipped=1, reasons={Reason.SAME: 1})
 
 
 def test_a_file_that_was_refused_has_its_reason() -> None:
@@ -316,7 +316,8 @@ def test_each_outcome_is_told_once() -> None:
     assert list(made.outcomes()) == []
     made.take(SKIPPED.encode())
     assert [outcome.path for outcome in made.outcomes()] == ["same"]
-    assert made.totals == Totals(transferred=1, skipped=1, transferred_bytes=4)
+    same = {Reason.SAME: 1}
+    assert made.totals == Totals(1, 1, transferred_bytes=4, reasons=same)
 
 
 def test_what_was_cut_off_by_the_end_is_not_done_rather_than_failed() -> None:
@@ -354,7 +355,8 @@ def test_a_log_of_200000_lines_is_read_quickly() -> None:
     assert sum(1 for _ in made.outcomes()) == 200_000
     # It takes about 2 s; something quadratic would take hours.
     assert time.process_time() - began < 20
-    assert made.totals == Totals(transferred=100_000, skipped=100_000, transferred_bytes=400_000)
+    same = {Reason.SAME: 100_000}
+    assert made.totals == Totals(100_000, 100_000, transferred_bytes=400_000, reasons=same)
 
 
 def test_many_files_that_could_not_be_renamed_are_told_quickly_and_each_by_its_name() -> None:
@@ -528,5 +530,5 @@ def test_the_log_of_the_installed_rclone_is_understood(rclone: Path, tmp_path: P
         "in the way": "failed",
     }
     sizes = sum(len(files[name]) for name, state in told.items() if state == "transferred")
-    assert made.totals == Totals(len(files) - 2, 1, 1, sizes)
+    assert made.totals == Totals(len(files) - 2, 1, 1, sizes, {Reason.SAME: 1})
     assert [group.count for group in made.errors] == [1]

@@ -59,9 +59,12 @@ def test_every_schema_has_its_path(described: Any) -> None:
 
 @pytest.mark.parametrize("file", [*VALID, *INVALID], ids=lambda file: file.stem)
 def test_its_request_takes_what_the_schema_takes(described: Any, file: Any) -> None:
-    document = json.loads(file.read_text("utf-8"))
-    document = document.get("request", document)
+    example = json.loads(file.read_text("utf-8"))
+    document = example.get("request", example)
+    # These keywords are our own: no schema can tell.
+    told = {error["keyword"] for error in example.get("expected", [])}
+    fits = file in VALID or told <= {"distinct", "format", "order"}
     validator = Draft202012Validator(
         {"$ref": "#/components/schemas/request", "components": described["components"]}
     )
-    assert validator.is_valid(document) == (file in VALID)
+    assert validator.is_valid(document) == fits

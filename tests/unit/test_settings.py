@@ -23,6 +23,7 @@ DEFAULTS = Settings(
     duration_seconds=3600,
     boot_seconds=15,
     stop_seconds=5,
+    retry_seconds=4,
     body_bytes=1 << 20,
     runtime_dir=Path(tempfile.gettempdir()),
     log_level="INFO",

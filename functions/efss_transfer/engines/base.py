@@ -6,17 +6,21 @@ depends on nothing that checks requests.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, Protocol, TypeVar
 
 from efss_transfer.addresses import Permits
 from efss_transfer.events import Event
-from efss_transfer.result import Json, State
+from efss_transfer.result import Json, State, VerifyMode
 
 Value = str | int | float | bool
 Report = Literal["summary", "errors", "all"]
+Overwrite = Literal["changed", "newer", "never", "always"]
+Compare = Literal["default", "size", "checksum"]
 _Number = TypeVar("_Number", int, float)
 
 
@@ -40,9 +44,62 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to copy. `report` is which files a JSON result names."""
+class ListedFile:
+    """A file that a request names, and what the caller knows of it: its size in bytes, and
+    its checksum, of which `hash` is the kind and `checksum` the value in small letters.
+    """
 
+    path: str
+    size: int | None = None
+    hash: str | None = None
+    checksum: str | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which files of the source's folder to copy; sizes are bytes.
+
+    `files` are exactly those, and no others; the other members are all to be met. Patterns
+    are globs: what `exclude` matches is left out whatever `include` says.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    files: tuple[ListedFile, ...] | None = None
+    min_size: int | None = None
+    max_size: int | None = None
+    modified_after: datetime | None = None
+    modified_before: datetime | None = None
+
+    @property
+    def by_attribute(self) -> bool:
+        """Whether sizes or times decide."""
+        return (
+            self.min_size,
+            self.max_size,
+            self.modified_after,
+            self.modified_before,
+        ) != (None,) * 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to copy, as the request's schema describes each of them.
+
+    `attempts` counts all tries, `bandwidth_limit` is bytes a second, and `report` is which
+    files a JSON result names.
+    """
+
+    overwrite: Overwrite = "changed"
+    compare: Compare = "default"
+    verify: VerifyMode = VerifyMode.NONE
+    metadata: bool = False
+    dry_run: bool = False
+    on_error: Literal["continue", "stop"] = "continue"
+    attempts: int = 3
+    deadline_seconds: float | None = None
+    bandwidth_limit: int | None = None
+    transfers: int | None = None
     report: Report = "errors"
 
 
@@ -52,6 +109,7 @@ class TransferRequest:
 
     source: Endpoint
     destination: Endpoint
+    selection: Selection = Selection()
     options: Options = Options()
     engine: str = "rclone"
     id: str | None = None
@@ -59,12 +117,16 @@ class TransferRequest:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one transfer may take, and how many may run at a time; None is no limit."""
+    """What one transfer may take, and how many may run at a time; None is no limit.
+
+    `transfers` is how many files of one transfer may be copied at a time.
+    """
 
     files: int | None = None
     bytes: int | None = None
     duration_seconds: float | None = None
     concurrent_transfers: int | None = None
+    transfers: int | None = None
 
     def within(self, other: Limits) -> Limits:
         """The stricter of two, each by itself."""
@@ -73,6 +135,7 @@ class Limits:
             _stricter(self.bytes, other.bytes),
             _stricter(self.duration_seconds, other.duration_seconds),
             _stricter(self.concurrent_transfers, other.concurrent_transfers),
+            _stricter(self.transfers, other.transfers),
         )
 
 
@@ -94,13 +157,15 @@ class Egress:
 class Context:
     """What surrounds one run of an engine.
 
-    `deadline` is on the clock of `time.monotonic()`. `interrupted` tells whether the run
+    `deadline` is on the clock of `time.monotonic()`, and so is `last_start`, after which no
+    file is begun: what is on its way then can still arrive. `interrupted` tells whether the run
     must end early, and as what: it is asked often, from the thread that drives the run.
     Unless `egress` says otherwise, no connection may be made. `limits` are for this run;
     the engine keeps those of files and bytes.
     """
 
     deadline: float
+    last_start: float = math.inf
     interrupted: Callable[[], State | None] = lambda: None
     egress: Egress = Egress()
     limits: Limits = Limits()
@@ -110,6 +175,10 @@ class Context:
         if (state := self.interrupted()) is not None:
             return state
         return State.INCOMPLETE if time.monotonic() >= self.deadline else None
+
+    def may_start(self) -> bool:
+        """Whether there is time to begin with another file."""
+        return time.monotonic() < min(self.last_start, self.deadline)
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from efss_transfer.engines.base import Context, Health, TransferRequest
-from efss_transfer.engines.rclone import account, sandbox
+from efss_transfer.engines.rclone import account, orders, sandbox
+from efss_transfer.engines.rclone.bench import Interrupted
 from efss_transfer.engines.rclone.binary import begin_hashing, find_binary, verify
 from efss_transfer.engines.rclone.daemon import booted
 from efss_transfer.engines.rclone.failures import Cleaner, classify
 from efss_transfer.engines.rclone.log import Record
+from efss_transfer.engines.rclone.looks import Refused
 from efss_transfer.engines.rclone.outward import UNGUARDED, way_out
 from efss_transfer.engines.rclone.rc import Rc, RcError
 from efss_transfer.engines.rclone.remotes import Place, places
 from efss_transfer.engines.rclone.report import exit_code, report
-from efss_transfer.engines.rclone.transfer import Interrupted, Refused, Transfer
+from efss_transfer.engines.rclone.transfer import Transfer
 from efss_transfer.errors import EngineError, EngineUnavailable
 from efss_transfer.events import Event, FileDone, Finished, Started
 from efss_transfer.result import Failure, Result, State, now
@@ -77,12 +79,13 @@ class RcloneEngine:
                 Rc(daemon.socket_path, self._settings.boot_seconds) as rc,
             ):
                 self._check_version(binary, rc)
+                orders.check(rc, request.selection)
                 source, destination = places(request, way.parameters)
                 with _remotes(rc, source, destination, self._settings.stop_seconds):
                     # Skipped files are told at DEBUG only. Calls are logged with their
                     # parameters there, so the credentials had to be handed over before.
                     rc.set_log_level("DEBUG")
-                    transfer = Transfer(rc, record, cleaner, context, self._settings.stop_seconds)
+                    transfer = Transfer(rc, record, cleaner, request, context, self._settings)
                     yield Started(self.name, started)
                     yield from transfer.copy(source, destination)
         except Interrupted as interrupted:
@@ -96,6 +99,7 @@ class RcloneEngine:
             if transfer is None:
                 raise
             record.fail(Failure("engine_failed", str(error), error.retryable))
+        record.close()
         for outcome in record.outcomes():
             yield FileDone(outcome)
         yield Finished(self._result(started, record, state, transfer, binary, cleaner))
@@ -164,6 +168,8 @@ class RcloneEngine:
             finished=now(),
             code=codes.get(state, state.value),
             errors=errors,
+            attempts=transfer.attempts if transfer else 1,
+            verification=transfer.verification if transfer else None,
             engine_report=report(self._versions[binary], code, status, stats, cleaner),
         )
 

@@ -21,6 +21,8 @@ NOT_FOUND: Final = "source_not_found"
 IS_A_FILE: Final = "is a file not a directory"
 IS_A_DIRECTORY: Final = "is a directory not a file"
 OBJECT_NOT_FOUND: Final = "object not found"
+NO_FOLDER: Final = "directory not found"
+TIME_IS_UP: Final = "max transfer duration reached"
 
 
 @dataclass(frozen=True)

@@ -3,34 +3,33 @@
 The log is the only complete account: `core/transferred` keeps about the last hundred
 files, `core/stats` counts a failed file as a transfer, and neither tells what was
 skipped. The messages are those of rclone 1.75 (fs/operations/copy.go, operations.go,
-fs/march/march.go, fs/newfs.go).
+check.go, fs/march/march.go, fs/newfs.go).
 """
 
 from __future__ import annotations
 
 import json
 import re
-import threading
-from collections import Counter, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from dataclasses import dataclass
 from typing import Any, Final
 
-from efss_transfer.engines.rclone.failures import Cleaner, classify
-from efss_transfer.result import (
-    SAMPLES,
-    ErrorGroup,
-    Failure,
-    FileOutcome,
-    FileState,
-    Sample,
-    Side,
-    Totals,
-)
+from efss_transfer.engines.rclone.failures import TIME_IS_UP, Cleaner, classify
+from efss_transfer.engines.rclone.ledger import Ledger
+from efss_transfer.result import Failure, FileOutcome, FileState, Reason, Side
 
 _COPIED: Final = re.compile(r"(Multi-thread )?Copied \(")
 _DUPLICATE: Final = "Duplicate object found in source"
-_UNCHANGED: Final = "Unchanged skipping"
+_SKIPPED: Final = {
+    "Unchanged skipping": Reason.SAME,
+    "Destination exists, skipping": Reason.EXISTS,
+    "Destination is newer than source, skipping": Reason.OLDER,
+}
+# With `newer`, of a file that is there; between them stands the precision of its time.
+_SAME_TIME: Final = re.compile(
+    r"Destination mod time is within .* of source and files identical, skipping"
+)
+_DRY_RUN: Final = "Skipped copy as --dry-run is set"
 _FAILED: Final = re.compile(
     r"Failed to copy: |corrupted on transfer: |partial file rename failed: "
 )
@@ -45,7 +44,15 @@ _PARTIAL: Final = re.compile(r"\.[0-9a-f]{8}\.partial$")
 _PARTIAL_BYTES: Final = len(".01234567.partial")
 _LONGEST_WHOLE: Final = 100
 _NEEDED: Final = "Need to transfer"
-_FULL: Final = 1_000
+# What stood at the destination before a copy: the last of these lines about a file.
+_SIZE: Final = re.compile(r"size = (\d+) (?:OK$|\()")
+_NOTHING: Final = -1
+
+# Verification's words (check.go).
+_EQUAL: Final = "OK"
+_EQUAL_SIZE: Final = "OK - could not check hash"
+_MISSING: Final = "file not in "
+_DIFFERS: Final = re.compile(r"\S+ differ$")
 
 
 def _shortened(path: str) -> str:
@@ -55,26 +62,43 @@ def _shortened(path: str) -> str:
     return path.encode("utf-8", "replace")[:-_PARTIAL_BYTES].decode("utf-8", "ignore")
 
 
-class Record:
-    """What became of every file, so far.
+@dataclass
+class Checked:
+    """What verification has looked at so far; `by_size` are those of `equal` for which no
+    checksum was compared.
+    """
 
-    Its methods are called from two threads: `take` from the one that reads the log, all
-    others from the one that drives the transfer. It holds a bounded number of outcomes
-    that nobody has taken yet: see `held`.
+    equal: int = 0
+    by_size: int = 0
+    differing: int = 0
+    missing: int = 0
+
+
+def mismatch(side: Side | None, message: str) -> Failure:
+    """A file that is not as it should be. The same request again finds it just so: what is
+    there looks unchanged to it.
+    """
+    return Failure("checksum_mismatch", message, retryable=False, side=side)
+
+
+class Record(Ledger):
+    """What became of every file, so far: a ledger that reads rclone's log.
+
+    `take` is called from the thread that reads the log, all else from the one that drives
+    the transfer.
     """
 
     def __init__(self, cleaner: Cleaner) -> None:
+        super().__init__()
         self._cleaner = cleaner
-        self._changed = threading.Condition()
-        self._pending: deque[FileOutcome] = deque()
-        self._cut: dict[str, str] = {}
+        self._shortened: dict[str, str] = {}
         self._answered: Counter[str] = Counter()
-        self._held = False
         self._ending = False
-        self._counts = dict.fromkeys(FileState, 0)
-        self._bytes = 0
-        self._groups: dict[tuple[str, Side | None, bool], list[Sample]] = {}
-        self._group_counts: dict[tuple[str, Side | None, bool], int] = {}
+        self._before: dict[str, int] = {}
+        self._checked: Checked | None = None
+        self.cut_off: dict[str, int] = {}
+        """Files that were cut off when the work was stopped, and how many bytes each had at
+        the destination before; -1 if it was not there."""
         self.doubt = ""
         """Why rclone does not know whether something is a file, though it says that it is:
         of S3 it does so whatever goes wrong, be it bad keys or a dead server."""
@@ -84,6 +108,18 @@ class Record:
         self.touched: Side | None = None
         """The side whose backend rclone set up last: an error without a word of its own
         about the side, before the copy began, is that side's."""
+
+    def begin(self, *, last: bool, awaited: tuple[str, ...] = ()) -> None:
+        """A new attempt begins: see Ledger."""
+        super().begin(last=last, awaited=awaited)
+        self._ending = self.hopeless = False
+        self._before.clear()
+        self._checked = None
+
+    def verify(self, checked: Checked) -> None:
+        """From here on the log tells what comparing both sides shows; `checked` counts it."""
+        self.begin(last=True)
+        self._checked = checked
 
     def take(self, line: bytes) -> None:
         """Take a line of the log. A line that is not rclone's JSON is passed over: the
@@ -98,94 +134,103 @@ class Record:
 
     def _take(self, entry: dict[str, Any]) -> None:
         message, name = str(entry.get("msg", "")), str(entry.get("object", ""))
+        kind = str(entry.get("objectType", ""))
         if own := _OWN_CALL.match(message):
             if own[2]:
                 with self._changed:
                     self._answered[own[1]] += 1
                     self._changed.notify_all()
+        elif self._checked is not None and self._take_check(message, name, self._checked):
             return
-        if message.startswith(_NEEDED) and (short := _shortened(name)) != name:
-            # Two names that are cut to the same cannot be told apart afterwards.
-            self._cut[short] = short if short in self._cut else name
-        if entry.get("level") == "error":
-            self._take_error(message, name, str(entry.get("objectType", "")))
-        elif _COPIED.match(message):
-            size = entry.get("size")
-            self._add(
-                FileOutcome(name, FileState.TRANSFERRED, size if isinstance(size, int) else 0)
-            )
-        elif message == _UNCHANGED:
-            self._add(FileOutcome(name, FileState.SKIPPED))
-        elif message.startswith(_DUPLICATE):
-            # rclone takes no notice of it: two names that differ only in how their letters
-            # are composed are one to it, and so one file would be lost without a word.
-            failure = classify(message, Side.SOURCE, self._cleaner)
-            self._add(FileOutcome(name, FileState.FAILED, error=failure))
+        elif entry.get("level") == "error":
+            self._take_error(message, name, kind)
+        elif name and self._checked is None:
+            self._take_file(message, name, kind, entry.get("size"))
         elif _DOUBT.match(message):
             self.doubt = message.partition("): ")[2] or message
         elif created := _CREATING.match(message):
             self.touched = Side(created[1])
 
+    def _take_file(self, message: str, name: str, kind: str, size: object) -> None:
+        if message.startswith(_NEEDED):
+            self._before[name] = _NOTHING
+            if (short := _shortened(name)) != name:
+                # Two names that are cut to the same cannot be told apart afterwards.
+                self._shortened[short] = short if short in self._shortened else name
+        elif there := _SIZE.match(message):
+            self._before[name] = int(there[1])
+        elif _COPIED.match(message):
+            size = size if isinstance(size, int) else 0
+            self.tell(FileOutcome(name, FileState.TRANSFERRED, size))
+        elif message in _SKIPPED:
+            self._skip(name, _SKIPPED[message])
+        elif _SAME_TIME.match(message):
+            self._skip(name, Reason.SAME)
+        elif message.startswith(_DRY_RUN) and kind != "*fs.Dir":
+            size = size if isinstance(size, int) else 0
+            self.tell(FileOutcome(name, FileState.SKIPPED, size, reason=Reason.DRY_RUN))
+        elif message.startswith(_DUPLICATE):
+            # rclone takes no notice of it: two names that differ only in how their letters
+            # are composed are one to it, and so one file would be lost without a word.
+            failure = classify(message, Side.SOURCE, self._cleaner)
+            self.tell(FileOutcome(name, FileState.FAILED, error=failure))
+        elif _DOUBT.match(message):
+            self.doubt = message.partition("): ")[2] or message
+
+    def _skip(self, name: str, reason: Reason) -> None:
+        size = self._before.get(name) if reason is Reason.SAME else None
+        self.tell(FileOutcome(name, FileState.SKIPPED, size, reason=reason))
+
+    def tell(self, outcome: FileOutcome) -> None:
+        """The outcome of a file: see Ledger."""
+        self._before.pop(outcome.path, None)
+        if self._shortened:
+            self._shortened.pop(_shortened(outcome.path), None)
+        super().tell(outcome)
+
     def _take_error(self, message: str, name: str, kind: str) -> None:
+        if TIME_IS_UP in message:
+            return  # we said when; what was not begun is not done, and has not failed
         if message.startswith(_UNLISTED):
             self.hopeless = True
         if not (prefix := _FAILED.match(message)):
+            if self._ending and "context canceled" in message:
+                return
             # The object of such an error is a folder's path, or a description of a root.
             named = kind in ("string", "*fs.Dir")
-            self.fail(classify(message, None, self._cleaner), name if named else "")
+            self.trouble(classify(message, None, self._cleaner), name if named else "")
             return
-        if self._ending and "context canceled" in message:
-            return  # cut off by us, so not done rather than failed
         text = message.removeprefix("Failed to copy: ")
+        path = name if prefix[0] == "Failed to copy: " else self._whole(name)
+        if self._ending and "context canceled" in message:
+            # Cut off by us, so not done rather than failed.
+            if path in self._before:
+                self.cut_off[path] = self._before.pop(path)
+            return
         # What fails without a word about the source failed while it was written.
         failure = classify(text, Side.DESTINATION, self._cleaner)
-        path = name if prefix[0] == "Failed to copy: " else self._whole(name)
-        self._add(FileOutcome(path, FileState.FAILED, error=failure))
+        self.tell(FileOutcome(path, FileState.FAILED, error=failure))
+
+    def _take_check(self, message: str, name: str, checked: Checked) -> bool:
+        """Take a line of verification's; tells whether it was one."""
+        if message in (_EQUAL, _EQUAL_SIZE):
+            checked.equal += 1
+            checked.by_size += message == _EQUAL_SIZE
+        elif message.startswith(_MISSING):
+            failure = mismatch(Side.DESTINATION, "It is not at the destination.")
+            checked.missing += self.differs(name, failure)
+        elif _DIFFERS.match(message):
+            what = "content" if message.startswith("content") else message.partition(" ")[0]
+            text = f"After the copy the two sides differ ({what})."
+            checked.differing += self.differs(name, mismatch(None, text))
+        else:
+            return False
+        return True
 
     def _whole(self, name: str) -> str:
         """The name of a file that is named as it was uploaded."""
         begins = _PARTIAL.sub("", name)
-        return self._cut.get(begins, begins)
-
-    def _add(self, outcome: FileOutcome) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: not self._held or len(self._pending) < _FULL)
-            self._counts[outcome.state] += 1
-            if self._cut:
-                self._cut.pop(_shortened(outcome.path), None)
-            if outcome.state is FileState.TRANSFERRED:
-                self._bytes += outcome.size or 0
-            self._pending.append(outcome)
-        if outcome.error is not None:
-            self.fail(outcome.error, outcome.path)
-
-    def fail(self, failure: Failure, path: str = "") -> None:
-        """Count an error; `path` is empty where it concerns no file or folder."""
-        key = (failure.code, failure.side, failure.retryable)
-        with self._changed:
-            self._group_counts[key] = self._group_counts.get(key, 0) + 1
-            samples = self._groups.setdefault(key, [])
-            if len(samples) < SAMPLES:
-                samples.append(Sample(path, failure.message))
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """For the time in which whoever reads the outcomes is away.
-
-        A reader who does not come back soon must not make this record grow: when it is
-        full the log is no longer read, so rclone waits. At all other times it is read
-        without a bound, because a call to an rclone that waits would wait as well.
-        """
-        self._set_held(True)
-        try:
-            yield
-        finally:
-            self._set_held(False)
-
-    def _set_held(self, held: bool) -> None:
-        with self._changed:
-            self._held = held
-            self._changed.notify_all()
+        return self._shortened.get(begins, begins)
 
     def settle(self, call: str, times: int, seconds: float) -> None:
         """Wait until the log was read to the end of a call, made for the `times`-th time.
@@ -199,35 +244,3 @@ class Record:
     def end(self) -> None:
         """From here on what is cut off counts as not done, not as failed."""
         self._ending = True
-
-    def outcomes(self) -> Iterator[FileOutcome]:
-        """The outcomes that nobody has taken yet, each once, in the order of the log."""
-        while True:
-            with self._changed:
-                if not self._pending:
-                    return
-                outcome = self._pending.popleft()
-                self._changed.notify_all()
-            yield outcome
-
-    @property
-    def totals(self) -> Totals:
-        """The counts so far; exact once the daemon has ended."""
-        with self._changed:
-            return Totals(
-                self._counts[FileState.TRANSFERRED],
-                self._counts[FileState.SKIPPED],
-                self._counts[FileState.FAILED],
-                self._bytes,
-            )
-
-    @property
-    def errors(self) -> tuple[ErrorGroup, ...]:
-        """All errors so far, by code and side, the most frequent first."""
-        with self._changed:
-            groups = [
-                ErrorGroup(code, side, retryable, self._group_counts[key], tuple(samples))
-                for key, samples in self._groups.items()
-                for code, side, retryable in [key]
-            ]
-        return tuple(sorted(groups, key=lambda group: -group.count))

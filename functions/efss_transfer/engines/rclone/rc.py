@@ -153,9 +153,25 @@ class Rc:
         """How much rclone logs from here on."""
         self._call("options/set", main={"LogLevel": level})
 
-    def begin(self, call: str, **parameters: Any) -> Work:
-        """Begin a call that waits for a storage; it is done when rclone answers."""
-        return Work(self, call, parameters)
+    def begin(
+        self, call: str, parameters: Mapping[str, Any], signal: threading.Event | None = None
+    ) -> Work:
+        """Begin a call that waits for a storage; it is done when rclone answers, and then
+        sets `signal` as well, which several may share.
+        """
+        return Work(self, call, parameters, signal)
+
+    def limit_bandwidth(self, bytes_per_second: int) -> None:
+        """How much all work together may move, in each direction."""
+        self._call("core/bwlimit", rate=f"{bytes_per_second}B")
+
+    def forget_storages(self) -> None:
+        """Look at every storage anew: rclone keeps what it found out of one, wrong or not."""
+        self._call("fscache/clear")
+
+    def check_filter(self, filters: Mapping[str, Any]) -> None:
+        """Raises RcError if rclone does not understand these filters."""
+        self._call("rc/noop", _filter=dict(filters))
 
     def status(self, job: int) -> dict[str, Any]:
         """What rclone has on record of a job: success, error, times."""
@@ -210,8 +226,11 @@ class Work:
     the connection.
     """
 
-    def __init__(self, rc: Rc, call: str, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, rc: Rc, call: str, parameters: Mapping[str, Any], signal: threading.Event | None
+    ) -> None:
         self._rc = rc
+        self._signal = signal
         self._done = threading.Event()
         self._failure: EngineError | None = None
         self.error = ""
@@ -243,3 +262,5 @@ class Work:
             self._failure = EngineError(f"rclone's answer was lost ({type(error).__name__}).")
         finally:
             self._done.set()
+            if self._signal is not None:
+                self._signal.set()

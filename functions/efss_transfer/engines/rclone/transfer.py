@@ -1,58 +1,40 @@
-"""The copy itself, and what must be found out where rclone does not tell the whole truth."""
+"""The copy itself: its attempts, each of a folder, a file, or the files that are listed."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import suppress
-from enum import Enum
+from itertools import islice
 from typing import Any, Final
 
-from efss_transfer.engines.base import Context
-from efss_transfer.engines.rclone import failures
+from efss_transfer.engines.base import Context, TransferRequest
+from efss_transfer.engines.rclone import failures, orders
+from efss_transfer.engines.rclone.bench import Bench, Call, Interrupted
 from efss_transfer.engines.rclone.failures import Cleaner, classify
 from efss_transfer.engines.rclone.log import Record
+from efss_transfer.engines.rclone.looks import Kind, Looks, Refused, refusal
+from efss_transfer.engines.rclone.patience import Patience
 from efss_transfer.engines.rclone.rc import Rc, RcError, Work
 from efss_transfer.engines.rclone.remotes import Place
+from efss_transfer.engines.rclone.verification import Pair, verify
 from efss_transfer.errors import EngineError
-from efss_transfer.events import Event, FileDone, Progress
-from efss_transfer.result import Failure, Json, Side, State, Totals
+from efss_transfer.events import Event, Phase
+from efss_transfer.result import (
+    Failure,
+    FileOutcome,
+    FileState,
+    Json,
+    Side,
+    State,
+    Totals,
+    Verification,
+    VerifyMode,
+)
+from efss_transfer.settings import Settings
 
-# How often it is looked up whether the transfer must end, and what is new.
-_LOOK_UP_SECONDS: Final = 0.2
-_PROGRESS_SECONDS: Final = 0.5
-
-# Several streams for one file corrupt it, without an error, where the source ignores
-# Range (rclone-facts.md, "Data corruption"): none until a source is shown to honour it.
-_CONFIG: Final = {"MultiThreadStreams": 0}
-
-
-class _Kind(Enum):
-    FILE = "file"
-    FOLDER = "folder"
-    MISSING = "missing"
-
-
-class Interrupted(Exception):
-    """The transfer must end now, in this state."""
-
-    def __init__(self, state: State) -> None:
-        super().__init__(state.value)
-        self.state = state
-
-
-class Refused(Exception):
-    """A storage said no, before any file was copied."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.code)
-        self.failure = failure
-
-
-def _refusal(code: str, message: str, side: Side | None) -> Refused:
-    """A refusal that is found out here and not said by a storage; for good."""
-    return Refused(Failure(code, message, retryable=False, side=side))
+_MOST_LOOKED_AT: Final = 20
+_UNTOLD: Final = "It is not known what became of this file."
 
 
 class Transfer:
@@ -63,41 +45,216 @@ class Transfer:
         rc: Rc,
         record: Record,
         cleaner: Cleaner,
+        request: TransferRequest,
         context: Context,
-        stop_seconds: float,
+        settings: Settings,
     ) -> None:
         self._rc = rc
         self._record = record
         self._cleaner = cleaner
+        self._request = request
+        self._options = request.options
+        self._selection = request.selection
         self._context = context
-        self._stop_seconds = stop_seconds
-        self._made: Counter[str] = Counter()
-        self._expected_files = 0
-        self._expected_bytes = 0
-        self._progress_due = time.monotonic() + _PROGRESS_SECONDS
+        self._settings = settings
+        self._bench = Bench(rc, record, context, settings.stop_seconds)
+        self._bench.give_up = self._is_better_stopped
+        self._bench.after_stop = self._remove_cut_off
+        self._looks = Looks(self._bench, record, cleaner)
+        self._config = orders.copying(request.options, context.limits, request.selection)
+        self._filter = orders.filters(request.selection)
+        # Where a file goes: (folder, path in it), if it is known by now.
+        self._folder = ""
+        self._renamed: str | None = None
+        self.verification: Verification | None = None
         self.status: dict[str, Json] = {}
-        """The status of the copy's job, as rclone gave it last."""
-        self.stats: dict[str, Json] = {}
-        """The stats of the copy's job, as rclone gave them last."""
+        """The status of the copy's last job, as rclone gave it."""
+
+    @property
+    def attempts(self) -> int:
+        """How often the copy was tried."""
+        return self._bench.attempt
+
+    @property
+    def stats(self) -> dict[str, Json]:
+        """The stats of all work, as rclone gave them last."""
+        return self._bench.stats
 
     def copy(self, source: Place, destination: Place) -> Iterator[Event]:
-        """Copy a folder's content, or a file.
+        """Copy a folder's content, a file, or the files that are listed; then verify.
 
         Raises Refused with the true cause if nothing could be copied at all.
         """
+        if self._options.bandwidth_limit is not None:
+            self._rc.limit_bandwidth(self._options.bandwidth_limit)
+        self._folder = destination.fs
         yield from self._keep_limits(source)
+        refused = yield from self._try(source, destination)
+        self._record.close()
+        if refused is not None:
+            raise Refused(refused)
+        if not self._options.dry_run and (
+            self._options.verify is not VerifyMode.NONE or self._is_known_of_files
+        ):
+            self._bench.phase = Phase.VERIFYING
+            yield from self._verify(source, destination)
+
+    def _try(self, source: Place, destination: Place) -> Generator[Event, None, Failure | None]:
+        """As many attempts as it takes and there are; the failure of the last, if it could
+        not even begin.
+        """
+        listed = self._selection.files
+        paths = asked = None if listed is None else tuple(file.path for file in listed)
+        patience = Patience(self._options.attempts, self._settings.retry_seconds, self._context)
+        while True:
+            self._record.begin(last=patience.is_last, awaited=paths or ())
+            refused: Failure | None = None
+            try:
+                if paths is None:
+                    yield from self._copy_all(source, destination)
+                else:
+                    yield from self._copy_listed(source, destination, paths)
+            except Refused as error:
+                refused = error.failure
+            why = self._record.held_back
+            if refused is not None and refused.retryable:
+                why = (*why, refused)
+            if not why or self._is_to_stop() or (seconds := patience.after(why)) is None:
+                return refused
+            self._bench.phase = Phase.WAITING
+            yield from self._bench.pause(seconds)
+            self._bench.phase = Phase.COPYING
+            self._bench.attempt += 1
+            self._rc.forget_storages()
+            paths = asked if refused is not None else self._again(asked)
+
+    def _again(self, asked: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """What the next attempt is about: a few files by their names; or all again, where it
+        is much, or not known what is missing. What has been told is not told again.
+        """
+        if self._renamed is not None:
+            return None  # it is the one file
+        return self._record.again or asked
+
+    def _copy_all(self, source: Place, destination: Place) -> Iterator[Event]:
         # Folders are what is mostly copied, so that is tried without a look first.
         yield from self._post_copy("sync/copy", srcFs=source.fs, dstFs=destination.fs)
-        error = self._cause(str(self.status.get("error", "")))
-        if self._record.errors:
+        error = self._looks.cause(str(self.status.get("error", "")))
+        if failures.TIME_IS_UP in error:
+            raise Interrupted(State.INCOMPLETE)
+        if self._record.failures:
             return
         if not error:
             if self._record.totals == Totals():
-                yield from self._confirm_empty(source)
+                yield from self._looks.confirm_empty(source)
         elif failures.IS_A_FILE in error:
             yield from self._copy_file(source, destination)
         else:
-            raise Refused(classify(error, self._side_at_fault(source, destination), self._cleaner))
+            raise Refused(self._failure(error, source, destination))
+
+    def _copy_file(self, source: Place, destination: Place) -> Iterator[Event]:
+        """Copy one file, because rclone said of one of the two that it is a file."""
+        kind = yield from self._looks.at(source)
+        if kind is Kind.FOLDER:
+            raise refusal("not_a_directory", "It is a file.", Side.DESTINATION)
+        if kind is Kind.MISSING:
+            raise refusal("source_not_found", "There is no such file.", Side.SOURCE)
+        if source.path.endswith("/"):
+            raise refusal("not_a_directory", "It is a file.", Side.SOURCE)
+        if self._filter:
+            raise refusal("unsupported", "A selection needs a folder: it is a file.", Side.SOURCE)
+        if destination.names_a_folder or (yield from self._looks.at(destination)) is Kind.FOLDER:
+            folder, name = destination.fs, source.name
+        else:
+            folder, name = destination.parent, destination.name
+        if (f"{folder.rstrip('/')}/{name}") == f"{source.parent.rstrip('/')}/{source.name}":
+            # Only here is it known that the destination is a folder, and what it holds.
+            raise refusal("unsupported", "The destination is the source itself.", None)
+        self._folder, self._renamed = folder, name
+        yield from self._post_copy(
+            "operations/copyfile",
+            srcFs=source.parent,
+            srcRemote=source.name,
+            dstFs=folder,
+            dstRemote=name,
+        )
+        if (error := str(self.status.get("error", ""))) and not self._record.failures:
+            if "HeadObject" in error:
+                # S3 answers that without a body, so bad keys look like a lack of rights.
+                # What it answers to a look has a body, and is raised.
+                yield from self._looks.at(destination)
+            raise Refused(self._failure(error, source, destination))
+
+    def _copy_listed(
+        self, source: Place, destination: Place, paths: tuple[str, ...]
+    ) -> Iterator[Event]:
+        """Copy files by their names, each with a call of its own: what rclone is given as a
+        list it looks through without a word about what is not there.
+        """
+        refused: dict[str, str] = {}
+
+        def take(path: str, work: Work) -> None:
+            if work.error:
+                refused[path] = work.error
+
+        calls = (
+            Call(
+                path,
+                "operations/copyfile",
+                {
+                    "srcFs": source.fs,
+                    "srcRemote": path,
+                    "dstFs": destination.fs,
+                    "dstRemote": path,
+                    "_config": self._config,
+                },
+            )
+            for path in paths
+        )
+        at_once = orders.transfers(self._options, self._context.limits)
+        interrupted: Interrupted | None = None
+        try:
+            yield from self._bench.all_done(calls, at_once, take)
+        except Interrupted as error:
+            interrupted = error
+        unaccounted = self._record.unaccounted
+        sides = yield from self._sides(source, {p: refused[p] for p in unaccounted if p in refused})
+        for path in unaccounted:
+            # What failed before it was begun stands in no log, but in the answer.
+            if path in refused:
+                failure = classify(refused[path], sides.get(refused[path]), self._cleaner)
+            elif interrupted is not None or self._is_better_stopped():
+                continue
+            else:
+                failure = Failure("storage_error", _UNTOLD, retryable=False)
+            self._record.tell(FileOutcome(path, FileState.FAILED, error=failure))
+        if interrupted is not None:
+            raise interrupted
+
+    def _sides(
+        self, source: Place, refused: Mapping[str, str]
+    ) -> Generator[Event, None, dict[str, Side]]:
+        """The side that each text is of: the source's, if that says it once more when it is
+        looked at. Files that failed by the same text are looked at once.
+        """
+        sides = dict.fromkeys((failures.OBJECT_NOT_FOUND, failures.NO_FOLDER), Side.SOURCE)
+        samples = {text: path for path, text in refused.items() if text not in sides}
+        if self._context.must_end() is not None:
+            return sides
+
+        def take(text: str, work: Work) -> None:
+            sides[text] = Side.SOURCE if work.error else Side.DESTINATION
+
+        opt = {"noModTime": True, "noMimeType": True}
+        yield from self._bench.all_done(
+            (
+                Call(text, "operations/stat", {"fs": source.fs, "remote": path, "opt": opt})
+                for text, path in islice(samples.items(), _MOST_LOOKED_AT)
+            ),
+            orders.transfers(self._options, self._context.limits),
+            take,
+        )
+        return sides
 
     def _keep_limits(self, source: Place) -> Iterator[Event]:
         """Refuse a source that holds more than is allowed, before a byte is moved.
@@ -108,170 +265,109 @@ class Transfer:
         limits = self._context.limits
         if limits.files is None and limits.bytes is None:
             return
-        work = yield from self._done("operations/size", fs=source.fs)
-        files, size = work.output.get("count"), work.output.get("bytes")
-        if failures.IS_A_FILE in work.error:
-            work = yield from self._done("operations/stat", fs=source.parent, remote=source.name)
-            files, size = 1, (work.output.get("item") or {}).get("Size")
+        listed = self._selection.files
+        files: int | None
+        size: int | None
+        if listed is not None:
+            files, size = len(listed), 0
+            sizes: list[int] = []
+            stat = {"fs": source.fs, "opt": {"noModTime": True, "noMimeType": True}}
+            yield from self._bench.all_done(
+                (
+                    Call(None, "operations/stat", {**stat, "remote": file.path})
+                    for file in (listed if limits.bytes is not None else ())
+                ),
+                orders.transfers(self._options, limits),
+                lambda _, work: sizes.append(int((work.output.get("item") or {}).get("Size", 0))),
+            )
+            size = sum(sizes)
+        else:
+            work = yield from self._bench.done(
+                "operations/size",
+                fs=source.fs,
+                **({"_filter": self._filter} if self._filter else {}),
+            )
+            files, size = work.output.get("count"), work.output.get("bytes")
+            if failures.IS_A_FILE in work.error:
+                work = yield from self._bench.done(
+                    "operations/stat", fs=source.parent, remote=source.name
+                )
+                files, size = 1, (work.output.get("item") or {}).get("Size")
         for what, found, most in (("files", files, limits.files), ("bytes", size, limits.bytes)):
             if found is not None and most is not None and int(found) > most:
                 text = f"The source has {found} {what}; {most} are allowed here."
-                raise _refusal("forbidden", text, Side.SOURCE)
+                raise refusal("forbidden", text, Side.SOURCE)
 
-    def _copy_file(self, source: Place, destination: Place) -> Iterator[Event]:
-        """Copy one file, because rclone said of one of the two that it is a file."""
-        kind = yield from self._look(source)
-        if kind is _Kind.FOLDER:
-            raise _refusal("not_a_directory", "It is a file.", Side.DESTINATION)
-        if kind is _Kind.MISSING:
-            raise _refusal("source_not_found", "There is no such file.", Side.SOURCE)
-        if source.path.endswith("/"):
-            raise _refusal("not_a_directory", "It is a file.", Side.SOURCE)
-        if destination.names_a_folder or (yield from self._look(destination)) is _Kind.FOLDER:
-            folder, name = destination.fs, source.name
-        else:
-            folder, name = destination.parent, destination.name
-        if (f"{folder.rstrip('/')}/{name}") == f"{source.parent.rstrip('/')}/{source.name}":
-            # Only here is it known that the destination is a folder, and what it holds.
-            raise _refusal("unsupported", "The destination is the source itself.", None)
-        yield from self._post_copy(
-            "operations/copyfile",
-            srcFs=source.parent,
-            srcRemote=source.name,
-            dstFs=folder,
-            dstRemote=name,
+    def _verify(self, source: Place, destination: Place) -> Iterator[Event]:
+        """Compare both sides. What cannot be compared is no success."""
+        pairs: list[Pair] | None = None
+        if self._renamed is not None:
+            pairs = [Pair(source.name, source.parent, self._folder, self._renamed)]
+        elif self._selection.files is not None:
+            pairs = [
+                Pair(file.path, source.fs, destination.fs, file.path, file)
+                for file in self._selection.files
+            ]
+        config = orders.looking(self._selection)
+        self.verification = yield from verify(
+            self._bench,
+            self._record,
+            self._cleaner,
+            self._options.verify,
+            pairs,
+            at_once=orders.transfers(self._options, self._context.limits),
+            srcFs=source.fs,
+            dstFs=destination.fs,
+            _config=config,
+            _filter=self._filter,
         )
-        if (error := str(self.status.get("error", ""))) and not self._record.errors:
-            if "HeadObject" in error:
-                # S3 answers that without a body, so bad keys look like a lack of rights.
-                # What it answers to a look has a body, and is raised.
-                yield from self._look(destination)
-            raise Refused(classify(error, self._side_at_fault(source, destination), self._cleaner))
 
-    def _confirm_empty(self, source: Place) -> Iterator[Event]:
-        """Make sure that a source without files is an empty folder.
+    @property
+    def _is_known_of_files(self) -> bool:
+        """Whether the caller knows anything of the files that must have arrived."""
+        return any(file.size is not None or file.hash for file in self._selection.files or ())
 
-        rclone takes a login page for an empty WebDAV folder, and a prefix of S3 that
-        does not exist for an empty one: nothing copied is then no success.
-        """
-        is_webdav = source.remote.backend == "webdav"
-        if source.is_top and not is_webdav:
-            return  # there is nothing to be asked but the list, and that was had
-        kind = yield from self._look(source)
-        if kind is _Kind.MISSING and is_webdav:
-            raise _refusal(
-                "unsupported",
-                "The URL does not answer as a WebDAV folder: is it a login page, or "
-                "not the server's WebDAV address?",
-                Side.SOURCE,
-            )
-        if kind is _Kind.MISSING:
-            raise _refusal("source_not_found", "There is no such folder.", Side.SOURCE)
-        if kind is _Kind.FILE:
-            raise _refusal(
-                "not_a_directory",
-                "The URL itself is a file: put its last part into `path`.",
-                Side.SOURCE,
-            )
+    def _is_to_stop(self) -> bool:
+        return self._options.on_error == "stop" and self._record.totals.failed > 0
 
-    def _look(self, place: Place) -> Generator[Event, None, _Kind]:
-        """What stands at a place; raises Refused if the storage does not tell."""
-        if place.remote.backend == "webdav":
-            # A stat would list the parent, which may be long, and believes an HTML page.
-            # To hash a file one must find it: that is a PROPFIND of the very place. No
-            # WebDAV server has CRC-32, so nothing is read.
-            work = yield from self._done(
-                "operations/hashsumfile", fs=place.parent, remote=place.name, hashType="crc32"
-            )
-            error = work.error
-            if failures.IS_A_DIRECTORY in error:
-                return _Kind.FOLDER
-            if failures.OBJECT_NOT_FOUND in error:
-                return _Kind.MISSING
-            if not error or "hash" in error:
-                return _Kind.FILE
-        else:
-            work = yield from self._done("operations/stat", fs=place.parent, remote=place.name)
-            error = work.error
-            if not error:
-                item = work.output.get("item")
-                if item is None:
-                    return _Kind.MISSING
-                return _Kind.FOLDER if item.get("IsDir") else _Kind.FILE
-        # "Is a file" would be said here of the folder that holds the place.
-        raise Refused(classify(self._cause(error), place.side, self._cleaner))
+    def _is_better_stopped(self) -> bool:
+        if self._options.on_error == "stop" and self._record.failures:
+            return True
+        return self._record.hopeless or self._record.outage
 
-    def _cause(self, error: str) -> str:
-        """Why a call failed, where rclone calls something a file that it may not look at."""
-        return self._record.doubt or error if failures.IS_A_FILE in error else error
-
-    def _side_at_fault(self, source: Place, destination: Place) -> Side | None:
-        # With one remote for both there is no telling from its name.
-        return None if source.remote == destination.remote else self._record.touched
+    def _failure(self, error: str, source: Place, destination: Place) -> Failure:
+        side = self._looks.side_at_fault(source, destination)
+        return classify(error, side, self._cleaner)
 
     def _post_copy(self, call: str, **parameters: Any) -> Iterator[Event]:
         self.status = {}
-        try:
-            work = yield from self._done(call, _config=_CONFIG, **parameters)
-            if work.job:  # unless it had to be given up
-                self.status = self._rc.status(work.job)
-        finally:
-            with suppress(EngineError, RcError):
-                self.stats = self._rc.stats()
+        seconds = min(self._context.last_start, self._context.deadline) - time.monotonic()
+        if seconds <= 0:
+            raise Interrupted(State.INCOMPLETE)
+        more: dict[str, Any] = {"_filter": self._filter} if self._filter else {}
+        config = self._config | orders.ending(seconds)
+        work = yield from self._bench.done(call, _config=config, **more, **parameters)
+        if work.job:  # unless it had to be given up
+            self.status = self._rc.status(work.job)
 
-    def _done(self, call: str, **parameters: Any) -> Generator[Event, None, Work]:
-        """Have rclone do something that waits for a storage, until it is done.
+    def _remove_cut_off(self, sizes: Mapping[str, int]) -> None:
+        """Remove what a storage keeps of files that were cut off on their way.
 
-        However this is left, rclone does not work on it any more, or is dead.
+        rclone does that itself where an upload fails, but not where it was stopped: there
+        its own call is cut off as well. What was there before is left alone, and so is a
+        file that has all its bytes.
         """
-        self._record.doubt = ""
-        work = self._rc.begin(call, **parameters)
-        try:
-            if not self._made:
-                self._rc.collect_garbage()  # from now on; rclone is at work meanwhile
-            while not work.wait(_LOOK_UP_SECONDS):
-                if (state := self._context.must_end()) is not None:
-                    raise Interrupted(state)
-                yield from self._news()
-                if self._record.hopeless:
-                    self._stop(work)
-                    break
-        except EngineError:
-            raise  # there is nothing left to stop
-        except BaseException:  # GeneratorExit too: whoever read the events went away
-            self._stop(work)
-            raise
-        self._made[call] += 1
-        self._record.settle(call, self._made[call], self._stop_seconds)
-        return work
+        until = time.monotonic() + self._settings.stop_seconds
+        for path, before in self._record.cut_off.items():
+            remote = self._renamed or path
+            place = {"fs": self._folder, "remote": remote}
+            with suppress(EngineError, RcError):
+                item = self._quickly("operations/stat", place, until).get("item") or {}
+                left = item.get("Size")
+                if item.get("IsDir") is False and left not in (before, sizes.get(path), None):
+                    self._quickly("operations/deletefile", place, until)
 
-    def _stop(self, work: Work) -> None:
-        """Stop the work and wait for it, so that rclone removes what is half written."""
-        self._record.end()
-        self._rc.hurry(self._stop_seconds)
-        with suppress(EngineError, RcError):
-            self._rc.cancel()
-            work.wait(self._stop_seconds)
-
-    def _news(self) -> Iterator[Event]:
-        for outcome in self._record.outcomes():
-            with self._record.held():
-                yield FileDone(outcome)
-        if time.monotonic() < self._progress_due:
-            return
-        stats = self._rc.stats()
-        eta = stats.get("eta")
-        # rclone's own totals fall for a moment whenever a file is done; a bar must not.
-        self._expected_files = max(self._expected_files, int(stats.get("totalTransfers") or 0))
-        self._expected_bytes = max(self._expected_bytes, int(stats.get("totalBytes") or 0))
-        progress = Progress(
-            totals=self._record.totals,
-            current_bytes=int(stats.get("bytes") or 0),
-            expected_files=self._expected_files,
-            expected_bytes=self._expected_bytes,
-            speed=float(stats.get("speed") or 0),
-            eta_seconds=None if eta is None else float(eta),
-        )
-        self._progress_due = time.monotonic() + _PROGRESS_SECONDS
-        with self._record.held():
-            yield progress
+    def _quickly(self, call: str, parameters: Mapping[str, Any], until: float) -> dict[str, Any]:
+        work = self._bench.begin(call, parameters)
+        work.wait(max(0.0, until - time.monotonic()))
+        return work.output
