@@ -121,7 +121,7 @@ class _Pairs:
             kind = "none"
         facts: dict[tuple[str, Side], _Facts] = {}
         yield from self._ask(self._stats(pairs, kind, there_kinds), facts)
-        yield from self._ask(self._downloads(pairs, there_kinds), facts)
+        yield from self._ask(self._downloads(pairs, facts), facts)
         for pair in pairs:
             self._compare(pair, facts, kind)
         if self._mode is VerifyMode.NONE:
@@ -148,13 +148,20 @@ class _Pairs:
                     {"fs": fs, "remote": name, "opt": opt | {"hashTypes": sorted(kinds)}},
                 )
 
-    def _downloads(self, pairs: list[Pair], there: set[str]) -> Iterator[Call]:
+    def _downloads(
+        self, pairs: list[Pair], facts: dict[tuple[str, Side], _Facts]
+    ) -> Iterator[Call]:
+        """What must be read: all, if that was asked for, and whatever the destination has no
+        checksum of, though it may have that kind of others.
+        """
         whole = self._mode is VerifyMode.DOWNLOAD
         for pair in pairs:
             kind = pair.known.hash or _KINDS[0]
             if whole:
                 yield self._download(pair.path, Side.SOURCE, pair.source, pair.path, kind)
-            if whole or (pair.known.hash and pair.known.hash not in there):
+            there = facts[pair.path, Side.DESTINATION]
+            unknown = there.size is not None and not there.hashes.get(kind)
+            if whole or (pair.known.hash and unknown):
                 yield self._download(pair.path, Side.DESTINATION, pair.destination, pair.name, kind)
 
     def _download(self, path: str, side: Side, fs: str, name: str, kind: str) -> Call:
