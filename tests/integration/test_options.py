@@ -249,8 +249,8 @@ def test_what_arrived_is_held_against_what_the_caller_knows(
         result = told(answer)
         assert (answer.status_code, answer.json()["code"]) == (502, "partial")
         failed = {f["path"]: f["error"] for f in result["files"] if f["state"] == "failed"}
-        assert failed.keys() == {"b.txt", "raw/d.tmp"}
-        assert {error["code"] for error in failed.values()} == {"checksum_mismatch"}
+        assert failed.keys() == {"b.txt", "raw/d.tmp"}, failed
+        assert {error["code"] for error in failed.values()} == {"checksum_mismatch"}, failed
         assert "20 bytes" in failed["b.txt"]["message"]
         assert "sha256" in failed["raw/d.tmp"]["message"]
         assert result["totals"]["files"] == {"transferred": 3, "skipped": 0, "failed": 2}

@@ -212,8 +212,13 @@ class Transfer:
             for path in paths
         )
         at_once = orders.transfers(self._options, self._context.limits)
+        # The first by itself: rclone looks at both storages for it, and keeps what it has
+        # seen. Two at once would be two views, which do not know of the folders that the
+        # other is just making.
+        first = [next(calls)]
         interrupted: Interrupted | None = None
         try:
+            yield from self._bench.all_done(first, 1, take)
             yield from self._bench.all_done(calls, at_once, take)
         except Interrupted as error:
             interrupted = error
