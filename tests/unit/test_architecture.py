@@ -32,6 +32,7 @@ LAYERS = {
     "efss_transfer.engines.rclone.account": 2,
     "efss_transfer.engines.rclone.allowed": 2,
     "efss_transfer.engines.rclone.binary": 2,
+    "efss_transfer.engines.rclone.cleaning": 2,
     "efss_transfer.engines.rclone.daemon": 2,
     "efss_transfer.engines.rclone.landlock": 2,
     "efss_transfer.engines.rclone.sandbox": 2,

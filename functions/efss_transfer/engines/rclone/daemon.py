@@ -87,7 +87,6 @@ _FLAGS: Final = (
     "--retries=1",
     "--low-level-retries=3",
     "--contimeout=10s",
-    "--timeout=60s",
 )
 
 
@@ -150,7 +149,7 @@ def booted(
             folder.mkdir(mode=0o700)
             undo.callback(shutil.rmtree, folder, ignore_errors=True)
             listener = undo.enter_context(_listening(folder / "rc"))
-            command = [str(binary), *_FLAGS]
+            command = [str(binary), *_FLAGS, f"--timeout={settings.stall_seconds:.10g}s"]
             if proxy is not None:
                 command.append(f"--http-proxy={proxy}")
             launch = _launcher(command, settings, folder, listener, keeper, log_start, proxy)

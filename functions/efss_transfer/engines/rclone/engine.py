@@ -16,8 +16,9 @@ from typing import Final
 from efss_transfer.engines.base import Context, Health, TransferRequest
 from efss_transfer.engines.rclone import account, sandbox
 from efss_transfer.engines.rclone.binary import begin_hashing, find_binary, verify
+from efss_transfer.engines.rclone.cleaning import Cleaner
 from efss_transfer.engines.rclone.daemon import booted
-from efss_transfer.engines.rclone.failures import Cleaner, classify
+from efss_transfer.engines.rclone.failures import classify
 from efss_transfer.engines.rclone.log import Record
 from efss_transfer.engines.rclone.outward import UNGUARDED, way_out
 from efss_transfer.engines.rclone.rc import Rc, RcError

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from efss_transfer.engines.rclone.failures import Cleaner, classify
+from efss_transfer.engines.rclone.cleaning import Cleaner
+from efss_transfer.engines.rclone.failures import classify
 from efss_transfer.result import (
     SAMPLES,
     ErrorGroup,

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.rclone import failures
-from efss_transfer.engines.rclone.failures import Cleaner, classify
+from efss_transfer.engines.rclone.cleaning import Cleaner
+from efss_transfer.engines.rclone.failures import classify
 from efss_transfer.engines.rclone.log import Record
 from efss_transfer.engines.rclone.rc import Rc, RcError, Work
 from efss_transfer.engines.rclone.remotes import Place
