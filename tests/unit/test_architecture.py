@@ -41,6 +41,7 @@ LAYERS = {
     "efss_transfer.engines.rclone.rc": 2,
     "efss_transfer.engines.rclone.log": 2,
     "efss_transfer.engines.rclone.failures": 2,
+    "efss_transfer.engines.rclone.reading": 2,
     "efss_transfer.engines.rclone.remotes": 2,
     "efss_transfer.engines.rclone.report": 2,
     "efss_transfer.engines.rclone.transfer": 2,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Final
 
@@ -26,8 +27,9 @@ OBJECT_NOT_FOUND: Final = "object not found"
 # Before a status and behind it, as rclone and its libraries write one. A number elsewhere
 # is a count of bytes, a line, or a part of a name.
 _AFTER: Final = r"(?i:status(?: ?code)?|code|error|response|http(?:/\d(?:\.\d)?)?|got)[: ]{1,2}"
-_BEFORE: Final = rf"(?:^|: |, |\(|\b{_AFTER})"
+_BEFORE: Final = rf"(?:^|: |\(|\b{_AFTER})"
 _BEHIND: Final = r"(?=$|[:,).;]| (?!bytes\b|of\b|to\b|required\b))"
+_PHRASED: Final = frozenset(HTTPStatus)
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ def _expression(statuses: list[int], pattern: str | None) -> re.Pattern[str]:
     ways = [] if pattern is None else [pattern]
     if statuses:
         ways.append(rf"{_BEFORE}(?:{'|'.join(map(str, statuses))}){_BEHIND}")
+    # With its own words it is one wherever it stands.
+    known = [HTTPStatus(status) for status in statuses if status in _PHRASED]
+    ways += [rf"\b{status.value} (?i:{re.escape(status.phrase)})" for status in known]
     return re.compile("|".join(ways))
 
 
@@ -75,11 +80,15 @@ RULES: Final = _read()
 
 _SOURCE_TEXTS: Final = re.compile(
     r"error reading source|failed to open source object|source file is being updated"
+    r"|http: ContentLength=\d+ with Body length"
 )
 _DESTINATION_TEXTS: Final = re.compile(
     r"error reading destination|mkParentDir|chunked upload|uploading chunk|prepare upload"
+    r"|simple update failed|merging the uploaded chunks"
 )
 _PLACE: Final = re.compile(r'"[^"]*/[^"]*"|https?://\S+')
+# A page that a server sent instead of a word: what it says counts, and no number in it.
+_PAGE: Final = re.compile(r"<(?:!doctype|html)\b.*</html>", re.IGNORECASE | re.DOTALL)
 _PORT: Final = re.compile(r"([\w.\]-]):\d+\b")
 # The guard is a matter of the service's own: what it said of a host is what is told.
 _BY_THE_GUARD: Final = re.compile(r"socks connect tcp \S+?->(\S+: )unknown error ")
@@ -103,6 +112,7 @@ def classify(text: str, side: Side | None, cleaner: Cleaner) -> Failure:
     side = side_of(text) or side
     # A port or a file's name may be a number that means something as a status.
     spoken = _PORT.sub(r"\1", _PLACE.sub("", text))
+    spoken = _PAGE.sub(lambda page: re.sub(r"\d", "", page[0]), spoken)
     for rule in RULES:
         if rule.matches(spoken):
             code, retryable = rule.code, rule.retryable

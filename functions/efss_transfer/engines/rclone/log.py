@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from efss_transfer.engines.rclone.cleaning import Cleaner
 from efss_transfer.engines.rclone.failures import classify
+from efss_transfer.engines.rclone.reading import Reading
 from efss_transfer.result import (
     SAMPLES,
     ErrorGroup,
@@ -69,6 +70,7 @@ class Record:
         self._changed = threading.Condition()
         self._pending: deque[FileOutcome] = deque()
         self._cut: dict[str, str] = {}
+        self._reading = Reading()
         self._answered: Counter[str] = Counter()
         self._held = False
         self._ending = False
@@ -115,6 +117,7 @@ class Record:
             self._add(
                 FileOutcome(name, FileState.TRANSFERRED, size if isinstance(size, int) else 0)
             )
+            self._reading.end(name)
         elif message == _UNCHANGED:
             self._add(FileOutcome(name, FileState.SKIPPED))
         elif message.startswith(_DUPLICATE):
@@ -126,6 +129,8 @@ class Record:
             self.doubt = message.partition("): ")[2] or message
         elif created := _CREATING.match(message):
             self.touched = Side(created[1])
+        else:
+            self._reading.take(message, name)
 
     def _take_error(self, message: str, name: str, kind: str) -> None:
         if message.startswith(_UNLISTED):
@@ -138,6 +143,8 @@ class Record:
         if self._ending and "context canceled" in message:
             return  # cut off by us, so not done rather than failed
         text = message.removeprefix("Failed to copy: ")
+        if broken_off := self._reading.end(name, text):
+            text = f"error reading source: {broken_off}"
         # What fails without a word about the source failed while it was written.
         failure = classify(text, Side.DESTINATION, self._cleaner)
         path = name if prefix[0] == "Failed to copy: " else self._whole(name)
