@@ -85,7 +85,7 @@ _FLAGS: Final = (
     "--use-json-log",
     "--log-level=INFO",
     "--retries=1",
-    "--low-level-retries=3",
+    "--low-level-retries=2",
     "--contimeout=10s",
 )
 

@@ -80,7 +80,7 @@ RULES: Final = _read()
 
 _SOURCE_TEXTS: Final = re.compile(
     r"error reading source|failed to open source object|source file is being updated"
-    r"|http: ContentLength=\d+ with Body length"
+    r"|failed to reopen|http: ContentLength=\d+ with Body length"
 )
 _DESTINATION_TEXTS: Final = re.compile(
     r"error reading destination|mkParentDir|chunked upload|uploading chunk|prepare upload"
