@@ -190,6 +190,10 @@ def test_what_servers_were_seen_to_answer_is_understood(
         # The digits of a code within a longer number are no code.
         "read 14031 of 50300 bytes",
         "short read of 4010 bytes",
+        "short write: 507 of 9000 bytes",
+        "got 503 bytes and 429 more",
+        "line 403, column 401",
+        "<html><body>503 Service Unavailable: 423</body></html>: 418 I'm a teapot",
     ],
 )
 def test_what_nobody_knows_is_a_storage_error_and_not_guessed(text: str) -> None:
@@ -233,6 +237,30 @@ def test_what_is_missing_at_the_destination_is_no_missing_source(text: str) -> N
         Side.DESTINATION,
         False,
     )
+
+
+def test_a_source_that_is_full_is_no_full_destination() -> None:
+    text = "failed to open source object: 507 Insufficient Storage"
+    there = classify(text, None, NOTHING_SECRET)
+    assert (there.code, there.side, there.retryable) == ("storage_error", Side.SOURCE, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "401 Unauthorized",
+        'HTTP error 401 (401 Unauthorized) returned body: ""',
+        "HTTP Error: 401: 401 Unauthorized",
+        "googleapi: got HTTP response code 401 with body: ",
+        "googleapi: Error 401: Invalid Credentials, authError",
+        "Invalid response status! Got 401, expected [200]",
+        "GET https://account.blob.core.windows.net/c -------- RESPONSE 401: 401 Unauthorized",
+        "https response error StatusCode: 401, RequestID: , HostID: , api error Unknown: x",
+        "<html><body>503: try 403 again</body></html>: 401 Unauthorized",
+    ],
+)
+def test_a_status_is_seen_in_every_form_in_which_rclone_writes_one(text: str) -> None:
+    assert classify(text, None, NOTHING_SECRET).code == "authentication_failed"
 
 
 @pytest.mark.parametrize(
