@@ -38,6 +38,7 @@ class Settings:
     boot_seconds: float
     stop_seconds: float
     retry_seconds: float
+    stall_seconds: float
     body_bytes: int
     runtime_dir: Path
     log_level: str
@@ -69,6 +70,7 @@ class Settings:
             boot_seconds=reader.number("BOOT_SECONDS", 15, 0.1, 600),
             stop_seconds=reader.number("STOP_SECONDS", 5, 0.1, 600),
             retry_seconds=reader.number("RETRY_SECONDS", 4, 0.01, 600),
+            stall_seconds=reader.number("STALL_SECONDS", 300, 1, 86400),
             body_bytes=reader.count("BODY_BYTES", 1 << 20, 1, 1 << 30),
             runtime_dir=Path(reader.text("RUNTIME_DIR", tempfile.gettempdir())),
             log_level=reader.text("LOG_LEVEL", "INFO").upper(),

@@ -9,22 +9,35 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from efss_transfer.engines.rclone.failures import RULES, Cleaner, Rule, classify
+from efss_transfer.engines.rclone.cleaning import Cleaner
+from efss_transfer.engines.rclone.failures import RULES, Rule, classify
 from efss_transfer.errors import CODES
 from efss_transfer.result import Side
 
 NOTHING_SECRET = Cleaner(())
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.example[:60])
-def test_the_example_of_a_rule_is_told_by_that_very_rule(rule: Rule) -> None:
-    failure = classify(rule.example, None, NOTHING_SECRET)
+EXAMPLES = [(rule, example) for rule in RULES for example in rule.examples]
+
+
+@pytest.mark.parametrize(("rule", "example"), EXAMPLES, ids=[text[:60] for _, text in EXAMPLES])
+def test_the_example_of_a_rule_is_told_by_that_very_rule(rule: Rule, example: str) -> None:
+    failure = classify(example, None, NOTHING_SECRET)
 
     assert failure.code == rule.code
     expected = CODES[rule.code].retryable if rule.retryable is None else rule.retryable
     assert failure.retryable is expected
     # If another came first, this one would be for nothing.
-    assert next(other for other in RULES if other.matches(rule.example)) is rule
+    assert next(other for other in RULES if other.matches(example)) is rule
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.expression.pattern[:60])
+def test_a_rule_has_a_code_of_the_contract_an_example_and_a_reason_to_differ(rule: Rule) -> None:
+    assert rule.code in CODES
+    assert rule.examples
+    if rule.retryable is not None:
+        assert rule.retryable is not CODES[rule.code].retryable, "it says what holds anyway"
+        assert rule.why
 
 
 # The table of efss-facts.md, as servers really answered; "…" stands for what was left out.
@@ -177,6 +190,10 @@ def test_what_servers_were_seen_to_answer_is_understood(
         # The digits of a code within a longer number are no code.
         "read 14031 of 50300 bytes",
         "short read of 4010 bytes",
+        "short write: 507 of 9000 bytes",
+        "got 503 bytes and 429 more",
+        "line 403, column 401",
+        "<html><body>503 Service Unavailable: 423</body></html>: 418 I'm a teapot",
     ],
 )
 def test_what_nobody_knows_is_a_storage_error_and_not_guessed(text: str) -> None:
@@ -220,6 +237,30 @@ def test_what_is_missing_at_the_destination_is_no_missing_source(text: str) -> N
         Side.DESTINATION,
         False,
     )
+
+
+def test_a_source_that_is_full_is_no_full_destination() -> None:
+    text = "failed to open source object: 507 Insufficient Storage"
+    there = classify(text, None, NOTHING_SECRET)
+    assert (there.code, there.side, there.retryable) == ("storage_error", Side.SOURCE, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "401 Unauthorized",
+        'HTTP error 401 (401 Unauthorized) returned body: ""',
+        "HTTP Error: 401: 401 Unauthorized",
+        "googleapi: got HTTP response code 401 with body: ",
+        "googleapi: Error 401: Invalid Credentials, authError",
+        "Invalid response status! Got 401, expected [200]",
+        "GET https://account.blob.core.windows.net/c -------- RESPONSE 401: 401 Unauthorized",
+        "https response error StatusCode: 401, RequestID: , HostID: , api error Unknown: x",
+        "<html><body>503: try 403 again</body></html>: 401 Unauthorized",
+    ],
+)
+def test_a_status_is_seen_in_every_form_in_which_rclone_writes_one(text: str) -> None:
+    assert classify(text, None, NOTHING_SECRET).code == "authentication_failed"
 
 
 @pytest.mark.parametrize(

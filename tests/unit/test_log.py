@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from efss_transfer.engines.rclone.failures import Cleaner
+from efss_transfer.engines.rclone.cleaning import Cleaner
 from efss_transfer.engines.rclone.log import Record
 from efss_transfer.result import ErrorGroup, FileOutcome, FileState, Reason, Sample, Side, Totals
 

@@ -24,6 +24,7 @@ DEFAULTS = Settings(
     boot_seconds=15,
     stop_seconds=5,
     retry_seconds=4,
+    stall_seconds=300,
     body_bytes=1 << 20,
     runtime_dir=Path(tempfile.gettempdir()),
     log_level="INFO",
@@ -56,6 +57,7 @@ def test_without_any_variable_there_are_the_defaults() -> None:
         ("BOOT_SECONDS", "0.1", {"boot_seconds": 0.1}),
         ("BOOT_SECONDS", "600", {"boot_seconds": 600}),
         ("STOP_SECONDS", "0.5", {"stop_seconds": 0.5}),
+        ("STALL_SECONDS", "2", {"stall_seconds": 2}),
         ("BODY_BYTES", "1", {"body_bytes": 1}),
         ("BODY_BYTES", "1073741824", {"body_bytes": 1 << 30}),
         ("LOG_LEVEL", "DEBUG", {"log_level": "DEBUG"}),
@@ -103,6 +105,7 @@ NO_NUMBERS = ["many", "nan", "inf", "-inf", "-1", "0", "1e400", "1,5", "0x10", "
                 "DURATION_SECONDS",
                 "BOOT_SECONDS",
                 "STOP_SECONDS",
+                "STALL_SECONDS",
                 "BODY_BYTES",
             )
             for text in NO_NUMBERS
@@ -113,6 +116,8 @@ NO_NUMBERS = ["many", "nan", "inf", "-inf", "-1", "0", "1e400", "1,5", "0x10", "
         ("DURATION_SECONDS", "2592001"),
         ("BOOT_SECONDS", "601"),
         ("STOP_SECONDS", "0.05"),
+        ("STALL_SECONDS", "0.9"),
+        ("STALL_SECONDS", "86401"),
         ("BODY_BYTES", "1073741825"),
         ("BODY_BYTES", "1000.5"),
         ("LOG_LEVEL", "loud"),
@@ -133,6 +138,7 @@ def test_a_wrong_value_ends_the_start_and_names_its_variable(variable: str, text
         ("CONCURRENT_TRANSFERS", "10000"),
         ("DURATION_SECONDS", "2592000"),
         ("BOOT_SECONDS", "600"),
+        ("STALL_SECONDS", "86400"),
         ("BODY_BYTES", "1073741824"),
     ],
 )

@@ -17,8 +17,9 @@ from efss_transfer.engines.base import Context, Health, TransferRequest
 from efss_transfer.engines.rclone import account, orders, sandbox
 from efss_transfer.engines.rclone.bench import Interrupted
 from efss_transfer.engines.rclone.binary import begin_hashing, find_binary, verify
+from efss_transfer.engines.rclone.cleaning import Cleaner
 from efss_transfer.engines.rclone.daemon import booted
-from efss_transfer.engines.rclone.failures import Cleaner, classify
+from efss_transfer.engines.rclone.failures import classify
 from efss_transfer.engines.rclone.log import Record
 from efss_transfer.engines.rclone.looks import Refused
 from efss_transfer.engines.rclone.outward import UNGUARDED, way_out

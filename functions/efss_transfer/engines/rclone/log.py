@@ -14,8 +14,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from efss_transfer.engines.rclone.failures import TIME_IS_UP, Cleaner, classify
+from efss_transfer.engines.rclone.cleaning import Cleaner
+from efss_transfer.engines.rclone.failures import TIME_IS_UP, classify
 from efss_transfer.engines.rclone.ledger import Ledger
+from efss_transfer.engines.rclone.reading import Reading
 from efss_transfer.result import Failure, FileOutcome, FileState, Reason, Side
 
 _COPIED: Final = re.compile(r"(Multi-thread )?Copied \(")
@@ -95,6 +97,7 @@ class Record(Ledger):
         self._answered: Counter[str] = Counter()
         self._ending = False
         self._before: dict[str, int] = {}
+        self._reading = Reading()
         self._checked: Checked | None = None
         self.cut_off: dict[str, int] = {}
         """Files that were cut off when the work was stopped, and how many bytes each had at
@@ -114,6 +117,7 @@ class Record(Ledger):
         super().begin(last=last, awaited=awaited)
         self._ending = self.hopeless = False
         self._before.clear()
+        self._reading = Reading()
         self._checked = None
 
     def verify(self, checked: Checked) -> None:
@@ -161,6 +165,7 @@ class Record(Ledger):
             self._before[name] = int(there[1])
         elif _COPIED.match(message):
             size = size if isinstance(size, int) else 0
+            self._reading.end(name)
             self.tell(FileOutcome(name, FileState.TRANSFERRED, size))
         elif message in _SKIPPED:
             self._skip(name, _SKIPPED[message])
@@ -176,6 +181,8 @@ class Record(Ledger):
             self.tell(FileOutcome(name, FileState.FAILED, error=failure))
         elif _DOUBT.match(message):
             self.doubt = message.partition("): ")[2] or message
+        else:
+            self._reading.take(message, name)
 
     def _skip(self, name: str, reason: Reason) -> None:
         size = self._before.get(name) if reason is Reason.SAME else None
@@ -207,6 +214,8 @@ class Record(Ledger):
             if path in self._before:
                 self.cut_off[path] = self._before.pop(path)
             return
+        if broken_off := self._reading.end(name, text):
+            text = f"error reading source: {broken_off}"
         # What fails without a word about the source failed while it was written.
         failure = classify(text, Side.DESTINATION, self._cleaner)
         self.tell(FileOutcome(path, FileState.FAILED, error=failure))

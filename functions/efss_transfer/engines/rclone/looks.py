@@ -7,7 +7,8 @@ from enum import Enum
 
 from efss_transfer.engines.rclone import failures
 from efss_transfer.engines.rclone.bench import Bench
-from efss_transfer.engines.rclone.failures import Cleaner, classify
+from efss_transfer.engines.rclone.cleaning import Cleaner
+from efss_transfer.engines.rclone.failures import classify
 from efss_transfer.engines.rclone.log import Record
 from efss_transfer.engines.rclone.remotes import Place
 from efss_transfer.events import Event

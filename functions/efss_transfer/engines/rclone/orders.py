@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from efss_transfer.engines.base import Limits, Options, Selection
+from efss_transfer.engines.base import Limits, Options, Selection, TransferRequest
 from efss_transfer.engines.rclone.rc import Rc, RcError
 from efss_transfer.errors import InvalidRequest, Violation
 
@@ -45,8 +45,9 @@ def looking(selection: Selection) -> dict[str, Any]:
     return {"NoTraverse": True} if selection.by_attribute else {}
 
 
-def copying(options: Options, limits: Limits, selection: Selection) -> dict[str, Any]:
+def copying(request: TransferRequest, limits: Limits) -> dict[str, Any]:
     """`_config` for a copy."""
+    options, selection = request.options, request.selection
     config: dict[str, Any] = {
         # Several streams for one file corrupt it, without an error, where the source ignores
         # Range (rclone-facts.md, "Data corruption"): none until it is shown to honour it.
@@ -56,6 +57,11 @@ def copying(options: Options, limits: Limits, selection: Selection) -> dict[str,
         **_COMPARE[options.compare],
         **looking(selection),
     }
+    if request.destination.parameters.get("vendor") == "nextcloud":
+        # It puts chunks together at the end: what is refused then (423), or takes too long to
+        # answer (504), would have all of the file sent again, into the same chunks. Another
+        # attempt looks first whether the file is there.
+        config["LowLevelRetries"] = 1
     if options.metadata:
         config["Metadata"] = True
     if options.dry_run:

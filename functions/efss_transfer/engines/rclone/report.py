@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from efss_transfer.engines.rclone.failures import Cleaner
+from efss_transfer.engines.rclone.cleaning import Cleaner
 from efss_transfer.result import ErrorGroup, Json, State
 
 _JOB: Final = ("id", "group", "startTime", "endTime", "duration", "finished", "success")

@@ -11,7 +11,8 @@ from typing import Any, Final
 from efss_transfer.engines.base import Context, TransferRequest
 from efss_transfer.engines.rclone import failures, orders
 from efss_transfer.engines.rclone.bench import Bench, Call, Interrupted
-from efss_transfer.engines.rclone.failures import Cleaner, classify
+from efss_transfer.engines.rclone.cleaning import Cleaner
+from efss_transfer.engines.rclone.failures import classify
 from efss_transfer.engines.rclone.log import Record
 from efss_transfer.engines.rclone.looks import Kind, Looks, Refused, refusal
 from efss_transfer.engines.rclone.patience import Patience
@@ -61,7 +62,7 @@ class Transfer:
         self._bench.give_up = self._is_better_stopped
         self._bench.after_stop = self._remove_cut_off
         self._looks = Looks(self._bench, record, cleaner)
-        self._config = orders.copying(request.options, context.limits, request.selection)
+        self._config = orders.copying(request, context.limits)
         self._filter = orders.filters(request.selection)
         # Where a file goes: (folder, path in it), if it is known by now.
         self._folder = ""

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from efss_transfer.engines.base import ListedFile
 from efss_transfer.engines.rclone.bench import Bench, Call
-from efss_transfer.engines.rclone.failures import Cleaner, classify
+from efss_transfer.engines.rclone.cleaning import Cleaner
+from efss_transfer.engines.rclone.failures import classify
 from efss_transfer.engines.rclone.log import Checked, Record, mismatch
 from efss_transfer.engines.rclone.rc import Work
 from efss_transfer.events import Event
