@@ -16,7 +16,7 @@ from typing import Final
 from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
-from efss_transfer import __version__, openapi, policy, problems, runner, schemas
+from efss_transfer import __version__, delivery, openapi, policy, problems, runner, schemas
 from efss_transfer import request as requests_in
 from efss_transfer import site as sites
 from efss_transfer.admission import Admission
@@ -70,6 +70,12 @@ class Service:
 
     def handle(self, request: Request) -> Response:
         """Answer a request. Never raises: whatever happens has an answer of its own."""
+        over = delivery.watch(request.environ)
+        response = self._answered(request)
+        response.call_on_close(over)
+        return response
+
+    def _answered(self, request: Request) -> Response:
         try:
             return self._route(request)
         except EfssTransferError as error:

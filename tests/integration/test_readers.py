@@ -1,0 +1,237 @@
+"""Callers who read slowly, stop reading, or are gone without a word."""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import json
+import socket
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import servers
+from servers import Function, Storage
+
+MIB = 1 << 20
+MANY = 20_000
+# As small as a client's buffer gets: what it was sent and did not read is soon all it takes.
+SMALL = 4096
+SERVED = 5.0
+"""Within this many seconds a caller is found to be gone, and all that was done for it."""
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Function]:
+    """A function with a single place, so that whoever gets one knows that it is free."""
+    (tmp_path / "run").mkdir()
+    with servers.function(tmp_path / "run", CONCURRENT_TRANSFERS="1") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory, rclone: Path) -> Iterator[dict[str, Any]]:
+    """A request for files that are there already: rclone tells of thousands each second."""
+    folder = tmp_path_factory.mktemp("copied")
+    for number in range(MANY):
+        below = folder / "many" / f"{number % 100:02}"
+        below.mkdir(parents=True, exist_ok=True)
+        (below / f"{number:05}.txt").write_bytes(b"x")
+    with (
+        servers.rclone_webdav(folder, rclone) as source,
+        servers.rclone_webdav(folder, rclone) as destination,
+    ):
+        yield {"source": source.endpoint("many"), "destination": destination.endpoint("many")}
+
+
+@contextmanager
+def caller(
+    function: Function, body: Any, accept: str, head: str = "", version: str = "1.1"
+) -> Iterator[socket.socket]:
+    """A client that has sent its request and has read nothing yet."""
+    host, port = function.url.removeprefix("http://").split(":")
+    content = json.dumps(body).encode()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        client.connect((host, int(port)))
+        client.settimeout(60)
+        client.sendall(
+            f"POST / HTTP/{version}\r\nHost: x\r\nContent-Type: application/json\r\n{head}"
+            f"Accept: {accept}\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+            + content
+        )
+        yield client
+
+
+def arrived(client: socket.socket) -> int:
+    """How many bytes a client could read at once."""
+    size = array.array("i", [0])
+    fcntl.ioctl(client, termios.FIONREAD, size)
+    return size[0]
+
+
+def read_to_the_end(client: socket.socket) -> bytes:
+    answer = b""
+    while more := client.recv(MIB):
+        answer += more
+    return answer
+
+
+def daemons(function: Function) -> list[psutil.Process]:
+    return [process for process in function.family() if process.name() == "rclone"]
+
+
+def wait_until(what: Any, otherwise: str, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, otherwise
+        time.sleep(0.01)
+
+
+def wait_full(client: socket.socket) -> float:
+    """When the last bytes arrived that a client takes without reading."""
+    size, since = -1, time.monotonic()
+    while size <= 0 or time.monotonic() - since < 1:
+        if (now := arrived(client)) != size:
+            size, since = now, time.monotonic()
+        time.sleep(0.01)
+    return since
+
+
+def events_of(answer: bytes) -> list[dict[str, Any]]:
+    """The events in a chunked answer as it came."""
+    _, _, rest = answer.partition(b"\r\n\r\n")
+    body = b""
+    while rest:
+        size, _, rest = rest.partition(b"\r\n")
+        if not int(size, 16):
+            break
+        body, rest = body + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return [json.loads(line) for line in body.splitlines()]
+
+
+@pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream"])
+def test_a_caller_who_stops_reading_cancels_the_copy(
+    one: Function, copied: dict[str, Any], s3: Storage, webdav: Storage, accept: str
+) -> None:
+    """Measured from the last byte that its machine took: until then nobody can know."""
+    webdav.fill("next", {"a": b"a"})
+    with caller(one, copied, accept) as client:
+        wait_until(lambda: daemons(one), "rclone was not started", 10)
+        full = wait_full(client)
+        assert daemons(one), "rclone ended by itself"
+        assert one.copy(webdav.endpoint("next"), s3.endpoint("next")).status_code == 503
+        wait_until(lambda: not daemons(one), "rclone works on", full + 10 - time.monotonic())
+        ended = time.monotonic() - full
+        one.wait_clean(full + SERVED + 1 - time.monotonic())
+        assert one.copy(webdav.endpoint("next"), s3.endpoint("next")).status_code == 200
+        print(f"{accept}: rclone gone after {ended:.2f} s")
+        assert 3.5 < ended < SERVED
+        # What was sent before can be read; then it breaks off, and does not just end.
+        with pytest.raises(ConnectionResetError):
+            read_to_the_end(client)
+    told = one.log.read_text()
+    assert "because nobody reads its events" in told
+    assert "nothing of an answer was taken" in told
+    assert "Traceback" not in told
+
+
+def test_a_caller_who_never_reads_a_long_answer_does_not_keep_the_thread(
+    one: Function, copied: dict[str, Any]
+) -> None:
+    (worker,) = [p for p in one.family() if "functions-framework" in " ".join(p.cmdline())]
+    body = {**copied, "options": {"report": "all"}}
+    with caller(one, body, "application/json") as client:
+        port = client.getpeername()[1]
+        full = wait_full(client)
+
+        def connections() -> int:
+            return sum(
+                c.status == psutil.CONN_ESTABLISHED and c.laddr.port == port
+                for c in worker.net_connections("tcp")
+            )
+
+        assert connections() == 1
+        wait_until(lambda: not connections(), "it is still sent to", 10)
+        assert time.monotonic() - full < SERVED
+    assert "Traceback" not in one.log.read_text()
+
+
+def test_a_slow_reader_gets_everything_and_the_function_does_not_grow(
+    one: Function, copied: dict[str, Any]
+) -> None:
+    """For longer than a caller may stop, it takes no more than 4 KB a second."""
+    (worker,) = [p for p in one.family() if "functions-framework" in " ".join(p.cmdline())]
+    one.post(copied)  # all that is loaded once is loaded
+    before = worker.memory_info().rss
+    grown = 0
+    with caller(one, copied, "application/x-ndjson") as client:
+        answer = client.recv(512)
+        slow_until = time.monotonic() + 12
+        while time.monotonic() < slow_until:
+            answer += client.recv(400)
+            grown = max(grown, worker.memory_info().rss - before)
+            time.sleep(0.1)
+        (daemon,) = daemons(one)
+        waiting = daemon.memory_info().rss
+        assert len(answer) < 12 * 5000
+        while not answer.endswith(b"0\r\n\r\n"):
+            more = client.recv(MIB)
+            assert more, "the answer was broken off"
+            answer += more
+            grown = max(grown, worker.memory_info().rss - before)
+    events = events_of(answer)
+    assert sum(event["event"] == "file" for event in events) == MANY
+    assert events[-1]["totals"]["files"] == {"transferred": 0, "skipped": MANY, "failed": 0}
+    print(f"Python grew by {grown / MIB:.1f} MiB; rclone had {waiting / MIB:.0f} MiB")
+    assert grown < 8 * MIB
+    one.wait_clean()
+
+
+def test_a_slow_reader_without_chunks_gets_everything(
+    one: Function, copied: dict[str, Any]
+) -> None:
+    """HTTP/1.0 knows no chunks: the end of the connection is the end of the answer."""
+    with caller(one, copied, "application/x-ndjson", version="1.0") as client:
+        answer = b""
+        while len(answer) < 30_000:
+            answer += client.recv(1000)
+            time.sleep(0.1)
+        answer += read_to_the_end(client)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"chunked" not in head.lower()
+    lines = body.splitlines()
+    assert json.loads(lines[-1])["event"] == "result"
+    assert sum(b'"file"' in line for line in lines) == MANY
+    one.wait_clean()
+
+
+def test_a_connection_that_is_kept_serves_the_next_request_as_it_was(
+    one: Function, webdav: Storage, s3: Storage
+) -> None:
+    """The bounds on an answer are none on the time between two of them."""
+    webdav.fill("kept", {"a": b"a"})
+    body = {"source": webdav.endpoint("kept"), "destination": s3.endpoint("kept")}
+    content = json.dumps(body).encode()
+    with caller(one, body, "application/x-ndjson") as client:
+        for number in range(3):
+            answer = b""
+            while not answer.endswith(b"0\r\n\r\n"):
+                answer += client.recv(MIB)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert events_of(answer)[-1]["state"] == "succeeded"
+            time.sleep(0.5 * number)
+            client.sendall(
+                b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                b"Accept: application/x-ndjson\r\n"
+                + f"Content-Length: {len(content)}\r\n\r\n".encode()
+                + content
+            )
+        assert client.recv(MIB).startswith(b"HTTP/1.1 200 ")
+    one.wait_clean()
