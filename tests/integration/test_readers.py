@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import array
+import ctypes
 import fcntl
 import json
 import socket
+import struct
 import termios
 import time
 from collections.abc import Iterator
@@ -76,6 +78,19 @@ def arrived(client: socket.socket) -> int:
     return size[0]
 
 
+def vanish(client: socket.socket) -> None:
+    """As if its machine had lost its power: it says nothing any more, and answers nothing.
+
+    The kernel drops what comes for this socket (a filter that lets no byte through), so it
+    acknowledges nothing; and it is not closed, so nothing is sent either.
+    """
+    attach_filter, return_nothing = 26, struct.pack("HBBI", 0x06, 0, 0, 0)
+    program = ctypes.create_string_buffer(return_nothing, len(return_nothing))
+    client.setsockopt(
+        socket.SOL_SOCKET, attach_filter, struct.pack("HP", 1, ctypes.addressof(program))
+    )
+
+
 def read_to_the_end(client: socket.socket) -> bytes:
     answer = b""
     while more := client.recv(MIB):
@@ -140,6 +155,42 @@ def test_a_caller_who_stops_reading_cancels_the_copy(
     assert "because nobody reads its events" in told
     assert "nothing of an answer was taken" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+def test_a_caller_who_vanishes_without_a_word_cancels_the_copy(
+    one: Function, s3: Storage, accept: str
+) -> None:
+    """A stream is no more acknowledged; who waits for JSON is asked whether he is there."""
+
+    def uploads() -> list[Any]:
+        return list(s3.details["client"].list_multipart_uploads(Bucket="bucket").get("Uploads", []))
+
+    with servers.slow_source(300 * MIB, 20 * MIB) as slow:
+        body = {"source": slow.endpoint("data"), "destination": s3.endpoint("vanished")}
+        with caller(one, body, accept) as client:
+            wait_until(uploads, "the upload never began", 10)
+            vanish(client)
+            began = time.monotonic()
+            wait_until(lambda: not daemons(one), "rclone works on", 10)
+            ended = time.monotonic() - began
+            one.wait_clean()
+    print(f"{accept}: rclone gone after {ended:.2f} s")
+    # Up to half a second passes until there is something to be told, and so to be missed.
+    assert 2 < ended < SERVED + 0.5
+    assert uploads() == []
+    assert "Traceback" not in one.log.read_text()
+
+
+@pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
+def test_a_caller_who_waits_longer_than_that_is_still_answered(
+    one: Function, s3: Storage, accept: str
+) -> None:
+    """Nothing to read and nothing to say is no sign that somebody has gone."""
+    with servers.slow_source(2 * MIB, MIB // 4) as slow:
+        body = {"source": slow.endpoint("data"), "destination": s3.endpoint("patient")}
+        with caller(one, body, accept, "Connection: close\r\n") as client:
+            assert b'"succeeded"' in read_to_the_end(client)
 
 
 def test_a_caller_who_never_reads_a_long_answer_does_not_keep_the_thread(
