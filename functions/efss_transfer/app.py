@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -35,7 +34,8 @@ from efss_transfer.errors import (
     UnsupportedMediaType,
 )
 from efss_transfer.events import Finished
-from efss_transfer.result import Json, Result
+from efss_transfer.listing import fitted
+from efss_transfer.result import Json, Result, encoded
 from efss_transfer.runner import Terms
 from efss_transfer.settings import Settings, warn_of_starved_server
 from efss_transfer.site import Site
@@ -46,6 +46,7 @@ NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
 PROBLEM: Final = "application/problem+json"
 
+_END: Final = b"\n"
 _CHUNK: Final = 1 << 16
 # An oversized body is read on for a while, because a client that is still sending when
 # the connection closes never sees the answer; and not for longer, because it may be endless.
@@ -125,9 +126,10 @@ class Service:
                 engine,
                 Terms(name, duration, limits, admitted.egress, interrupted=gone),
             )
+            most = self._settings.response_bytes
             if accepted in _FRAMES:
-                return _stream(run, place, accepted)
-            return _answer(runner.result(run, asked.options.report))
+                return _stream(run, place, accepted, most)
+            return _answer(runner.result(run, asked.options.report, most), most)
 
     def _describe(self) -> Response:
         types = schemas.schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
@@ -222,22 +224,22 @@ def _body(request: Request, most: int) -> bytes:
 
 
 def _line(_: int, event: dict[str, Json]) -> bytes:
-    return _encoded(event) + b"\n"
+    return encoded(event) + b"\n"
 
 
 def _message(number: int, event: dict[str, Json]) -> bytes:
     """An event as browsers read it (HTML, "Server-sent events"): JSON has no line ends."""
-    return f"id: {number}\nevent: {event['event']}\ndata: ".encode() + _encoded(event) + b"\n\n"
+    return f"id: {number}\nevent: {event['event']}\ndata: ".encode() + encoded(event) + b"\n\n"
 
 
 _FRAMES: Final = {NDJSON: _line, SSE: _message}
 
 
-def _stream(run: runner.Events, place: Place, accepted: str) -> Response:
+def _stream(run: runner.Events, place: Place, accepted: str, most: int) -> Response:
     """The events one by one. What fails before the first still has its HTTP status."""
     first = next(run)
     if isinstance(first, Finished):
-        return _answer(first.result)
+        return _answer(first.result, most)
 
     def framed() -> Iterator[bytes]:
         try:
@@ -255,11 +257,13 @@ def _stream(run: runner.Events, place: Place, accepted: str) -> Response:
     return response
 
 
-def _answer(result: Result) -> Response:
+def _answer(result: Result, most: int) -> Response:
     """The result, or the problem that it is: 200 is for `succeeded` alone."""
-    if result.code is None:
-        return _json(result.to_json())
-    return _problem(problems.of_result(result.code, result))
+    code = result.code
+    if code is None:
+        return _json(fitted(result, most - len(_END), Result.to_json).to_json())
+    shown = fitted(result, most - len(_END), lambda told: problems.of_result(code, told).document)
+    return _problem(problems.of_result(code, shown))
 
 
 def _without_reading_on(response: Response) -> Response:
@@ -280,13 +284,8 @@ def _problem(problem: problems.Problem) -> Response:
 
 def _json(content: Json, mimetype: str = JSON, status: int = 200) -> Response:
     return Response(
-        _encoded(content) + b"\n",
+        encoded(content) + _END,
         status=status,
         mimetype=mimetype,
         headers={"Cache-Control": "no-store"},
     )
-
-
-def _encoded(content: Json) -> bytes:
-    # A name that is no text (half a surrogate pair) must not lose the whole answer.
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

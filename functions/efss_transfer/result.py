@@ -5,6 +5,7 @@ The form is described by schema/result.schema.json, and a test holds the two tog
 
 from __future__ import annotations
 
+import json as _json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -141,6 +142,7 @@ class Result:
 
     `engine_report` is what the engine itself returned, under the engine's own name;
     `code` is the error code that decides the HTTP status, None if it succeeded.
+    `files_omitted` counts the files that were asked for and for which there was no room.
     """
 
     state: State
@@ -151,6 +153,7 @@ class Result:
     code: str | None = None
     errors: tuple[ErrorGroup, ...] = ()
     files: tuple[FileOutcome, ...] | None = None
+    files_omitted: int = 0
     attempts: int = 1
     id: str | None = None
     engine_report: Mapping[str, Json] = field(default_factory=dict)
@@ -177,6 +180,8 @@ class Result:
         }
         if self.files is not None:
             json["files"] = [outcome.to_json() for outcome in self.files]
+        if self.files_omitted:
+            json["files_omitted"] = self.files_omitted
         json["attempts"] = self.attempts
         if self.engine_report:
             json[self.engine] = dict(self.engine_report)
@@ -191,3 +196,10 @@ def now() -> datetime:
 def rfc3339(moment: datetime) -> str:
     """The moment in UTC, to the millisecond, as RFC 3339 writes it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def encoded(content: Json) -> bytes:
+    """JSON as it is sent, and as its length is counted."""
+    # A name that is no text (half a surrogate pair) must not lose the whole answer.
+    text = _json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")

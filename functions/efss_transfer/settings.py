@@ -38,6 +38,7 @@ class Settings:
     boot_seconds: float
     stop_seconds: float
     body_bytes: int
+    response_bytes: int
     runtime_dir: Path
     log_level: str
 
@@ -68,6 +69,8 @@ class Settings:
             boot_seconds=reader.number("BOOT_SECONDS", 15, 0.1, 600),
             stop_seconds=reader.number("STOP_SECONDS", 5, 0.1, 600),
             body_bytes=reader.count("BODY_BYTES", 1 << 20, 1, 1 << 30),
+            # What is told of a transfer without files and samples always fits into the least.
+            response_bytes=reader.count("RESPONSE_BYTES", 5 << 20, 64 << 10, 1 << 30),
             runtime_dir=Path(reader.text("RUNTIME_DIR", tempfile.gettempdir())),
             log_level=reader.text("LOG_LEVEL", "INFO").upper(),
         )

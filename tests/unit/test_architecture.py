@@ -28,6 +28,7 @@ LAYERS = {
     "efss_transfer.request": 3,
     "efss_transfer.policy": 3,
     "efss_transfer.runner": 3,
+    "efss_transfer.listing": 2,
     "efss_transfer.engines.rclone": 2,
     "efss_transfer.engines.rclone.engine": 2,
     "efss_transfer.engines.rclone.account": 2,
