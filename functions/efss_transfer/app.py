@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Final
 
 from flask import Request, Response
+from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 
 from efss_transfer import __version__, delivery, openapi, policy, problems, runner, schemas
@@ -190,7 +191,11 @@ def _configured() -> Service:
 def _representation(request: Request) -> str:
     if not request.headers.get("Accept"):
         return JSON
-    best = request.accept_mimetypes.best_match([JSON, PROBLEM, *_FRAMES])
+    # Some clients name a charset as well; all that is sent here is UTF-8.
+    wanted = MIMEAccept(
+        [(kind.partition(";")[0].strip(), quality) for kind, quality in request.accept_mimetypes]
+    )
+    best = wanted.best_match([JSON, PROBLEM, *_FRAMES])
     if best is None:
         raise NotAcceptable(f"Answers are {JSON}, or as a stream {' or '.join(_FRAMES)}.")
     return best if best in _FRAMES else JSON

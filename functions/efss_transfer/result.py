@@ -43,6 +43,10 @@ class Side(StrEnum):
     DESTINATION = "destination"
 
 
+# Where Unicode ends a line, and JSON does not.
+_LINE_ENDS: Final = "\x85\u2028\u2029"
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why something failed: a stable code, the side where it is known, a text to read.
@@ -199,7 +203,11 @@ def rfc3339(moment: datetime) -> str:
 
 
 def encoded(content: Json) -> bytes:
-    """JSON as it is sent, and as its length is counted."""
-    # A name that is no text (half a surrogate pair) must not lose the whole answer.
+    """JSON as it is sent, and as its length is counted. It is a single line to everybody."""
     text = _json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    # Many a client reads a stream of lines as text (`requests` and `httpx` can), and then
+    # these end a line, too. In JSON they stand in strings alone, and have escapes there.
+    for sign in _LINE_ENDS:
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    # A name that is no text (half a surrogate pair) must not lose the whole answer.
     return text.encode("utf-8", "replace")
