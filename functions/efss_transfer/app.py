@@ -16,12 +16,13 @@ from flask import Request, Response
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 
-from efss_transfer import __version__, delivery, openapi, policy, problems, runner, schemas
+from efss_transfer import __version__, openapi, policy, problems, runner, schemas
 from efss_transfer import request as requests_in
 from efss_transfer import site as sites
 from efss_transfer.admission import Admission
 from efss_transfer.caller import watch
 from efss_transfer.capacity import Capacity, Place
+from efss_transfer.delivery import Delivery
 from efss_transfer.engines.base import Engine
 from efss_transfer.engines.rclone.engine import RcloneEngine
 from efss_transfer.errors import (
@@ -48,6 +49,7 @@ SSE: Final = "text/event-stream"
 PROBLEM: Final = "application/problem+json"
 
 _END: Final = b"\n"
+_LONG: Final = 1 << 16
 _CHUNK: Final = 1 << 16
 # An oversized body is read on for a while, because a client that is still sending when
 # the connection closes never sees the answer; and not for longer, because it may be endless.
@@ -72,24 +74,26 @@ class Service:
 
     def handle(self, request: Request) -> Response:
         """Answer a request. Never raises: whatever happens has an answer of its own."""
-        over = delivery.watch(request.environ)
-        response = self._answered(request)
-        response.call_on_close(over)
+        delivery = Delivery(request.environ)
+        response = self._answered(request, delivery)
+        if not response.is_streamed and len(content := response.get_data()) > _LONG:
+            response.response = delivery.pieces(content)
+        response.call_on_close(delivery.end)
         return response
 
-    def _answered(self, request: Request) -> Response:
+    def _answered(self, request: Request, delivery: Delivery) -> Response:
         try:
-            return self._route(request)
+            return self._route(request, delivery)
         except EfssTransferError as error:
             return _without_reading_on(_problem(problems.of_error(error)))
         except Exception as error:  # noqa: BLE001 - no caller may see a traceback
             runner.log_defect(error)
             return _problem(problems.of_defect())
 
-    def _route(self, request: Request) -> Response:
+    def _route(self, request: Request, delivery: Delivery) -> Response:
         path = request.path.rstrip("/") or "/"
         if path == "/" and request.method == "POST":
-            return self._transfer(request)
+            return self._transfer(request, delivery)
         answers: dict[str, Callable[[], Response]] = {
             "/": self._describe,
             "/healthz": self._health,
@@ -105,7 +109,7 @@ class Service:
             raise MethodNotAllowed(("GET", "HEAD", "POST") if path == "/" else ("GET", "HEAD"))
         return answers[path]()
 
-    def _transfer(self, request: Request) -> Response:
+    def _transfer(self, request: Request, delivery: Delivery) -> Response:
         # Request in: from somebody who may ask, and validated for security and for sense.
         name, caller = self._admission.admit(
             request.headers.get("Authorization"),
@@ -129,7 +133,7 @@ class Service:
             )
             most = self._settings.response_bytes
             if accepted in _FRAMES:
-                return _stream(run, place, accepted, most)
+                return _stream(run, place, accepted, most, delivery)
             return _answer(runner.result(run, asked.options.report, most), most)
 
     def _describe(self) -> Response:
@@ -240,7 +244,9 @@ def _message(number: int, event: dict[str, Json]) -> bytes:
 _FRAMES: Final = {NDJSON: _line, SSE: _message}
 
 
-def _stream(run: runner.Events, place: Place, accepted: str, most: int) -> Response:
+def _stream(
+    run: runner.Events, place: Place, accepted: str, most: int, delivery: Delivery
+) -> Response:
     """The events one by one. What fails before the first still has its HTTP status."""
     first = next(run)
     if isinstance(first, Finished):
@@ -250,6 +256,7 @@ def _stream(run: runner.Events, place: Place, accepted: str, most: int) -> Respo
         try:
             with closing(run):
                 for number, event in enumerate(chain([first], run), 1):
+                    delivery.wait_for_room()
                     yield _FRAMES[accepted](number, event.to_json())
         finally:
             place.give_back()

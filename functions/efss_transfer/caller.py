@@ -16,7 +16,7 @@ def watch(environ: Mapping[str, Any]) -> Callable[[], State | None]:
     connection = connection_of(environ)
 
     def interrupted() -> State | None:
-        if connection is not None and _hung_up(connection):
+        if connection is not None and hung_up(connection):
             return State.CANCELLED
         # The same request again goes on where this one stopped: that is `incomplete`.
         return State.INCOMPLETE if _server_stops() else None
@@ -29,7 +29,7 @@ def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
     return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
 
 
-def _hung_up(connection: socket.socket) -> bool:
+def hung_up(connection: socket.socket) -> bool:
     """Whether the peer has closed its end, or the connection was given up.
 
     A client that closes only its sending half looks the same, and is taken to be gone.

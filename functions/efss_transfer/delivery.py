@@ -15,11 +15,11 @@ import struct
 import termios
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from efss_transfer.caller import connection_of
+from efss_transfer.caller import connection_of, hung_up
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -35,38 +35,61 @@ _OPTIONS: Final = (
     (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 1),
     (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 1),
     (socket.IPPROTO_TCP, "TCP_KEEPCNT", 3),
-    # The kernel would take megabytes for a slow reader, and a transfer that waits for room
-    # among them would look at the clock only minutes later.
+    # The kernel would take megabytes for a slow reader.
     (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", 16 << 10),
 )
-# Where tcpi_bytes_acked stands in Linux's `struct tcp_info` (include/uapi/linux/tcp.h).
+# Where two members of Linux's `struct tcp_info` stand (include/uapi/linux/tcp.h).
 _ACKED: Final = 120
+_UNSENT: Final = 144
+# Of a long queue Linux makes long segments, and sends one only when the reader has room
+# for all of it: one who takes 8 KB a second then seems to stop for a quarter of a minute.
+_MOST_UNSENT: Final = 512
+_PIECE: Final = 4096
+_PAUSE_SECONDS: Final = 0.02
 
 
-def watch(environ: Mapping[str, Any]) -> Callable[[], None]:
-    """Watch the connection of a request until what is returned is called.
+class Delivery:
+    """The connection of a request, watched until `end`.
 
-    Afterwards the connection is as it was: whether it is kept for another request, and
-    for how long, is the server's business.
+    Afterwards it is as it was: whether it is kept for another request, and for how long,
+    is the server's business. Where the server tells of no connection nothing is done.
     """
-    connection = connection_of(environ)
-    if connection is None:
-        return lambda: None
-    before = _set(connection)
-    over = threading.Event()
-    watcher = threading.Thread(
-        target=_give_up_if_stalled, args=(connection, over), name="delivery", daemon=True
-    )
-    watcher.start()
 
-    def end() -> None:
-        over.set()
-        for level, option, value in before:
-            with suppress(OSError):  # it may be closed
-                connection.setsockopt(level, option, value)
-        before.clear()
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self._over = threading.Event()
+        self._connection = connection_of(environ)
+        self._before: list[tuple[int, int, int]] = []
+        if self._connection is not None:
+            self._before = _set(self._connection)
+            threading.Thread(
+                target=_give_up_if_stalled,
+                args=(self._connection, self._over),
+                name="delivery",
+                daemon=True,
+            ).start()
 
-    return end
+    def wait_for_room(self) -> None:
+        """Wait until nearly all that was sent is on its way: so it stays with whoever has
+        more to tell, and can wait as well.
+        """
+        while self._connection is not None and _unsent(self._connection) > _MOST_UNSENT:
+            if self._over.wait(_PAUSE_SECONDS) or hung_up(self._connection):
+                return
+
+    def pieces(self, content: bytes) -> Iterator[bytes]:
+        """The content of a long answer, each piece when there is room for it."""
+        for begin in range(0, len(content), _PIECE):
+            self.wait_for_room()
+            yield content[begin : begin + _PIECE]
+
+    def end(self) -> None:
+        """Let the connection be as it was. Doing so twice is once."""
+        self._over.set()
+        before, self._before = self._before, []
+        if self._connection is not None:
+            for level, option, value in before:
+                with suppress(OSError):  # it may be closed
+                    self._connection.setsockopt(level, option, value)
 
 
 def _set(connection: socket.socket) -> list[tuple[int, int, int]]:
@@ -95,6 +118,7 @@ def _give_up_if_stalled(connection: socket.socket, over: threading.Event) -> Non
         elif time.monotonic() - moved >= STALLED_SECONDS:
             _LOG.info("nothing of an answer was taken for %g s: given up", STALLED_SECONDS)
             _give_up(connection)
+            over.set()
             return
 
 
@@ -107,6 +131,14 @@ def _delivered(connection: socket.socket) -> tuple[int, int]:
         if acked:  # a kernel that only plays Linux's part may leave it out
             return waiting, acked
     return waiting, waiting
+
+
+def _unsent(connection: socket.socket) -> int:
+    """How many bytes wait for room at the reader; 0 where that is not told, or it is closed."""
+    with suppress(OSError, struct.error):
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNSENT + 4)
+        return int(struct.unpack_from("I", info, _UNSENT)[0])
+    return 0
 
 
 def _give_up(connection: socket.socket) -> None:

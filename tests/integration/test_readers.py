@@ -54,13 +54,19 @@ def copied(tmp_path_factory: pytest.TempPathFactory, rclone: Path) -> Iterator[d
 
 @contextmanager
 def caller(
-    function: Function, body: Any, accept: str, head: str = "", version: str = "1.1"
+    function: Function,
+    body: Any,
+    accept: str,
+    head: str = "",
+    version: str = "1.1",
+    small: bool = True,
 ) -> Iterator[socket.socket]:
     """A client that has sent its request and has read nothing yet."""
     host, port = function.url.removeprefix("http://").split(":")
     content = json.dumps(body).encode()
     with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        if small:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
         client.connect((host, int(port)))
         client.settimeout(60)
         client.sendall(
@@ -157,6 +163,17 @@ def test_a_caller_who_stops_reading_cancels_the_copy(
     assert "Traceback" not in told
 
 
+def test_a_caller_who_stops_reading_and_then_hangs_up_is_missed_at_once(
+    one: Function, copied: dict[str, Any]
+) -> None:
+    with caller(one, copied, "application/x-ndjson") as client:
+        wait_full(client)
+    began = time.monotonic()
+    wait_until(lambda: not daemons(one), "rclone works on", 10)
+    assert time.monotonic() - began < 2
+    one.wait_clean()
+
+
 @pytest.mark.parametrize("accept", ["application/json", "application/x-ndjson"])
 def test_a_caller_who_vanishes_without_a_word_cancels_the_copy(
     one: Function, s3: Storage, accept: str
@@ -243,6 +260,40 @@ def test_a_slow_reader_gets_everything_and_the_function_does_not_grow(
     print(f"Python grew by {grown / MIB:.1f} MiB; rclone had {waiting / MIB:.0f} MiB")
     assert grown < 8 * MIB
     one.wait_clean()
+
+
+def test_a_slow_reader_of_a_long_answer_gets_everything(
+    one: Function, copied: dict[str, Any]
+) -> None:
+    body = {**copied, "options": {"report": "all"}}
+    with caller(one, body, "application/json", "Connection: close\r\n") as client:
+        answer = b""
+        slow_until = time.monotonic() + 12
+        while time.monotonic() < slow_until:
+            answer += client.recv(400)
+            time.sleep(0.1)
+        answer += read_to_the_end(client)
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(content)}".encode() in head.splitlines()
+    assert len(json.loads(content)["files"]) == MANY
+
+
+@pytest.mark.slow
+def test_a_slow_reader_with_the_usual_buffers_gets_everything(
+    one: Function, copied: dict[str, Any]
+) -> None:
+    """Long enough for its buffer to be full: then its machine tells of room only now and then."""
+    with caller(one, copied, "application/x-ndjson", small=False) as client:
+        answer = b""
+        slow_until = time.monotonic() + 90
+        while time.monotonic() < slow_until:
+            answer += client.recv(1000)
+            time.sleep(0.1)
+        while not answer.endswith(b"0\r\n\r\n"):
+            more = client.recv(MIB)
+            assert more, "the answer was broken off"
+            answer += more
+    assert sum(event["event"] == "file" for event in events_of(answer)) == MANY
 
 
 def test_a_slow_reader_without_chunks_gets_everything(

@@ -47,16 +47,16 @@ def test_the_options_are_set_while_it_is_sent_and_no_longer() -> None:
     served, client = pair()
     with served, client:
         before = [served.getsockopt(*option) for option in OPTIONS]
-        end = delivery.watch({"gunicorn.socket": served})
+        watched = delivery.Delivery({"gunicorn.socket": served})
         assert [served.getsockopt(*option) for option in OPTIONS] == [1, 1, 1, 3, 16384]
-        end()
-        end()
+        watched.end()
+        watched.end()
         assert [served.getsockopt(*option) for option in OPTIONS] == before
 
 
 def test_where_no_connection_is_told_there_is_nothing_to_watch() -> None:
     before = watchers()
-    delivery.watch({})()
+    delivery.Delivery({}).end()
     assert watchers() == before
 
 
@@ -66,9 +66,9 @@ def test_nobody_reads_and_so_the_sender_is_let_go(
 ) -> None:
     served, client = connected()
     with served, client:
-        end = delivery.watch({"gunicorn.socket": served})
+        watched = delivery.Delivery({"gunicorn.socket": served})
         assert 3.5 < sent_until_given_up(served) < 5
-        end()
+        watched.end()
 
 
 @pytest.mark.parametrize("connected", [pair, unix_pair])
@@ -78,13 +78,13 @@ def test_a_connection_that_was_closed_is_watched_no_longer(
     before = watchers()
     served, client = connected()
     with client:
-        end = delivery.watch({"werkzeug.socket": served})
+        watched = delivery.Delivery({"werkzeug.socket": served})
         served.close()
         until = time.monotonic() + 2
         while watchers() > before:
             assert time.monotonic() < until
             time.sleep(0.01)
-        end()
+        watched.end()
 
 
 def test_a_system_that_does_not_count_what_is_acknowledged_is_not_misjudged(
