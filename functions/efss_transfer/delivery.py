@@ -3,7 +3,7 @@
 A client that stops reading, or vanishes without a word, would keep the sending thread
 waiting for ever, and with it the transfer's place. Linux's own bound (TCP_USER_TIMEOUT) is
 no remedy: while a client's window is closed it does not count what a slow one does take,
-and so it cuts off readers that are slow but go on.
+and so it cuts off readers that are slow but go on. Here what counts is what is acknowledged.
 """
 
 from __future__ import annotations

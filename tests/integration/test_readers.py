@@ -337,3 +337,18 @@ def test_a_connection_that_is_kept_serves_the_next_request_as_it_was(
             )
         assert client.recv(MIB).startswith(b"HTTP/1.1 200 ")
     one.wait_clean()
+
+
+def test_an_answer_is_no_longer_than_is_set_and_counts_what_it_leaves_out(
+    tmp_path: Path, copied: dict[str, Any]
+) -> None:
+    (tmp_path / "run").mkdir()
+    with servers.function(tmp_path / "run", RESPONSE_BYTES="100000") as short:
+        answer = short.post({**copied, "options": {"report": "all"}})
+        told = answer.json()
+        assert answer.status_code == 200
+        assert 99_000 < len(answer.content) <= 100_000
+        assert told["totals"]["files"] == {"transferred": 0, "skipped": MANY, "failed": 0}
+        assert len(told["files"]) + told["files_omitted"] == MANY
+        assert len({file["path"] for file in told["files"]}) == len(told["files"])
+        short.wait_clean()
