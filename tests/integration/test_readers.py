@@ -352,3 +352,24 @@ def test_an_answer_is_no_longer_than_is_set_and_counts_what_it_leaves_out(
         assert len(told["files"]) + told["files_omitted"] == MANY
         assert len({file["path"] for file in told["files"]}) == len(told["files"])
         short.wait_clean()
+
+
+def test_names_with_line_ends_arrive_whole_in_a_stream_of_lines(
+    one: Function, storages: dict[str, Storage], webdav: Storage
+) -> None:
+    """To rclone's WebDAV a control character is its picture; Unicode's line ends are letters."""
+    names = {"line\nend", "carriage\rreturn", "parts\u2028of\u2029text\x85", "event: x\n\ndata: y"}
+    shown = {name.translate({10: "\u240a", 13: "\u240d"}) for name in names}
+    source = storages["rclone"]
+    source.fill("lines", dict.fromkeys(names, b"x"))
+    body = {"source": source.endpoint("lines"), "destination": webdav.endpoint("lines")}
+    for accept, begins in (("application/x-ndjson", "{"), ("text/event-stream", "data: ")):
+        answer = one.post(body, headers={"Accept": accept})
+        lines = [
+            line.removeprefix("data: ")
+            for line in answer.content.decode().splitlines()
+            if line.startswith(begins)
+        ]
+        events = [json.loads(line) for line in lines]
+        assert {event["path"] for event in events if event["event"] == "file"} == shown
+        assert events[-1]["state"] == "succeeded"
