@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -14,6 +13,7 @@ from itertools import chain
 from typing import Final
 
 from flask import Request, Response
+from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 
 from efss_transfer import __version__, openapi, policy, problems, runner, schemas
@@ -22,6 +22,7 @@ from efss_transfer import site as sites
 from efss_transfer.admission import Admission
 from efss_transfer.caller import watch
 from efss_transfer.capacity import Capacity, Place
+from efss_transfer.delivery import Delivery
 from efss_transfer.engines.base import Engine
 from efss_transfer.engines.rclone.engine import RcloneEngine
 from efss_transfer.errors import (
@@ -35,7 +36,8 @@ from efss_transfer.errors import (
     UnsupportedMediaType,
 )
 from efss_transfer.events import Finished
-from efss_transfer.result import Json, Result
+from efss_transfer.listing import fitted
+from efss_transfer.result import Json, Result, encoded
 from efss_transfer.runner import Terms
 from efss_transfer.settings import Settings, warn_of_starved_server
 from efss_transfer.site import Site
@@ -46,6 +48,8 @@ NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
 PROBLEM: Final = "application/problem+json"
 
+_END: Final = b"\n"
+_LONG: Final = 1 << 16
 _CHUNK: Final = 1 << 16
 # An oversized body is read on for a while, because a client that is still sending when
 # the connection closes never sees the answer; and not for longer, because it may be endless.
@@ -70,18 +74,26 @@ class Service:
 
     def handle(self, request: Request) -> Response:
         """Answer a request. Never raises: whatever happens has an answer of its own."""
+        delivery = Delivery(request.environ)
+        response = self._answered(request, delivery)
+        if not response.is_streamed and len(content := response.get_data()) > _LONG:
+            response.response = delivery.pieces(content)
+        response.call_on_close(delivery.end)
+        return response
+
+    def _answered(self, request: Request, delivery: Delivery) -> Response:
         try:
-            return self._route(request)
+            return self._route(request, delivery)
         except EfssTransferError as error:
             return _without_reading_on(_problem(problems.of_error(error)))
         except Exception as error:  # noqa: BLE001 - no caller may see a traceback
             runner.log_defect(error)
             return _problem(problems.of_defect())
 
-    def _route(self, request: Request) -> Response:
+    def _route(self, request: Request, delivery: Delivery) -> Response:
         path = request.path.rstrip("/") or "/"
         if path == "/" and request.method == "POST":
-            return self._transfer(request)
+            return self._transfer(request, delivery)
         answers: dict[str, Callable[[], Response]] = {
             "/": self._describe,
             "/healthz": self._health,
@@ -97,7 +109,7 @@ class Service:
             raise MethodNotAllowed(("GET", "HEAD", "POST") if path == "/" else ("GET", "HEAD"))
         return answers[path]()
 
-    def _transfer(self, request: Request) -> Response:
+    def _transfer(self, request: Request, delivery: Delivery) -> Response:
         # Request in: from somebody who may ask, and validated for security and for sense.
         name, caller = self._admission.admit(
             request.headers.get("Authorization"),
@@ -123,9 +135,10 @@ class Service:
                 engine,
                 Terms(name, duration, limits, admitted.egress, interrupted=gone),
             )
+            most = self._settings.response_bytes
             if accepted in _FRAMES:
-                return _stream(run, place, accepted)
-            return _answer(runner.result(run, asked.options.report))
+                return _stream(run, place, accepted, most, delivery)
+            return _answer(runner.result(run, asked.options.report, most), most)
 
     def _describe(self) -> Response:
         types = schemas.schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
@@ -186,7 +199,11 @@ def _configured() -> Service:
 def _representation(request: Request) -> str:
     if not request.headers.get("Accept"):
         return JSON
-    best = request.accept_mimetypes.best_match([JSON, PROBLEM, *_FRAMES])
+    # Some clients name a charset as well; all that is sent here is UTF-8.
+    wanted = MIMEAccept(
+        [(kind.partition(";")[0].strip(), quality) for kind, quality in request.accept_mimetypes]
+    )
+    best = wanted.best_match([JSON, PROBLEM, *_FRAMES])
     if best is None:
         raise NotAcceptable(f"Answers are {JSON}, or as a stream {' or '.join(_FRAMES)}.")
     return best if best in _FRAMES else JSON
@@ -220,27 +237,30 @@ def _body(request: Request, most: int) -> bytes:
 
 
 def _line(_: int, event: dict[str, Json]) -> bytes:
-    return _encoded(event) + b"\n"
+    return encoded(event) + b"\n"
 
 
 def _message(number: int, event: dict[str, Json]) -> bytes:
     """An event as browsers read it (HTML, "Server-sent events"): JSON has no line ends."""
-    return f"id: {number}\nevent: {event['event']}\ndata: ".encode() + _encoded(event) + b"\n\n"
+    return f"id: {number}\nevent: {event['event']}\ndata: ".encode() + encoded(event) + b"\n\n"
 
 
 _FRAMES: Final = {NDJSON: _line, SSE: _message}
 
 
-def _stream(run: runner.Events, place: Place, accepted: str) -> Response:
+def _stream(
+    run: runner.Events, place: Place, accepted: str, most: int, delivery: Delivery
+) -> Response:
     """The events one by one. What fails before the first still has its HTTP status."""
     first = next(run)
     if isinstance(first, Finished):
-        return _answer(first.result)
+        return _answer(first.result, most)
 
     def framed() -> Iterator[bytes]:
         try:
             with closing(run):
                 for number, event in enumerate(chain([first], run), 1):
+                    delivery.wait_for_room()
                     yield _FRAMES[accepted](number, event.to_json())
         finally:
             place.give_back()
@@ -253,11 +273,13 @@ def _stream(run: runner.Events, place: Place, accepted: str) -> Response:
     return response
 
 
-def _answer(result: Result) -> Response:
+def _answer(result: Result, most: int) -> Response:
     """The result, or the problem that it is: 200 is for `succeeded` alone."""
-    if result.code is None:
-        return _json(result.to_json())
-    return _problem(problems.of_result(result.code, result))
+    code = result.code
+    if code is None:
+        return _json(fitted(result, most - len(_END), Result.to_json).to_json())
+    shown = fitted(result, most - len(_END), lambda told: problems.of_result(code, told).document)
+    return _problem(problems.of_result(code, shown))
 
 
 def _without_reading_on(response: Response) -> Response:
@@ -278,13 +300,8 @@ def _problem(problem: problems.Problem) -> Response:
 
 def _json(content: Json, mimetype: str = JSON, status: int = 200) -> Response:
     return Response(
-        _encoded(content) + b"\n",
+        encoded(content) + _END,
         status=status,
         mimetype=mimetype,
         headers={"Cache-Control": "no-store"},
     )
-
-
-def _encoded(content: Json) -> bytes:
-    # A name that is no text (half a surrogate pair) must not lose the whole answer.
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

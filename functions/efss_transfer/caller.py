@@ -13,10 +13,10 @@ from efss_transfer.result import State
 
 def watch(environ: Mapping[str, Any]) -> Callable[[], State | None]:
     """What tells, while a transfer runs, that it must end: nobody waits, or we must stop."""
-    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    connection = connection_of(environ)
 
     def interrupted() -> State | None:
-        if connection is not None and _hung_up(connection):
+        if connection is not None and hung_up(connection):
             return State.CANCELLED
         # The same request again goes on where this one stopped: that is `incomplete`.
         return State.INCOMPLETE if _server_stops() else None
@@ -24,8 +24,13 @@ def watch(environ: Mapping[str, Any]) -> Callable[[], State | None]:
     return interrupted
 
 
-def _hung_up(connection: socket.socket) -> bool:
-    """Whether the peer has closed its end: an HTTP server hands us its socket.
+def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
+    """The connection of a request, where the server tells it: a FaaS runtime may have none."""
+    return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+
+
+def hung_up(connection: socket.socket) -> bool:
+    """Whether the peer has closed its end, or the connection was given up.
 
     A client that closes only its sending half looks the same, and is taken to be gone.
     """

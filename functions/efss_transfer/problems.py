@@ -44,8 +44,8 @@ def of_error(error: EfssTransferError) -> Problem:
 def of_result(code: str, result: Result) -> Problem:
     """What a caller is told of a transfer that ran and did not succeed."""
     reasons = [
-        f"{CODES[group.code].title}{f', at the {group.side.value}' if group.side else ''}: "
-        f"{group.samples[0].message}"
+        f"{CODES[group.code].title}{f', at the {group.side.value}' if group.side else ''}"
+        + (f": {group.samples[0].message}" if group.samples else "")
         for group in result.errors[:3]
     ]
     detail = "; ".join(reasons) or CODES[code].title + "."

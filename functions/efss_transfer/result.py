@@ -5,6 +5,7 @@ The form is described by schema/result.schema.json, and a test holds the two tog
 
 from __future__ import annotations
 
+import json as _json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -54,6 +55,10 @@ class Side(StrEnum):
 
     SOURCE = "source"
     DESTINATION = "destination"
+
+
+# Where Unicode ends a line, and JSON does not.
+_LINE_ENDS: Final = "\x85\u2028\u2029"
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,7 @@ class Result:
 
     `engine_report` is what the engine itself returned, under the engine's own name;
     `code` is the error code that decides the HTTP status, None if it succeeded.
+    `files_omitted` counts the files that were asked for and for which there was no room.
     """
 
     state: State
@@ -216,6 +222,7 @@ class Result:
     code: str | None = None
     errors: tuple[ErrorGroup, ...] = ()
     files: tuple[FileOutcome, ...] | None = None
+    files_omitted: int = 0
     attempts: int = 1
     verification: Verification | None = None
     id: str | None = None
@@ -245,6 +252,8 @@ class Result:
             json["files"] = [outcome.to_json() for outcome in self.files]
         if self.verification is not None:
             json["verification"] = self.verification.to_json()
+        if self.files_omitted:
+            json["files_omitted"] = self.files_omitted
         json["attempts"] = self.attempts
         if self.engine_report:
             json[self.engine] = dict(self.engine_report)
@@ -259,3 +268,14 @@ def now() -> datetime:
 def rfc3339(moment: datetime) -> str:
     """The moment in UTC, to the millisecond, as RFC 3339 writes it."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def encoded(content: Json) -> bytes:
+    """JSON as it is sent, and as its length is counted. It is a single line to everybody."""
+    text = _json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    # Many a client reads a stream of lines as text (`requests` and `httpx` can), and then
+    # these end a line, too. In JSON they stand in strings alone, and have escapes there.
+    for sign in _LINE_ENDS:
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    # A name that is no text (half a surrogate pair) must not lose the whole answer.
+    return text.encode("utf-8", "replace")

@@ -22,9 +22,9 @@ from efss_transfer.engines.base import (
 )
 from efss_transfer.errors import CODES
 from efss_transfer.events import Event, FileDone, Finished, Started
+from efss_transfer.listing import Listing
 from efss_transfer.result import (
     ErrorGroup,
-    FileOutcome,
     FileState,
     Result,
     Sample,
@@ -112,22 +112,19 @@ def events(request: TransferRequest, engine: Engine, terms: Terms) -> Events:
         _LOG.info("transfer%s: %s", label, ending)
 
 
-def result(run: Events, report: Report) -> Result:
+def result(run: Events, report: Report, most: int) -> Result:
     """The result of a run, with the files that `report` asks for.
 
-    Only those are kept in memory while it runs: all, the failed ones, or none.
+    Only those are kept in memory while it runs, and of them as many as can be told in
+    `most` bytes.
     """
-    files: list[FileOutcome] = []
+    files = Listing(report, most)
     with closing(run):
         for event in run:
             if isinstance(event, FileDone):
-                if report == "all" or (
-                    report == "errors" and event.outcome.state is FileState.FAILED
-                ):
-                    files.append(event.outcome)
+                files.take(event.outcome)
             elif isinstance(event, Finished):
-                listed = None if report == "summary" else tuple(files)
-                return replace(event.result, files=listed)
+                return files.of(event.result)
     raise AssertionError("an engine ended without a result")
 
 

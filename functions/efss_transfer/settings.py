@@ -40,6 +40,7 @@ class Settings:
     retry_seconds: float
     stall_seconds: float
     body_bytes: int
+    response_bytes: int
     runtime_dir: Path
     log_level: str
 
@@ -72,6 +73,8 @@ class Settings:
             retry_seconds=reader.number("RETRY_SECONDS", 4, 0.01, 600),
             stall_seconds=reader.number("STALL_SECONDS", 300, 1, 86400),
             body_bytes=reader.count("BODY_BYTES", 1 << 20, 1, 1 << 30),
+            # What is told of a transfer without files and samples always fits into the least.
+            response_bytes=reader.count("RESPONSE_BYTES", 5 << 20, 64 << 10, 1 << 30),
             runtime_dir=Path(reader.text("RUNTIME_DIR", tempfile.gettempdir())),
             log_level=reader.text("LOG_LEVEL", "INFO").upper(),
         )

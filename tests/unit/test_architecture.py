@@ -23,10 +23,12 @@ RCLONE = "efss_transfer.engines.rclone"
 LAYERS = {
     "main": 5,
     "efss_transfer.app": 4,
-    "efss_transfer.caller": 3,
+    "efss_transfer.caller": 2,
+    "efss_transfer.delivery": 3,
     "efss_transfer.request": 3,
     "efss_transfer.policy": 3,
     "efss_transfer.runner": 3,
+    "efss_transfer.listing": 2,
     "efss_transfer.engines.rclone": 2,
     "efss_transfer.engines.rclone.engine": 2,
     "efss_transfer.engines.rclone.account": 2,

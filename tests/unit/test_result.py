@@ -117,9 +117,12 @@ class StandIn:
         return Health(usable=True, version="1.75.2")
 
 
-def answer(*events: Event | Exception, accept: str = "application/json") -> tuple[int, str, bytes]:
+def answer(
+    *events: Event | Exception, accept: str = "application/json", **settings: str
+) -> tuple[int, str, bytes]:
     """What the service answers to a request whose transfer goes so."""
-    service = Service(Settings.read({}), Site(), {"rclone": StandIn(*events)})
+    chosen = Settings.read({f"EFSS_TRANSFER_{name}": value for name, value in settings.items()})
+    service = Service(chosen, Site(), {"rclone": StandIn(*events)})
     environ = EnvironBuilder(
         path="/",
         method="POST",
@@ -129,6 +132,29 @@ def answer(*events: Event | Exception, accept: str = "application/json") -> tupl
     ).get_environ()
     with closing(service.handle(Request(environ))) as response:
         return response.status_code, str(response.mimetype), response.get_data()
+
+
+def test_no_answer_is_longer_than_it_may_be() -> None:
+    """The bound is the whole body's, be it a result or the problem that holds one."""
+    for state, code in ((State.SUCCEEDED, None), (State.PARTIAL, "partial")):
+        files = [FileOutcome(f"{number:05}", FileState.SKIPPED) for number in range(5_000)]
+        many = ended(state, code, *(ENDINGS[State.PARTIAL].errors if code else ()))
+        many = replace(many, totals=Totals(0, 5_000, 1, 0))
+        failed = FileDone(replace(FILES[2], path="z"))
+        events: list[Event] = [STARTED, *map(FileDone, files), failed, Finished(many)]
+
+        _, _, body = answer(*events, RESPONSE_BYTES="65536")
+
+        assert 65_000 < len(body) <= 65_536
+        told = json.loads(body)
+        result = told if code is None else told["result"]
+        assert complaints("result", result) == []
+        assert result["files"][-1]["path"] == "z"
+        assert len(result["files"]) + result["files_omitted"] == 5_001
+        assert result["totals"]["files"] == {"transferred": 0, "skipped": 5_000, "failed": 1}
+        # A stream names each, and has no such bound.
+        _, _, lines = answer(*events, accept="application/x-ndjson", RESPONSE_BYTES="65536")
+        assert lines.count(b"\n") == len(events)
 
 
 def test_every_state_has_a_result_here() -> None:
@@ -250,7 +276,7 @@ def test_server_sent_events_are_the_same_stream() -> None:
 def test_a_defect_after_the_start_still_has_a_result_that_fits_its_schema() -> None:
     engine = StandIn(STARTED, RuntimeError("canary"))
     terms = Terms("alice", 60, Limits(), Egress())
-    told = runner.result(runner.events(parse(BODY), engine, terms), "errors").to_json()
+    told = runner.result(runner.events(parse(BODY), engine, terms), "errors", 1 << 20).to_json()
 
     assert (told["state"], told["errors"][0]["code"]) == ("failed", "internal")
     assert "canary" not in str(told)

@@ -26,6 +26,7 @@ DEFAULTS = Settings(
     retry_seconds=4,
     stall_seconds=300,
     body_bytes=1 << 20,
+    response_bytes=5 << 20,
     runtime_dir=Path(tempfile.gettempdir()),
     log_level="INFO",
 )
@@ -58,6 +59,7 @@ def test_without_any_variable_there_are_the_defaults() -> None:
         ("BOOT_SECONDS", "600", {"boot_seconds": 600}),
         ("STOP_SECONDS", "0.5", {"stop_seconds": 0.5}),
         ("STALL_SECONDS", "2", {"stall_seconds": 2}),
+        ("RESPONSE_BYTES", "65536", {"response_bytes": 1 << 16}),
         ("BODY_BYTES", "1", {"body_bytes": 1}),
         ("BODY_BYTES", "1073741824", {"body_bytes": 1 << 30}),
         ("LOG_LEVEL", "DEBUG", {"log_level": "DEBUG"}),
@@ -107,6 +109,7 @@ NO_NUMBERS = ["many", "nan", "inf", "-inf", "-1", "0", "1e400", "1,5", "0x10", "
                 "STOP_SECONDS",
                 "STALL_SECONDS",
                 "BODY_BYTES",
+                "RESPONSE_BYTES",
             )
             for text in NO_NUMBERS
         ],
@@ -118,6 +121,8 @@ NO_NUMBERS = ["many", "nan", "inf", "-inf", "-1", "0", "1e400", "1,5", "0x10", "
         ("STOP_SECONDS", "0.05"),
         ("STALL_SECONDS", "0.9"),
         ("STALL_SECONDS", "86401"),
+        ("RESPONSE_BYTES", "65535"),
+        ("RESPONSE_BYTES", "1073741825"),
         ("BODY_BYTES", "1073741825"),
         ("BODY_BYTES", "1000.5"),
         ("LOG_LEVEL", "loud"),
@@ -140,6 +145,7 @@ def test_a_wrong_value_ends_the_start_and_names_its_variable(variable: str, text
         ("BOOT_SECONDS", "600"),
         ("STALL_SECONDS", "86400"),
         ("BODY_BYTES", "1073741824"),
+        ("RESPONSE_BYTES", "1073741824"),
     ],
 )
 def test_the_bound_that_is_told_is_the_one_that_is_taken(variable: str, bound: str) -> None:
