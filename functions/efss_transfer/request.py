@@ -46,6 +46,7 @@ def parse(body: bytes, named: Named = no_storages) -> TransferRequest:
         options=Options(**document.get("options", {})),
         engine=document.get("engine", "rclone"),
         id=document.get("id"),
+        notify=document.get("notify", {}).get("url"),
     )
 
 

@@ -21,12 +21,14 @@ RCLONE = "efss_transfer.engines.rclone"
 # What a module may import stands in a lower layer, or in its own where that says so. A new
 # module is given its place here, by whoever adds it.
 LAYERS = {
-    "main": 5,
-    "efss_transfer.app": 4,
+    "main": 6,
+    "efss_transfer.app": 5,
     "efss_transfer.caller": 3,
     "efss_transfer.request": 3,
     "efss_transfer.policy": 3,
-    "efss_transfer.runner": 3,
+    "efss_transfer.notify": 3,
+    "efss_transfer.posting": 2,
+    "efss_transfer.runner": 4,
     "efss_transfer.engines.rclone": 2,
     "efss_transfer.engines.rclone.engine": 2,
     "efss_transfer.engines.rclone.account": 2,
@@ -54,7 +56,6 @@ LAYERS = {
     "efss_transfer.capacity": 1,
     "efss_transfer.logs": 1,
     "efss_transfer.metrics": 1,
-    "efss_transfer.posting": 2,
     "efss_transfer.problems": 1,
     "efss_transfer.openapi": 2,
     "efss_transfer.admission": 3,
@@ -85,6 +86,7 @@ OWNERS = {
     "idna": {"efss_transfer.addresses"},
     "boto3": {"efss_transfer.references"},
     "prometheus_client": {"efss_transfer.metrics"},
+    "tenacity": {"efss_transfer.notify"},
     "click": {"efss_transfer.cli"},
     "referencing": {"efss_transfer.validation"},
     "subprocess": {"efss_transfer.engines.rclone.daemon"},
