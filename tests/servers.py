@@ -16,6 +16,7 @@ import re
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -370,8 +371,9 @@ def gcs() -> Iterator[Storage]:
 @contextmanager
 def misbehaving(
     answer: Callable[[http.server.BaseHTTPRequestHandler], None],
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[str]:
-    """An HTTP server that answers every request as it is told; its URL."""
+    """An HTTP server, or one of HTTPS, that answers every request as it is told; its URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -390,11 +392,15 @@ def misbehaving(
         def handle_error(self, *_: object) -> None:
             pass
 
-    with (
-        Server(("127.0.0.1", 0), Handler) as server,
-        serving(server.serve_forever, server.shutdown),
-    ):
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+    with Server(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            # Each handshake in its client's own thread, when that first reads.
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        with serving(server.serve_forever, server.shutdown):
+            scheme = "http" if tls is None else "https"
+            yield f"{scheme}://127.0.0.1:{server.server_address[1]}"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -181,11 +182,12 @@ def is_public(address: Address) -> bool:
     return not any(meant in network for network in _NOT_PUBLIC if network.version == meant.version)
 
 
-def resolved(host: str) -> list[Address]:
+def resolved(host: str, seconds: float = RESOLVE_SECONDS) -> list[Address]:
     """All addresses of a host, however it is written: a resolver takes 127.1 for one, too.
 
-    Empty if there is no such name, or the resolver does not answer in RESOLVE_SECONDS.
+    Empty if there is no such name, or the resolver does not answer in that many seconds.
     """
+    until = time.monotonic() + seconds
     found: Future[list[Address]] = Future()
 
     def ask() -> None:
@@ -198,10 +200,10 @@ def resolved(host: str) -> list[Address]:
             _RESOLVERS.release()
 
     # A thread of its own, because there is no way to stop a resolver.
-    if not _RESOLVERS.acquire(timeout=RESOLVE_SECONDS):
+    if not _RESOLVERS.acquire(timeout=seconds):
         return []
     Thread(target=ask, name="resolver", daemon=True).start()
     try:
-        return found.result(RESOLVE_SECONDS)
+        return found.result(max(0.0, until - time.monotonic()))
     except TimeoutError:
         return []

@@ -11,12 +11,13 @@ from contextlib import closing
 from functools import partial
 from itertools import chain
 from typing import Final
+from uuid import uuid4
 
 from flask import Request, Response
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 
-from efss_transfer import __version__, openapi, policy, problems, runner, schemas
+from efss_transfer import __version__, logs, openapi, policy, problems, runner, schemas
 from efss_transfer import request as requests_in
 from efss_transfer import site as sites
 from efss_transfer.admission import Admission
@@ -29,6 +30,7 @@ from efss_transfer.errors import (
     BodyTooLarge,
     ConfigurationError,
     EfssTransferError,
+    EngineError,
     InvalidJson,
     MethodNotAllowed,
     NotAcceptable,
@@ -37,6 +39,8 @@ from efss_transfer.errors import (
 )
 from efss_transfer.events import Finished
 from efss_transfer.listing import fitted
+from efss_transfer.metrics import Metrics
+from efss_transfer.notify import Notifier
 from efss_transfer.result import Json, Result, encoded
 from efss_transfer.runner import Terms
 from efss_transfer.settings import Settings, warn_of_starved_server
@@ -48,6 +52,7 @@ NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
 PROBLEM: Final = "application/problem+json"
 
+_LOG: Final = logging.getLogger(__name__)
 _END: Final = b"\n"
 _LONG: Final = 1 << 16
 _CHUNK: Final = 1 << 16
@@ -71,6 +76,8 @@ class Service:
         self._engines = engines
         self._storages = Storages(site)
         self._capacity = Capacity(settings.concurrent_transfers)
+        self._notifier = Notifier(site)
+        self._metrics = Metrics()
 
     def handle(self, request: Request) -> Response:
         """Answer a request. Never raises: whatever happens has an answer of its own."""
@@ -82,21 +89,31 @@ class Service:
         return response
 
     def _answered(self, request: Request, delivery: Delivery) -> Response:
+        # What is known of the request, for the log; more is added where it becomes known.
+        about = logs.trace(request.headers.get("traceparent"))
         try:
-            return self._route(request, delivery)
+            return self._route(request, delivery, about)
         except EfssTransferError as error:
+            if not isinstance(error, EngineError):  # that is a transfer's end, and told as such
+                self._refused(error, about)
             return _without_reading_on(_problem(problems.of_error(error)))
         except Exception as error:  # noqa: BLE001 - no caller may see a traceback
-            runner.log_defect(error)
+            runner.log_defect(error, about)
             return _problem(problems.of_defect())
 
-    def _route(self, request: Request, delivery: Delivery) -> Response:
+    def _refused(self, error: EfssTransferError, about: dict[str, str]) -> None:
+        self._metrics.refused(error.code)
+        extra = logs.line("refused", about, code=error.code, status=error.status)
+        _LOG.info("refused: %s", error.code, extra=extra)
+
+    def _route(self, request: Request, delivery: Delivery, about: dict[str, str]) -> Response:
         path = request.path.rstrip("/") or "/"
         if path == "/" and request.method == "POST":
-            return self._transfer(request, delivery)
+            return self._transfer(request, delivery, about)
         answers: dict[str, Callable[[], Response]] = {
             "/": self._describe,
             "/healthz": self._health,
+            "/metrics": lambda: self._measured(request.headers.get("Accept", "")),
             "/openapi.json": lambda: _json(openapi.description()),
         }
         for name in schemas.NAMES:
@@ -109,18 +126,25 @@ class Service:
             raise MethodNotAllowed(("GET", "HEAD", "POST") if path == "/" else ("GET", "HEAD"))
         return answers[path]()
 
-    def _transfer(self, request: Request, delivery: Delivery) -> Response:
+    def _transfer(self, request: Request, delivery: Delivery, about: dict[str, str]) -> Response:
         # Request in: from somebody who may ask, and validated for security and for sense.
         name, caller = self._admission.admit(
             request.headers.get("Authorization"),
             request.remote_addr,
             request.headers.get("Origin"),
         )
+        about["caller"] = name
         accepted = _representation(request)
         named = partial(self._storages.endpoint, caller)
         asked = requests_in.parse(_body(request, self._settings.body_bytes), named)
+        if asked.id is not None:
+            about["request_id"] = asked.id
         engine = self._engines[asked.engine]
         admitted = policy.admit(asked, self._site, caller, engine)
+        transfer = uuid4().hex
+        notify = None
+        if asked.notify is not None:
+            notify = self._notifier.prepared(asked.notify, transfer)
         # One transfer, for as long as somebody waits for it.
         limits = self._site.limits.within(caller.limits)
         duration = min(
@@ -133,7 +157,16 @@ class Service:
             run = runner.events(
                 admitted.request,
                 engine,
-                Terms(name, duration, limits, admitted.egress, interrupted=gone),
+                Terms(
+                    name,
+                    duration,
+                    limits,
+                    admitted.egress,
+                    interrupted=gone,
+                    notify=notify,
+                    metrics=self._metrics,
+                    about={**about, "transfer": transfer},
+                ),
             )
             most = self._settings.response_bytes
             if accepted in _FRAMES:
@@ -151,11 +184,16 @@ class Service:
                 "storage_types": types,
                 "links": {
                     "health": "/healthz",
+                    "metrics": "/metrics",
                     "openapi": "/openapi.json",
                     "schemas": {name: f"/schema/{name}" for name in schemas.NAMES},
                 },
             }
         )
+
+    def _measured(self, accept: str) -> Response:
+        numbers, kind = self._metrics.exposed(accept)
+        return Response(numbers, content_type=kind, headers={"Cache-Control": "no-store"})
 
     def _health(self) -> Response:
         engines = {name: engine.health() for name, engine in self._engines.items()}
@@ -185,13 +223,7 @@ def _configured() -> Service:
     if settings.site is not None:
         site = sites.read(settings.site)
         settings = Settings.read(os.environ, site.settings())
-    log = logging.getLogger("efss_transfer")
-    log.setLevel(settings.log_level)
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        log.addHandler(handler)
-        log.propagate = False
+    logs.configure(settings.log_level, settings.log_format)
     warn_of_starved_server(settings, os.environ)
     return Service(settings, site, {"rclone": RcloneEngine(settings)})
 

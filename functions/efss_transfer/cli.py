@@ -78,6 +78,7 @@ def _summary(file: Path, read: Site) -> str:
         ("hosts", ", ".join(read.reach.hosts or ()) or "all that are public"),
         ("networks", ", ".join(map(str, read.reach.networks)) or "public ones only"),
         ("egress", read.egress_proxy or "straight"),
+        ("notify", "nobody" if read.notify_secret is None else "whom a request names, signed"),
     ]
     for name, storage in sorted(read.storages.items()):
         use = " and ".join(sorted(storage.use, reverse=True))

@@ -46,6 +46,7 @@ def description() -> dict[str, Any]:
         "paths": {
             "/": {"post": _transfer(), "get": _reading("What the service is.", "describe")},
             "/healthz": {"get": _health()},
+            "/metrics": {"get": _metrics()},
             "/openapi.json": {"get": _reading("This description.", "openapi")},
             **{
                 f"/schema/{name}": {
@@ -132,6 +133,22 @@ def _health() -> dict[str, Any]:
         "responses": {
             "200": {"description": "It could.", **answer},
             "503": {"description": "It could not; `detail` says why.", **answer},
+            "default": _any_problem(),
+        },
+    }
+
+
+def _metrics() -> dict[str, Any]:
+    kinds = ("text/plain", "application/openmetrics-text")
+    return {
+        "operationId": "metrics",
+        "summary": "How many transfers there were, and how they went, for Prometheus.",
+        "security": [],
+        "responses": {
+            "200": {
+                "description": "The numbers of this process since its start.",
+                "content": {kind: {"schema": {"type": "string"}} for kind in kinds},
+            },
             "default": _any_problem(),
         },
     }

@@ -65,6 +65,7 @@ def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) 
     own = frozenset(dial.target for dial in dials if dial.own)
     reach = replace(site.reach, own=own)
     refused += _services(ends, reach)
+    refused += _receiver(request.notify, site)
     # Of what is refused anyway no name is looked up.
     decided = {violation.pointer.split("/")[1] for violation in refused}
     for dial in dials:
@@ -84,6 +85,13 @@ def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) 
             end = ends[dial.side]
             parameters = {**end.parameters, dial.member: str(found[0])}
             ends[dial.side] = replace(end, parameters=parameters)
+    if request.notify is not None and not refused:
+        receiver = addresses.target("url", request.notify)
+        if receiver is None:
+            raise AssertionError("a URL that leads nowhere")
+        reason = site.reach.refusal(receiver, _addresses(receiver))
+        if reason is not None:
+            refused.append(Violation("/notify/url", "policy", reason))
     if refused:
         raise Forbidden(refused)
     return Admitted(
@@ -148,6 +156,29 @@ def _services(ends: Mapping[str, Endpoint], reach: Reach) -> Iterator[Violation]
             if reason is not None:
                 pointer = f"/{side}/" + ("type" if end.storage is None else "storage")
                 yield Violation(pointer, "policy", reason)
+
+
+def _receiver(url: str | None, site: Site) -> Iterator[Violation]:
+    """Why nobody may be notified there, as far as it can be told without looking up the host.
+
+    Raises InvalidRequest. That a storage of the site's own may be reached says nothing here:
+    what is sent to a receiver is no storage's business.
+    """
+    if url is None:
+        return
+    if site.notify_secret is None:
+        yield Violation(
+            "/notify",
+            "policy",
+            "This site notifies nobody: its operator must set `notify.secret` in the site file.",
+        )
+    try:
+        receiver = addresses.target("url", url)
+    except ValueError:
+        raise InvalidRequest([Violation("/notify/url", "format", _FORMAT)]) from None
+    reason = receiver and site.reach.refusal_by_name(receiver)
+    if reason:
+        yield Violation("/notify/url", "policy", reason)
 
 
 def _addresses(target: Target) -> list[addresses.Address]:

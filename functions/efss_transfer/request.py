@@ -57,6 +57,7 @@ def parse(body: bytes, named: Named = no_storages) -> TransferRequest:
         options=_options(document.get("options", {})),
         engine=document.get("engine", "rclone"),
         id=document.get("id"),
+        notify=document.get("notify", {}).get("url"),
     )
 
 

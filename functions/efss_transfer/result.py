@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 Json = Any  # what json.dumps takes; a recursive alias would cost more than it tells
 
@@ -206,6 +206,41 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class NotificationError:
+    """Why a notification was not delivered: a stable code, and a text to read."""
+
+    code: Literal["forbidden", "unreachable", "untrusted", "rejected", "internal"]
+    message: str
+
+    def to_json(self) -> dict[str, Json]:
+        """The `error` of a notification."""
+        return {"code": self.code, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Notification:
+    """Whether somebody was told that the transfer ended. `status` is the last HTTP status."""
+
+    attempts: int
+    status: int | None = None
+    error: NotificationError | None = None
+
+    @property
+    def delivered(self) -> bool:
+        """Whether its receiver has taken it."""
+        return self.error is None
+
+    def to_json(self) -> dict[str, Json]:
+        """A result's `notification`."""
+        json: dict[str, Json] = {"delivered": self.delivered, "attempts": self.attempts}
+        if self.status is not None:
+            json["status"] = self.status
+        if self.error is not None:
+            json["error"] = self.error.to_json()
+        return json
+
+
+@dataclass(frozen=True)
 class Result:
     """One transfer from start to end.
 
@@ -227,6 +262,7 @@ class Result:
     verification: Verification | None = None
     id: str | None = None
     engine_report: Mapping[str, Json] = field(default_factory=dict)
+    notification: Notification | None = None
 
     @property
     def retryable(self) -> bool:
@@ -255,6 +291,8 @@ class Result:
         if self.files_omitted:
             json["files_omitted"] = self.files_omitted
         json["attempts"] = self.attempts
+        if self.notification is not None:
+            json["notification"] = self.notification.to_json()
         if self.engine_report:
             json[self.engine] = dict(self.engine_report)
         return json

@@ -18,6 +18,7 @@ from efss_transfer.errors import ConfigurationError
 
 PREFIX: Final = "EFSS_TRANSFER_"
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS: Final = ("json", "text")
 WANTED_TRANSFERS: Final = 8
 # Threads of the HTTP server that no transfer may take: one to answer `busy`, one for
 # /healthz. Without them a full service would hang instead of saying that it is full.
@@ -43,6 +44,7 @@ class Settings:
     response_bytes: int
     runtime_dir: Path
     log_level: str
+    log_format: str
 
     @classmethod
     def read(
@@ -77,10 +79,13 @@ class Settings:
             response_bytes=reader.count("RESPONSE_BYTES", 5 << 20, 64 << 10, 1 << 30),
             runtime_dir=Path(reader.text("RUNTIME_DIR", tempfile.gettempdir())),
             log_level=reader.text("LOG_LEVEL", "INFO").upper(),
+            log_format=reader.text("LOG_FORMAT", "json").lower(),
         )
         reader.refuse_unknown()
         if settings.log_level not in LOG_LEVELS:
             raise ConfigurationError(f"{PREFIX}LOG_LEVEL must be one of {', '.join(LOG_LEVELS)}.")
+        if settings.log_format not in LOG_FORMATS:
+            raise ConfigurationError(f"{PREFIX}LOG_FORMAT must be {' or '.join(LOG_FORMATS)}.")
         if not settings.runtime_dir.is_dir():
             raise ConfigurationError(f"{PREFIX}RUNTIME_DIR must be a folder that exists.")
         return settings

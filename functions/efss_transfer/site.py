@@ -56,6 +56,7 @@ class Site:
     body_bytes: int | None = None
     authentication: Mapping[str, Any] = field(default_factory=lambda: {"mode": "none"}, repr=False)
     callers: Mapping[str, Caller] | None = None
+    notify_secret: references.Reference | None = None
 
     def settings(self) -> dict[str, float]:
         """The limits that are settings, too: see Settings.read."""
@@ -106,6 +107,10 @@ def _mistakes(document: Mapping[str, Any]) -> Iterator[Violation]:
                 ip_network(text)
             except ValueError as error:
                 yield Violation(f"/{kind}/networks/{index}", "format", f"No network: {error}.")
+    if "notify" in document:
+        wrong = _mistake_of_reference(document["notify"]["secret"])
+        if wrong is not None:
+            yield Violation("/notify/secret", "reference", wrong)
     authentication = document.get("authentication", {"mode": "none"})
     yield from _mistakes_of_authentication(authentication, callers)
     for name, caller in (callers or {}).items():
@@ -148,9 +153,7 @@ def _mistakes_of_storage(at: str, storage: Mapping[str, Any]) -> Iterator[Violat
     for name, value in parameters.items():
         pointer = f"{at}/parameters/{escaped(name)}"
         if isinstance(value, Mapping):
-            if len(set(value) - {"key"}) > 1:
-                yield Violation(pointer, "reference", "Give one reference, not several.")
-            elif (reason := references.problem(value)) is not None:
+            if (reason := _mistake_of_reference(value)) is not None:
                 yield Violation(pointer, "reference", reason)
             # What it will be is not known here, so it is taken for a good one.
             value = known[name]["examples"][0] if name in known else ""
@@ -180,6 +183,12 @@ def _mistakes_of_storage(at: str, storage: Mapping[str, Any]) -> Iterator[Violat
             for name in parameters
             if name in endpoints.dialling(kind) and not _is_target(kind, name, sample)
         )
+
+
+def _mistake_of_reference(value: references.Reference) -> str | None:
+    if len(set(value) - {"key"}) > 1:
+        return "Give one reference, not several."
+    return references.problem(value)
 
 
 def _is_target(kind: str, name: str, parameters: Mapping[str, Any]) -> bool:
@@ -218,6 +227,7 @@ def _site(document: Mapping[str, Any]) -> Site:
         egress_proxy=document.get("egress_proxy"),
         limits=_limits(limits),
         body_bytes=limits.get("body_bytes"),
+        notify_secret=document.get("notify", {}).get("secret"),
         authentication=document.get("authentication", {"mode": "none"}),
         callers=None
         if callers is None

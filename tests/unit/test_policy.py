@@ -7,6 +7,7 @@ the schema first, as a caller's would.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any, ClassVar, cast
 
@@ -91,12 +92,13 @@ def admit(
     destination: dict[str, Any],
     site: Site | None = None,
     caller: Caller | None = None,
+    **members: Any,
 ) -> Admitted:
     """What the service does with a request before it starts anything."""
     site, caller = site or Site(), caller or Caller()
     storages = Storages(site)
     asked = parse(
-        json.dumps({"source": source, "destination": destination}).encode(),
+        json.dumps({"source": source, "destination": destination, **members}).encode(),
         lambda side, document: storages.endpoint(caller, side, document),
     )
     return policy.admit(asked, site, caller, cast(Engine, OnPaper()))
@@ -429,3 +431,78 @@ def test_a_service_that_no_parameter_names_is_a_host_like_any_other() -> None:
     admit(aws("b/a"), ftp("b", host="8.8.8.8"))
     denied = Site(reach=Reach(denied_hosts=("*.googleapis.com",)))
     assert refusals(gcs("b/a"), ftp("b", host="8.8.8.8"), denied) == ["/source/type"]
+
+
+SIGNED = Site(notify_secret={"env": "X"})
+
+
+def why_nobody_is_told(url: str, site: Site = SIGNED) -> list[str]:
+    """Which members of a request that is fine otherwise are refused for its receiver."""
+    try:
+        admit(webdav("a"), s3("b"), site, notify={"url": url})
+    except Forbidden as error:
+        return [violation.pointer for violation in error.violations]
+    return []
+
+
+def test_a_receiver_is_held_to_the_rules_for_hosts() -> None:
+    assert why_nobody_is_told("https://hooks.example.org/x?token=y") == []
+    for url in (
+        "http://127.0.0.1:8080/",
+        "http://[::1]/",
+        "http://[::ffff:169.254.169.254]/",
+        "https://inside.example.org",
+        "https://both.example.org",
+    ):
+        assert why_nobody_is_told(url) == ["/notify/url"]
+    narrow = replace(SIGNED, reach=Reach(hosts=("*.example.org",)))
+    assert why_nobody_is_told("https://hooks.example.org", narrow) == []
+    assert why_nobody_is_told("https://hooks.elsewhere.net", narrow) == ["/notify/url"]
+    denied = replace(SIGNED, reach=Reach(denied_hosts=("hooks.example.org",)))
+    assert why_nobody_is_told("https://HOOKS.example.org.", denied) == ["/notify/url"]
+
+
+def test_a_site_without_a_secret_notifies_nobody() -> None:
+    assert why_nobody_is_told("https://hooks.example.org", Site()) == ["/notify"]
+    with pytest.raises(Forbidden) as refused:
+        admit(webdav("a"), s3("b"), Site(), notify={"url": "https://hooks.example.org"})
+    assert "notify.secret" in refused.value.violations[0].message
+
+
+def test_a_receiver_is_not_looked_up_where_it_is_refused_anyway(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def resolved(host: str) -> list[addresses.Address]:
+        asked.append(host)
+        return [ip_address("8.8.8.8")]
+
+    monkeypatch.setattr(addresses, "resolved", resolved)
+    why_nobody_is_told("https://hooks.example.org", Site())
+    narrow = replace(SIGNED, reach=Reach(hosts=("cloud.example.org", "s3.example.org")))
+    why_nobody_is_told("https://hooks.example.org", narrow)
+    inside = webdav("a", "http://127.0.0.1/")
+    with pytest.raises(Forbidden):
+        admit(inside, s3("b"), SIGNED, notify={"url": "https://hooks.example.org"})
+    assert "hooks.example.org" not in asked
+
+
+@pytest.mark.parametrize(
+    "url", ["http://0x7f.1/", "http://127.1/", "http://a..b/", "http://h:99999/", "http://%6c/"]
+)
+def test_a_receiver_that_is_no_host_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        admit(webdav("a"), s3("b"), SIGNED, notify={"url": url})
+    assert [violation.pointer for violation in refused.value.violations] == ["/notify/url"]
+
+
+def test_where_a_storage_of_the_sites_stands_nobody_is_notified() -> None:
+    """The site's own storages may be inside; what a request POSTs is none of theirs."""
+    own = Storage("own", "webdav", {"url": "http://10.0.0.1:8080"})
+    site = replace(SIGNED, storages={"own": own})
+    end = {"storage": "own", "path": "a"}
+    admit(end, s3("b"), site)
+    with pytest.raises(Forbidden) as refused:
+        admit(end, s3("b"), site, notify={"url": "http://10.0.0.1:8080/x"})
+    assert [violation.pointer for violation in refused.value.violations] == ["/notify/url"]

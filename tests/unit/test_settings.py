@@ -29,6 +29,7 @@ DEFAULTS = Settings(
     response_bytes=5 << 20,
     runtime_dir=Path(tempfile.gettempdir()),
     log_level="INFO",
+    log_format="json",
 )
 
 
@@ -63,6 +64,7 @@ def test_without_any_variable_there_are_the_defaults() -> None:
         ("BODY_BYTES", "1", {"body_bytes": 1}),
         ("BODY_BYTES", "1073741824", {"body_bytes": 1 << 30}),
         ("LOG_LEVEL", "DEBUG", {"log_level": "DEBUG"}),
+        ("LOG_FORMAT", "Text", {"log_format": "text"}),
         ("LOG_LEVEL", "warning", {"log_level": "WARNING"}),
     ],
 )

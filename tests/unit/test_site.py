@@ -75,6 +75,7 @@ def test_what_a_site_may_say_is_read(file: Path) -> None:
                 "allow": {"types": ["s3"], "hosts": ["*.Example.org"], "networks": ["10.0.0.0/8"]},
                 "deny": {"types": ["ftp"], "hosts": ["x.example.org"], "networks": ["10.1.0.0/16"]},
                 "egress_proxy": "http://proxy.example.org:3128",
+                "notify": {"secret": {"env": "ARCHIVE_SECRET"}},
                 "limits": {"files": 1, "bytes": 2, "duration_seconds": 3, "body_bytes": 4},
                 "authentication": TOKENS,
                 "callers": {"alice": {"storages": ["cloud"], "limits": {"files": 5}}},
@@ -89,6 +90,7 @@ def test_what_a_site_may_say_is_read(file: Path) -> None:
     assert read.denied_types == {"ftp"}
     assert read.reach.hosts == ("*.example.org",)
     assert [str(network) for network in read.reach.networks] == ["10.0.0.0/8"]
+    assert read.notify_secret == {"env": "ARCHIVE_SECRET"}
     assert read.egress_proxy == "http://proxy.example.org:3128"
     assert read.limits == Limits(files=1, bytes=2, duration_seconds=3)
     assert read.settings() == {"DURATION_SECONDS": 3, "BODY_BYTES": 4}
@@ -315,3 +317,25 @@ def test_every_command_says_what_it_does(words: list[str]) -> None:
 
 def test_a_file_that_is_not_there_is_a_usage_error(file: Path) -> None:
     assert CliRunner().invoke(cli.main, ["site", "check", str(file)]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("notify", "pointer", "keyword"),
+    [
+        ({}, "/notify", "required"),
+        ({"secret": "whsec_in-plain-sight"}, "/notify/secret", "type"),
+        ({"secret": {}}, "/notify/secret", "anyOf"),
+        ({"secret": {"env": "NOT_THERE"}}, "/notify/secret", "reference"),
+        ({"secret": {"env": "ARCHIVE_KEY", "file": "/x"}}, "/notify/secret", "reference"),
+        ({"secret": {"file": "/nowhere/at/all"}}, "/notify/secret", "reference"),
+        (
+            {"secret": {"env": "ARCHIVE_KEY"}, "url": "https://x.org"},
+            "/notify/url",
+            "unevaluatedProperties",
+        ),
+    ],
+)
+def test_what_is_wrong_with_notify_is_told(
+    file: Path, notify: Any, pointer: str, keyword: str
+) -> None:
+    assert mistakes(file, {"notify": notify}) == [(pointer, keyword)]

@@ -105,7 +105,10 @@ class Options:
 
 @dataclass(frozen=True)
 class TransferRequest:
-    """A request that was checked: what to copy, where to, how, and by which engine."""
+    """A request that was checked: what to copy, where to, how, and by which engine.
+
+    `notify` is the URL of whom to tell when it has ended; its query may be a secret.
+    """
 
     source: Endpoint
     destination: Endpoint
@@ -113,6 +116,7 @@ class TransferRequest:
     options: Options = Options()
     engine: str = "rclone"
     id: str | None = None
+    notify: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,26 @@ class Egress:
     proxy: str | None = None
 
 
+class Observer(Protocol):
+    """Is told what happens within a run and is no event of it. Never raises."""
+
+    def booted(self, seconds: float) -> None:
+        """The engine gave its first answer, that many seconds after its start."""
+
+    def attempt(self, number: int) -> None:
+        """The copy is tried, for the first time (1) or again."""
+
+
+class Unobserved:
+    """An observer whom nothing interests."""
+
+    def booted(self, seconds: float) -> None:
+        """Nothing."""
+
+    def attempt(self, number: int) -> None:
+        """Nothing."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What surrounds one run of an engine.
@@ -162,6 +186,7 @@ class Context:
     must end early, and as what: it is asked often, from the thread that drives the run.
     Unless `egress` says otherwise, no connection may be made. `limits` are for this run;
     the engine keeps those of files and bytes.
+    `observer` is told of what is measured and logged, and is no event.
     """
 
     deadline: float
@@ -169,6 +194,7 @@ class Context:
     interrupted: Callable[[], State | None] = lambda: None
     egress: Egress = Egress()
     limits: Limits = Limits()
+    observer: Observer = field(default_factory=Unobserved)
 
     def must_end(self) -> State | None:
         """The state in which to end now, or None to go on."""

@@ -7,6 +7,7 @@ boot `rclone rcd` -> POST config/create, twice -> POST the copy -> look after it
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -61,7 +62,7 @@ class RcloneEngine:
         The result comes after the daemon's end: only then has its log been read to the
         last line, so that the totals are exact, and only then is nothing left behind.
         """
-        started = now()
+        started, began = now(), time.monotonic()
         binary = self._binary()
         cleaner = Cleaner(request.source.secrets | request.destination.secrets)
         record = Record(cleaner)
@@ -83,6 +84,8 @@ class RcloneEngine:
                 orders.check(rc, request.selection)
                 source, destination = places(request, way.parameters)
                 with _remotes(rc, source, destination, self._settings.stop_seconds):
+                    if rc.first_answer is not None:
+                        context.observer.booted(rc.first_answer - began)
                     # Skipped files are told at DEBUG only. Calls are logged with their
                     # parameters there, so the credentials had to be handed over before.
                     rc.set_log_level("DEBUG")

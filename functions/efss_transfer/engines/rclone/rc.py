@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -103,6 +104,8 @@ class Rc:
         self._patience = boot_seconds
         self._answered_within = _CALL_SECONDS
         self._broken: EngineError | None = None
+        self.first_answer: float | None = None
+        """When it first answered, by `time.monotonic()`: until then it was booting."""
 
     def __enter__(self) -> Self:
         return self
@@ -189,6 +192,8 @@ class Rc:
         if self._broken is not None:
             raise self._broken  # at once: the clean-up must not wait for it again
         body, _ = self._post(call, parameters, self._patience)
+        if self.first_answer is None:
+            self.first_answer = time.monotonic()
         self._patience = self._answered_within
         return body
 

@@ -108,6 +108,7 @@ class Transfer:
         paths = asked = None if listed is None else tuple(file.path for file in listed)
         patience = Patience(self._options.attempts, self._settings.retry_seconds, self._context)
         while True:
+            self._context.observer.attempt(self._bench.attempt)
             self._record.begin(last=patience.is_last, awaited=paths or ())
             refused: Failure | None = None
             try:
