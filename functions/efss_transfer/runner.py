@@ -75,7 +75,7 @@ def events(request: TransferRequest, engine: Engine, terms: Terms) -> Events:
     # Time to let go and to notify, so that the answer is there when it is wanted; and before
     # that, time for what is on its way to arrive.
     seconds = terms.duration_seconds - run.notify_seconds
-    deadline = run.began + seconds - min(_LETTING_GO_SECONDS, seconds / 10)
+    deadline = run.began + seconds - min(_LETTING_GO_SECONDS, seconds / 4)
     context = Context(
         deadline=deadline,
         last_start=deadline - min(_ARRIVING_SECONDS, seconds / 10),

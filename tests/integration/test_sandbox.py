@@ -88,7 +88,7 @@ def settings(runtime: Path, **chosen: str) -> Settings:
 
 def asked(rc: Rc, call: str, **parameters: Any) -> str:
     """What rclone says against it; nothing if it did it."""
-    work = rc.begin(call, **parameters)
+    work = rc.begin(call, parameters)
     assert work.wait(60)
     return work.error
 

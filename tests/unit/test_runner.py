@@ -171,7 +171,7 @@ def test_a_run_that_never_began_is_nothing(caplog: pytest.LogCaptureFixture) -> 
 
 @pytest.mark.parametrize(
     ("duration", "notify", "engine", "notifying"),
-    [(3600, True, 3587, 10), (20, True, 9, 10), (4, True, 1.8, 2), (4, False, 3.6, None)],
+    [(3600, True, 3587, 10), (20, True, 7.5, 10), (4, True, 1.5, 2), (4, False, 3, None)],
 )
 def test_there_is_time_left_to_tell_it(
     duration: float, notify: bool, engine: float, notifying: float | None

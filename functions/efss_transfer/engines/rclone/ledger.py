@@ -29,7 +29,8 @@ from efss_transfer.result import (
 _FULL: Final = 1_000
 MOST_HELD_BACK: Final = 1_000
 """How many failed files wait for another attempt; with more the attempt itself has failed."""
-_HOPELESS_IN_A_ROW: Final = 50
+# Each takes seconds, because rclone slows down for a storage that is busy.
+_OUTAGE_IN_A_ROW: Final = 8
 _OUTAGES: Final = frozenset({"storage_unreachable", "storage_busy"})
 
 
@@ -213,7 +214,7 @@ class Ledger:
     def outage(self) -> bool:
         """Whether so much has failed that the rest of the attempt is better tried later."""
         return not self._last and (
-            self._outages_in_a_row >= _HOPELESS_IN_A_ROW or len(self._held_back) >= MOST_HELD_BACK
+            self._outages_in_a_row >= _OUTAGE_IN_A_ROW or len(self._held_back) >= MOST_HELD_BACK
         )
 
     @property

@@ -48,7 +48,7 @@ _LONGEST_WHOLE: Final = 100
 _NEEDED: Final = "Need to transfer"
 # What stood at the destination before a copy: the last of these lines about a file.
 _SIZE: Final = re.compile(r"size = (\d+) (?:OK$|\()")
-_NOTHING: Final = -1
+NOTHING: Final = -1
 
 # Verification's words (check.go).
 _EQUAL: Final = "OK"
@@ -157,7 +157,7 @@ class Record(Ledger):
 
     def _take_file(self, message: str, name: str, kind: str, size: object) -> None:
         if message.startswith(_NEEDED):
-            self._before[name] = _NOTHING
+            self._before[name] = NOTHING
             if (short := _shortened(name)) != name:
                 # Two names that are cut to the same cannot be told apart afterwards.
                 self._shortened[short] = short if short in self._shortened else name

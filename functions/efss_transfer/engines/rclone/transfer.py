@@ -13,7 +13,7 @@ from efss_transfer.engines.rclone import failures, orders
 from efss_transfer.engines.rclone.bench import Bench, Call, Interrupted
 from efss_transfer.engines.rclone.cleaning import Cleaner
 from efss_transfer.engines.rclone.failures import classify
-from efss_transfer.engines.rclone.log import Record
+from efss_transfer.engines.rclone.log import NOTHING, Record
 from efss_transfer.engines.rclone.looks import Kind, Looks, Refused, refusal
 from efss_transfer.engines.rclone.patience import Patience
 from efss_transfer.engines.rclone.rc import Rc, RcError, Work
@@ -67,6 +67,8 @@ class Transfer:
         # Where a file goes: (folder, path in it), if it is known by now.
         self._folder = ""
         self._renamed: str | None = None
+        # Whether this attempt was ended before it had looked at everything.
+        self._cut_short = False
         self.verification: Verification | None = None
         self.status: dict[str, Json] = {}
         """The status of the copy's last job, as rclone gave it."""
@@ -108,6 +110,7 @@ class Transfer:
         paths = asked = None if listed is None else tuple(file.path for file in listed)
         patience = Patience(self._options.attempts, self._settings.retry_seconds, self._context)
         while True:
+            self._cut_short = False
             self._context.observer.attempt(self._bench.attempt)
             self._record.begin(last=patience.is_last, awaited=paths or ())
             refused: Failure | None = None
@@ -134,8 +137,8 @@ class Transfer:
         """What the next attempt is about: a few files by their names; or all again, where it
         is much, or not known what is missing. What has been told is not told again.
         """
-        if self._renamed is not None:
-            return None  # it is the one file
+        if self._renamed is not None or self._cut_short:
+            return asked
         return self._record.again or asked
 
     def _copy_all(self, source: Place, destination: Place) -> Iterator[Event]:
@@ -230,7 +233,7 @@ class Transfer:
             # What failed before it was begun stands in no log, but in the answer.
             if path in refused:
                 failure = classify(refused[path], sides.get(refused[path]), self._cleaner)
-            elif interrupted is not None or self._is_better_stopped():
+            elif interrupted is not None or self._cut_short:
                 continue
             else:
                 failure = Failure("storage_error", _UNTOLD, retryable=False)
@@ -338,9 +341,10 @@ class Transfer:
         return self._options.on_error == "stop" and self._record.totals.failed > 0
 
     def _is_better_stopped(self) -> bool:
-        if self._options.on_error == "stop" and self._record.failures:
-            return True
-        return self._record.hopeless or self._record.outage
+        if not self._cut_short:
+            stops = self._options.on_error == "stop" and self._record.failures > 0
+            self._cut_short = stops or self._record.hopeless or self._record.outage
+        return self._cut_short
 
     def _failure(self, error: str, source: Place, destination: Place) -> Failure:
         side = self._looks.side_at_fault(source, destination)
@@ -361,8 +365,8 @@ class Transfer:
         """Remove what a storage keeps of files that were cut off on their way.
 
         rclone does that itself where an upload fails, but not where it was stopped: there
-        its own call is cut off as well. What was there before is left alone, and so is a
-        file that has all its bytes.
+        its own call is cut off as well. What was there before is left alone; a file that
+        was not there and has all its bytes has arrived, though rclone did not see it.
         """
         until = time.monotonic() + self._settings.stop_seconds
         for path, before in self._record.cut_off.items():
@@ -371,8 +375,12 @@ class Transfer:
             with suppress(EngineError, RcError):
                 item = self._quickly("operations/stat", place, until).get("item") or {}
                 left = item.get("Size")
-                if item.get("IsDir") is False and left not in (before, sizes.get(path), None):
+                if item.get("IsDir") is not False or left is None or left == before:
+                    continue
+                if left != sizes.get(path):
                     self._quickly("operations/deletefile", place, until)
+                elif before == NOTHING:
+                    self._record.tell(FileOutcome(path, FileState.TRANSFERRED, left))
 
     def _quickly(self, call: str, parameters: Mapping[str, Any], until: float) -> dict[str, Any]:
         work = self._bench.begin(call, parameters)
