@@ -20,9 +20,18 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from efss_transfer.engines.base import Context, Egress, Endpoint, Engine, TransferRequest
+from efss_transfer.engines.base import (
+    Context,
+    Egress,
+    Endpoint,
+    Engine,
+    ListedFile,
+    Options,
+    Selection,
+    TransferRequest,
+)
 from efss_transfer.events import Event, FileDone, Finished, Progress, Started
-from efss_transfer.result import FileState, Result, State
+from efss_transfer.result import FileState, Reason, Result, State, VerifyMode
 
 Filled = tuple[Endpoint, dict[str, str]]
 Target = tuple[Endpoint, Callable[[], dict[str, str]]]
@@ -76,6 +85,52 @@ class EngineContract:
         totals = result(list(engine.run(request, context()))).totals
         assert (totals.transferred, totals.skipped) == (0, len(filled[1]))
         assert totals.transferred_bytes == 0
+
+    def test_a_dry_run_tells_what_would_be_copied_and_writes_nothing(
+        self, engine: Engine, filled: Filled, target: Target
+    ) -> None:
+        request = TransferRequest(filled[0], target[0], options=Options(dry_run=True))
+        before = target[1]()
+        events = list(engine.run(request, context()))
+        done = [event.outcome for event in events if isinstance(event, FileDone)]
+        assert sorted(outcome.path for outcome in done) == sorted(filled[1])
+        assert {(outcome.state, outcome.reason) for outcome in done} == {
+            (FileState.SKIPPED, Reason.DRY_RUN)
+        }
+        assert result(events).state is State.SUCCEEDED
+        assert target[1]() == before
+
+    def test_listed_files_are_copied_and_no_others_and_a_missing_one_has_failed(
+        self, engine: Engine, filled: Filled, target: Target
+    ) -> None:
+        source, hashes = filled
+        one = sorted(hashes)[0]
+        selection = Selection(files=(ListedFile(one), ListedFile("there/is/no/such")))
+        events = list(
+            engine.run(TransferRequest(source, target[0], selection=selection), context())
+        )
+        done = {
+            event.outcome.path: event.outcome for event in events if isinstance(event, FileDone)
+        }
+        assert done[one].state is FileState.TRANSFERRED
+        error = done["there/is/no/such"].error
+        assert error is not None
+        assert (error.code, error.retryable) == ("source_not_found", False)
+        assert len(done) == 2
+        ended = result(events)
+        assert (ended.state, ended.attempts) == (State.PARTIAL, 1)
+        assert target[1]() == {one: hashes[one]}
+
+    def test_verification_says_what_was_compared(
+        self, engine: Engine, filled: Filled, target: Target
+    ) -> None:
+        options = Options(verify=VerifyMode.DOWNLOAD)
+        request = TransferRequest(filled[0], target[0], options=options)
+        ended = result(list(engine.run(request, context())))
+        assert ended.verification is not None
+        assert ended.verification.mode is VerifyMode.DOWNLOAD
+        assert ended.verification.checked == len(filled[1])
+        assert (ended.verification.differing, ended.verification.missing) == (0, 0)
 
     def test_a_missing_source_is_a_failed_result_and_no_exception(
         self, engine: Engine, missing: Endpoint, target: Target

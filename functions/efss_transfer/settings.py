@@ -20,6 +20,7 @@ PREFIX: Final = "EFSS_TRANSFER_"
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS: Final = ("json", "text")
 WANTED_TRANSFERS: Final = 8
+_PLATFORM_SECONDS: Final = ("CLOUD_RUN_TIMEOUT_SECONDS", "FUNCTION_TIMEOUT_SEC")
 # Threads of the HTTP server that no transfer may take: one to answer `busy`, one for
 # /healthz. Without them a full service would hang instead of saying that it is full.
 SPARE_THREADS: Final = 2
@@ -69,7 +70,10 @@ class Settings:
             concurrent_transfers=reader.count(
                 "CONCURRENT_TRANSFERS", _default_transfers(environment), 1, 10_000
             ),
-            duration_seconds=reader.number("DURATION_SECONDS", 3600, 1, 30 * 86400),
+            duration_seconds=min(
+                reader.number("DURATION_SECONDS", 3600, 1, 30 * 86400),
+                platform_seconds(environment),
+            ),
             boot_seconds=reader.number("BOOT_SECONDS", 15, 0.1, 600),
             stop_seconds=reader.number("STOP_SECONDS", 5, 0.1, 600),
             retry_seconds=reader.number("RETRY_SECONDS", 4, 0.01, 600),
@@ -89,6 +93,14 @@ class Settings:
         if not settings.runtime_dir.is_dir():
             raise ConfigurationError(f"{PREFIX}RUNTIME_DIR must be a folder that exists.")
         return settings
+
+
+def platform_seconds(environment: Mapping[str, str]) -> float:
+    """How long the platform lets a request run, if it tells: Google's Cloud Run and Cloud
+    Functions do so, by these variables, whose value is whole seconds.
+    """
+    told = (environment.get(name, "") for name in _PLATFORM_SECONDS)
+    return min((float(text) for text in told if text.isdecimal() and int(text)), default=math.inf)
 
 
 def server_threads(environment: Mapping[str, str]) -> int:

@@ -78,7 +78,7 @@ def outcomes(result: dict[str, Any]) -> dict[str, str]:
         ({"modified_before": "2100-01-01T00:00:00+12:00"}, set(FILES)),
         ({"modified_before": "2000-01-01T00:00:00.5Z"}, set()),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 @pytest.mark.parametrize("target", ["s3", "rclone"])
 def test_what_is_selected_arrives_and_nothing_else(
@@ -410,10 +410,11 @@ def test_a_stop_at_the_first_error_leaves_the_rest(
         answer = function.copy(
             there.endpoint(path),
             there.endpoint(f"{path}-there", user="alice"),
-            options={"on_error": on_error},
+            options={"on_error": on_error, "verify": "size"},
         )
         assert answer.status_code >= 400
         totals[on_error] = told(answer)["totals"]["files"]["failed"]
+        assert ("verification" in told(answer)) is (on_error == "continue")
     assert totals["continue"] == 400
     assert 1 <= totals["stop"] < 400
 

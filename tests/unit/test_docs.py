@@ -30,6 +30,16 @@ def test_the_request_fits_the_schema() -> None:
     request.parse(json.dumps(example("request.json")).encode())
 
 
+def test_the_options_fit_the_schema_and_are_all_of_them() -> None:
+    shown = example("options.json")
+    request.parse(json.dumps({**example("request.json"), **shown}).encode())
+    known = schema("request")["properties"]["options"]["properties"]
+    assert shown["options"].keys() == known.keys()
+    told = README.replace("`", "")
+    for name in ("same", "older", "exists", "dry_run"):
+        assert name in told
+
+
 def test_the_result_fits_the_schema() -> None:
     Draft202012Validator(schema("result")).validate(example("result.json"))
 

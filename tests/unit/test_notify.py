@@ -156,7 +156,9 @@ def test_as_long_as_the_receiver_wants_is_waited() -> None:
 
 
 @pytest.mark.parametrize(
-    "wanted", ["3600", "9" * 500, format_datetime(datetime.now(UTC) + timedelta(hours=1), True)]
+    "wanted",
+    ["3600", "9" * 500, format_datetime(datetime.now(UTC) + timedelta(hours=1), True)],
+    ids=["seconds", "many digits", "a date"],
 )
 def test_more_than_there_is_time_for_is_not_waited(wanted: str) -> None:
     with receiver((429, {"Retry-After": wanted}), 200) as it:

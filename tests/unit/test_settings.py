@@ -222,3 +222,21 @@ def test_an_operator_is_warned_of_transfers_that_take_every_thread(
     for text in told:
         assert "EFSS_TRANSFER_CONCURRENT_TRANSFERS" in text
         assert f"THREADS to {int(transfers) + SPARE_THREADS}" in text
+
+
+@pytest.mark.parametrize(
+    ("variables", "seconds"),
+    [
+        ({}, 3600),
+        ({"CLOUD_RUN_TIMEOUT_SECONDS": "300"}, 300),
+        ({"FUNCTION_TIMEOUT_SEC": "60"}, 60),
+        ({"FUNCTION_TIMEOUT_SEC": "60", "EFSS_TRANSFER_DURATION_SECONDS": "30"}, 30),
+        ({"CLOUD_RUN_TIMEOUT_SECONDS": "7200"}, 3600),
+        ({"CLOUD_RUN_TIMEOUT_SECONDS": "0"}, 3600),
+        ({"CLOUD_RUN_TIMEOUT_SECONDS": "never"}, 3600),
+    ],
+)
+def test_the_platform_s_own_limit_counts_if_it_is_less(
+    variables: dict[str, str], seconds: float
+) -> None:
+    assert Settings.read({"THREADS": "64", **variables}).duration_seconds == seconds

@@ -124,10 +124,6 @@ class Bench:
         if late:
             raise Interrupted(State.INCOMPLETE)
 
-    def begin(self, call: str, parameters: Mapping[str, Any]) -> Work:
-        """Begin a call that the caller waits for itself."""
-        return self._rc.begin(call, parameters)
-
     def pause(self, seconds: float) -> Iterator[Event]:
         """Let time pass."""
         until = time.monotonic() + seconds

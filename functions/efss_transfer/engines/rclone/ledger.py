@@ -210,8 +210,7 @@ class Ledger:
             files = tuple(outcome.error for outcome in self._held_back.values() if outcome.error)
             return (*files, *(failure for failure, _ in self._troubles))
 
-    @property
-    def outage(self) -> bool:
+    def is_outage(self) -> bool:
         """Whether so much has failed that the rest of the attempt is better tried later."""
         return not self._last and (
             self._outages_in_a_row >= _OUTAGE_IN_A_ROW or len(self._held_back) >= MOST_HELD_BACK

@@ -95,6 +95,12 @@ def filters(selection: Selection) -> dict[str, Any]:
     return found
 
 
+def filtering(selection: Selection) -> dict[str, Any]:
+    """The parameter `_filter` of a call, if there is anything to filter."""
+    found = filters(selection)
+    return {"_filter": found} if found else {}
+
+
 def check(rc: Rc, selection: Selection) -> None:
     """Ask rclone whether it understands the patterns: it alone knows.
 

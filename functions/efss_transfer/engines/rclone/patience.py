@@ -44,7 +44,6 @@ class Patience:
         self._retrying = retrying
         self._state = RetryCallState(retrying, None, (), {})
 
-    @property
     def is_last(self) -> bool:
         """Whether the attempt that is made now is the last by number."""
         return self._state.attempt_number >= self._attempts

@@ -1,0 +1,60 @@
+"""How much one transfer may carry: refused before a byte is moved."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+from efss_transfer.engines.base import Limits, TransferRequest
+from efss_transfer.engines.rclone import failures, orders
+from efss_transfer.engines.rclone.bench import Bench, Call
+from efss_transfer.engines.rclone.looks import refusal
+from efss_transfer.engines.rclone.remotes import Place
+from efss_transfer.events import Event
+from efss_transfer.result import Side
+
+
+def keep(bench: Bench, source: Place, request: TransferRequest, limits: Limits) -> Iterator[Event]:
+    """Raise Refused if what is selected of a source is more than is allowed.
+
+    It costs a second listing, and only where there is such a limit. What cannot be listed
+    is left to the copy, which tells why.
+    """
+    if limits.files is None and limits.bytes is None:
+        return
+    if request.selection.files is None:
+        files, size = yield from _of_all(bench, source, request)
+    else:
+        files = len(request.selection.files)
+        size = (yield from _of_listed(bench, source, request, limits)) if limits.bytes else None
+    for what, found, most in (("files", files, limits.files), ("bytes", size, limits.bytes)):
+        if found is not None and most is not None and found > most:
+            text = f"The source has {found} {what}; {most} are allowed here."
+            raise refusal("forbidden", text, Side.SOURCE)
+
+
+def _of_all(
+    bench: Bench, source: Place, request: TransferRequest
+) -> Generator[Event, None, tuple[int | None, int | None]]:
+    work = yield from bench.done(
+        "operations/size", fs=source.fs, **orders.filtering(request.selection)
+    )
+    if failures.IS_A_FILE not in work.error:
+        return work.output.get("count"), work.output.get("bytes")
+    work = yield from bench.done("operations/stat", fs=source.parent, remote=source.name)
+    return 1, (work.output.get("item") or {}).get("Size")
+
+
+def _of_listed(
+    bench: Bench, source: Place, request: TransferRequest, limits: Limits
+) -> Generator[Event, None, int]:
+    sizes: list[int] = []
+    opt = {"noModTime": True, "noMimeType": True}
+    yield from bench.all_done(
+        (
+            Call(None, "operations/stat", {"fs": source.fs, "remote": file.path, "opt": opt})
+            for file in request.selection.files or ()
+        ),
+        orders.transfers(request.options, limits),
+        lambda _, work: sizes.append(int((work.output.get("item") or {}).get("Size", 0))),
+    )
+    return sum(sizes)
