@@ -1,8 +1,8 @@
 """A hundred thousand files, a large one, and copies that break off and are sent again.
 
-What is told of memory was measured: with 100,000 files the function's Python grows by 2.4 MiB
-for a stream (the ledger's eight bytes a file are 0.8 of them) and by 32 MiB for a list as
-long as an answer may be, which is the same for a million files.
+What is held of memory was measured: with 100,000 files the function's Python grows by 2.4 MiB
+for a stream (the ledger's eight bytes a file are 0.8 of them), and by 32 MiB for a list that
+is as long as an answer may be. rclone itself has about 100 MiB then.
 """
 
 from __future__ import annotations
@@ -259,9 +259,13 @@ def states(result: dict[str, Any]) -> dict[str, str]:
 def test_what_arrived_before_the_daemon_was_killed_is_not_sent_again(
     function: Function, dav: Faulty, storages: dict[str, Storage], target: str
 ) -> None:
-    """Nobody is left to remove what was half there: the next copy finds and replaces it."""
+    """Nobody is left to remove what was half there: the next copy finds and replaces it.
+
+    More files have failed than engines: it is an engine's failure all the same.
+    """
     there, name = storages[target], uuid.uuid4().hex
     hashes = dav.fill("data", FILES)
+    dav.fail("GET", "/data/0[01].bin", faulty.status(403))
     dav.fail("GET", "/data/05.bin", faulty.stall(MIB))
     request = {
         "source": dav.storage.endpoint("data"),
@@ -276,15 +280,22 @@ def test_what_arrived_before_the_daemon_was_killed_is_not_sent_again(
         daemon.kill()
         problem = answer.result(20)
     told = problem.json()
-    print(problem.status_code, json.dumps(told, indent=1))
     assert contract.complaints("problem", told) == []
     assert (problem.status_code, told["code"], told["retryable"]) == (500, "engine_failed", True)
-    before = [f"{number:02}.bin" for number in range(5)]
-    assert told["result"]["state"] == "failed"
-    assert states(told["result"]) == dict.fromkeys(before, "transferred")
-    assert told["result"]["totals"] == {
-        "files": {"transferred": 5, "skipped": 0, "failed": 0},
-        "bytes": {"transferred": 15 * MIB},
+    before = ["02.bin", "03.bin", "04.bin"]
+    result = told["result"]
+    assert result["state"] == "failed"
+    assert states(result) == dict.fromkeys(before, "transferred") | {
+        "00.bin": "failed",
+        "01.bin": "failed",
+    }
+    assert result["totals"] == {
+        "files": {"transferred": 3, "skipped": 0, "failed": 2},
+        "bytes": {"transferred": 9 * MIB},
+    }
+    assert {(e["code"], e["count"]) for e in result["errors"]} == {
+        ("permission_denied", 2),
+        ("engine_failed", 1),
     }
     function.wait_clean()
 
@@ -315,32 +326,39 @@ def test_a_token_that_is_revoked_in_mid_copy_is_told_per_file_and_not_tried_agai
         hashes = s3.fill(f"bucket/{name}", FILES)
         method, ends = "PUT", {"source": s3.endpoint(name), "destination": far}
     request = {**ends, "options": {"transfers": 1, "report": "all"}}
-    # From the third file's content on, whatever it is asked.
-    dav.fail(method, "*", faulty.status(401), skip=2)
+    # From then on, whatever it is asked: the folder was listed, and a few files were copied.
+    dav.fail("*", "*", faulty.status(401), skip=8)
+
     problem = function.post(request)
+
     told = problem.json()
-    print(problem.status_code, json.dumps(told, indent=1))
+    assert contract.complaints("problem", told) == []
+    assert (problem.status_code, told["code"], told["retryable"]) == (502, "partial", False)
     result = told["result"]
-    refused = sorted(FILES)[2:]
-    assert states(result) == dict.fromkeys(FILES, "transferred") | dict.fromkeys(refused, "failed")
+    before = {path for path, state in states(result).items() if state == "transferred"}
+    assert 0 < len(before) < len(FILES)
+    assert states(result) == dict.fromkeys(FILES, "failed") | dict.fromkeys(before, "transferred")
     errors = [file["error"] for file in result["files"] if file["state"] == "failed"]
     assert {(e["code"], e["retryable"], e["side"]) for e in errors} == {
         ("authentication_failed", False, side)
     }
-    assert (result["attempts"], told["retryable"]) == (1, False)
-    assert Counter(request.path for request in dav.seen(method)) == {
-        f"/data/{path}": 1 for path in FILES
-    }
+    assert [(e["code"], e["count"]) for e in result["errors"]] == [
+        ("authentication_failed", len(FILES) - len(before))
+    ]
+    assert result["attempts"] == 1
+    assert max(Counter(request.path for request in dav.seen(method)).values()) == 1
     arrived = s3.hashes(f"bucket/{name}") if side == "source" else dav.hashes("data")
-    assert arrived == {path: hashes[path] for path in FILES if path not in refused}
+    assert arrived == {path: hashes[path] for path in before}
 
     dav.heal()
     again = function.post(request)
 
     assert again.status_code == 200, again.text
-    assert states(again.json()) == dict.fromkeys(FILES, "skipped") | dict.fromkeys(
-        refused, "transferred"
+    assert states(again.json()) == dict.fromkeys(FILES, "transferred") | dict.fromkeys(
+        before, "skipped"
     )
-    assert {request.path for request in dav.seen(method)} == {f"/data/{path}" for path in refused}
+    assert {request.path for request in dav.seen(method)} == {
+        f"/data/{path}" for path in FILES if path not in before
+    }
     arrived = s3.hashes(f"bucket/{name}") if side == "source" else dav.hashes("data")
     assert arrived == hashes

@@ -103,7 +103,7 @@ class RcloneEngine:
             if transfer is None:
                 raise
             record.fail(Failure("engine_failed", str(error), error.retryable))
-            # Whatever had arrived by then: no file has failed, and no storage is to blame.
+            # Whatever had arrived or failed by then: this is no fault of a storage's.
             state = State.FAILED
         record.close()
         for outcome in record.outcomes():
