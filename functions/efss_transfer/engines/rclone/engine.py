@@ -103,6 +103,8 @@ class RcloneEngine:
             if transfer is None:
                 raise
             record.fail(Failure("engine_failed", str(error), error.retryable))
+            # Whatever had arrived or failed by then: this is no fault of a storage's.
+            state = State.FAILED
         record.close()
         for outcome in record.outcomes():
             yield FileDone(outcome)
@@ -155,12 +157,14 @@ class RcloneEngine:
         cleaner: Cleaner,
     ) -> Result:
         totals, errors = record.totals, record.errors
+        failed = "engine_failed"
         if state is None:
             if not errors:
                 state = State.SUCCEEDED
             else:
                 state = State.PARTIAL if totals.transferred + totals.skipped else State.FAILED
-        codes = {State.SUCCEEDED: None, State.FAILED: errors[0].code if errors else "internal"}
+                failed = errors[0].code
+        codes = {State.SUCCEEDED: None, State.FAILED: failed}
         status = transfer.status if transfer else {}
         stats = transfer.stats if transfer else {}
         code = exit_code(state, str(status.get("error", "")), stats, errors)
