@@ -260,12 +260,15 @@ class Away:
             if b"http://127.0.0.1:" in line:
                 self.port = int(line.rpartition(b"http://127.0.0.1:")[2].split(b"/")[0])
                 break
-        threading.Thread(target=self._process.stderr.read, daemon=True).start()
+        self._reader = threading.Thread(target=self._process.stderr.read, daemon=True)
+        self._reader.start()
 
     def go(self) -> None:
-        if self._process is not None:
+        if self._process is not None and self._process.stderr is not None:
             self._process.kill()
             self._process.wait()
+            self._reader.join()
+            self._process.stderr.close()
 
 
 @pytest.mark.slow  # it waits as long as a real restart takes
