@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 import contract
 import faulty
@@ -174,6 +175,35 @@ def test_listed_files_that_failed_are_tried_again(
     }
     assert told[-1]["attempts"] == 2
     assert s3.hashes(f"bucket/{name}") == {p: hashes[p] for p in ("b/1.bin", "c/2.bin")}
+
+
+def test_listed_files_are_told_as_they_arrive_and_can_be_stopped(
+    function: Function, dav: Faulty, s3: Storage
+) -> None:
+    """One at a time, and each quickly: there is never a call that is waited for."""
+    name = uuid.uuid4().hex
+    files = {f"{number:03}": b"x" for number in range(400)}
+    dav.fill("data", files)
+    request = {
+        "source": dav.storage.endpoint("data"),
+        "destination": s3.endpoint(name),
+        "selection": {"files": [{"path": path} for path in files]},
+        "options": {"transfers": 1},
+    }
+    told = 0
+    with requests.post(
+        function.url,
+        json=request,
+        headers={"Accept": "application/x-ndjson"},
+        stream=True,
+        timeout=30,
+    ) as answer:
+        for line in answer.iter_lines():
+            told += json.loads(line)["event"] == "file"
+            if told == 20:
+                break
+    function.wait_clean()
+    assert 20 <= len(s3.hashes(f"bucket/{name}")) < 60
 
 
 def test_a_single_file_is_tried_again(function: Function, dav: Faulty, s3: Storage) -> None:

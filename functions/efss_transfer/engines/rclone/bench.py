@@ -82,34 +82,36 @@ class Bench:
         running: dict[int, tuple[Call, Work]] = {}
         something = threading.Event()
         waiting = iter(calls)
+        call = next(waiting, None)
         begun, late = 0, False
         try:
             while True:
-                while len(running) < at_once and (call := next(waiting, None)) is not None:
+                while len(running) < at_once and call is not None:
                     if late := begun > 0 and not self._context.may_start():
-                        waiting = iter(())
+                        call = None
                         break
                     work = self._rc.begin(call.name, call.parameters, something)
                     running[begun] = (call, work)
                     begun += 1
+                    call = next(waiting, None)
                 if not running:
                     break
                 if not self._made:
                     self._rc.collect_garbage()  # from now on; rclone is at work meanwhile
                 something.wait(_LOOK_UP_SECONDS)
                 something.clear()
-                for number, (call, work) in list(running.items()):
+                for number, (made, work) in list(running.items()):
                     if work.wait(0):
                         del running[number]
-                        self._made[call.name] += 1
-                        take(call.key, work)
-                if running:
+                        self._made[made.name] += 1
+                        take(made.key, work)
+                if running or call is not None:
                     self._look_up()
                     yield from self.news()
                     if self.give_up():
                         self._stop(running.values())
-                        for call, work in running.values():
-                            take(call.key, work)
+                        for made, work in running.values():
+                            take(made.key, work)
                         break
         except EngineError:
             raise  # there is nothing left to stop
