@@ -12,6 +12,7 @@ import os
 import queue
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,17 @@ from typing import Any
 from servers import LOOPBACK, ROOT, misbehaving
 
 NEXT = "/2018-06-01/runtime/invocation/next"
+# In mounts of its own, where one folder alone can be written to: not /tmp itself, because
+# what is tested may lie below it.
+READ_ONLY = (
+    "unshare",
+    *(() if os.geteuid() == 0 else ("--map-root-user",)),
+    "--mount",
+    "/bin/sh",
+    "-c",
+    'mount --bind "$1" "$1" && mount -o remount,bind,ro / && shift && exec "$@"',
+    "sh",
+)
 
 
 @dataclass
@@ -32,6 +44,9 @@ class Lambda:
     log: Path
     events: queue.Queue[tuple[bytes, float]] = field(default_factory=queue.Queue)
     answers: queue.Queue[tuple[str, bytes]] = field(default_factory=queue.Queue)
+    waiting: threading.Event = field(default_factory=threading.Event)
+    """Set once the handler is imported, and asks for its first event."""
+    pid: int = 0
 
     def send(self, event: Any, seconds: float = 60) -> bytes:
         """What the handler returns for an event, as Lambda gets it back; it has that long."""
@@ -46,8 +61,13 @@ class Lambda:
 
 
 @contextmanager
-def deployed(runtime_dir: Path, site: Any = LOOPBACK, **settings: str) -> Iterator[Lambda]:
-    """The handler, run as Lambda does: no HOME, and a working folder that is not ours."""
+def deployed(
+    runtime_dir: Path, site: Any = LOOPBACK, *, read_only: bool = False, **settings: str
+) -> Iterator[Lambda]:
+    """The handler, run as Lambda does: no HOME, and a working folder that is not ours.
+
+    With `read_only` nothing but the runtime folder can be written to.
+    """
     it = Lambda(runtime_dir, runtime_dir.parent / f"{runtime_dir.name}.log")
     over = False
 
@@ -59,6 +79,7 @@ def deployed(runtime_dir: Path, site: Any = LOOPBACK, **settings: str) -> Iterat
             handler.send_header("Content-Length", "0")
             handler.end_headers()
             return
+        it.waiting.set()
         while not over:
             try:
                 event, deadline = it.events.get(timeout=0.1)
@@ -87,13 +108,17 @@ def deployed(runtime_dir: Path, site: Any = LOOPBACK, **settings: str) -> Iterat
             **{f"EFSS_TRANSFER_{name}": value for name, value in settings.items()},
         }
         with subprocess.Popen(
-            [sys.executable, "-m", "awslambdaric", "lambda_handler.handler"],
+            [
+                *((*READ_ONLY, str(runtime_dir)) if read_only else ()),
+                *(sys.executable, "-m", "awslambdaric", "lambda_handler.handler"),
+            ],
             env=environment,
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
         ) as process:
+            it.pid = process.pid
             try:
                 yield it
             finally:

@@ -8,15 +8,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import servers
 from contract import complaints
-from lambda_runtime import Lambda, deployed
+from lambda_runtime import READ_ONLY, Lambda, deployed
 from servers import LOOPBACK, ROOT, Storage
 
 MIB = 1 << 20
@@ -169,7 +171,7 @@ def test_what_the_invocation_has_left_is_the_deadline(open_one: Lambda, s3: Stor
     """The answer is there before Lambda would end the function, and nothing is left."""
     with servers.slow_source(100 * MIB, MIB) as slow:
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("lambda-slow")}
-        open_one.events.put((json.dumps(body).encode(), _in(8)))
+        open_one.events.put((json.dumps(body).encode(), time.time() + 8))
         path, answer = open_one.answers.get(timeout=8)
     assert path.endswith("/response")
     told = json.loads(answer)
@@ -178,27 +180,49 @@ def test_what_the_invocation_has_left_is_the_deadline(open_one: Lambda, s3: Stor
     servers.wait_clean(open_one.runtime_dir, 5)
 
 
-def test_an_answer_is_never_longer_than_lambda_takes(
-    open_one: Lambda, webdav: Storage, s3: Storage, tmp_path: Path
+def test_a_read_only_file_system_but_for_one_folder_is_enough(
+    webdav: Storage, s3: Storage, tmp_path: Path
 ) -> None:
-    """Names of letters beyond ASCII: as JSON in JSON, each takes six signs."""
-    (tmp_path / "run").mkdir()
-    names = {f"{number}-{'é' * 110}.txt": b"" for number in range(120)}
-    webdav.fill("lambda-many", names)
+    runtime = _made(tmp_path / "run")
+    elsewhere = _made(tmp_path / "elsewhere")
+    try_it = [*READ_ONLY, str(runtime), "touch", str(elsewhere / "x")]
+    tried = subprocess.run(try_it, capture_output=True, check=False, text=True)
+    if "Read-only file system" not in tried.stderr:
+        pytest.skip(f"this machine allows no mounts of one's own: {tried.stderr}")
+    files = webdav.fill("lambda-read-only", {"a.txt": b"a"})
     body = {
-        "source": webdav.endpoint("lambda-many"),
-        "destination": s3.endpoint("lambda-many"),
-        "options": {"report": "all"},
+        "source": webdav.endpoint("lambda-read-only"),
+        "destination": s3.endpoint("lambda-read-only"),
     }
-    answer = open_one.send(body)
-    assert json.loads(answer)["totals"]["files"]["transferred"] == 120
-    assert len(answer) <= 6_000_000
+    with deployed(runtime, read_only=True) as it:
+        assert it.invoke(body)["state"] == "succeeded"
+        servers.wait_clean(runtime, 5)
+    assert s3.hashes(f"{s3.base}/lambda-read-only") == files
 
 
-def _in(seconds: float) -> float:
-    import time
-
-    return time.time() + seconds
+def test_nothing_is_there_before_the_first_request(tmp_path: Path) -> None:
+    """What a snapshot would hold: a process alone, and no secret that a site refers to, which
+    is only written when the function already waits.
+    """
+    runtime = _made(tmp_path / "run")
+    storage = {
+        "type": "s3",
+        "parameters": {
+            "endpoint": "http://127.0.0.1:1",
+            "access_key_id": {"file": str(tmp_path / "id")},
+            "secret_access_key": {"file": str(tmp_path / "secret")},
+        },
+    }
+    site = {**LOOPBACK, "storages": {"archive": storage}}
+    with deployed(runtime, site) as it:
+        assert it.waiting.wait(60)
+        assert psutil.Process(it.pid).children(recursive=True) == []
+        assert list(runtime.iterdir()) == []
+        assert it.log.read_text() == ""
+        for name in ("id", "secret"):
+            (tmp_path / name).write_text("canary")
+        assert it.invoke({})["code"] == "invalid_request"
+        assert list(runtime.iterdir()) == []
 
 
 # --- What the import costs ----------------------------------------------------------------

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -13,11 +15,19 @@ from hypothesis import strategies as st
 
 from contract import complaints
 from efss_transfer import aws_lambda
+from efss_transfer.engines.base import Context, Health, TransferRequest
 from efss_transfer.errors import NotAcceptable
-from efss_transfer.result import encoded
-from efss_transfer.service import Answer, Call
+from efss_transfer.events import Event, FileDone, Finished, Started
+from efss_transfer.result import FileOutcome, FileState, Result, State, Totals, encoded
+from efss_transfer.service import Answer, Call, Service
+from efss_transfer.settings import Settings
+from efss_transfer.site import Site
 
 BEARER = "Bearer abc"
+TOKENS = {
+    "mode": "tokens",
+    "tokens": [{"caller": "alice", "sha256": hashlib.sha256(b"abc").hexdigest()}],
+}
 BARE = {"source": {"type": "webdav"}, "destination": {"type": "s3"}}
 
 
@@ -258,6 +268,51 @@ def test_what_fits_is_measured_as_it_is_sent(heard: Heard, event: Any) -> None:
     assert fits(answer("a" * 5_900_000))
     assert not fits(answer("a" * 6_000_000))
     assert not fits(answer("é" * 1_100_000))
+
+
+class StandIn:
+    """An engine that tells of many files, whose names grow when they are sent."""
+
+    name = "rclone"
+    unguarded: ClassVar[Mapping[str, str | None]] = {}
+    count = 30_000
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def run(self, _request: TransferRequest, _context: Context) -> Generator[Event, None, None]:
+        now = datetime(2026, 11, 22, tzinfo=UTC)
+        yield Started("rclone", now)
+        for number in range(self.count):
+            yield FileDone(FileOutcome(f'{number}-{"é" * 60}"', FileState.TRANSFERRED, 1))
+        failed = int(self._state is State.PARTIAL)
+        totals = Totals(self.count, 0, failed, self.count)
+        code = "partial" if failed else None
+        yield Finished(Result(self._state, "rclone", totals, now, now, code=code))
+
+    def health(self) -> Health:
+        return Health(usable=True)
+
+
+@pytest.mark.parametrize("state", [State.SUCCEEDED, State.PARTIAL])
+def test_no_answer_is_longer_than_lambda_takes(
+    monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    site = Site(authentication=TOKENS)
+    service = Service(Settings.read({}), site, {"rclone": StandIn(state)})
+    monkeypatch.setattr(aws_lambda, "_service", lambda: service)
+    body = {
+        "source": {"type": "webdav", "parameters": {"url": "https://8.8.8.8"}},
+        "destination": {"type": "s3", "parameters": {"anonymous": True}, "path": "bucket"},
+        "options": {"report": "all"},
+    }
+    answer = aws_lambda.handler(url_event(body=json.dumps(body)), Clock())
+    assert 3_000_000 < len(json.dumps(answer)) <= 6_000_000
+    assert answer["statusCode"] == (200 if state is State.SUCCEEDED else 502)
+    document = json.loads(answer["body"])
+    result = document if state is State.SUCCEEDED else document["result"]
+    assert result["totals"]["files"]["transferred"] == StandIn.count
+    assert len(result["files"]) + result["files_omitted"] >= StandIn.count
 
 
 @pytest.mark.parametrize("event", HTTP)
