@@ -32,14 +32,21 @@ class Admission:
             )
 
     def admit(
-        self, authorization: str | None, remote: str | None, origin: str | None
+        self,
+        authorization: str | None,
+        remote: str | None,
+        origin: str | None,
+        *,
+        vouched: bool = False,
     ) -> tuple[str, Caller]:
         """The caller's name, and what that caller may do.
 
         `remote` is the address that the connection came from, `origin` the header that a
-        browser sends. Raises Unauthenticated, Forbidden, and Busy (see Authenticator).
+        browser sends. A caller for whom the platform has `vouched` is served wherever nobody
+        is asked, from any address. Raises Unauthenticated, Forbidden, and Busy (see
+        Authenticator).
         """
-        if self._asks_nobody:
+        if self._asks_nobody and not vouched:
             _refuse_others(remote, origin)
         name = self._authenticator.caller(authorization)
         caller = self._site.caller(name)

@@ -81,7 +81,8 @@ class Settings:
             body_bytes=reader.count("BODY_BYTES", 1 << 20, 1, 1 << 30),
             # What is told of a transfer without files and samples always fits into the least.
             response_bytes=reader.count("RESPONSE_BYTES", 5 << 20, 64 << 10, 1 << 30),
-            runtime_dir=Path(reader.text("RUNTIME_DIR", tempfile.gettempdir())),
+            # Asked only where it is needed: it fails where /tmp cannot be written to.
+            runtime_dir=Path(reader.text("RUNTIME_DIR", "") or tempfile.gettempdir()),
             log_level=reader.text("LOG_LEVEL", "INFO").upper(),
             log_format=reader.text("LOG_FORMAT", "json").lower(),
         )

@@ -1,0 +1,314 @@
+"""The service itself: a call in, an answer out, whatever runtime brings the one and takes
+the other. What a runtime has of its own stands in its adapter: `app`, `aws_lambda`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import Final, Self
+from uuid import uuid4
+
+from efss_transfer import __version__, logs, openapi, policy, problems, runner, schemas
+from efss_transfer import request as requests_in
+from efss_transfer import site as sites
+from efss_transfer.admission import Admission
+from efss_transfer.capacity import Capacity, Place
+from efss_transfer.engines.base import Engine
+from efss_transfer.engines.rclone.engine import RcloneEngine
+from efss_transfer.errors import (
+    EfssTransferError,
+    EngineError,
+    MethodNotAllowed,
+    NotFound,
+    UnsupportedMediaType,
+)
+from efss_transfer.events import Finished
+from efss_transfer.listing import fitted
+from efss_transfer.metrics import Metrics
+from efss_transfer.notify import Notifier
+from efss_transfer.result import Json, Result, State, encoded
+from efss_transfer.runner import Terms
+from efss_transfer.settings import Settings
+from efss_transfer.site import Site
+from efss_transfer.storages import Storages
+
+JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+SSE: Final = "text/event-stream"
+PROBLEM: Final = "application/problem+json"
+STREAMS: Final = (NDJSON, SSE)
+
+# These lines of the log have carried this name from the start, and operators look for it.
+_LOG: Final = logging.getLogger("efss_transfer.app")
+_END: Final = b"\n"
+_LEAST_BYTES: Final = 64 << 10
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request, as a runtime's adapter tells it.
+
+    `header` gives a header whatever the case of its name, `kind` is the body's media type
+    without parameters, `remote` the address that the connection came from.
+    `representation` says which media type the caller wants, and may raise NotAcceptable.
+    `body` reads what was sent, at most so many bytes; it raises BodyTooLarge or InvalidJson.
+    `interrupted` is asked, while a transfer runs, whether it must end early; `seconds` is
+    all the time that the runtime gives. `fits` says whether an answer can go back: where
+    it cannot, its list of files is shortened. `vouched` is for a caller whom the platform
+    has let in by itself, so that there is no address to ask for.
+    """
+
+    method: str
+    path: str
+    header: Callable[[str], str | None]
+    kind: str
+    representation: Callable[[], str]
+    body: Callable[[int], bytes]
+    remote: str | None = None
+    interrupted: Callable[[], State | None] = lambda: None
+    seconds: float = math.inf
+    fits: Callable[[Answer], bool] = lambda _: True
+    vouched: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back: a body at once, or an iterator of events as they happen.
+
+    Whoever has the answer calls `close` when done with it, also where nothing of it was
+    read. After an `early` answer a part of the request may still be unread.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | Iterator[bytes]
+    close: Callable[[], None] = field(default=lambda: None)
+    early: bool = False
+
+
+class Service:
+    """One instance serves a process, from many threads at once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        site: Site,
+        engines: Mapping[str, Engine],
+    ) -> None:
+        self.settings: Final = settings
+        self._site = site
+        self._admission = Admission(site)
+        self._engines = engines
+        self._storages = Storages(site)
+        self._capacity = Capacity(settings.concurrent_transfers)
+        self._notifier = Notifier(site)
+        self._metrics = Metrics()
+
+    @classmethod
+    def configured(cls) -> Self:
+        """The service as the environment sets it. Raises ConfigurationError."""
+        settings = Settings.read(os.environ)
+        site = Site()
+        if settings.site is not None:
+            site = sites.read(settings.site)
+            settings = Settings.read(os.environ, site.settings())
+        logs.configure(settings.log_level, settings.log_format)
+        return cls(settings, site, {"rclone": RcloneEngine(settings)})
+
+    def answer(self, call: Call) -> Answer:
+        """Answer a call. Never raises: whatever happens has an answer of its own."""
+        # What is known of the request, for the log; more is added where it becomes known.
+        about = logs.trace(call.header("traceparent"))
+        try:
+            return self._route(call, about)
+        except EfssTransferError as error:
+            if not isinstance(error, EngineError):  # that is a transfer's end, and told as such
+                self._refused(error, about)
+            return told(problems.of_error(error), early=True)
+        except Exception as error:  # noqa: BLE001 - no caller may see a traceback
+            runner.log_defect(error, about)
+            return told(problems.of_defect())
+
+    def _refused(self, error: EfssTransferError, about: dict[str, str]) -> None:
+        self._metrics.refused(error.code)
+        extra = logs.line("refused", about, code=error.code, status=error.status)
+        _LOG.info("refused: %s", error.code, extra=extra)
+
+    def _route(self, call: Call, about: dict[str, str]) -> Answer:
+        path = call.path.rstrip("/") or "/"
+        if path == "/" and call.method == "POST":
+            return self._transfer(call, about)
+        answers: dict[str, Callable[[], Answer]] = {
+            "/": self._describe,
+            "/healthz": self._health,
+            "/metrics": lambda: self._measured(call.header("Accept") or ""),
+            "/openapi.json": lambda: _json(openapi.description()),
+        }
+        for name in schemas.NAMES:
+            answers[f"/schema/{name}"] = lambda name=name: _json(  # type: ignore[misc]
+                schemas.schema(name), "application/schema+json"
+            )
+        if path not in answers:
+            raise NotFound("GET / lists what there is.")
+        if call.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(("GET", "HEAD", "POST") if path == "/" else ("GET", "HEAD"))
+        return answers[path]()
+
+    def _transfer(self, call: Call, about: dict[str, str]) -> Answer:
+        # Request in: from somebody who may ask, and validated for security and for sense.
+        name, caller = self._admission.admit(
+            call.header("Authorization"), call.remote, call.header("Origin"), vouched=call.vouched
+        )
+        about["caller"] = name
+        accepted = call.representation()
+        named = partial(self._storages.endpoint, caller)
+        asked = requests_in.parse(_body(call, self.settings.body_bytes), named)
+        if asked.id is not None:
+            about["request_id"] = asked.id
+        engine = self._engines[asked.engine]
+        admitted = policy.admit(asked, self._site, caller, engine)
+        transfer = uuid4().hex
+        notify = None
+        if asked.notify is not None:
+            notify = self._notifier.prepared(asked.notify, transfer)
+        # One transfer, for as long as somebody waits for it.
+        limits = self._site.limits.within(caller.limits)
+        duration = min(
+            self.settings.duration_seconds,
+            limits.duration_seconds or math.inf,
+            asked.options.deadline_seconds or math.inf,
+            call.seconds,
+        )
+        with self._capacity.place(name, caller.limits.concurrent_transfers) as place:
+            run = runner.events(
+                admitted.request,
+                engine,
+                Terms(
+                    name,
+                    duration,
+                    limits,
+                    admitted.egress,
+                    interrupted=call.interrupted,
+                    notify=notify,
+                    metrics=self._metrics,
+                    about={**about, "transfer": transfer},
+                ),
+            )
+            most = self.settings.response_bytes
+            if accepted in STREAMS:
+                return _stream(run, place, accepted, most)
+            return _answer(runner.result(run, asked.options.report, most), most, call.fits)
+
+    def _describe(self) -> Answer:
+        types = schemas.schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
+        return _json(
+            {
+                "name": "efss-transfer",
+                "version": __version__,
+                "description": "POST a request here to copy from one storage to another.",
+                "engines": sorted(self._engines),
+                "storage_types": types,
+                "links": {
+                    "health": "/healthz",
+                    "metrics": "/metrics",
+                    "openapi": "/openapi.json",
+                    "schemas": {name: f"/schema/{name}" for name in schemas.NAMES},
+                },
+            }
+        )
+
+    def _measured(self, accept: str) -> Answer:
+        numbers, kind = self._metrics.exposed(accept)
+        return Answer(200, _headers(kind), numbers)
+
+    def _health(self) -> Answer:
+        engines = {name: engine.health() for name, engine in self._engines.items()}
+        usable = all(health.usable for health in engines.values())
+        return _json(
+            {
+                "status": "ok" if usable else "unusable",
+                "version": __version__,
+                "authentication": self._site.authentication["mode"],
+                "engines": {name: health.to_json() for name, health in engines.items()},
+            },
+            status=200 if usable else 503,
+        )
+
+
+def told(problem: problems.Problem, *, early: bool = False) -> Answer:
+    """A problem as an answer."""
+    content = encoded(problem.document) + _END
+    return Answer(problem.status, _headers(PROBLEM) | problem.headers, content, early=early)
+
+
+def _body(call: Call, most: int) -> bytes:
+    kind = call.kind
+    if kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise UnsupportedMediaType(f"Send the request with Content-Type: {JSON}.")
+    return call.body(most)
+
+
+def _line(_: int, event: dict[str, Json]) -> bytes:
+    return encoded(event) + b"\n"
+
+
+def _message(number: int, event: dict[str, Json]) -> bytes:
+    """An event as browsers read it (HTML, "Server-sent events"): JSON has no line ends."""
+    return f"id: {number}\nevent: {event['event']}\ndata: ".encode() + encoded(event) + b"\n\n"
+
+
+_FRAMES: Final = {NDJSON: (NDJSON, _line), SSE: (f"{SSE}; charset=utf-8", _message)}
+
+
+def _stream(run: runner.Events, place: Place, accepted: str, most: int) -> Answer:
+    """The events one by one. What fails before the first still has its HTTP status."""
+    first = next(run)
+    if isinstance(first, Finished):
+        return _answer(first.result, most)
+    kind, frame = _FRAMES[accepted]
+
+    def framed() -> Iterator[bytes]:
+        try:
+            with closing(run):
+                for number, event in enumerate(chain([first], run), 1):
+                    yield frame(number, event.to_json())
+        finally:
+            place.give_back()
+
+    def close() -> None:
+        # A generator that was never begun runs no `finally`.
+        run.close()
+        place.give_back()
+
+    place.handed_on = True
+    return Answer(200, _headers(kind), framed(), close)
+
+
+def _answer(result: Result, most: int, fits: Callable[[Answer], bool] = lambda _: True) -> Answer:
+    """The result, or the problem that it is: 200 is for `succeeded` alone."""
+    while not fits(answer := _within(result, most)) and most > _LEAST_BYTES:
+        most = max(_LEAST_BYTES, most * 3 // 4)
+    return answer
+
+
+def _within(result: Result, most: int) -> Answer:
+    code = result.code
+    if code is None:
+        return _json(fitted(result, most - len(_END), Result.to_json).to_json())
+    shown = fitted(result, most - len(_END), lambda it: problems.of_result(code, it).document)
+    return told(problems.of_result(code, shown))
+
+
+def _json(content: Json, kind: str = JSON, status: int = 200) -> Answer:
+    return Answer(status, _headers(kind), encoded(content) + _END)
+
+
+def _headers(kind: str) -> dict[str, str]:
+    return {"Content-Type": kind, "Cache-Control": "no-store"}
