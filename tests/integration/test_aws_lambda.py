@@ -52,6 +52,13 @@ def open_one() -> Iterator[Lambda]:
         yield it
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder with a short name, because a unix socket's path is one."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
@@ -181,10 +188,10 @@ def test_what_the_invocation_has_left_is_the_deadline(open_one: Lambda, s3: Stor
 
 
 def test_a_read_only_file_system_but_for_one_folder_is_enough(
-    webdav: Storage, s3: Storage, tmp_path: Path
+    webdav: Storage, s3: Storage, short: Path
 ) -> None:
-    runtime = _made(tmp_path / "run")
-    elsewhere = _made(tmp_path / "elsewhere")
+    runtime = _made(short / "run")
+    elsewhere = _made(short / "elsewhere")
     try_it = [*READ_ONLY, str(runtime), "touch", str(elsewhere / "x")]
     tried = subprocess.run(try_it, capture_output=True, check=False, text=True)
     if "Read-only file system" not in tried.stderr:
