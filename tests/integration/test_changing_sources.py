@@ -14,6 +14,8 @@ import pytest
 
 from servers import Function, Storage, digest
 
+pytestmark = pytest.mark.slow  # each copy is slowed down, so that there is a middle of it
+
 Change = Callable[[Path], None]
 
 

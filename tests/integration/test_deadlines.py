@@ -20,7 +20,10 @@ import servers
 from servers import Function, Storage, digest
 
 
-@pytest.mark.parametrize(("source", "target"), [("sftp", "wsgidav"), ("rclone", "s3")])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("rclone", "s3"), pytest.param("sftp", "wsgidav", marks=pytest.mark.slow)],
+)
 def test_a_copy_that_needs_five_invocations_arrives_complete(
     function: Function, storages: dict[str, Storage], source: str, target: str
 ) -> None:
@@ -130,7 +133,15 @@ def by_the_deadline(function: Function, request: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("leave", [by_hanging_up, by_leaving_the_stream, by_the_deadline])
-@pytest.mark.parametrize("target", ["wsgidav", "rclone", "sftp", "s3", "ftp"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "wsgidav",
+        "rclone",
+        "s3",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("sftp", "ftp")),
+    ],
+)
 def test_what_was_in_flight_leaves_no_partial_file(
     function: Function, storages: dict[str, Storage], target: str, leave: Leave
 ) -> None:

@@ -262,6 +262,7 @@ def test_a_slow_reader_gets_everything_and_the_function_does_not_grow(
     one.wait_clean()
 
 
+@pytest.mark.slow
 def test_a_slow_reader_of_a_long_answer_gets_everything(
     one: Function, copied: dict[str, Any]
 ) -> None:
@@ -296,6 +297,7 @@ def test_a_slow_reader_with_the_usual_buffers_gets_everything(
     assert sum(event["event"] == "file" for event in events_of(answer)) == MANY
 
 
+@pytest.mark.slow
 def test_a_slow_reader_without_chunks_gets_everything(
     one: Function, copied: dict[str, Any]
 ) -> None:
