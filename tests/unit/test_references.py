@@ -10,6 +10,7 @@ from pathlib import Path
 import boto3
 import pytest
 from moto import mock_aws
+from moto.backends import get_backend
 
 from efss_transfer.errors import ConfigurationError
 from efss_transfer.references import Reference, References, problem
@@ -20,8 +21,18 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    with mock_aws():
+    # Only these two services are emptied: the S3 of the session's storages is moto's as well,
+    # in this very process, and its bucket must outlive this.
+    mocked = mock_aws()
+    mocked.start(reset=False)
+    try:
         yield
+    finally:
+        mocked.stop(remove_data=False)
+        for service in ("secretsmanager", "ssm"):
+            for account in get_backend(service).values():
+                for backend in account.values():
+                    backend.reset()
 
 
 def test_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
