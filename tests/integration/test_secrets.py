@@ -60,11 +60,14 @@ class Watch:
         while not self._stop.is_set():
             for process in self.function.family():
                 try:
-                    shown = " ".join(process.cmdline()) + str(process.environ())
+                    # In this order: what has just been forked is the function itself until
+                    # it is another program, and then its environment is that program's.
+                    program = " ".join(process.cmdline())
+                    environment = str(process.environ())
                     self.seen += process.name() == "rclone"
                 except psutil.Error:
                     continue
-                self._search(f"process {process.pid}", shown)
+                self._search(f"process {program}", program + environment)
             # Not rglob: a folder that is removed while it looks would end it, and the watch.
             for folder, _, names in os.walk(self.function.runtime_dir):
                 for file in (Path(folder, name) for name in names):
@@ -230,9 +233,10 @@ def test_what_the_operator_has_set_for_rclone_does_not_reach_a_transfer(
         monkeypatch.setenv(name, value)
     hashes = webdav.fill("apart", {"a": b"a"})
     with servers.function(tmp_path / "run") as own, Watch(own) as watch:
-        workers = {p.pid for p in own.family()} | {own.process.pid}
+        itself = {" ".join(p.cmdline()) for p in own.family()}
         answer = own.copy(webdav.endpoint("apart"), s3.endpoint("operator"))
     assert answer.status_code == 200, answer.text
     assert s3.hashes("bucket/operator") == hashes
     # Only the function itself, whose environment that is, has them.
-    assert {int(where.split()[1]) for where in watch.problems} <= workers
+    assert watch.seen, "the watch saw no rclone"
+    assert set(watch.problems) <= {f"process {program}" for program in itself}
