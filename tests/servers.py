@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -500,6 +500,18 @@ class Function:
                 self.url, data=data, headers=headers, timeout=options.pop("timeout", 120), **options
             )
 
+    def events(self, body: Any) -> Generator[dict[str, Any], None, None]:
+        """The events of a transfer, one by one; to leave them is to hang up."""
+        with requests.post(
+            self.url,
+            json=body,
+            headers={"Accept": "application/x-ndjson"},
+            stream=True,
+            timeout=30,
+        ) as answer:
+            for line in answer.iter_lines():
+                yield json.loads(line)
+
     def get(self, path: str) -> requests.Response:
         """GET a path."""
         with requests.Session() as session:
@@ -513,6 +525,11 @@ class Function:
     def family(self) -> list[psutil.Process]:
         """All processes that belong to it: rclone's and the keepers' too."""
         return psutil.Process(self.process.pid).children(recursive=True)
+
+    def worker(self) -> psutil.Process:
+        """The process that serves: gunicorn's one child, which runs Python."""
+        (found,) = [p for p in self.family() if "functions-framework" in " ".join(p.cmdline())]
+        return found
 
     def leftovers(self) -> list[str]:
         """What a transfer has left: daemons, keepers, folders. Empty within a moment."""

@@ -10,11 +10,11 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 import contract
 import faulty
@@ -191,15 +191,9 @@ def test_listed_files_are_told_as_they_arrive_and_can_be_stopped(
         "options": {"transfers": 1},
     }
     told = 0
-    with requests.post(
-        function.url,
-        json=request,
-        headers={"Accept": "application/x-ndjson"},
-        stream=True,
-        timeout=30,
-    ) as answer:
-        for line in answer.iter_lines():
-            told += json.loads(line)["event"] == "file"
+    with closing(function.events(request)) as events:
+        for event in events:
+            told += event["event"] == "file"
             if told == 20:
                 break
     function.wait_clean()

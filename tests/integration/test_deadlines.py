@@ -8,12 +8,12 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import requests
 
 import contract
 import servers
@@ -114,15 +114,8 @@ def by_hanging_up(function: Function, request: dict[str, Any]) -> None:
 
 
 def by_leaving_the_stream(function: Function, request: dict[str, Any]) -> None:
-    with requests.post(
-        function.url,
-        json=request,
-        headers={"Accept": "application/x-ndjson"},
-        stream=True,
-        timeout=30,
-    ) as answer:
-        for line in answer.iter_lines():
-            event = json.loads(line)
+    with closing(function.events(request)) as events:
+        for event in events:
             if event["event"] == "progress" and event["bytes"]["transferred"] > 100_000:
                 return
 

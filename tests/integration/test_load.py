@@ -30,12 +30,6 @@ def eight(tmp_path: Path) -> Iterator[Function]:
         yield running
 
 
-def worker(function: Function) -> psutil.Process:
-    """The process that serves: gunicorn's one child, which runs Python."""
-    (found,) = [p for p in function.family() if "functions-framework" in " ".join(p.cmdline())]
-    return found
-
-
 def test_eight_run_and_all_others_are_told_busy_at_once(eight: Function, s3: Storage) -> None:
     go = threading.Event()
     with servers.slow_source(2 * MIB, MIB) as slow:
@@ -69,7 +63,7 @@ def test_fifty_one_after_another_leave_memory_and_files_as_they_were(
     eight: Function, webdav: Storage, s3: Storage
 ) -> None:
     webdav.fill("fifty", {"a": b"a", "b": b"b"})
-    process = worker(eight)
+    process = eight.worker()
 
     def copy(number: int) -> None:
         answer = eight.copy(webdav.endpoint("fifty"), s3.endpoint(f"fifty-{number}"))
@@ -128,7 +122,7 @@ def test_ten_thousand_files_are_all_accounted_for(
     """Slow, because rclone's pace for WebDAV is 100 calls a second by default."""
     source = storages["rclone"]
     expected = {f"{n % 100:02}/{n:05}.txt" for n in range(MANY)}
-    process = worker(eight)
+    process = eight.worker()
     eight.copy(source.endpoint(many + "/00/00000.txt"), s3.endpoint("warm"))
     before = process.memory_info().rss
 

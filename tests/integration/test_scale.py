@@ -81,11 +81,7 @@ class Memory:
         warm = function.copy(source.endpoint("dry/00/000.txt"), destination.endpoint("warm"))
         assert warm.status_code == 200, warm.text
         self._function = function
-        self._python = next(
-            process
-            for process in function.family()
-            if "functions-framework" in " ".join(process.cmdline())
-        )
+        self._python = function.worker()
         self._before = self._python.memory_info().rss
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch)

@@ -52,6 +52,7 @@ LAYERS = {
     "efss_transfer.engines.rclone.listed": 2,
     "efss_transfer.engines.rclone.remnants": 2,
     "efss_transfer.engines.rclone.ledger": 2,
+    "efss_transfer.engines.rclone.told": 2,
     "efss_transfer.engines.rclone.log": 2,
     "efss_transfer.engines.rclone.looks": 2,
     "efss_transfer.engines.rclone.orders": 2,

@@ -6,14 +6,12 @@ What one attempt could not do and another may is held back until it is known how
 from __future__ import annotations
 
 import threading
-from array import array
-from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from typing import Final
 
+from efss_transfer.engines.rclone.told import Told, ToldAs
 from efss_transfer.result import (
     SAMPLES,
     ErrorGroup,
@@ -34,63 +32,6 @@ _OUTAGE_IN_A_ROW: Final = 8
 _OUTAGES: Final = frozenset({"storage_unreachable", "storage_busy"})
 
 
-class _As(IntEnum):
-    """As what a path was told: two bits."""
-
-    TRANSFERRED = 0
-    SAME = 1
-    LEFT = 2  # skipped for another reason than that it is there
-    FAILED = 3
-
-
-class _Told:
-    """Which paths were told in earlier attempts, and as what, in eight bytes each.
-
-    A hash of 62 bits stands for a path: of a hundred million paths the chance that any two
-    are taken for one is a thousandth.
-    """
-
-    def __init__(self) -> None:
-        self._new = array("Q")
-        self._sorted = array("Q")
-
-    def add(self, path: str, kind: _As) -> None:
-        self._new.append(_key(path) | kind)
-
-    def seal(self) -> None:
-        """Make what was told so far known to `find`."""
-        if self._new:
-            self._sorted = array("Q", sorted((*self._sorted, *self._new)))
-            self._new = array("Q")
-
-    def find(self, path: str) -> _As | None:
-        index = self._index(path)
-        return None if index is None else _As(self._sorted[index] & 3)
-
-    def correct(self, path: str) -> None:
-        """What was told was wrong: it has failed."""
-        if (index := self._index(path)) is not None:
-            self._sorted[index] |= _As.FAILED
-
-    def _index(self, path: str) -> int | None:
-        if not self._sorted:
-            return None
-        key = _key(path)
-        index = bisect_left(self._sorted, key)
-        found = index < len(self._sorted) and self._sorted[index] & ~3 == key
-        return index if found else None
-
-
-def _key(path: str) -> int:
-    return hash(path) & 0xFFFF_FFFF_FFFF_FFFC
-
-
-def _kind(outcome: FileOutcome) -> _As:
-    if outcome.state is FileState.SKIPPED:
-        return _As.SAME if outcome.reason is Reason.SAME else _As.LEFT
-    return _As.FAILED if outcome.state is FileState.FAILED else _As.TRANSFERRED
-
-
 class Ledger:
     """What became of every file, so far.
 
@@ -103,7 +44,7 @@ class Ledger:
         self._changed = threading.Condition()
         self._pending: deque[FileOutcome] = deque()
         self._held = False
-        self._told = _Told()
+        self._told = Told()
         self._counts: Counter[FileState] = Counter()
         self._reasons: Counter[Reason] = Counter()
         self._bytes = self._dry_bytes = 0
@@ -168,7 +109,7 @@ class Ledger:
         """
         with self._changed:
             known = self._told.find(path)
-            if known in (_As.FAILED, _As.LEFT):
+            if known in (ToldAs.FAILED, ToldAs.LEFT):
                 return False
             if known is None:
                 self._enter(FileOutcome(path, FileState.FAILED, error=failure))
@@ -179,7 +120,7 @@ class Ledger:
     def arrived(self, path: str) -> bool:
         """Whether an earlier attempt has told that a file was copied, or was there already."""
         with self._changed:
-            return self._told.find(path) in (_As.TRANSFERRED, _As.SAME)
+            return self._told.find(path) in (ToldAs.TRANSFERRED, ToldAs.SAME)
 
     def trouble(self, failure: Failure, path: str = "") -> None:
         """An error that concerns no file, but perhaps a folder; held back if it may pass."""
@@ -223,7 +164,7 @@ class Ledger:
             return frozenset(self._awaited)
 
     def _enter(self, outcome: FileOutcome) -> None:
-        self._told.add(outcome.path, _kind(outcome))
+        self._told.add(outcome)
         self._counts[outcome.state] += 1
         if outcome.reason is not None:
             self._reasons[outcome.reason] += 1
@@ -238,9 +179,9 @@ class Ledger:
     def _correct(self, path: str, failure: Failure) -> None:
         """A file that was told as copied, or as being there, has failed after all."""
         known = self._told.find(path)
-        if known is _As.TRANSFERRED:
+        if known is ToldAs.TRANSFERRED:
             self._counts[FileState.TRANSFERRED] -= 1
-        elif known is _As.SAME:
+        elif known is ToldAs.SAME:
             self._counts[FileState.SKIPPED] -= 1
             self._reasons[Reason.SAME] -= 1
         else:
