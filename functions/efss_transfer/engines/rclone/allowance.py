@@ -13,7 +13,9 @@ from efss_transfer.events import Event
 from efss_transfer.result import Side
 
 
-def keep(bench: Bench, source: Place, request: TransferRequest, limits: Limits) -> Iterator[Event]:
+def keep(
+    bench: Bench, source: Place, request: TransferRequest, limits: Limits, at_once: int
+) -> Iterator[Event]:
     """Raise Refused if what is selected of a source is more than is allowed.
 
     It costs a second listing, and only where there is such a limit. What cannot be listed
@@ -25,7 +27,7 @@ def keep(bench: Bench, source: Place, request: TransferRequest, limits: Limits) 
         files, size = yield from _of_all(bench, source, request)
     else:
         files = len(request.selection.files)
-        size = (yield from _of_listed(bench, source, request, limits)) if limits.bytes else None
+        size = (yield from _of_listed(bench, source, request, at_once)) if limits.bytes else None
     for what, found, most in (("files", files, limits.files), ("bytes", size, limits.bytes)):
         if found is not None and most is not None and found > most:
             text = f"The source has {found} {what}; {most} are allowed here."
@@ -45,7 +47,7 @@ def _of_all(
 
 
 def _of_listed(
-    bench: Bench, source: Place, request: TransferRequest, limits: Limits
+    bench: Bench, source: Place, request: TransferRequest, at_once: int
 ) -> Generator[Event, None, int]:
     sizes: list[int] = []
     opt = {"noModTime": True, "noMimeType": True}
@@ -54,7 +56,7 @@ def _of_listed(
             Call(None, "operations/stat", {"fs": source.fs, "remote": file.path, "opt": opt})
             for file in request.selection.files or ()
         ),
-        orders.transfers(request.options, limits),
+        at_once,
         lambda _, work: sizes.append(int((work.output.get("item") or {}).get("Size", 0))),
     )
     return sum(sizes)

@@ -87,6 +87,9 @@ _FLAGS: Final = (
     "rcd",
     "--rc-addr=unix:///dev/null/x",
     "--rc-no-auth",
+    # A range of a file can be asked for, which no call of the API does: see ranges.py.
+    "--rc-serve",
+    "--rc-serve-no-modtime",
     "--rc-server-write-timeout=0",
     "--config=",
     "--use-json-log",

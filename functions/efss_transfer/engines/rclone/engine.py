@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from efss_transfer.engines.base import Context, Health, TransferRequest
-from efss_transfer.engines.rclone import account, orders, sandbox
+from efss_transfer.engines.rclone import account, orders, sandbox, tuning
 from efss_transfer.engines.rclone.bench import Interrupted
 from efss_transfer.engines.rclone.binary import begin_hashing, find_binary, verify
 from efss_transfer.engines.rclone.cleaning import Cleaner
@@ -82,7 +82,13 @@ class RcloneEngine:
             ):
                 self._check_version(binary, rc)
                 orders.check(rc, request.selection)
-                source, destination = places(request, way.parameters)
+                source, destination = places(
+                    request,
+                    lambda type_: {
+                        **way.parameters(type_),
+                        **tuning.parameters(type_, self._settings.memory_bytes),
+                    },
+                )
                 with _remotes(rc, source, destination, self._settings.stop_seconds):
                     if rc.first_answer is not None:
                         context.observer.booted(rc.first_answer - began)
@@ -178,7 +184,14 @@ class RcloneEngine:
             errors=errors,
             attempts=transfer.attempts if transfer else 1,
             verification=transfer.verification if transfer else None,
-            engine_report=report(self._versions[binary], code, status, stats, cleaner),
+            engine_report=report(
+                self._versions[binary],
+                code,
+                status,
+                stats,
+                cleaner,
+                transfer.tuning if transfer else None,
+            ),
         )
 
 

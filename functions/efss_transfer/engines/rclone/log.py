@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -96,6 +98,7 @@ class Record(Ledger):
         self._shortened: dict[str, str] = {}
         self._answered: Counter[str] = Counter()
         self._ending = False
+        self._aside = False
         self._before: dict[str, int] = {}
         self._reading = Reading()
         self._checked: Checked | None = None
@@ -147,7 +150,8 @@ class Record(Ledger):
         elif self._checked is not None and self._take_check(message, name, self._checked):
             return
         elif entry.get("level") == "error":
-            self._take_error(message, name, kind)
+            if not self._aside:
+                self._take_error(message, name, kind)
         elif name and self._checked is None:
             self._take_file(message, name, kind, entry.get("size"))
         elif _DOUBT.match(message):
@@ -249,6 +253,15 @@ class Record(Ledger):
         """
         with self._changed:
             self._changed.wait_for(lambda: self._answered[call] >= times, seconds)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """For the time of a look in which no error counts."""
+        self._aside = True
+        try:
+            yield
+        finally:
+            self._aside = False
 
     def end(self) -> None:
         """From here on what is cut off counts as not done, not as failed."""

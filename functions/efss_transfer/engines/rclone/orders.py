@@ -10,12 +10,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from efss_transfer.engines.base import Limits, Options, Selection, TransferRequest
+from efss_transfer.engines.base import Selection, TransferRequest
 from efss_transfer.engines.rclone.rc import Rc, RcError
 from efss_transfer.errors import InvalidRequest, Violation
 
-# rclone's own default, of which it tells nobody.
-_TRANSFERS: Final = 4
 _OVERWRITE: Final[dict[str, dict[str, Any]]] = {
     "changed": {},
     "newer": {"UpdateOlder": True},
@@ -31,12 +29,6 @@ _NANOSECONDS: Final = 1_000_000_000
 _TICK: Final = timedelta(milliseconds=1)
 
 
-def transfers(options: Options, limits: Limits) -> int:
-    """How many files to copy at a time."""
-    wanted = options.transfers or _TRANSFERS
-    return wanted if limits.transfers is None else min(wanted, limits.transfers)
-
-
 def looking(selection: Selection) -> dict[str, Any]:
     """What decides how the destination is looked at."""
     # rclone holds a filter by size or time against the destination's files as well, and
@@ -45,14 +37,10 @@ def looking(selection: Selection) -> dict[str, Any]:
     return {"NoTraverse": True} if selection.by_attribute else {}
 
 
-def copying(request: TransferRequest, limits: Limits) -> dict[str, Any]:
-    """`_config` for a copy."""
+def copying(request: TransferRequest) -> dict[str, Any]:
+    """`_config` for a copy, besides what makes it fast."""
     options, selection = request.options, request.selection
     config: dict[str, Any] = {
-        # Several streams for one file corrupt it, without an error, where the source ignores
-        # Range (rclone-facts.md, "Data corruption"): none until it is shown to honour it.
-        "MultiThreadStreams": 0,
-        "Transfers": transfers(options, limits),
         **_OVERWRITE[options.overwrite],
         **_COMPARE[options.compare],
         **looking(selection),

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import HTTPError
 
 from efss_transfer.errors import EngineError
 
@@ -26,6 +28,7 @@ _BASE: Final = "http://localhost/"
 _CALL_SECONDS: Final = 10.0
 # All work of a daemon is accounted, and can be stopped, under one name.
 _GROUP: Final = "transfer"
+_LOOK: Final = "look"
 
 
 class _Connection(HTTPConnection):
@@ -162,7 +165,33 @@ class Rc:
         """Begin a call that waits for a storage; it is done when rclone answers, and then
         sets `signal` as well, which several may share.
         """
-        return Work(self, call, parameters, signal)
+        return Work(self, call, {**parameters, "_group": _GROUP}, signal)
+
+    def begin_look(self, call: str, parameters: Mapping[str, Any]) -> Work:
+        """The same for a look that is no part of the transfer's work."""
+        return Work(self, call, {**parameters, "_group": _LOOK}, None)
+
+    def end_looks(self) -> None:
+        """Stop all looks."""
+        self._call("job/stopgroup", group=_LOOK)
+
+    def read(self, fs: str, path: str, first: int, count: int, seconds: float) -> bytes:
+        """So many bytes of a file in a storage, by a request for that range alone; or all
+        from its beginning, of which no more is read, if `first` is 0.
+
+        Empty if the storage does not give them within about that time.
+        """
+        url = f"{_BASE}[{quote(fs, safe='')}]/{quote(path)}"
+        wanted = {"Range": f"bytes={first}-{first + count - 1}"} if first else {}
+        try:
+            get = requests.Request("GET", url, headers=wanted).prepare()
+            reply = self._adapter.send(get, stream=True, timeout=seconds)
+            with reply:
+                if reply.status_code not in (200, 206):
+                    return b""
+                return bytes(reply.raw.read(count))
+        except (requests.RequestException, HTTPError):
+            return b""
 
     def limit_bandwidth(self, bytes_per_second: int) -> None:
         """How much all work together may move, in each direction."""
@@ -175,6 +204,12 @@ class Rc:
     def check_filter(self, filters: Mapping[str, Any]) -> None:
         """Raises RcError if rclone does not understand these filters."""
         self._call("rc/noop", _filter=dict(filters))
+
+    def mark(self) -> None:
+        """POST rc/noop, for its line in the log, which comes after those of what was done
+        before.
+        """
+        self._call("rc/noop")
 
     def status(self, job: int) -> dict[str, Any]:
         """What rclone has on record of a job: success, error, times."""
@@ -258,7 +293,7 @@ class Work:
 
     def _make(self, call: str, parameters: Mapping[str, Any]) -> None:
         try:
-            self.output, self.job = self._rc._post(call, {**parameters, "_group": _GROUP}, None)
+            self.output, self.job = self._rc._post(call, parameters, None)
         except RcError as error:
             self.error, self.job = error.text or "unknown error", error.job
         except EngineError as error:

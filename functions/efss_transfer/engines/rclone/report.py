@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from efss_transfer.engines.rclone.cleaning import Cleaner
+from efss_transfer.engines.rclone.tuning import Tuning
 from efss_transfer.result import ErrorGroup, Json, State
 
 _JOB: Final = ("id", "group", "startTime", "endTime", "duration", "finished", "success")
@@ -70,9 +71,12 @@ def report(
     status: Mapping[str, Json],
     stats: Mapping[str, Json],
     cleaner: Cleaner,
+    tuning: Tuning | None,
 ) -> dict[str, Json]:
     """The member `rclone` of a result. Durations in it are seconds, sizes bytes."""
     json: dict[str, Json] = {"version": version, "exit_code": code}
+    if tuning is not None:
+        json["tuning"] = tuning.to_json()
     if status:
         json["job"] = {name: status[name] for name in _JOB if name in status}
         if status.get("error"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import Any, Final
 
 from efss_transfer.engines.base import Context, TransferRequest
-from efss_transfer.engines.rclone import allowance, failures, orders
+from efss_transfer.engines.rclone import allowance, failures, orders, tuning
 from efss_transfer.engines.rclone.bench import Bench, Interrupted
 from efss_transfer.engines.rclone.cleaning import Cleaner
 from efss_transfer.engines.rclone.failures import classify
@@ -18,6 +18,8 @@ from efss_transfer.engines.rclone.patience import Patience
 from efss_transfer.engines.rclone.rc import Rc
 from efss_transfer.engines.rclone.remnants import Remnants
 from efss_transfer.engines.rclone.remotes import Place
+from efss_transfer.engines.rclone.scouting import scout
+from efss_transfer.engines.rclone.tuning import Tuning
 from efss_transfer.engines.rclone.verification import Pair, verify
 from efss_transfer.events import Event, Phase
 from efss_transfer.result import (
@@ -30,6 +32,9 @@ from efss_transfer.result import (
     VerifyMode,
 )
 from efss_transfer.settings import Settings
+
+# Each is a thread and a connection to rclone.
+_LISTED_AT_ONCE: Final = 16
 
 
 class Transfer:
@@ -57,10 +62,10 @@ class Transfer:
         self._remnants = Remnants(rc, record, settings.stop_seconds)
         self._bench.after_stop = self._remnants.remove
         self._looks = Looks(self._bench, record, cleaner)
-        self._config = orders.copying(request, context.limits)
         self._filter = orders.filters(request.selection)
-        self._at_once = orders.transfers(request.options, context.limits)
-        self._listed = Listed(self._bench, record, cleaner, self._config, self._at_once)
+        self._config: dict[str, Any] = {}
+        self.tuning: Tuning | None = None
+        """What was chosen to make the copy fast, once it is."""
         # Whether this attempt was ended before it had looked at everything.
         self._cut_short = False
         self.verification: Verification | None = None
@@ -85,7 +90,9 @@ class Transfer:
         if self._options.bandwidth_limit is not None:
             self._rc.limit_bandwidth(self._options.bandwidth_limit)
         self._remnants.folder = destination.fs
-        yield from allowance.keep(self._bench, source, self._request, self._context.limits)
+        limits, at_once = self._context.limits, _LISTED_AT_ONCE
+        yield from allowance.keep(self._bench, source, self._request, limits, at_once)
+        self._tune(source, destination)
         refused = yield from self._try(source, destination)
         self._record.close()
         if refused is not None:
@@ -100,8 +107,10 @@ class Transfer:
         """As many attempts as it takes and there are; the failure of the last, if it could
         not even begin.
         """
-        listed = self._selection.files
-        paths = asked = None if listed is None else tuple(file.path for file in listed)
+        files = self._selection.files
+        paths = asked = None if files is None else tuple(file.path for file in files)
+        at_once = self._files_at_once
+        listed = Listed(self._bench, self._record, self._cleaner, self._config, at_once)
         patience = Patience(self._options.attempts, self._settings.retry_seconds, self._context)
         while True:
             self._cut_short = False
@@ -112,9 +121,7 @@ class Transfer:
                 if paths is None:
                     yield from self._copy_all(source, destination)
                 else:
-                    yield from self._listed.copy(
-                        source, destination, paths, lambda: self._cut_short
-                    )
+                    yield from listed.copy(source, destination, paths, lambda: self._cut_short)
             except Refused as error:
                 refused = error.failure
             why = self._record.held_back
@@ -128,6 +135,27 @@ class Transfer:
             self._bench.attempt += 1
             self._rc.forget_storages()
             paths = asked if refused is not None else self._again(asked)
+
+    def _tune(self, source: Place, destination: Place) -> None:
+        """Choose what makes the copy fast, by what a look at the source shows."""
+        seen = scout(
+            self._rc, self._record, source, destination, self._selection, self._context.must_end
+        )
+        self.tuning = tuning.chosen(
+            source.remote,
+            destination.remote,
+            self._settings.memory_bytes,
+            self._options.transfers,
+            self._context.limits.transfers,
+            seen,
+        )
+        self._config = orders.copying(self._request) | self.tuning.config()
+
+    @property
+    def _files_at_once(self) -> int:
+        """For how many files there are calls of their own at a time."""
+        wanted = self._options.transfers or _LISTED_AT_ONCE
+        return min(wanted, self.tuning.transfers if self.tuning else 1)
 
     def _again(self, asked: tuple[str, ...] | None) -> tuple[str, ...] | None:
         """What the next attempt is about: a few files by their names; or all again, where it
@@ -198,14 +226,14 @@ class Transfer:
                 Pair(file.path, source.fs, destination.fs, file.path, file)
                 for file in self._selection.files
             ]
-        config = orders.looking(self._selection)
+        config = orders.looking(self._selection) | {"Checkers": self._config["Checkers"]}
         self.verification = yield from verify(
             self._bench,
             self._record,
             self._cleaner,
             self._options.verify,
             pairs,
-            at_once=self._at_once,
+            at_once=self._files_at_once,
             srcFs=source.fs,
             dstFs=destination.fs,
             _config=config,

@@ -1,0 +1,182 @@
+"""How a copy is made fast, and still fits: all that is chosen, in one place.
+
+rclone's defaults are made for a desktop: four files at a time, and a WebDAV server is asked
+a hundred times a second, however fast it is. Small files are then bound by the round trip.
+Measured with 2,000 files of 1 to 8 KB, 20 ms of round trip on each side: WebDAV to S3 40 s
+at the defaults, 3.8 s with 64 transfers and a millisecond between calls; S3 to WebDAV 68 s
+and 9.6 s; looking at all of them once more 6.2 s and 0.9 s.
+
+Nothing is gained by giving up a check: S3 is still asked for what it stored, and files are
+compared by what they were compared by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from efss_transfer.engines.rclone.remotes import Remote
+from efss_transfer.result import Json
+
+MIB: Final = 1 << 20
+LARGE: Final = 200 * MIB
+"""From this size on a file is sent in parts, by S3's default, and by several streams where
+that is safe."""
+CHUNKED: Final = frozenset({"s3", "azureblob", "b2"})
+"""Types that take the parts of a file in any order, and so from several streams."""
+
+# How many files at a time are polite. Object stores are made for many. What serves people,
+# too, has few workers (Nextcloud's and ownCloud's PHP), sshd refuses connections that are
+# opened many at once (MaxStartups), and FTP servers count them. The others count calls, and
+# keep rclone's own number.
+_POLITE: Final = {
+    "azureblob": 64,
+    "b2": 32,
+    "google cloud storage": 64,
+    "http": 32,
+    "s3": 64,
+    "swift": 32,
+    "webdav": 64,
+    "sftp": 8,
+    "smb": 8,
+    "seafile": 8,
+}
+_BUSY_WITH_PEOPLE: Final = frozenset({"nextcloud", "owncloud", "infinitescale"})
+_BESIDE_PEOPLE: Final = 16
+_OF_RCLONE: Final = 4
+_CHECKERS_OF_RCLONE: Final = 8
+
+# What an upload of a large file to a type holds in memory, for each part that is on its way,
+# and how many of them rclone sends at once by default.
+_PARTS: Final[Mapping[str, tuple[int, int]]] = {
+    "s3": (5 * MIB, 4),
+    "azureblob": (4 * MIB, 16),
+    "b2": (16 * MIB, 4),
+    "azurefiles": (4 * MIB, 16),
+    "drive": (8 * MIB, 1),
+    "dropbox": (48 * MIB, 1),
+    "onedrive": (10 * MIB, 1),
+    "hidrive": (48 * MIB, 4),
+    "sharefile": (64 * MIB, 1),
+    "webdav": (10 * MIB, 1),  # Nextcloud's chunks
+}
+# rclone's own need, with the connections of 64 transfers: 90 MiB were measured. What Go has
+# not collected yet takes up to a quarter more than what is in use.
+_BASE: Final = 96 * MIB
+_IN_USE: Final = 0.75
+_LARGEST_BUFFER: Final = 16 * MIB
+_MOST_STREAMS: Final = 8
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at the source has shown of its large files: how many there are, or None
+    if the look was ended before it was over; and whether they may be read in parts.
+    """
+
+    large: int | None
+    in_parts: bool = False
+
+
+UNSEEN: Final = Seen(None)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was chosen. `buffer` is in bytes, for each file; `streams` are those of a large
+    file, and one of them is what rclone calls none.
+    """
+
+    transfers: int
+    checkers: int
+    buffer: int
+    streams: int
+
+    def config(self) -> dict[str, Any]:
+        """`_config` of a copy."""
+        return {
+            "Transfers": self.transfers,
+            "Checkers": self.checkers,
+            "BufferSize": self.buffer,
+            # Several streams for one file corrupt it, without an error, where the source
+            # ignores Range (rclone-facts.md, "Data corruption"): see ranges.py.
+            "MultiThreadStreams": self.streams if self.streams > 1 else 0,
+            "MultiThreadCutoff": LARGE,
+        }
+
+    def to_json(self) -> dict[str, Json]:
+        """As it stands in a result."""
+        return {
+            "transfers": self.transfers,
+            "checkers": self.checkers,
+            "buffer_bytes": self.buffer,
+            "streams": self.streams,
+        }
+
+
+def parameters(backend: str, memory: int) -> dict[str, str]:
+    """What a remote of this type is given besides what the request says of it."""
+    if backend == "webdav":
+        # At 0 it would stay 0 when the server asks for a pause; from 1 ms it doubles up to 2 s.
+        return {"pacer_min_sleep": "1ms"}
+    if backend in CHUNKED:
+        part, most = _PARTS[backend]
+        room = _room(memory) // _POLITE[backend] - MIB
+        return {
+            "upload_concurrency": str(max(1, min(most, room // part))),
+            "chunk_size": f"{part // MIB}Mi",
+        }
+    return {}
+
+
+def chosen(
+    source: Remote,
+    destination: Remote,
+    memory: int,
+    wanted: int | None,
+    most: int | None,
+    seen: Seen = UNSEEN,
+) -> Tuning:
+    """Choose for a copy from one remote to another.
+
+    `memory` is what rclone may take, in bytes. `wanted` is the caller's own number of
+    transfers, which wins, and `most` what the site allows.
+    """
+    polite = min(_polite(source), _polite(destination))
+    backend = destination.backend
+    transfers = wanted if wanted is not None else polite
+    if most is not None:
+        transfers = min(transfers, most)
+    room = _room(memory)
+    part, at_once = _PARTS.get(backend, (0, 1))
+    if backend == "webdav" and destination.parameters.get("vendor") != "nextcloud":
+        part = 0  # it is sent as it is read
+    if backend in CHUNKED:
+        at_once = int(parameters(backend, memory)["upload_concurrency"])
+    # How many are large at the same time: all of them, unless it is known better.
+    large = transfers if seen.large is None else min(transfers, seen.large)
+    if large and part:
+        # Each has to have room for a part, and a little for what is read ahead.
+        fitting = max(1, room // (part * at_once + MIB))
+        large = min(large, fitting)
+        if seen.large is None or seen.large > fitting:
+            transfers = min(transfers, fitting)
+    streams = 1
+    if seen.in_parts and large and part:
+        streams = max(1, min(_MOST_STREAMS, (room - transfers * MIB) // (large * part)))
+        streams = min(streams, max(at_once, polite // large))
+    left = room - large * part * max(at_once, streams)
+    buffer = max(MIB // 4, min(_LARGEST_BUFFER, left // transfers))
+    return Tuning(transfers, max(_CHECKERS_OF_RCLONE, min(polite, transfers)), buffer, streams)
+
+
+def _polite(remote: Remote) -> int:
+    if remote.parameters.get("vendor") in _BUSY_WITH_PEOPLE:
+        return _BESIDE_PEOPLE
+    return _POLITE.get(remote.backend, _OF_RCLONE)
+
+
+def _room(memory: int) -> int:
+    """For buffers, of what rclone may take."""
+    return max(int(memory * _IN_USE) - _BASE, 8 * MIB)

@@ -1,0 +1,194 @@
+"""A copy is made fast where that is safe, as a user meets it."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import faulty
+import servers
+from efss_transfer.engines.rclone import ranges
+from efss_transfer.engines.rclone.daemon import booted
+from efss_transfer.engines.rclone.rc import Rc
+from efss_transfer.engines.rclone.tuning import LARGE
+from efss_transfer.settings import Settings
+from servers import Function, Storage
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def dav() -> Iterator[faulty.Faulty]:
+    with faulty.serving() as running:
+        yield running
+
+
+def test_a_result_says_what_was_chosen(function: Function, webdav: Storage, s3: Storage) -> None:
+    webdav.fill("tuned", {"a": b"a"})
+    ends = webdav.endpoint("tuned"), s3.endpoint(uuid.uuid4().hex)
+    tuned = function.copy(*ends).json()["rclone"]["tuning"]
+    assert tuned == {"transfers": 64, "checkers": 64, "buffer_bytes": 16 * MIB, "streams": 1}
+    tuned = function.copy(*ends, options={"transfers": 3}).json()["rclone"]["tuning"]
+    assert tuned["transfers"] == 3
+
+
+def test_a_nextcloud_is_not_asked_for_many_files_at_once(
+    function: Function, dav: faulty.Faulty, s3: Storage
+) -> None:
+    dav.nextcloud.fill("a", {f"{n}": b"x" for n in range(3)})
+    answer = function.copy(dav.nextcloud.endpoint("a"), s3.endpoint(uuid.uuid4().hex))
+    assert answer.json()["rclone"]["tuning"]["transfers"] == 16
+
+
+def test_as_many_files_as_chosen_are_asked_for_at_a_time(function: Function, s3: Storage) -> None:
+    """Each GET is answered when 40 are there; fewer at a time would never be."""
+    names = [f"/data/{n}" for n in range(40)]
+    all_there = threading.Barrier(len(names))
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        path = handler.path.rstrip("/")
+        if handler.command == "PROPFIND":
+            shown = {path: 1} if path in names else {"/data/": 0, **dict.fromkeys(names, 1)}
+            servers.reply(handler, 207, servers.multistatus(shown), "text/xml")
+        else:
+            all_there.wait(20)
+            servers.reply(handler, 200, b"x")
+
+    with servers.misbehaving(answer) as url:
+        source = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
+        answered = function.copy(source, s3.endpoint(uuid.uuid4().hex))
+    assert answered.status_code == 200, answered.text
+    assert answered.json()["totals"]["files"]["transferred"] == len(names)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_asks_for_a_pause_gets_one(
+    function: Function, dav: faulty.Faulty, s3: Storage, status: int
+) -> None:
+    """Calls are a millisecond apart, and with each refusal twice that, until one is served."""
+    files = {f"{n:03}": b"x" * n for n in range(100)}
+    hashes = dav.fill("data", files)
+    dav.fail("GET", "*", faulty.status(status), times=8)
+    name = uuid.uuid4().hex
+    answer = function.copy(dav.storage.endpoint("data"), s3.endpoint(name))
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes(f"bucket/{name}") == hashes
+    # What was refused at first was not asked for again and again.
+    assert len(dav.seen("GET")) <= len(files) + 8
+    refused = [request.at for request in dav.seen("GET") if request.failed]
+    served = [request.at for request in dav.seen("GET") if not request.failed]
+    assert max(served) - min(refused) > 0.2, "nobody waited"
+
+
+def test_a_look_that_takes_too_long_is_given_up(function: Function, s3: Storage) -> None:
+    """A folder below answers after five seconds, and the first time with an error at that."""
+    asked: list[str] = []
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        path = handler.path.rstrip("/")
+        if handler.command == "GET":
+            servers.reply(handler, 200, b"x")
+        elif path == "/data":
+            shown = {"/data/": 0, "/data/a": 1, "/data/slow/": 0}
+            servers.reply(handler, 207, servers.multistatus(shown), "text/xml")
+        elif path == "/data/slow":
+            asked.append(path)
+            if len(asked) == 1:
+                threading.Event().wait(5)
+                servers.reply(handler, 403)
+            else:
+                shown = {"/data/slow/": 0, "/data/slow/b": 1}
+                servers.reply(handler, 207, servers.multistatus(shown), "text/xml")
+        else:
+            servers.reply(handler, 207, servers.multistatus({path: 1}), "text/xml")
+
+    with servers.misbehaving(answer) as url:
+        source = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
+        name = uuid.uuid4().hex
+        answered = function.copy(source, s3.endpoint(name))
+    assert answered.status_code == 200, answered.text
+    assert set(s3.hashes(f"bucket/{name}")) == {"a", "slow/b"}
+    assert len(asked) == 2
+    assert answered.json()["errors"] == []
+
+
+@contextmanager
+def told(url: str, runtime: Path, rclone: Path) -> Iterator[Rc]:
+    """A client of a real rclone that has a remote for a WebDAV server."""
+    settings = Settings.read({"EFSS_TRANSFER_RUNTIME_DIR": str(runtime)})
+    with (
+        booted(rclone, settings, lambda _: None) as daemon,
+        Rc(daemon.socket_path, 20) as rc,
+    ):
+        rc.create("source", "webdav", {"url": url})
+        yield rc
+
+
+def test_ranges_are_believed_only_where_they_were_shown(
+    tmp_path: Path, rclone: Path, dav: faulty.Faulty
+) -> None:
+    content = os.urandom(MIB)
+    zeros = bytes(MIB)
+    dav.fill("a #?ü]", {"random [1].bin": content, "zeros.bin": zeros, "short.bin": b"short"})
+    with told(dav.url, tmp_path, rclone) as rc:
+
+        def honoured(path: str, size: int = MIB) -> bool:
+            return ranges.honoured(rc, "source:", f"a #?ü]/{path}", size)
+
+        assert honoured("random [1].bin")
+        assert not honoured("zeros.bin"), "a file that repeats itself shows nothing"
+        assert not honoured("short.bin", 5)
+        assert not honoured("missing.bin")
+        dav.ranges = False
+        assert not honoured("random [1].bin")
+    assert servers.leftovers(tmp_path) == []
+
+
+def test_a_server_that_answers_with_another_part_is_not_believed(
+    tmp_path: Path, rclone: Path
+) -> None:
+    content = os.urandom(MIB)
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if handler.command == "PROPFIND":
+            body = servers.multistatus({"/data/a": MIB})
+            return servers.reply(handler, 207, body, "text/xml")
+        if "Range" not in handler.headers:
+            return servers.reply(handler, 200, content)
+        # It says the right thing, and sends what stands a byte further on.
+        first, last = map(int, handler.headers["Range"].removeprefix("bytes=").split("-"))
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes {first}-{last}/{MIB}")
+        handler.send_header("Content-Length", str(last - first + 1))
+        handler.end_headers()
+        handler.wfile.write((content + b"x")[first + 1 : last + 2])
+        return None
+
+    with servers.misbehaving(answer) as url, told(url, tmp_path, rclone) as rc:
+        assert not ranges.honoured(rc, "source:", "data/a", MIB)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("honoured", [True, False], ids=["honoured", "ignored"])
+@pytest.mark.parametrize("path", ["data", "data/large.bin"], ids=["folder", "file"])
+def test_a_large_file_is_read_in_parts_where_the_source_has_shown_that_it_can(
+    function: Function, dav: faulty.Faulty, s3: Storage, honoured: bool, path: str
+) -> None:
+    dav.ranges = honoured
+    block = os.urandom(MIB)
+    content = b"".join(number.to_bytes(4, "big") + block for number in range(LARGE // MIB + 9))
+    hashes = dav.fill("data", {"large.bin": content})
+    name = uuid.uuid4().hex
+    answer = function.copy(dav.storage.endpoint(path), s3.endpoint(f"{name}/"))
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes(f"bucket/{name}") == hashes
+    assert (answer.json()["rclone"]["tuning"]["streams"] > 1) == honoured
+    # Beside the look's: several, or the one.
+    assert (len(dav.seen("GET")) > 5) == honoured

@@ -1,0 +1,77 @@
+"""What is chosen to make a copy fast fits into the memory, and is polite."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from efss_transfer.engines.rclone import tuning
+from efss_transfer.engines.rclone.remotes import Remote
+from efss_transfer.engines.rclone.tuning import MIB, Seen, chosen
+
+TYPES = ("webdav", "s3", "azureblob", "b2", "sftp", "ftp", "smb", "dropbox", "drive", "swift")
+MEMORY = (256 * MIB, 352 * MIB, 864 * MIB, 2048 * MIB, 8192 * MIB)
+SEEN = (Seen(None), Seen(0), *(Seen(n, parts) for n in (1, 3, 1000) for parts in (False, True)))
+
+
+def remote(backend: str, **parameters: str) -> Remote:
+    return Remote("x", backend, parameters)
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+def test_what_large_files_hold_in_memory_is_less_than_there_is(memory: int) -> None:
+    for source, destination, seen in itertools.product(TYPES, TYPES, SEEN):
+        for ends in (remote(destination), remote(destination, vendor="nextcloud")):
+            own = tuning.parameters(destination, memory)
+            found = chosen(remote(source), ends, memory, None, None, seen)
+            part, parts = tuning._PARTS.get(destination, (0, 1))
+            if destination == "webdav" and "vendor" not in ends.parameters:
+                part = 0
+            parts = int(own.get("upload_concurrency", parts))
+            large = found.transfers if seen.large is None else min(found.transfers, seen.large)
+            held = large * part * max(parts, found.streams) + found.transfers * found.buffer
+            # A single part that is larger than all there is room for cannot be helped.
+            if large > 1 or found.transfers > 1:
+                assert held <= memory * 0.8 - 64 * MIB, (source, destination, seen, found)
+            assert found.streams == 1 or seen.in_parts
+            assert found.transfers >= 1
+            assert found.buffer >= MIB // 4
+
+
+def test_a_caller_s_own_number_wins_within_the_site_s() -> None:
+    ends = remote("webdav"), remote("s3")
+    assert chosen(*ends, 2048 * MIB, None, None).transfers == 64
+    assert chosen(*ends, 2048 * MIB, 3, None).transfers == 3
+    assert chosen(*ends, 2048 * MIB, 30, 8).transfers == 8
+    assert chosen(*ends, 2048 * MIB, None, 8).transfers == 8
+
+
+@pytest.mark.parametrize(
+    ("ends", "most"),
+    [
+        ((remote("webdav"), remote("s3")), 64),
+        ((remote("webdav", vendor="nextcloud"), remote("s3")), 16),
+        ((remote("s3"), remote("webdav", vendor="owncloud")), 16),
+        ((remote("s3"), remote("sftp")), 8),
+        ((remote("ftp"), remote("s3")), 4),
+        ((remote("drive"), remote("s3")), 4),
+    ],
+    ids=["stores", "nextcloud", "owncloud", "sftp", "ftp", "drive"],
+)
+def test_both_ends_are_treated_as_they_can_take(ends: tuple[Remote, Remote], most: int) -> None:
+    found = chosen(*ends, 2048 * MIB, None, None, Seen(0))
+    assert found.transfers == most
+    assert found.checkers == max(8, most)
+
+
+def test_one_large_file_is_read_in_several_parts_only_where_that_was_shown() -> None:
+    ends = remote("webdav"), remote("s3")
+    assert chosen(*ends, 2048 * MIB, None, None, Seen(1, in_parts=True)).streams == 8
+    assert chosen(*ends, 2048 * MIB, None, None, Seen(1)).streams == 1
+    assert chosen(*ends, 2048 * MIB, None, None).config()["MultiThreadStreams"] == 0
+
+
+def test_the_pause_between_webdav_s_calls_is_short_and_never_none() -> None:
+    # At 0 it stays 0 when the server asks for a pause (rclone-facts.md, "Speed").
+    assert tuning.parameters("webdav", 2048 * MIB) == {"pacer_min_sleep": "1ms"}
