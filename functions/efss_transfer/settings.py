@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from efss_transfer import machine
 from efss_transfer.errors import ConfigurationError
 
 PREFIX: Final = "EFSS_TRANSFER_"
@@ -24,6 +25,10 @@ _PLATFORM_SECONDS: Final = ("CLOUD_RUN_TIMEOUT_SECONDS", "FUNCTION_TIMEOUT_SEC")
 # Threads of the HTTP server that no transfer may take: one to answer `busy`, one for
 # /healthz. Without them a full service would hang instead of saying that it is full.
 SPARE_THREADS: Final = 2
+_LEAST_MEMORY: Final = 256 << 20
+_WANTED_MEMORY: Final = 2 << 30
+# The function's own need, with what its answers hold: measured, 70 to 130 MiB.
+_OWN_MEMORY: Final = 160 << 20
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,16 @@ class Settings:
         reader = _Reader(environment, limits or {})
         rclone = reader.text("RCLONE", "")
         site = reader.text("SITE", "")
+        transfers = reader.count("CONCURRENT_TRANSFERS", _default_transfers(environment), 1, 10_000)
         settings = cls(
             rclone=Path(rclone) if rclone else None,
             rclone_sha256=reader.text("RCLONE_SHA256", "").lower() or None,
             site=Path(site) if site else None,
             user=reader.text("USER", "") or None,
-            memory_bytes=reader.count("MEMORY_BYTES", 2 << 30, 256 << 20, 1 << 44),
-            concurrent_transfers=reader.count(
-                "CONCURRENT_TRANSFERS", _default_transfers(environment), 1, 10_000
+            memory_bytes=reader.count(
+                "MEMORY_BYTES", _default_memory(environment, transfers), _LEAST_MEMORY, 1 << 44
             ),
+            concurrent_transfers=transfers,
             duration_seconds=min(
                 reader.number("DURATION_SECONDS", 3600, 1, 30 * 86400),
                 platform_seconds(environment),
@@ -131,7 +137,21 @@ def warn_of_starved_server(chosen: Settings, environment: Mapping[str, str]) -> 
 
 
 def _default_transfers(environment: Mapping[str, str]) -> int:
-    return max(1, min(WANTED_TRANSFERS, server_threads(environment) - SPARE_THREADS))
+    """As many as there are threads for, and memory."""
+    if "AWS_LAMBDA_FUNCTION_NAME" in environment:
+        return 1  # it gives an instance one request at a time
+    fitting = _for_engines(environment) // _LEAST_MEMORY
+    return max(1, min(WANTED_TRANSFERS, server_threads(environment) - SPARE_THREADS, fitting))
+
+
+def _default_memory(environment: Mapping[str, str], transfers: int) -> int:
+    """What each transfer's engine may take, so that all of them fit."""
+    return max(_LEAST_MEMORY, min(_WANTED_MEMORY, _for_engines(environment) // transfers))
+
+
+def _for_engines(environment: Mapping[str, str]) -> int:
+    there = machine.memory(environment)
+    return _WANTED_MEMORY * WANTED_TRANSFERS if there is None else there - _OWN_MEMORY
 
 
 class _Reader:

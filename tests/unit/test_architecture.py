@@ -87,6 +87,7 @@ LAYERS = {
     "efss_transfer.validation": 1,
     "efss_transfer.egress": 1,
     "efss_transfer": 0,
+    "efss_transfer.machine": 0,
     "efss_transfer.dialling": 0,
     "efss_transfer.relay": 0,
     "efss_transfer.socks": 0,

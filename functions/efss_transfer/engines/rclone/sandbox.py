@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import math
 import os
 import resource
 import struct
@@ -30,6 +29,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
+from efss_transfer import machine
 from efss_transfer.engines.rclone import landlock, seccomp
 from efss_transfer.engines.rclone.landlock import Files, Tcp
 from efss_transfer.settings import Settings
@@ -127,7 +127,7 @@ def environment(settings: Settings) -> dict[str, str]:
     more processors than its control group gives it, which it cannot read in the sandbox.
     """
     chosen = {"GOMEMLIMIT": str(settings.memory_bytes * 4 // 5)}
-    if landlock.abi() and (processors := _processors()) is not None:
+    if landlock.abi() and (processors := machine.usable_processors()) is not None:
         chosen["GOMAXPROCS"] = str(processors)
     return chosen
 
@@ -242,18 +242,6 @@ def _at_most(limit: int, most: int) -> int:
     """That much, or what is allowed to this process itself, if it is less."""
     _, own = resource.getrlimit(limit)
     return most if own == resource.RLIM_INFINITY else min(most, own)
-
-
-@cache
-def _processors() -> int | None:
-    """How many processors' time the control group (v2) gives; at least two, as Go has it."""
-    try:
-        group = Path("/proc/self/cgroup").read_text("utf-8").rpartition("::")[2].strip()
-        maximum = Path(f"/sys/fs/cgroup{group}/cpu.max").read_text("utf-8")
-        quota, period = map(int, maximum.split())
-    except (OSError, ValueError):  # none, or the word `max`
-        return None
-    return min(max(2, math.ceil(quota / period)), len(os.sched_getaffinity(0)))
 
 
 @cache
