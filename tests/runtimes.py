@@ -116,15 +116,25 @@ def worker(
                 process.kill()
 
 
+FUNC_PYTHON = ("-c", "from func_python.http import serve; from knative_func import new; serve(new)")
+"""Knative func's server, as the program does that `func build` writes."""
+UVICORN = ("-m", "uvicorn", "--factory", "--port=0", "knative_func:new")
+"""Another server of ASGI."""
+
+
 @contextmanager
-def knative_func(runtime_dir: Path, site: Any = LOOPBACK, **settings: str) -> Iterator[Function]:
-    """Knative func: served by func-python, as the program does that `func build` writes."""
-    serve = "from func_python.http import serve; from knative_func import new; serve(new)"
+def asgi(
+    runtime_dir: Path,
+    site: Any = LOOPBACK,
+    server: tuple[str, ...] = FUNC_PYTHON,
+    **settings: str,
+) -> Iterator[Function]:
+    """The function behind a server of ASGI."""
     log = runtime_dir.parent / f"{runtime_dir.name}.log"
     with (
         log.open("wb") as log_file,
         subprocess.Popen(
-            [sys.executable, "-c", serve],
+            [sys.executable, *server],
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=log_file,

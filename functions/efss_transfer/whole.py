@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -56,6 +57,7 @@ def answer(
     `fits` and `vouched` see `service.Call`. A wrong setting is told in the log each time,
     and the caller is told that it is not theirs to mend.
     """
+    began = time.monotonic()
     from efss_transfer import problems
     from efss_transfer.service import Answer, Call, told
 
@@ -74,7 +76,8 @@ def answer(
                 kind=sent.get("content-type", "").partition(";")[0].strip().lower(),
                 representation=lambda: representation(sent.get("accept", "")),
                 body=reader(body),
-                seconds=usable(seconds),
+                # The service may have been made just now, and that takes a while, too.
+                seconds=usable(seconds - (time.monotonic() - began)),
                 fits=fits,
                 vouched=vouched,
             )

@@ -7,12 +7,14 @@ import hashlib
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 import yaml
 
 import runtimes
@@ -72,6 +74,13 @@ def web(it: Worker, method: str, path: str, headers: dict[str, str], body: bytes
     return it.say({"value": value, "deadline": deadline, "activation_id": "a", "namespace": "n"})
 
 
+def wait_until(so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 20
+    while not so():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def copied(ask: Any, name: str, webdav: Storage, s3: Storage, runtime_dir: Path) -> None:
     """That a copy by `ask` brings every byte, and leaves nothing."""
     files = webdav.fill(name, {"a.txt": b"a", 'deep/ü "b".bin': bytes(2 * MIB)})
@@ -106,7 +115,11 @@ def refused(ask: Any, webdav: Storage, s3: Storage) -> None:
     [
         ("azure", {}),
         ("nuclio", {}),
-        ("nuclio", {"NUCLIO_PYTHON_DECODE_EVENT_STRINGS": "disabled"}),
+        pytest.param(
+            "nuclio",
+            {"NUCLIO_PYTHON_DECODE_EVENT_STRINGS": "disabled"},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["azure", "nuclio", "nuclio-bytes"],
 )
@@ -135,6 +148,7 @@ def test_a_worker_copies_and_refuses(
     assert webdav.parameters["pass"] not in it.log.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["azure", "nuclio"])
 def test_where_nobody_is_asked_who_they_are_nobody_is_served(kind: str, folder: Path) -> None:
     run = folder / "run"
@@ -162,6 +176,9 @@ def test_an_openwhisk_web_action_copies_and_refuses(
         assert said["headers"]["Content-Type"].startswith("text/plain")
         assert "# HELP" in said["body"]
         assert web(it, "HEAD", "/healthz", {})["statusCode"] == 200
+        # Not called raw, what was sent is no body: it has become arguments.
+        cooked = {"__ow_method": "post", "__ow_headers": HEADERS, "__ow_path": "", "source": {}}
+        assert it.say({"value": cooked})["body"]["code"] == "invalid_json"
         # A bare activation has no token.
         assert it.say({"value": {}})["code"] == "unauthenticated"
 
@@ -190,8 +207,8 @@ def test_an_openwhisk_activations_deadline_is_ours(s3: Storage, folder: Path) ->
         with servers.slow_source(100 * MIB, MIB) as slow:
             began = time.monotonic()
             body = {"source": slow.endpoint("data"), "destination": s3.endpoint("rt-slow")}
-            told = it.say({"value": body, "deadline": int((time.time() + 8) * 1000)})
-            assert time.monotonic() - began < 8
+            told = it.say({"value": body, "deadline": int((time.time() + 15) * 1000)})
+            assert time.monotonic() - began < 15
         assert (told["status"], told["code"]) == (504, "incomplete")
         servers.wait_clean(run, 10)
 
@@ -224,7 +241,7 @@ def test_an_openwhisk_answer_fits_into_a_megabyte(
 @pytest.fixture(scope="module")
 def func(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
     run = tmp_path_factory.mktemp("func")
-    with runtimes.knative_func(run, ASKING) as it:
+    with runtimes.asgi(run, ASKING) as it:
         yield it
 
 
@@ -267,12 +284,45 @@ def test_knative_func_cancels_the_copy_of_who_hangs_up(
             head = {**HEADERS, "Accept": accept, "Host": url.netloc, "Content-Length": len(asked)}
             lines = [f"{name}: {value}\r\n" for name, value in head.items()]
             connection.sendall(f"POST / HTTP/1.1\r\n{''.join(lines)}\r\n".encode() + asked)
-            until = time.monotonic() + 20
-            while not any(func.runtime_dir.iterdir()):
-                assert time.monotonic() < until
-                time.sleep(0.05)
+            wait_until(lambda: any(func.runtime_dir.iterdir()))
         # Nothing of it is left long before the copy could have ended.
         func.wait_clean(20)
+
+
+@pytest.mark.slow
+def test_knative_func_that_is_told_to_stop_leaves_nothing(s3: Storage, folder: Path) -> None:
+    run = folder / "run"
+    run.mkdir()
+    with (
+        runtimes.asgi(run, ASKING) as it,
+        servers.slow_source(200 * MIB, MIB) as slow,
+        ThreadPoolExecutor(1) as caller,
+    ):
+        body = {"source": slow.endpoint("data"), "destination": s3.endpoint("rt-stop")}
+        answer = caller.submit(it.post, body, headers=HEADERS)
+        wait_until(lambda: any(run.iterdir()))
+        it.process.terminate()
+        # Its server gives requests three seconds; what the caller is told then is the server's.
+        assert isinstance(answer.exception(30), requests.RequestException | None)
+        it.process.wait(30)
+        servers.wait_clean(run, 10)
+
+
+@pytest.mark.slow
+def test_another_server_of_asgi_serves_it(webdav: Storage, s3: Storage, folder: Path) -> None:
+    run = folder / "run"
+    run.mkdir()
+    with runtimes.asgi(run, server=runtimes.UVICORN) as it:
+        # This one tells the caller's address, and nobody stands between.
+        copied(lambda body: ask(it, body), "rt-uvicorn", webdav, s3, run)
+        assert it.get("/schema/request").headers["Content-Type"] == "application/schema+json"
+        assert requests.head(f"{it.url}/healthz", timeout=30).content == b""
+        it.process.terminate()
+        assert it.process.wait(30) in (0, -15)
+    wrong = runtimes.asgi(run, server=runtimes.UVICORN, BODY_BYTES="many")
+    with pytest.raises(AssertionError, match="it has ended"), wrong:
+        pass
+    assert "EFSS_TRANSFER_BODY_BYTES must be" in it.log.read_text()
 
 
 @pytest.mark.slow
@@ -289,7 +339,7 @@ def test_openfaas_answers_before_the_watchdog_gives_up(s3: Storage, folder: Path
     run = folder / "run"
     run.mkdir()
     with (
-        runtimes.of_watchdog(run, watchdog(exec_timeout="8s"), ASKING) as it,
+        runtimes.of_watchdog(run, watchdog(exec_timeout="15s"), ASKING) as it,
         servers.slow_source(100 * MIB, MIB) as slow,
     ):
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("rt-of-slow")}
