@@ -21,8 +21,10 @@ _ALGORITHMS: Final = ("RS256", "ES256")
 class Admission:
     """The door. One instance serves all requests, from many threads."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, *, proxied: bool = False) -> None:
+        """`proxied`: all callers come through a proxy on this machine, wherever they are."""
         self._site = site
+        self._proxied = proxied
         self._authenticator = _authenticator(site.authentication)
         self._asks_nobody = isinstance(self._authenticator, Nobody)
         if self._asks_nobody:
@@ -47,7 +49,7 @@ class Admission:
         Authenticator).
         """
         if self._asks_nobody and not vouched:
-            _refuse_others(remote, origin)
+            _refuse_others(None if self._proxied else remote, origin)
         name = self._authenticator.caller(authorization)
         caller = self._site.caller(name)
         if caller is None:

@@ -15,26 +15,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from efss_transfer import aws_events
-from efss_transfer.errors import (
-    BodyTooLarge,
-    ConfigurationError,
-    EfssTransferError,
-    NotAcceptable,
-)
+from efss_transfer import aws_events, whole
+from efss_transfer.errors import ConfigurationError, EfssTransferError
 
 if TYPE_CHECKING:
     from efss_transfer.service import Answer, Service
 
 # Lambda refuses an answer of more than 6 MB, and it is not said which MB those are.
 MOST_BYTES: Final = 6_000_000
-# The answer needs a moment to get back, before Lambda ends the invocation.
-_RETURNING_SECONDS: Final = 1.0
-_ACCEPTABLE: Final = ("application/json", "application/problem+json", "application/*", "*/*")
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -78,9 +69,9 @@ def _answered(event: Any, context: Context) -> Answer:
         path=asked.path,
         header=lambda name: asked.headers.get(name.lower()),
         kind=asked.kind,
-        representation=lambda: _representation(asked.headers.get("accept", "")),
-        body=_body(asked.body),
-        seconds=_seconds(context),
+        representation=lambda: whole.representation(asked.headers.get("accept", "")),
+        body=whole.reader(asked.body),
+        seconds=whole.usable(context.get_remaining_time_in_millis() / 1000),
         fits=lambda answer: _size(_returned(event, answer)) <= MOST_BYTES,
         vouched=asked.bare,
     )
@@ -96,28 +87,6 @@ def _service() -> Service:
     from efss_transfer.service import Service
 
     return Service.configured()
-
-
-def _seconds(context: Context) -> float:
-    left = context.get_remaining_time_in_millis() / 1000
-    return left - min(_RETURNING_SECONDS, left / 4)
-
-
-def _representation(accept: str) -> str:
-    """What Lambda returns is whole, so that an answer is JSON. Raises NotAcceptable."""
-    kinds = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
-    if accept and not any(kind in _ACCEPTABLE for kind in kinds):
-        raise NotAcceptable("Answers are application/json here; there are no streams.")
-    return "application/json"
-
-
-def _body(body: bytes) -> Callable[[int], bytes]:
-    def read(most: int) -> bytes:
-        if len(body) > most:
-            raise BodyTooLarge(f"A request may have {most} bytes here.")
-        return body
-
-    return read
 
 
 def _returned(event: Any, answer: Answer) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The service itself: a call in, an answer out, whatever runtime brings the one and takes
-the other. What a runtime has of its own stands in its adapter: `app`, `aws_lambda`.
+the other. What a runtime has of its own stands in its adapter: `app`, `asgi`,
+`aws_lambda`, `openwhisk`, `nuclio`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from efss_transfer.metrics import Metrics
 from efss_transfer.notify import Notifier
 from efss_transfer.result import Json, Result, State, encoded
 from efss_transfer.runner import Terms
-from efss_transfer.settings import Settings
+from efss_transfer.settings import Settings, behind_a_proxy
 from efss_transfer.site import Site
 from efss_transfer.storages import Storages
 
@@ -101,10 +102,13 @@ class Service:
         settings: Settings,
         site: Site,
         engines: Mapping[str, Engine],
+        *,
+        proxied: bool = False,
     ) -> None:
+        """`proxied` as Admission has it."""
         self.settings: Final = settings
         self._site = site
-        self._admission = Admission(site)
+        self._admission = Admission(site, proxied=proxied)
         self._engines = engines
         self._storages = Storages(site)
         self._capacity = Capacity(settings.concurrent_transfers)
@@ -120,7 +124,8 @@ class Service:
             site = sites.read(settings.site)
             settings = Settings.read(os.environ, site.settings())
         logs.configure(settings.log_level, settings.log_format)
-        return cls(settings, site, {"rclone": RcloneEngine(settings)})
+        engines = {"rclone": RcloneEngine(settings)}
+        return cls(settings, site, engines, proxied=behind_a_proxy(os.environ))
 
     def answer(self, call: Call) -> Answer:
         """Answer a call. Never raises: whatever happens has an answer of its own."""

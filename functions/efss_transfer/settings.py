@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,19 @@ LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS: Final = ("json", "text")
 WANTED_TRANSFERS: Final = 8
 _PLATFORM_SECONDS: Final = ("CLOUD_RUN_TIMEOUT_SECONDS", "FUNCTION_TIMEOUT_SEC")
+_WATCHDOG_SECONDS: Final = "exec_timeout"
+_AZURE_SECONDS: Final = "AzureFunctionsJobHost__functionTimeout"
+# Set by Knative and Cloud Run, and by whoever puts OpenFaaS's watchdog before the function.
+_PLATFORM_PROXIES: Final = ("K_SERVICE", "fprocess", "function_process")
+_GO_UNITS: Final = {
+    "h": 3600.0,
+    "m": 60.0,
+    "s": 1.0,
+    "ms": 1e-3,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ns": 1e-9,
+}
 # Threads of the HTTP server that no transfer may take: one to answer `busy`, one for
 # /healthz. Without them a full service would hang instead of saying that it is full.
 SPARE_THREADS: Final = 2
@@ -103,11 +117,42 @@ class Settings:
 
 
 def platform_seconds(environment: Mapping[str, str]) -> float:
-    """How long the platform lets a request run, if it tells: Google's Cloud Run and Cloud
-    Functions do so, by these variables, whose value is whole seconds.
+    """How long the platform lets a request run, if it tells.
+
+    Google's Cloud Run and Cloud Functions tell it in whole seconds; OpenFaaS's of-watchdog in
+    `exec_timeout`, a duration of Go's (`5m`, `1h30m`) or whole seconds, 0 for none; Azure in
+    the app setting that overrides `functionTimeout` of host.json ([days.]hours:minutes:seconds,
+    -1 for none). Anything else in them tells nothing.
     """
-    told = (environment.get(name, "") for name in _PLATFORM_SECONDS)
-    return min((float(text) for text in told if text.isdecimal() and int(text)), default=math.inf)
+    told = [environment.get(name, "") for name in _PLATFORM_SECONDS]
+    found = [float(text) for text in told if text.isdecimal()]
+    found.append(_go_seconds(environment.get(_WATCHDOG_SECONDS, "")))
+    found.append(_timespan_seconds(environment.get(_AZURE_SECONDS, "")))
+    return min(filter(None, found), default=math.inf)
+
+
+def behind_a_proxy(environment: Mapping[str, str]) -> bool:
+    """Whether the platform's own proxy, in the same sandbox, passes on what others send: that
+    a call comes from this machine says nothing then of who sent it.
+    """
+    return any(environment.get(name) for name in _PLATFORM_PROXIES)
+
+
+def _go_seconds(text: str) -> float:
+    if text.isdecimal():
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(h|ms|us|µs|ns|m|s)", text, re.ASCII)
+    if "".join(number + unit for number, unit in parts) != text:
+        return 0.0
+    return sum(float(number) * _GO_UNITS[unit] for number, unit in parts)
+
+
+def _timespan_seconds(text: str) -> float:
+    found = re.fullmatch(r"(?:(\d+)\.)?(\d+):(\d+):(\d+(?:\.\d+)?)", text, re.ASCII)
+    if found is None:
+        return 0.0
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def server_threads(environment: Mapping[str, str]) -> int:

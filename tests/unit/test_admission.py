@@ -38,6 +38,13 @@ def test_without_authentication_nobody_else_is(remote: str | None) -> None:
         Admission(Site()).admit("Bearer x", remote, None)
 
 
+def test_behind_a_proxy_on_this_machine_nobody_is_but_whom_the_platform_let_in() -> None:
+    proxied = Admission(Site(), proxied=True)
+    with pytest.raises(Forbidden):
+        proxied.admit(None, "127.0.0.1", None)
+    proxied.admit(None, None, None, vouched=True)
+
+
 @pytest.mark.parametrize(
     "origin",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,14 @@ from typing import Any
 import pytest
 
 from efss_transfer.errors import ConfigurationError
-from efss_transfer.settings import SPARE_THREADS, Settings, server_threads, warn_of_starved_server
+from efss_transfer.settings import (
+    SPARE_THREADS,
+    Settings,
+    behind_a_proxy,
+    platform_seconds,
+    server_threads,
+    warn_of_starved_server,
+)
 
 DEFAULTS = Settings(
     rclone=None,
@@ -197,6 +205,44 @@ def test_a_server_that_is_told_nothing_has_threads_for_the_default(
     threads = server_threads(environment)
     assert threads >= 4
     assert Settings.read(environment).concurrent_transfers < threads
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "seconds"),
+    [
+        ("CLOUD_RUN_TIMEOUT_SECONDS", "300", 300),
+        ("CLOUD_RUN_TIMEOUT_SECONDS", "0", math.inf),
+        ("FUNCTION_TIMEOUT_SEC", "60", 60),
+        ("exec_timeout", "5m", 300),
+        ("exec_timeout", "1h30m", 5400),
+        ("exec_timeout", "90", 90),
+        ("exec_timeout", "1.5s", 1.5),
+        ("exec_timeout", "1500ms", 1.5),
+        ("exec_timeout", "0s", math.inf),
+        ("exec_timeout", "", math.inf),
+        ("exec_timeout", "soon", math.inf),
+        ("exec_timeout", "5m!", math.inf),
+        ("AzureFunctionsJobHost__functionTimeout", "00:05:00", 300),
+        ("AzureFunctionsJobHost__functionTimeout", "1.00:00:01", 86401),
+        ("AzureFunctionsJobHost__functionTimeout", "-1", math.inf),
+    ],
+)
+def test_what_a_platform_tells_of_its_time_is_heeded(
+    variable: str, text: str, seconds: float
+) -> None:
+    assert platform_seconds({variable: text}) == seconds
+    assert Settings.read({"THREADS": "64", variable: text}).duration_seconds == min(3600, seconds)
+
+
+def test_of_several_times_the_shortest_holds() -> None:
+    told = {"CLOUD_RUN_TIMEOUT_SECONDS": "300", "exec_timeout": "2m"}
+    assert platform_seconds(told) == 120
+
+
+def test_platforms_with_a_proxy_in_the_sandbox_are_known() -> None:
+    assert behind_a_proxy({"K_SERVICE": "efss-transfer"})
+    assert behind_a_proxy({"fprocess": "functions-framework"})
+    assert not behind_a_proxy({"PATH": "/bin", "fprocess": ""})
 
 
 @pytest.mark.parametrize(

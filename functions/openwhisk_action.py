@@ -1,0 +1,5 @@
+"""The entry point of Apache OpenWhisk (`main`); all else is in efss_transfer."""
+
+from efss_transfer.openwhisk import main
+
+__all__ = ["main"]
