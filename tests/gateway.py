@@ -11,17 +11,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cache
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from receivers import certificates
 from servers import ROOT
 
 FILE = ROOT / "deploy" / "nginx.conf"
@@ -80,7 +74,7 @@ class Gateway:
     port: int
     metrics_port: int
     folder: Path
-    trust: ssl.SSLContext
+    authority: Path
 
     def connect(self, name: str = NAME, trust: ssl.SSLContext | None = None) -> ssl.SSLSocket:
         """A connection of TLS, for a host of that name."""
@@ -88,7 +82,8 @@ class Gateway:
         # As HTTP's libraries do: otherwise a request waits for the handshake's acknowledgement.
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            return (trust or self.trust).wrap_socket(plain, server_hostname=name)
+            trust = trust or ssl.create_default_context(cafile=str(self.authority))
+            return trust.wrap_socket(plain, server_hostname=name)
         except BaseException:
             plain.close()
             raise
@@ -173,39 +168,6 @@ def read(connection: socket.socket) -> Answer:
     return Answer(status, headers, body)
 
 
-def certificate(folder: Path) -> ssl.SSLContext:
-    """Write a key and a certificate for NAME; what trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=2))
-        .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.DNSName(NAME), x509.IPAddress(ip_address("127.0.0.1"))]
-            ),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "fullchain.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "privkey.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return ssl.create_default_context(cafile=str(folder / "fullchain.pem"))
-
-
 def _replaced(text: str, changes: Mapping[str, str]) -> str:
     for old, new in changes.items():
         assert old in text, f"deploy/nginx.conf has no {old!r}"
@@ -222,7 +184,7 @@ def gateway(
     Only what is this machine's is replaced in the file, and what `changes` says.
     """
     folder.mkdir()
-    trust = certificate(folder)
+    authority, _ = certificates(folder / "tls", NAME)
     # nginx takes over listening sockets from the one whom it replaces, told in a variable:
     # so nobody can take the ports in between.
     with (
@@ -236,7 +198,8 @@ def gateway(
                 "listen 443 ": f"listen 127.0.0.1:{ports[0]} ",
                 "127.0.0.1:9464": f"127.0.0.1:{ports[1]}",
                 "/run/efss-transfer.sock": str(upstream),
-                "/etc/ssl/efss-transfer/": f"{folder}/",
+                "/etc/ssl/efss-transfer/fullchain.pem": f"{folder}/tls/server.pem",
+                "/etc/ssl/efss-transfer/privkey.pem": f"{folder}/tls/server.pem",
                 "/var/log/nginx/efss-transfer.log": f"{folder}/access.log",
                 **(changes or {}),
             },
@@ -254,7 +217,7 @@ def gateway(
             pass_fds=(tls.fileno(), metrics.fileno()),
         )
     try:
-        yield Gateway(*ports, folder, trust)
+        yield Gateway(*ports, folder, authority)
     finally:
         process.terminate()
         try:

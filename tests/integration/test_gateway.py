@@ -344,7 +344,7 @@ def test_a_path_that_is_too_long_is_not_there(front: Gateway) -> None:
 def test_it_is_tls_1_3_for_its_own_name(front: Gateway) -> None:
     with front.connect() as connection:
         assert connection.version() == "TLSv1.3"
-    old = ssl.create_default_context(cafile=str(front.folder / "fullchain.pem"))
+    old = ssl.create_default_context(cafile=str(front.authority))
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(ssl.SSLError):
         front.connect(trust=old)
