@@ -563,6 +563,16 @@ def leftovers(runtime_dir: Path) -> list[str]:
     return found
 
 
+def listening(unix: Path | None = None) -> socket.socket:
+    """A socket that listens: at a path, or at a port of loopback that the kernel chose."""
+    if unix is None:
+        return socket.create_server(("127.0.0.1", 0), backlog=256)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(unix))
+    listener.listen(256)
+    return listener
+
+
 @contextmanager
 def function(
     runtime_dir: Path,
@@ -571,12 +581,14 @@ def function(
     command: tuple[str, ...] = (str(Path(sys.executable).parent / "functions-framework"),),
     cwd: Path | None = None,
     site: Any = LOOPBACK,
+    unix: Path | None = None,
     **settings: str,
 ) -> Iterator[Function]:
     """The function on a port that the kernel chose; settings without their prefix.
 
     `site` is the site file's content; None for no file, which is stricter than the storages
-    of these tests can bear: they are all on loopback.
+    of these tests can bear: they are all on loopback. With `unix` it listens at that path
+    instead, which only a gateway can reach: its own `get` and `post` cannot.
 
     gunicorn takes over a listening socket as rclone does, so that there is no moment in
     which somebody else could take the port.
@@ -610,7 +622,7 @@ def function(
         "XDG_RUNTIME_DIR": str(state),
     }
     with (
-        socket.create_server(("127.0.0.1", 0), backlog=256) as listener,
+        listening(unix) as listener,
         log.open("wb") as log_file,
         subprocess.Popen(
             [
@@ -630,12 +642,13 @@ def function(
             process_group=0,
         ) as process,
     ):
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        url = "" if unix else f"http://127.0.0.1:{listener.getsockname()[1]}"
         listener.close()
         try:
             # The socket's backlog holds this until the function is up.
             started = Function(url, process, runtime_dir, log)
-            started.get("/").raise_for_status()
+            if unix is None:
+                started.get("/").raise_for_status()
             yield started
         finally:
             process.terminate()
