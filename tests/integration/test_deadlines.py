@@ -90,7 +90,7 @@ def test_what_is_on_its_way_may_still_arrive(function: Function, s3: Storage) ->
         answer = function.copy(
             slow.endpoint("data"),
             s3.endpoint(name),
-            options={"deadline_seconds": 12, "report": "all"},
+            options={"deadline_seconds": 12, "report": "all", "transfers": 4},
         )
     result = answer.json()["result"]
     assert answer.json()["code"] == "incomplete"

@@ -176,7 +176,7 @@ def test_the_duration_is_a_bound_and_what_arrived_counts(tmp_path: Path, s3: Sto
         servers.slow_source(1 * MIB, MIB, files=12) as slow,
     ):
         began = time.monotonic()
-        problem = short.copy(slow.endpoint("data"), s3.endpoint("late"))
+        problem = short.copy(slow.endpoint("data"), s3.endpoint("late"), options={"transfers": 4})
         assert time.monotonic() - began < 2 + 5
         assert problem.status_code == 504
         result = problem.json()["result"]

@@ -8,11 +8,15 @@ import pytest
 
 from efss_transfer.engines.rclone import tuning
 from efss_transfer.engines.rclone.remotes import Remote
-from efss_transfer.engines.rclone.tuning import MIB, Seen, chosen
+from efss_transfer.engines.rclone.tuning import LARGE, MIB, Bounds, Seen, chosen
 
 TYPES = ("webdav", "s3", "azureblob", "b2", "sftp", "ftp", "smb", "dropbox", "drive", "swift")
 MEMORY = (256 * MIB, 352 * MIB, 864 * MIB, 2048 * MIB, 8192 * MIB)
-SEEN = (Seen(None), Seen(0), *(Seen(n, parts) for n in (1, 3, 1000) for parts in (False, True)))
+SEEN = (
+    Seen(None),
+    Seen(0),
+    *(Seen(n, LARGE, parts) for n in (1, 3, 1000) for parts in (False, True)),
+)
 
 
 def remote(backend: str, **parameters: str) -> Remote:
@@ -24,7 +28,7 @@ def test_what_large_files_hold_in_memory_is_less_than_there_is(memory: int) -> N
     for source, destination, seen in itertools.product(TYPES, TYPES, SEEN):
         for ends in (remote(destination), remote(destination, vendor="nextcloud")):
             own = tuning.parameters(destination, memory)
-            found = chosen(remote(source), ends, memory, None, None, seen)
+            found = chosen(remote(source), ends, Bounds(memory, 3600), seen)
             part, parts = tuning._PARTS.get(destination, (0, 1))
             if destination == "webdav" and "vendor" not in ends.parameters:
                 part = 0
@@ -41,10 +45,9 @@ def test_what_large_files_hold_in_memory_is_less_than_there_is(memory: int) -> N
 
 def test_a_caller_s_own_number_wins_within_the_site_s() -> None:
     ends = remote("webdav"), remote("s3")
-    assert chosen(*ends, 2048 * MIB, None, None).transfers == 64
-    assert chosen(*ends, 2048 * MIB, 3, None).transfers == 3
-    assert chosen(*ends, 2048 * MIB, 30, 8).transfers == 8
-    assert chosen(*ends, 2048 * MIB, None, 8).transfers == 8
+    for wanted, most, transfers in ((None, None, 64), (3, None, 3), (30, 8, 8), (None, 8, 8)):
+        bounds = Bounds(2048 * MIB, 3600, wanted=wanted, most=most)
+        assert chosen(*ends, bounds, Seen(0)).transfers == transfers
 
 
 @pytest.mark.parametrize(
@@ -60,16 +63,42 @@ def test_a_caller_s_own_number_wins_within_the_site_s() -> None:
     ids=["stores", "nextcloud", "owncloud", "sftp", "ftp", "drive"],
 )
 def test_both_ends_are_treated_as_they_can_take(ends: tuple[Remote, Remote], most: int) -> None:
-    found = chosen(*ends, 2048 * MIB, None, None, Seen(0))
+    found = chosen(*ends, Bounds(2048 * MIB, 3600), Seen(0))
     assert found.transfers == most
     assert found.checkers == max(8, most)
 
 
 def test_one_large_file_is_read_in_several_parts_only_where_that_was_shown() -> None:
     ends = remote("webdav"), remote("s3")
-    assert chosen(*ends, 2048 * MIB, None, None, Seen(1, in_parts=True)).streams == 8
-    assert chosen(*ends, 2048 * MIB, None, None, Seen(1)).streams == 1
-    assert chosen(*ends, 2048 * MIB, None, None).config()["MultiThreadStreams"] == 0
+    bounds = Bounds(2048 * MIB, 3600)
+    assert chosen(*ends, bounds, Seen(1, LARGE, in_parts=True)).streams == 8
+    assert chosen(*ends, bounds, Seen(1, LARGE)).streams == 1
+    assert chosen(*ends, bounds).config()["MultiThreadStreams"] == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate", "largest", "transfers"),
+    [
+        (3600, None, 0, 64),
+        (900, None, 1 << 30, 5),
+        (900, None, 1 << 40, 4),  # as rclone has it by itself
+        (4, 1_000_000, 250_000, 4),
+        (4, 1_000_000, 100_000_000, 1),
+    ],
+    ids=["small", "GiB", "TiB", "limited", "limited-large"],
+)
+def test_no_more_is_begun_than_can_arrive_in_time(
+    seconds: float, rate: int | None, largest: int, transfers: int
+) -> None:
+    ends, bounds = (remote("webdav"), remote("s3")), Bounds(2048 * MIB, seconds, rate)
+    assert chosen(*ends, bounds, Seen(1, largest)).transfers == transfers
+    assert largest == 0 or largest >= bounds.matters
+
+
+def test_what_is_not_known_is_taken_for_middling() -> None:
+    ends = remote("webdav"), remote("s3")
+    assert chosen(*ends, Bounds(2048 * MIB, 3600)).transfers == 16
+    assert chosen(*ends, Bounds(2048 * MIB, 3600, rate=1_000_000)).transfers == 4
 
 
 def test_the_pause_between_webdav_s_calls_is_short_and_never_none() -> None:

@@ -1,8 +1,7 @@
-"""A quick look at the source before the copy: are there large files, and may they be read in
-parts?
+"""A quick look at the source before the copy: how large are the large files, and may they be
+read in parts?
 
-It is bounded in time, and nothing that goes wrong in it counts: the copy finds it, too. It is
-had only where it decides something, which is where the destination takes parts.
+It is bounded in time, and nothing that goes wrong in it counts: the copy finds it, too.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from efss_transfer.engines.rclone import failures, orders, ranges
 from efss_transfer.engines.rclone.log import Record
 from efss_transfer.engines.rclone.rc import Rc, Work
 from efss_transfer.engines.rclone.remotes import Place
-from efss_transfer.engines.rclone.tuning import CHUNKED, LARGE, UNSEEN, Seen
+from efss_transfer.engines.rclone.tuning import CHUNKED, LARGE, UNSEEN, Bounds, Seen, checking
 
 # A listing that takes longer is one of many folders, whose files keep all transfers busy.
-_LOOK_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 2.0
 _STEP_SECONDS: Final = 0.1
 _OPTIONS: Final = {"recurse": True, "filesOnly": True, "noModTime": True, "noMimeType": True}
 
@@ -30,20 +29,39 @@ def scout(
     source: Place,
     destination: Place,
     selection: Selection,
+    bounds: Bounds,
     must_end: Callable[[], object],
 ) -> Seen:
     """What a look at the source shows."""
-    if destination.remote.backend not in CHUNKED or source.remote == destination.remote:
-        return UNSEEN
     with record.aside():
         try:
-            return _look(rc, source, selection, must_end)
+            found = _look(rc, source, destination, selection, bounds, must_end)
+            if found is None:
+                return UNSEEN
+            place, sizes = found
+            path, largest = max(sizes.items(), key=lambda item: item[1], default=("", 0))
+            # Only what takes parts in any order is sent by several streams.
+            parted = largest >= LARGE and destination.remote.backend in CHUNKED
+            in_parts = parted and source.remote != destination.remote and must_end() is None
+            return Seen(
+                large=sum(size >= LARGE for size in sizes.values()),
+                largest=largest,
+                in_parts=in_parts and ranges.honoured(rc, place, path, largest),
+            )
         finally:
             rc.mark()
             record.settle("rc/noop", 1, _LOOK_SECONDS)
 
 
-def _look(rc: Rc, source: Place, selection: Selection, must_end: Callable[[], object]) -> Seen:
+def _look(
+    rc: Rc,
+    source: Place,
+    destination: Place,
+    selection: Selection,
+    bounds: Bounds,
+    must_end: Callable[[], object],
+) -> tuple[str, dict[str, int]] | None:
+    """Where the files are whose sizes matter, and their sizes; None if that is not known."""
     until = time.monotonic() + _LOOK_SECONDS
 
     def done(call: str, **parameters: object) -> Work | None:
@@ -56,31 +74,22 @@ def _look(rc: Rc, source: Place, selection: Selection, must_end: Callable[[], ob
                 return None
         return work
 
-    large = _listed(selection)
-    place = source.fs
-    if large is None:
-        filters = orders.filters(selection)
-        filters["MinSize"] = max(filters.get("MinSize", 0), LARGE)
-        found = done("operations/list", fs=place, remote="", opt=_OPTIONS, _filter=filters)
-        if found is None:
-            return UNSEEN
-        if failures.IS_A_FILE in found.error:
-            place = source.parent
-            found = done("operations/stat", fs=place, remote=source.name, opt=_OPTIONS)
-            item = found.output.get("item") if found is not None else None
-            large = {source.name: int(item["Size"])} if item and item["Size"] >= LARGE else {}
-        elif found.error:
-            return UNSEEN
-        else:
-            large = {item["Path"]: int(item["Size"]) for item in found.output.get("list") or ()}
-    if not large:
-        return Seen(0)
-    path, size = max(large.items(), key=lambda item: item[1])
-    return Seen(len(large), must_end() is None and ranges.honoured(rc, place, path, size))
-
-
-def _listed(selection: Selection) -> dict[str, int] | None:
-    """The large ones of the files that are listed, as far as their sizes are known."""
-    if selection.files is None:
-        return None
-    return {file.path: size for file in selection.files if (size := file.size or 0) >= LARGE}
+    if selection.files is not None:
+        if any(file.size is None for file in selection.files):
+            return None
+        return source.fs, {file.path: file.size or 0 for file in selection.files}
+    filters = orders.filters(selection)
+    filters["MinSize"] = max(filters.get("MinSize", 0), bounds.matters)
+    at_once = {"Checkers": checking(source.remote, destination.remote, bounds.most)}
+    found = done(
+        "operations/list", fs=source.fs, remote="", opt=_OPTIONS, _filter=filters, _config=at_once
+    )
+    if found is not None and not found.error:
+        listed = found.output.get("list") or ()
+        return source.fs, {item["Path"]: int(item["Size"]) for item in listed}
+    if found is not None and failures.IS_A_FILE in found.error:
+        found = done("operations/stat", fs=source.parent, remote=source.name, opt=_OPTIONS)
+        item = found.output.get("item") if found is not None else None
+        if item:
+            return source.parent, {source.name: int(item["Size"])}
+    return None

@@ -19,7 +19,7 @@ from efss_transfer.engines.rclone.rc import Rc
 from efss_transfer.engines.rclone.remnants import Remnants
 from efss_transfer.engines.rclone.remotes import Place
 from efss_transfer.engines.rclone.scouting import scout
-from efss_transfer.engines.rclone.tuning import Tuning
+from efss_transfer.engines.rclone.tuning import Bounds, Tuning
 from efss_transfer.engines.rclone.verification import Pair, verify
 from efss_transfer.events import Event, Phase
 from efss_transfer.result import (
@@ -138,17 +138,23 @@ class Transfer:
 
     def _tune(self, source: Place, destination: Place) -> None:
         """Choose what makes the copy fast, by what a look at the source shows."""
-        seen = scout(
-            self._rc, self._record, source, destination, self._selection, self._context.must_end
-        )
-        self.tuning = tuning.chosen(
-            source.remote,
-            destination.remote,
+        bounds = Bounds(
             self._settings.memory_bytes,
+            max(0.0, self._context.deadline - time.monotonic()),
+            self._options.bandwidth_limit,
             self._options.transfers,
             self._context.limits.transfers,
-            seen,
         )
+        seen = scout(
+            self._rc,
+            self._record,
+            source,
+            destination,
+            self._selection,
+            bounds,
+            self._context.must_end,
+        )
+        self.tuning = tuning.chosen(source.remote, destination.remote, bounds, seen)
         self._config = orders.copying(self._request) | self.tuning.config()
 
     @property

@@ -61,6 +61,13 @@ _PARTS: Final[Mapping[str, tuple[int, int]]] = {
     "sharefile": (64 * MIB, 1),
     "webdav": (10 * MIB, 1),  # Nextcloud's chunks
 }
+# What is begun at the same time should have arrived long before the time is up: what has not
+# is begun anew by the next request, and many files that never arrive are no progress at all.
+# The rate is assumed where the caller gives none; most sites have more.
+_BYTES_A_SECOND: Final = 25_000_000
+_ROUNDS: Final = 4
+_UNSEEN: Final = 16
+"""How many files at a time where their sizes are not known."""
 # rclone's own need, with the connections of 64 transfers: 90 MiB were measured. What Go has
 # not collected yet takes up to a quarter more than what is in use.
 _BASE: Final = 96 * MIB
@@ -72,10 +79,12 @@ _MOST_STREAMS: Final = 8
 @dataclass(frozen=True)
 class Seen:
     """What a look at the source has shown of its large files: how many there are, or None
-    if the look was ended before it was over; and whether they may be read in parts.
+    if the look was ended before it was over; how many bytes the largest file has that
+    matters; and whether the large ones may be read in parts.
     """
 
     large: int | None
+    largest: int = 0
     in_parts: bool = False
 
 
@@ -130,24 +139,48 @@ def parameters(backend: str, memory: int) -> dict[str, str]:
     return {}
 
 
-def chosen(
-    source: Remote,
-    destination: Remote,
-    memory: int,
-    wanted: int | None,
-    most: int | None,
-    seen: Seen = UNSEEN,
-) -> Tuning:
-    """Choose for a copy from one remote to another.
+@dataclass(frozen=True)
+class Bounds:
+    """Within what is chosen: the memory that rclone may take, in bytes; the time that there
+    is, in seconds; the bytes a second, the caller's own number of transfers, and the site's,
+    each if there is one.
+    """
 
-    `memory` is what rclone may take, in bytes. `wanted` is the caller's own number of
-    transfers, which wins, and `most` what the site allows.
+    memory: int
+    seconds: float
+    rate: int | None = None
+    wanted: int | None = None
+    most: int | None = None
+
+    @property
+    def matters(self) -> int:
+        """From how many bytes on the size of a file has a say in what is chosen."""
+        return min(LARGE, int(self._in_time // max(_POLITE.values())))
+
+    def arriving(self, largest: int) -> int:
+        """How many files of that size can arrive together while there is time."""
+        least = _OF_RCLONE if self.rate is None else 1
+        return max(least, int(self._in_time // max(1, largest)))
+
+    @property
+    def _in_time(self) -> float:
+        return (self.rate or _BYTES_A_SECOND) * self.seconds / _ROUNDS
+
+
+def chosen(source: Remote, destination: Remote, bounds: Bounds, seen: Seen = UNSEEN) -> Tuning:
+    """Choose for a copy from one remote to another. The caller's own number of transfers
+    wins, unless the site allows fewer.
     """
     polite = min(_polite(source), _polite(destination))
-    backend = destination.backend
-    transfers = wanted if wanted is not None else polite
-    if most is not None:
-        transfers = min(transfers, most)
+    backend, memory = destination.backend, bounds.memory
+    if bounds.wanted is not None:
+        transfers = bounds.wanted
+    elif seen.large is None:
+        transfers = min(polite, _UNSEEN if bounds.rate is None else _OF_RCLONE)
+    else:
+        transfers = min(polite, bounds.arriving(seen.largest))
+    if bounds.most is not None:
+        transfers = min(transfers, bounds.most)
     room = _room(memory)
     part, at_once = _PARTS.get(backend, (0, 1))
     if backend == "webdav" and destination.parameters.get("vendor") != "nextcloud":
@@ -168,7 +201,14 @@ def chosen(
         streams = min(streams, max(at_once, polite // large))
     left = room - large * part * max(at_once, streams)
     buffer = max(MIB // 4, min(_LARGEST_BUFFER, left // transfers))
-    return Tuning(transfers, max(_CHECKERS_OF_RCLONE, min(polite, transfers)), buffer, streams)
+    checkers = checking(source, destination, bounds.most)
+    return Tuning(transfers, checkers, buffer, streams)
+
+
+def checking(source: Remote, destination: Remote, most: int | None) -> int:
+    """How many files and folders to look at at a time."""
+    polite = min(_polite(source), _polite(destination))
+    return max(_CHECKERS_OF_RCLONE, polite if most is None else min(polite, most))
 
 
 def _polite(remote: Remote) -> int:
