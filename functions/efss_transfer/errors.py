@@ -104,8 +104,7 @@ class Violation:
     `pointer` is an RFC 6901 JSON Pointer, `keyword` the JSON Schema keyword that was
     violated, or one of our own: `distinct` (what must not be there twice; the two ends must
     be different places), `format` (a glob or a time that cannot be read), `order` (a range
-    that is empty), and
-    `policy` (the site does not allow it).
+    that is empty, a shard beyond their count), and `policy` (the site does not allow it).
     """
 
     pointer: str

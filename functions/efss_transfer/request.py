@@ -16,7 +16,7 @@ from efss_transfer.engines.base import (
     TransferRequest,
 )
 from efss_transfer.errors import Forbidden, InvalidRequest, Violation
-from efss_transfer.result import VerifyMode
+from efss_transfer.result import Shard, VerifyMode
 from efss_transfer.validation import MOST_VIOLATIONS, load, violations
 
 Named = Callable[[str, Mapping[str, Any]], Endpoint]
@@ -86,6 +86,9 @@ def _selection(document: Mapping[str, Any]) -> Selection:
         least, most = bounds.get(low), bounds.get(high)
         if least is not None and most is not None and least > most:
             wrong.append(Violation(f"/selection/{high}", "order", f"Must not be below {low}."))
+    shard = _shard(document["shard"]) if "shard" in document else None
+    if shard is not None and shard.index >= shard.count:
+        wrong.append(Violation("/selection/shard/index", "order", "Must be below count."))
     listed = [_listed(entry) for entry in document["files"]] if "files" in document else None
     often = Counter(file.path for file in listed or ())
     for index, file in enumerate(listed or ()):
@@ -101,6 +104,7 @@ def _selection(document: Mapping[str, Any]) -> Selection:
         min_size=document.get("min_size"),
         max_size=document.get("max_size"),
         **times,
+        shard=shard,
     )
 
 
@@ -109,6 +113,11 @@ def _listed(document: Mapping[str, Any]) -> ListedFile:
     return ListedFile(
         document["path"], document.get("size"), kind or None, checksum.lower() or None
     )
+
+
+def _shard(document: Mapping[str, Any]) -> Shard:
+    # 8.0 is an integer to JSON Schema.
+    return Shard(int(document["index"]), int(document["count"]))
 
 
 def _time(text: str | None) -> datetime | None:

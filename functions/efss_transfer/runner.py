@@ -153,7 +153,8 @@ class _Run:
             if event.outcome.state is FileState.TRANSFERRED:
                 self._moved += event.outcome.size or 0
         elif isinstance(event, Finished):
-            ended = self._notified(replace(event.result, id=self._request.id))
+            shard = self._request.selection.shard
+            ended = self._notified(replace(event.result, id=self._request.id, shard=shard))
             self._finish(ended, _told(ended))
             event = Finished(ended)
         return event
@@ -184,6 +185,7 @@ class _Run:
             code=code,
             errors=(ErrorGroup(code, None, known.retryable, 1, (Sample("", known.title),)),),
             id=self._request.id,
+            shard=self._request.selection.shard,
         )
 
     def _notified(self, ended: Result) -> Result:

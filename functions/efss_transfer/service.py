@@ -172,6 +172,8 @@ class Service:
         asked = requests_in.parse(_body(call, self.settings.body_bytes), named)
         if asked.id is not None:
             about["request_id"] = asked.id
+        if asked.selection.shard is not None:
+            about["shard"] = str(asked.selection.shard)
         engine = self._engines[asked.engine]
         admitted = policy.admit(asked, self._site, caller, engine)
         transfer = uuid4().hex

@@ -56,6 +56,7 @@ LAYERS = {
     "efss_transfer.engines.rclone.looks": 2,
     "efss_transfer.engines.rclone.orders": 2,
     "efss_transfer.engines.rclone.patience": 2,
+    "efss_transfer.engines.rclone.shards": 2,
     "efss_transfer.engines.rclone.verification": 2,
     "efss_transfer.engines.rclone.failures": 2,
     "efss_transfer.engines.rclone.reading": 2,

@@ -15,7 +15,7 @@ from typing import Literal, Protocol, TypeVar
 
 from efss_transfer.addresses import Permits
 from efss_transfer.events import Event
-from efss_transfer.result import Json, State, VerifyMode
+from efss_transfer.result import Json, Shard, State, VerifyMode
 
 Value = str | int | float | bool
 Report = Literal["summary", "errors", "all"]
@@ -60,7 +60,9 @@ class Selection:
     """Which files of the source's folder to copy; sizes are bytes.
 
     `files` are exactly those, and no others; the other members are all to be met. Patterns
-    are globs: what `exclude` matches is left out whatever `include` says.
+    are globs: what `exclude` matches is left out whatever `include` says. Of what is
+    selected by all that, a `shard` is one part: which part a file is in is a matter of its
+    path alone.
     """
 
     include: tuple[str, ...] = ()
@@ -70,6 +72,7 @@ class Selection:
     max_size: int | None = None
     modified_after: datetime | None = None
     modified_before: datetime | None = None
+    shard: Shard | None = None
 
     @property
     def by_attribute(self) -> bool:
