@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +26,17 @@ what the request says of it. Raises Forbidden or InvalidRequest.
 """
 
 
+@dataclass(frozen=True)
+class Reckoning:
+    """What a plan is to reckon with, in bytes and files a second, and seconds for one
+    invocation; None where the caller does not say.
+    """
+
+    rate: float | None = None
+    files_per_second: float | None = None
+    seconds: float | None = None
+
+
 def no_storages(side: str, _: Mapping[str, Any]) -> Endpoint:
     """The storages of a site that has none. Raises Forbidden."""
     raise Forbidden([Violation(f"/{side}/storage", "policy", "There is no such storage here.")])
@@ -36,10 +48,25 @@ def parse(body: bytes, named: Named = no_storages) -> TransferRequest:
     Raises InvalidJson or InvalidRequest, the latter with every violation of the schema;
     and what `named` raises for a storage of the site's.
     """
+    return _request(_checked("request", body), named)
+
+
+def parse_plan(body: bytes, named: Named = no_storages) -> tuple[TransferRequest, Reckoning]:
+    """The request that is to be planned, and what to reckon with. Raises as `parse` does."""
+    document = _checked("plan-request", body)
+    return _request(document, named), Reckoning(**document.get("plan", {}))
+
+
+def _checked(name: str, body: bytes) -> dict[str, Any]:
     document = load(body)
-    found, omitted = violations("request", document)
+    found, omitted = violations(name, document)
     if found:
         raise InvalidRequest(found, omitted)
+    fitting: dict[str, Any] = document
+    return fitting
+
+
+def _request(document: Mapping[str, Any], named: Named) -> TransferRequest:
     selection = _selection(document.get("selection", {}))
     refused: list[Violation] = []
     ends: dict[str, Endpoint] = {}

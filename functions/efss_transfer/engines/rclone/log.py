@@ -95,7 +95,7 @@ class Record(Ledger):
         self._cleaner = cleaner
         self._shortened: dict[str, str] = {}
         self._answered: Counter[str] = Counter()
-        self._ending = False
+        self._ending = self._resting = False
         self._before: dict[str, int] = {}
         self._reading = Reading()
         self._checked: Checked | None = None
@@ -144,6 +144,8 @@ class Record(Ledger):
                 with self._changed:
                     self._answered[own[1]] += 1
                     self._changed.notify_all()
+        elif self._resting:
+            pass
         elif self._checked is not None and self._take_check(message, name, self._checked):
             return
         elif entry.get("level") == "error":
@@ -240,6 +242,10 @@ class Record(Ledger):
         """The name of a file that is named as it was uploaded."""
         begins = _PARTIAL.sub("", name)
         return self._shortened.get(begins, begins)
+
+    def rest(self) -> None:
+        """From here on nothing that is logged concerns the transfer: it is over."""
+        self._resting = True
 
     def settle(self, call: str, times: int, seconds: float) -> None:
         """Wait until the log was read to the end of a call, made for the `times`-th time.

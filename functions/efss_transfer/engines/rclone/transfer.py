@@ -80,6 +80,10 @@ class Transfer:
         """The stats of all work, as rclone gave them last."""
         return self._bench.stats
 
+    def folder_of(self, source: Place) -> str:
+        """The fs that the paths of the files are relative to, once they were copied."""
+        return source.fs if self._remnants.renamed is None else source.parent
+
     def copy(self, source: Place, destination: Place) -> Iterator[Event]:
         """Copy a folder's content, a file, or the files that are listed; then verify.
 
