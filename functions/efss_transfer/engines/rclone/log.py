@@ -96,6 +96,7 @@ class Record(Ledger):
         self._shortened: dict[str, str] = {}
         self._answered: Counter[str] = Counter()
         self._ending = self._resting = False
+        self._rests_from = ""
         self._before: dict[str, int] = {}
         self._reading = Reading()
         self._checked: Checked | None = None
@@ -140,6 +141,7 @@ class Record(Ledger):
         message, name = str(entry.get("msg", "")), str(entry.get("object", ""))
         kind = str(entry.get("objectType", ""))
         if own := _OWN_CALL.match(message):
+            self._resting = self._resting or own[1] == self._rests_from
             if own[2]:
                 with self._changed:
                     self._answered[own[1]] += 1
@@ -243,9 +245,12 @@ class Record(Ledger):
         begins = _PARTIAL.sub("", name)
         return self._shortened.get(begins, begins)
 
-    def rest(self) -> None:
-        """From here on nothing that is logged concerns the transfer: it is over."""
-        self._resting = True
+    def rest_from(self, call: str) -> None:
+        """The transfer is over: from the beginning of that call on, which is yet to be made,
+        nothing in the log concerns it. What is said before still counts, however late it is
+        read. Needs the level DEBUG.
+        """
+        self._rests_from = call
 
     def settle(self, call: str, times: int, seconds: float) -> None:
         """Wait until the log was read to the end of a call, made for the `times`-th time.

@@ -15,6 +15,7 @@ from efss_transfer.engines.rclone.remotes import Place
 from efss_transfer.events import Event, FileDone
 from efss_transfer.result import FileOutcome, Reason, Result, State, VerifyMode
 
+_ABOUT: Final = "operations/about"
 _ROOM_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 3.0
 # A smaller file says more of how long a call takes than of how fast bytes come.
@@ -61,10 +62,12 @@ class Surveyor:
 
         What cannot be found out is left open: it is no failure of what was counted.
         """
-        record.rest()
         for outcome in record.outcomes():
             yield FileDone(outcome)
         self._seconds = time.monotonic() - self._began
+        if record.errors:
+            return  # there is no plan without all of it
+        record.rest_from(_ABOUT)
         bench = Bench(rc, record, context, self._stop_seconds)
         try:
             self._free = yield from self._room(bench, destination)
@@ -92,7 +95,7 @@ class Surveyor:
         _give_up_after(bench, _ROOM_SECONDS)
         # The folder may have room of its own, and may not be there yet.
         for fs in dict.fromkeys((destination.fs, f"{destination.remote.name}:")):
-            work = yield from bench.done("operations/about", fs=fs)
+            work = yield from bench.done(_ABOUT, fs=fs)
             free = work.output.get("free")
             if isinstance(free, int) and free >= 0:
                 return free
