@@ -142,6 +142,24 @@ def test_the_rate_is_measured_by_reading_of_the_largest_file(
     }
 
 
+@pytest.mark.slow
+def test_a_source_that_is_slow_is_read_for_three_seconds_and_no_longer(
+    function: Function, s3: Storage
+) -> None:
+    with servers.slow_source(100 * MIB, MIB) as slow:
+        told = plan(function, slow.endpoint("data"), s3.endpoint("planned-slowly"))
+        assert told["rate"]["basis"] == "measured"
+        assert MIB / 4 < told["rate"]["bytes_per_second"] < 2 * MIB
+        problem = refused(
+            function,
+            slow.endpoint("data"),
+            s3.endpoint("planned-slowly"),
+            options={"deadline_seconds": 20},
+        )
+    assert problem["code"] == "too_large"
+    assert problem["plan"]["bytes"] == 100 * MIB
+
+
 def test_a_file_that_no_invocation_can_carry_is_refused(
     function: Function, webdav: Storage, s3: Storage
 ) -> None:

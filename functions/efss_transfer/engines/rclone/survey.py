@@ -109,12 +109,13 @@ class Surveyor:
         """
         _give_up_after(bench, _READ_SECONDS)
         before, began = _moved(rc.stats()), time.monotonic()
-        yield from bench.done(
+        work = yield from bench.done(
             "operations/hashsumfile", fs=folder, remote=path, hashType="md5", download=True
         )
         seconds = time.monotonic() - began
         moved = _moved(bench.stats) - before
-        return moved / seconds if moved >= _LEAST_BYTES else None
+        broke_off = work.error and seconds < _READ_SECONDS
+        return None if broke_off or moved <= 0 else moved / seconds
 
 
 def _give_up_after(bench: Bench, seconds: float) -> None:
