@@ -101,6 +101,7 @@ def asking() -> Iterator[Function]:
             yield running
 
 
+@pytest.mark.slow
 def test_a_token_comes_from_a_file(
     asking: Function, request_of: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -133,7 +133,6 @@ def test_listed_files_are_shared_out_as_a_tree_is(
     listed = [{"path": path, "checksum": f"sha256:{sum_}"} for path, sum_ in files.items()]
     missing = {"path": "there/is/no/such"}
     ends = (webdav.endpoint("shards-of-list"), s3.endpoint("shards-of-list"))
-    by_tree = results(shards(function, *ends, options={"dry_run": True}))
 
     answers = shards(function, *ends, selection={"files": [*listed, missing]})
 
@@ -143,9 +142,9 @@ def test_listed_files_are_shared_out_as_a_tree_is(
     # Of the one that is missing one shard tells, and the others have succeeded.
     assert paths(told, "failed") == {missing["path"]: 1}
     assert sorted(answer.status_code for answer in answers) == [200] * (COUNT - 1) + [502]
-    for one, other in zip(told, by_tree, strict=True):
-        there = {file["path"] for file in one["files"] if file["state"] == "transferred"}
-        assert there == {file["path"] for file in other["files"]}
+    # In the shard in which rclone has it in a tree: tests/unit/test_shards.py holds us to that.
+    for index, result in enumerate(told):
+        assert all(holds(Shard(index, COUNT), file["path"]) for file in result["files"])
 
 
 def test_of_few_files_some_shards_have_none_and_succeed(
