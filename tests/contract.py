@@ -12,7 +12,7 @@ from referencing import Registry, Resource
 
 SCHEMA = Path(__file__).parents[1] / "schema"
 EXAMPLES = SCHEMA / "examples"
-NAMES = ("request", "result", "event", "problem", "site")
+NAMES = ("request", "result", "event", "problem", "plan-request", "plan", "site")
 
 
 @cache

@@ -28,10 +28,11 @@ from efss_transfer.engines.base import (
     ListedFile,
     Options,
     Selection,
+    Survey,
     TransferRequest,
 )
 from efss_transfer.events import Event, FileDone, Finished, Progress, Started
-from efss_transfer.result import FileState, Reason, Result, State, VerifyMode
+from efss_transfer.result import FileState, Reason, Result, Shard, State, VerifyMode
 
 Filled = tuple[Endpoint, dict[str, str]]
 Target = tuple[Endpoint, Callable[[], dict[str, str]]]
@@ -49,6 +50,20 @@ def result(events: list[Event]) -> Result:
     last = events[-1]
     assert isinstance(last, Finished)
     return last.result
+
+
+def surveyed(
+    engine: Engine, request: TransferRequest, around: Context
+) -> tuple[Survey, list[Event]]:
+    """What a survey has found, and what was told meanwhile."""
+    told: list[Event] = []
+    looking = engine.survey(request, around, measure=False)
+    while True:
+        try:
+            told.append(next(looking))
+        except StopIteration as end:
+            survey: Survey = end.value
+            return survey, told
 
 
 class EngineContract:
@@ -99,6 +114,39 @@ class EngineContract:
         }
         assert result(events).state is State.SUCCEEDED
         assert target[1]() == before
+
+    def test_a_survey_counts_what_a_run_would_copy_and_writes_nothing(
+        self, engine: Engine, filled: Filled, target: Target, missing: Endpoint
+    ) -> None:
+        request = TransferRequest(filled[0], target[0])
+        before = target[1]()
+        survey, told = surveyed(engine, request, context())
+        assert not {type(event) for event in told} & {FileDone, Finished}
+        assert survey.result.state is State.SUCCEEDED
+        assert (survey.files, survey.there) == (len(filled[1]), 0)
+        assert survey.largest is not None
+        assert survey.largest[0] in filled[1]
+        assert survey.seconds > 0
+        assert target[1]() == before
+        ended = result(list(engine.run(request, context())))
+        assert survey.bytes == ended.totals.transferred_bytes
+        again, _ = surveyed(engine, request, context())
+        assert (again.files, again.bytes, again.there) == (0, 0, len(filled[1]))
+        nowhere, _ = surveyed(engine, replace(request, source=missing), context())
+        assert nowhere.result.code == "source_not_found"
+
+    def test_shards_are_the_whole_and_share_nothing(
+        self, engine: Engine, filled: Filled, target: Target
+    ) -> None:
+        copied: list[str] = []
+        for index in range(3):
+            selection = Selection(shard=Shard(index, 3))
+            run = engine.run(TransferRequest(filled[0], target[0], selection=selection), context())
+            events = list(run)
+            copied += [event.outcome.path for event in events if isinstance(event, FileDone)]
+            assert result(events).state is State.SUCCEEDED
+        assert sorted(copied) == sorted(filled[1])
+        assert target[1]() == filled[1]
 
     def test_listed_files_are_copied_and_no_others_and_a_missing_one_has_failed(
         self, engine: Engine, filled: Filled, target: Target

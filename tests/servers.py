@@ -490,14 +490,18 @@ class Function:
     runtime_dir: Path
     log: Path
 
-    def post(self, body: Any, **options: Any) -> requests.Response:
+    def post(self, body: Any, path: str = "", **options: Any) -> requests.Response:
         """POST a request, or any bytes; no retries, no proxies."""
         headers = {"Content-Type": "application/json", **options.pop("headers", {})}
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         with requests.Session() as session:
             session.trust_env = False
             return session.post(
-                self.url, data=data, headers=headers, timeout=options.pop("timeout", 120), **options
+                self.url + path,
+                data=data,
+                headers=headers,
+                timeout=options.pop("timeout", 120),
+                **options,
             )
 
     def events(self, body: Any) -> Generator[dict[str, Any], None, None]:

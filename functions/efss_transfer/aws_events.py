@@ -8,7 +8,8 @@ Which it is stands in members that AWS sets, and a caller from outside cannot:
     REST API (v1), HTTP API (v1)  requestContext and httpMethod
     anything else                 a bare request: what Step Functions or `aws lambda invoke`
                                   send is the transfer request itself, and its answer is the
-                                  result or the problem itself
+                                  result or the problem itself; with a member `plan` it is a
+                                  plan's request, and the answer that plan
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def is_http(event: object) -> bool:
 def read(event: Any) -> Invocation:
     """The request in an event. Raises InvalidJson or InvalidRequest for one that has none."""
     if not is_http(event):
-        return Invocation("POST", "/", {"content-type": _JSON}, _encoded(event), bare=True)
+        # No transfer request has this member, and a plan that wants nothing of it has it empty.
+        path = "/plan" if isinstance(event, dict) and "plan" in event else "/"
+        return Invocation("POST", path, {"content-type": _JSON}, _encoded(event), bare=True)
     context = _member(event, "requestContext", dict, {})
     if "http" in context:
         http = _member(context, "http", dict)

@@ -12,6 +12,7 @@ from efss_transfer import __version__
 from efss_transfer import site as sites
 from efss_transfer.admission import Admission
 from efss_transfer.errors import ConfigurationError, InvalidSite
+from efss_transfer.planning_cli import plan
 from efss_transfer.settings import PREFIX
 from efss_transfer.site import Site
 
@@ -20,6 +21,9 @@ from efss_transfer.site import Site
 @click.version_option(__version__)
 def main() -> None:
     """Copies between storages as one request says; see also the README."""
+
+
+main.add_command(plan)
 
 
 @main.group()

@@ -13,6 +13,7 @@
     │   └── UnsupportedMediaType     415
     ├── Busy                         503  all places are taken; safe to send again
     ├── Unreachable                  502  a host has no address; safe to send again
+    ├── LookUnfinished               504  the time was too short for a plan
     ├── ConfigurationError           the operator must change a setting; stops the start
     │   └── InvalidSite              the site file has mistakes; has all of them
     └── EngineError                  500  the engine itself failed, not a storage
@@ -55,6 +56,7 @@ CODES: Final[dict[str, Code]] = {
     "permission_denied": Code(422, "The storage refused access"),
     "name_refused": Code(422, "The storage refused a file's name"),
     "unsupported": Code(422, "The storage cannot do what was asked"),
+    "too_large": Code(422, "It is more than one invocation can carry"),
     "storage_unreachable": Code(502, "The storage could not be reached", retryable=True),
     "storage_error": Code(502, "The storage failed"),
     "checksum_mismatch": Code(502, "A file did not arrive as it was", retryable=True),
@@ -104,8 +106,7 @@ class Violation:
     `pointer` is an RFC 6901 JSON Pointer, `keyword` the JSON Schema keyword that was
     violated, or one of our own: `distinct` (what must not be there twice; the two ends must
     be different places), `format` (a glob or a time that cannot be read), `order` (a range
-    that is empty), and
-    `policy` (the site does not allow it).
+    that is empty, a shard beyond their count), and `policy` (the site does not allow it).
     """
 
     pointer: str
@@ -195,6 +196,19 @@ class Unreachable(EfssTransferError):
     """A host that must have an address has none. Nothing was started: retry is safe."""
 
     code = "storage_unreachable"
+
+
+class LookUnfinished(EfssTransferError):
+    """The time ran out before all that is to be planned was seen. Nothing is kept of it, so
+    that the same request in the same time comes no further.
+    """
+
+    code = "incomplete"
+
+    @property
+    def retryable(self) -> bool:
+        """Not as it is: it wants more time, or less to look at."""
+        return False
 
 
 class ConfigurationError(EfssTransferError):

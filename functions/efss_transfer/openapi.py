@@ -12,7 +12,7 @@ from efss_transfer.errors import CODES
 from efss_transfer.problems import RETRY_AFTER
 from efss_transfer.schemas import NAMES, schema
 
-_PARTS: Final = ("request", "result", "event", "problem")
+_PARTS: Final = ("request", "result", "event", "problem", "plan-request", "plan")
 _PROBLEM: Final = "application/problem+json"
 _HEALTH: Final = {
     "type": "object",
@@ -45,13 +45,16 @@ def description() -> dict[str, Any]:
         "security": [{"bearer": []}, {}],
         "paths": {
             "/": {"post": _transfer(), "get": _reading("What the service is.", "describe")},
+            "/plan": {"post": _planned()},
             "/healthz": {"get": _health()},
             "/metrics": {"get": _metrics()},
             "/openapi.json": {"get": _reading("This description.", "openapi")},
             **{
                 f"/schema/{name}": {
                     "get": _reading(
-                        f"The JSON Schema: {name}.", f"schema_{name}", "application/schema+json"
+                        f"The JSON Schema: {name}.",
+                        f"schema_{name.replace('-', '_')}",
+                        "application/schema+json",
                     )
                 }
                 for name in NAMES
@@ -90,6 +93,26 @@ def _transfer() -> dict[str, Any]:
                     "application/x-ndjson": {"schema": {"type": "string"}},
                     "text/event-stream": {"schema": {"type": "string"}},
                 },
+            },
+            **_problems(set(CODES) - {"cancelled", "not_found", "too_large"}),
+        },
+    }
+
+
+def _planned() -> dict[str, Any]:
+    return {
+        "operationId": "plan",
+        "summary": "What a transfer would take.",
+        "description": "Looks at both sides once, and writes nothing. What cannot work is a "
+        "problem, with the `plan` that shows why, or with the `result` of the look that failed.",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _reference("plan-request")}},
+        },
+        "responses": {
+            "200": {
+                "description": "It can work.",
+                "content": {"application/json": {"schema": _reference("plan")}},
             },
             **_problems(set(CODES) - {"cancelled", "not_found"}),
         },
@@ -271,6 +294,8 @@ def _target(reference: str, name: str) -> str:
         name = next(other for other in _PARTS if schema(other)["$id"] == identifier)
     if not pointer:
         return f"#/components/schemas/{name}"
+    if not pointer.startswith("/$defs/"):
+        return f"#/components/schemas/{name}{pointer}"
     definition = pointer.removeprefix("/$defs/").partition("/")
     rest = f"/{definition[2]}" if definition[2] else ""
     return f"#/components/schemas/{name}.{definition[0]}{rest}"

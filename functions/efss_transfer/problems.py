@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -52,6 +53,13 @@ def of_result(code: str, result: Result) -> Problem:
     return _problem(code, detail, result.retryable, {}, result=result.to_json())
 
 
+def of_plan(reasons: Sequence[tuple[str, str]], plan: Json) -> Problem:
+    """What a caller is told of a plan that cannot work, for these reasons: codes and texts."""
+    code = reasons[0][0]
+    detail = " ".join(text for _, text in reasons)
+    return _problem(code, detail, CODES[code].retryable, {}, plan=plan)
+
+
 def of_defect() -> Problem:
     """What a caller is told of an error that nobody expected."""
     return _problem("internal", CODES["internal"].title + "; its log says where.", False, {})
@@ -61,7 +69,7 @@ def _problem(
     code: str, detail: str, retryable: bool, headers: dict[str, str], **extra: Json
 ) -> Problem:
     known = CODES[code]
-    if code in RETRY_AFTER:
+    if code in RETRY_AFTER and retryable:
         headers = {**headers, "Retry-After": str(RETRY_AFTER[code])}
     document: dict[str, Json] = {
         "type": f"urn:efss-transfer:problem:{code}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,13 +17,24 @@ from efss_transfer.engines.base import (
     TransferRequest,
 )
 from efss_transfer.errors import Forbidden, InvalidRequest, Violation
-from efss_transfer.result import VerifyMode
+from efss_transfer.result import Shard, VerifyMode
 from efss_transfer.validation import MOST_VIOLATIONS, load, violations
 
 Named = Callable[[str, Mapping[str, Any]], Endpoint]
 """Makes the endpoint of a storage that the site has configured, from the side's name and
 what the request says of it. Raises Forbidden or InvalidRequest.
 """
+
+
+@dataclass(frozen=True)
+class Reckoning:
+    """What a plan is to reckon with, in bytes and files a second, and seconds for one
+    invocation; None where the caller does not say.
+    """
+
+    rate: float | None = None
+    files_per_second: float | None = None
+    seconds: float | None = None
 
 
 def no_storages(side: str, _: Mapping[str, Any]) -> Endpoint:
@@ -36,10 +48,25 @@ def parse(body: bytes, named: Named = no_storages) -> TransferRequest:
     Raises InvalidJson or InvalidRequest, the latter with every violation of the schema;
     and what `named` raises for a storage of the site's.
     """
+    return _request(_checked("request", body), named)
+
+
+def parse_plan(body: bytes, named: Named = no_storages) -> tuple[TransferRequest, Reckoning]:
+    """The request that is to be planned, and what to reckon with. Raises as `parse` does."""
+    document = _checked("plan-request", body)
+    return _request(document, named), Reckoning(**document.get("plan", {}))
+
+
+def _checked(name: str, body: bytes) -> dict[str, Any]:
     document = load(body)
-    found, omitted = violations("request", document)
+    found, omitted = violations(name, document)
     if found:
         raise InvalidRequest(found, omitted)
+    fitting: dict[str, Any] = document
+    return fitting
+
+
+def _request(document: Mapping[str, Any], named: Named) -> TransferRequest:
     selection = _selection(document.get("selection", {}))
     refused: list[Violation] = []
     ends: dict[str, Endpoint] = {}
@@ -86,6 +113,9 @@ def _selection(document: Mapping[str, Any]) -> Selection:
         least, most = bounds.get(low), bounds.get(high)
         if least is not None and most is not None and least > most:
             wrong.append(Violation(f"/selection/{high}", "order", f"Must not be below {low}."))
+    shard = _shard(document["shard"]) if "shard" in document else None
+    if shard is not None and shard.index >= shard.count:
+        wrong.append(Violation("/selection/shard/index", "order", "Must be below count."))
     listed = [_listed(entry) for entry in document["files"]] if "files" in document else None
     often = Counter(file.path for file in listed or ())
     for index, file in enumerate(listed or ()):
@@ -101,6 +131,7 @@ def _selection(document: Mapping[str, Any]) -> Selection:
         min_size=document.get("min_size"),
         max_size=document.get("max_size"),
         **times,
+        shard=shard,
     )
 
 
@@ -109,6 +140,11 @@ def _listed(document: Mapping[str, Any]) -> ListedFile:
     return ListedFile(
         document["path"], document.get("size"), kind or None, checksum.lower() or None
     )
+
+
+def _shard(document: Mapping[str, Any]) -> Shard:
+    # 8.0 is an integer to JSON Schema.
+    return Shard(int(document["index"]), int(document["count"]))
 
 
 def _time(text: str | None) -> datetime | None:

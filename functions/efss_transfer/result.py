@@ -57,6 +57,21 @@ class Side(StrEnum):
     DESTINATION = "destination"
 
 
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` parts of what is to be copied; `index` counts from 0."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    def to_json(self) -> dict[str, Json]:
+        """As a request names it, and its result."""
+        return {"index": self.index, "count": self.count}
+
+
 # Where Unicode ends a line, and JSON does not.
 _LINE_ENDS: Final = "\x85\u2028\u2029"
 
@@ -245,6 +260,7 @@ class Result:
     """One transfer from start to end.
 
     `engine_report` is what the engine itself returned, under the engine's own name;
+    `shard` is the part of the files that it is about, None if it is all of them; and
     `code` is the error code that decides the HTTP status, None if it succeeded.
     `files_omitted` counts the files that were asked for and for which there was no room.
     """
@@ -261,6 +277,7 @@ class Result:
     attempts: int = 1
     verification: Verification | None = None
     id: str | None = None
+    shard: Shard | None = None
     engine_report: Mapping[str, Json] = field(default_factory=dict)
     notification: Notification | None = None
 
@@ -276,9 +293,10 @@ class Result:
     def to_json(self) -> dict[str, Json]:
         """The whole result, as schema/result.schema.json has it."""
         json: dict[str, Json] = {} if self.id is None else {"id": self.id}
+        json |= {"state": self.state.value, "engine": self.engine}
+        if self.shard is not None:
+            json["shard"] = self.shard.to_json()
         json |= {
-            "state": self.state.value,
-            "engine": self.engine,
             "started": rfc3339(self.started),
             "finished": rfc3339(self.finished),
             "totals": self.totals.to_json(),

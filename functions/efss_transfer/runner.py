@@ -64,6 +64,11 @@ class Terms:
     about: logs.About = field(default_factory=dict)
 
 
+def deadline(began: float, seconds: float) -> float:
+    """When a run must end that began then and may take so long: there must be time to let go."""
+    return began + seconds - min(_LETTING_GO_SECONDS, seconds / 4)
+
+
 def events(request: TransferRequest, engine: Engine, terms: Terms) -> Events:
     """Run a transfer; the events as they happen, the result last.
 
@@ -75,10 +80,10 @@ def events(request: TransferRequest, engine: Engine, terms: Terms) -> Events:
     # Time to let go and to notify, so that the answer is there when it is wanted; and before
     # that, time for what is on its way to arrive.
     seconds = terms.duration_seconds - run.notify_seconds
-    deadline = run.began + seconds - min(_LETTING_GO_SECONDS, seconds / 4)
+    until = deadline(run.began, seconds)
     context = Context(
-        deadline=deadline,
-        last_start=deadline - min(_ARRIVING_SECONDS, seconds / 10),
+        deadline=until,
+        last_start=until - min(_ARRIVING_SECONDS, seconds / 10),
         interrupted=terms.interrupted,
         egress=terms.egress,
         limits=terms.limits,
@@ -153,7 +158,8 @@ class _Run:
             if event.outcome.state is FileState.TRANSFERRED:
                 self._moved += event.outcome.size or 0
         elif isinstance(event, Finished):
-            ended = self._notified(replace(event.result, id=self._request.id))
+            shard = self._request.selection.shard
+            ended = self._notified(replace(event.result, id=self._request.id, shard=shard))
             self._finish(ended, _told(ended))
             event = Finished(ended)
         return event
@@ -184,6 +190,7 @@ class _Run:
             code=code,
             errors=(ErrorGroup(code, None, known.retryable, 1, (Sample("", known.title),)),),
             id=self._request.id,
+            shard=self._request.selection.shard,
         )
 
     def _notified(self, ended: Result) -> Result:

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-NAMES: Final = ("request", "result", "event", "problem", "site")
+NAMES: Final = ("request", "result", "event", "problem", "plan-request", "plan", "site")
 
 
 @cache

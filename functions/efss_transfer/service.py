@@ -10,23 +10,34 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Final, Self
 from uuid import uuid4
 
-from efss_transfer import __version__, logs, openapi, policy, problems, runner, schemas
+from efss_transfer import (
+    __version__,
+    logs,
+    openapi,
+    planning,
+    policy,
+    problems,
+    runner,
+    schemas,
+)
 from efss_transfer import request as requests_in
 from efss_transfer import site as sites
 from efss_transfer.admission import Admission
 from efss_transfer.capacity import Capacity, Place
-from efss_transfer.engines.base import Engine
+from efss_transfer.engines.base import Engine, TransferRequest
 from efss_transfer.engines.rclone.engine import RcloneEngine
 from efss_transfer.errors import (
     EfssTransferError,
     EngineError,
+    LookUnfinished,
     MethodNotAllowed,
+    NotAcceptable,
     NotFound,
     UnsupportedMediaType,
 )
@@ -37,7 +48,7 @@ from efss_transfer.notify import Notifier
 from efss_transfer.result import Json, Result, State, encoded
 from efss_transfer.runner import Terms
 from efss_transfer.settings import Settings, behind_a_proxy
-from efss_transfer.site import Site
+from efss_transfer.site import Caller, Site
 from efss_transfer.storages import Storages
 
 JSON: Final = "application/json"
@@ -150,6 +161,10 @@ class Service:
         path = call.path.rstrip("/") or "/"
         if path == "/" and call.method == "POST":
             return self._transfer(call, about)
+        if path == "/plan":
+            if call.method != "POST":
+                raise MethodNotAllowed(("POST",))
+            return self._plan(call, about)
         answers: dict[str, Callable[[], Answer]] = {
             "/": self._describe,
             "/healthz": self._health,
@@ -168,22 +183,64 @@ class Service:
 
     def _transfer(self, call: Call, about: dict[str, str]) -> Answer:
         # Request in: from somebody who may ask, and validated for security and for sense.
+        name, caller = self._admitted(call, about)
+        accepted = call.representation()
+        named = partial(self._storages.endpoint, caller)
+        asked = requests_in.parse(_body(call, self.settings.body_bytes), named)
+        engine, request, terms = self._terms(call, about, name, caller, asked)
+        notify = None
+        if asked.notify is not None:
+            notify = self._notifier.prepared(asked.notify, terms.about["transfer"])
+        # One transfer, for as long as somebody waits for it.
+        with self._capacity.place(name, caller.limits.concurrent_transfers) as place:
+            run = runner.events(request, engine, replace(terms, notify=notify))
+            most = self.settings.response_bytes
+            if accepted in STREAMS:
+                return _stream(run, place, accepted, most)
+            return _answer(runner.result(run, asked.options.report, most), most, call.fits)
+
+    def _plan(self, call: Call, about: dict[str, str]) -> Answer:
+        # As a transfer is let in, because it looks at the same storages; and then one look.
+        name, caller = self._admitted(call, about)
+        if call.representation() in STREAMS:
+            raise NotAcceptable(f"A plan is {JSON}; there is no stream of it.")
+        named = partial(self._storages.endpoint, caller)
+        asked, reckoning = requests_in.parse_plan(_body(call, self.settings.body_bytes), named)
+        engine, request, terms = self._terms(call, about, name, caller, asked)
+        with self._capacity.place(name, caller.limits.concurrent_transfers):
+            survey = planning.surveyed(request, engine, terms, measure=reckoning.rate is None)
+        result = replace(survey.result, id=asked.id, shard=asked.selection.shard)
+        if result.state is State.INCOMPLETE:
+            error = LookUnfinished(
+                f"In {terms.duration_seconds:.0f} s not all was seen. Plan folders of the source "
+                "by themselves, or where there is more time."
+            )
+            return told(problems.of_error(error))
+        if result.code is not None:
+            return _answer(result, self.settings.response_bytes, call.fits)
+        plan = planning.reckoned(asked, survey, reckoning, terms.duration_seconds)
+        if plan.refusals:
+            reasons = [(refusal.code, refusal.message) for refusal in plan.refusals]
+            return told(problems.of_plan(reasons, plan.to_json()))
+        return _json(plan.to_json())
+
+    def _admitted(self, call: Call, about: dict[str, str]) -> tuple[str, Caller]:
         name, caller = self._admission.admit(
             call.header("Authorization"), call.remote, call.header("Origin"), vouched=call.vouched
         )
         about["caller"] = name
-        accepted = call.representation()
-        named = partial(self._storages.endpoint, caller)
-        asked = requests_in.parse(_body(call, self.settings.body_bytes), named)
+        return name, caller
+
+    def _terms(
+        self, call: Call, about: dict[str, str], name: str, caller: Caller, asked: TransferRequest
+    ) -> tuple[Engine, TransferRequest, Terms]:
+        """By which engine, as what, and on what terms a request may run, if it may."""
         if asked.id is not None:
             about["request_id"] = asked.id
+        if asked.selection.shard is not None:
+            about["shard"] = str(asked.selection.shard)
         engine = self._engines[asked.engine]
         admitted = policy.admit(asked, self._site, caller, engine)
-        transfer = uuid4().hex
-        notify = None
-        if asked.notify is not None:
-            notify = self._notifier.prepared(asked.notify, transfer)
-        # One transfer, for as long as somebody waits for it.
         limits = self._site.limits.within(caller.limits)
         duration = min(
             self.settings.duration_seconds,
@@ -191,25 +248,16 @@ class Service:
             asked.options.deadline_seconds or math.inf,
             call.seconds,
         )
-        with self._capacity.place(name, caller.limits.concurrent_transfers) as place:
-            run = runner.events(
-                admitted.request,
-                engine,
-                Terms(
-                    name,
-                    duration,
-                    limits,
-                    admitted.egress,
-                    interrupted=call.interrupted,
-                    notify=notify,
-                    metrics=self._metrics,
-                    about={**about, "transfer": transfer},
-                ),
-            )
-            most = self.settings.response_bytes
-            if accepted in STREAMS:
-                return _stream(run, place, accepted, most)
-            return _answer(runner.result(run, asked.options.report, most), most, call.fits)
+        terms = Terms(
+            name,
+            duration,
+            limits,
+            admitted.egress,
+            interrupted=call.interrupted,
+            metrics=self._metrics,
+            about={**about, "transfer": uuid4().hex},
+        )
+        return engine, admitted.request, terms
 
     def _describe(self) -> Answer:
         types = schemas.schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
@@ -223,6 +271,7 @@ class Service:
                 "links": {
                     "health": "/healthz",
                     "metrics": "/metrics",
+                    "plan": "/plan",
                     "openapi": "/openapi.json",
                     "schemas": {name: f"/schema/{name}" for name in schemas.NAMES},
                 },

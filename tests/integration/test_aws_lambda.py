@@ -157,6 +157,19 @@ def test_a_bare_request_is_copied_and_its_result_is_the_answer(
     servers.wait_clean(open_one.runtime_dir, 5)
 
 
+def test_a_bare_request_for_a_plan_is_answered_with_it(
+    open_one: Lambda, webdav: Storage, s3: Storage
+) -> None:
+    webdav.fill("lambda-plan", {"a.txt": b"a"})
+    body = {"source": webdav.endpoint("lambda-plan"), "destination": s3.endpoint("lambda-plan")}
+    plan = open_one.invoke({**body, "plan": {}})
+    assert complaints("plan", plan) == []
+    # As long as an invocation has, where nobody says how long.
+    assert (plan["files"], 50 < plan["seconds"]["limit"] < 60) == (1, True)
+    assert s3.hashes(f"{s3.base}/lambda-plan") == {}
+    servers.wait_clean(open_one.runtime_dir, 5)
+
+
 def test_without_authentication_http_is_refused(
     open_one: Lambda, webdav: Storage, s3: Storage
 ) -> None:

@@ -41,6 +41,7 @@ LAYERS = {
     "efss_transfer.policy": 3,
     "efss_transfer.notify": 3,
     "efss_transfer.posting": 2,
+    "efss_transfer.planning": 4,
     "efss_transfer.runner": 4,
     "efss_transfer.listing": 2,
     "efss_transfer.engines.rclone": 2,
@@ -68,6 +69,8 @@ LAYERS = {
     "efss_transfer.engines.rclone.looks": 2,
     "efss_transfer.engines.rclone.orders": 2,
     "efss_transfer.engines.rclone.patience": 2,
+    "efss_transfer.engines.rclone.shards": 2,
+    "efss_transfer.engines.rclone.survey": 2,
     "efss_transfer.engines.rclone.verification": 2,
     "efss_transfer.engines.rclone.failures": 2,
     "efss_transfer.engines.rclone.reading": 2,
@@ -89,6 +92,7 @@ LAYERS = {
     "efss_transfer.openapi": 2,
     "efss_transfer.admission": 3,
     "efss_transfer.cli": 5,
+    "efss_transfer.planning_cli": 4,
     "efss_transfer.engines": 1,
     "efss_transfer.engines.base": 1,
     "efss_transfer.endpoints": 2,
@@ -105,7 +109,7 @@ LAYERS = {
     "efss_transfer.schemas": 0,
     "efss_transfer.settings": 0,
 }
-AMONG_THEMSELVES = {0, 2}
+AMONG_THEMSELVES = {0, 2, 4}
 
 # Each library has one owner, and main.py is nothing but an entry point.
 OWNERS = {
@@ -118,11 +122,15 @@ OWNERS = {
     "boto3": {"efss_transfer.references"},
     "prometheus_client": {"efss_transfer.metrics"},
     "tenacity": {"efss_transfer.engines.rclone.patience", "efss_transfer.notify"},
-    "click": {"efss_transfer.cli"},
+    "click": {"efss_transfer.cli", "efss_transfer.planning_cli"},
     "referencing": {"efss_transfer.validation"},
     "subprocess": {"efss_transfer.engines.rclone.daemon"},
     "jwt": {"efss_transfer.authentication"},
-    "requests": {"efss_transfer.engines.rclone.rc", "efss_transfer.oidc"},
+    "requests": {
+        "efss_transfer.engines.rclone.rc",
+        "efss_transfer.oidc",
+        "efss_transfer.planning_cli",
+    },
     "urllib3": {"efss_transfer.engines.rclone.rc"},
 }
 NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "manager", "managers", "common"}

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from contract import complaints
 from efss_transfer import aws_lambda
-from efss_transfer.engines.base import Context, Health, TransferRequest
+from efss_transfer.engines.base import Context, Health, Survey, TransferRequest
 from efss_transfer.errors import NotAcceptable
 from efss_transfer.events import Event, FileDone, Finished, Started
 from efss_transfer.result import FileOutcome, FileState, Result, State, Totals, encoded
@@ -289,6 +289,11 @@ class StandIn:
         totals = Totals(self.count, 0, failed, self.count)
         code = "partial" if failed else None
         yield Finished(Result(self._state, "rclone", totals, now, now, code=code))
+
+    def survey(
+        self, _: TransferRequest, __: Context, *, measure: bool
+    ) -> Generator[Event, None, Survey]:
+        raise AssertionError(f"nobody wants a plan here, measured: {measure}")
 
     def health(self) -> Health:
         return Health(usable=True)

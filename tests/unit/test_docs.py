@@ -40,6 +40,17 @@ def test_the_options_fit_the_schema_and_are_all_of_them() -> None:
         assert name in told
 
 
+def test_the_plan_fits_the_schema_and_is_what_is_reckoned() -> None:
+    plan, given = example("plan.json"), example("reckoning.json")
+    assert violations("plan", plan) == ([], 0)
+    asked = {**example("request.json"), **given}
+    _, reckoning = request.parse_plan(json.dumps(asked).encode())
+    assert violations("plan-request", asked) == ([], 0)
+    per_shard = plan["seconds"]["look"] + 4000 / plan["shards"]["count"]
+    assert plan["shards"]["seconds"] == round(per_shard, 3) <= 0.7 * plan["seconds"]["limit"]
+    assert reckoning.seconds == plan["seconds"]["limit"]
+
+
 def test_the_result_fits_the_schema() -> None:
     Draft202012Validator(schema("result")).validate(example("result.json"))
 

@@ -246,6 +246,17 @@ def test_the_refusal_of_a_call_is_counted_by_whoever_made_it() -> None:
     assert record(REFUSAL).errors == ()
 
 
+def test_once_a_transfer_is_over_later_calls_do_not_concern_it() -> None:
+    made = record()
+    made.rest_from("operations/about")
+    # What was said before is read late, and counts all the same.
+    began = CALL.replace("sync/copy", "operations/about")
+    for line in (CALL, COPIED, began, COPIED_ODD, DENIED, NO_FOLDER):
+        made.take(line.encode())
+    assert states(made) == {"one": "transferred"}
+    assert made.errors == ()
+
+
 def test_the_side_whose_backend_was_set_up_last_is_known() -> None:
     assert record().touched is None
     assert record(CREATING % "source").touched is Side.SOURCE

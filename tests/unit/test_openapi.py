@@ -46,15 +46,28 @@ def test_every_reference_leads_to_a_component(described: Any) -> None:
 
 
 def test_every_status_and_code_stands_there(described: Any) -> None:
-    responses = described["paths"]["/"]["post"]["responses"]
-    for name, code in CODES.items():
-        if name in ("cancelled", "not_found"):
-            continue  # nobody reads the one, and the other is for paths that are none
-        assert f"`{name}`" in responses[str(code.status)]["description"]
+    for path, never in (("/", {"too_large"}), ("/plan", set[str]())):
+        responses = described["paths"][path]["post"]["responses"]
+        for name, code in CODES.items():
+            # Nobody reads the one, and the other is for paths that are none.
+            if name not in {"cancelled", "not_found"} | never:
+                assert f"`{name}`" in responses[str(code.status)]["description"]
 
 
 def test_every_schema_has_its_path(described: Any) -> None:
     assert {f"/schema/{name}" for name in schemas.NAMES} < set(described["paths"])
+
+
+def test_a_plans_request_is_a_transfers_and_what_to_reckon_with(described: Any) -> None:
+    validator = Draft202012Validator(
+        {"$ref": "#/components/schemas/plan-request", "components": described["components"]}
+    )
+    for file in VALID:
+        request = json.loads(file.read_text("utf-8"))
+        assert validator.is_valid(request)
+        assert validator.is_valid({**request, "plan": {"rate": 1, "seconds": 1}})
+        assert not validator.is_valid({**request, "plan": {"rate": 0}})
+        assert not validator.is_valid({**request, "plans": {}})
 
 
 @pytest.mark.parametrize("file", [*VALID, *INVALID], ids=lambda file: file.stem)

@@ -16,7 +16,7 @@ from werkzeug.test import EnvironBuilder
 from contract import complaints, schema
 from efss_transfer import runner
 from efss_transfer.app import Service
-from efss_transfer.engines.base import Context, Egress, Health, Limits, TransferRequest
+from efss_transfer.engines.base import Context, Egress, Health, Limits, Survey, TransferRequest
 from efss_transfer.engines.rclone.failures import RULES
 from efss_transfer.errors import CODES, EngineError, EngineUnavailable
 from efss_transfer.events import Event, FileDone, Finished, Progress, Started
@@ -112,6 +112,11 @@ class StandIn:
             if isinstance(event, Exception):
                 raise event
             yield event
+
+    def survey(
+        self, _: TransferRequest, __: Context, *, measure: bool
+    ) -> Generator[Event, None, Survey]:
+        raise AssertionError(f"nobody wants a plan here, measured: {measure}")
 
     def health(self) -> Health:
         return Health(usable=True, version="1.75.2")

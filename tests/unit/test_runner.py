@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from efss_transfer import runner
-from efss_transfer.engines.base import Context, Egress, Health, Limits, TransferRequest
+from efss_transfer.engines.base import Context, Egress, Health, Limits, Survey, TransferRequest
 from efss_transfer.errors import EngineError
 from efss_transfer.events import Event, FileDone, Finished, Started
 from efss_transfer.metrics import Metrics
@@ -59,6 +59,11 @@ class Scripted:
                 yield step
         finally:
             self.closed = True
+
+    def survey(
+        self, _: TransferRequest, __: Context, *, measure: bool
+    ) -> Generator[Event, None, Survey]:
+        raise AssertionError(f"nobody wants a plan here, measured: {measure}")
 
     def health(self) -> Health:
         return Health(usable=True)

@@ -18,7 +18,7 @@ from werkzeug.test import EnvironBuilder
 
 from contract import complaints
 from efss_transfer.app import Service
-from efss_transfer.engines.base import Context, Health, TransferRequest
+from efss_transfer.engines.base import Context, Health, Survey, TransferRequest
 from efss_transfer.events import Event, FileDone, Finished, Started
 from efss_transfer.result import FileOutcome, FileState, Result, State, Totals
 from efss_transfer.settings import Settings
@@ -93,6 +93,11 @@ class StandIn:
             yield FileDone(FileOutcome(name, FileState.TRANSFERRED, 1))
         count = len(self._names)
         yield Finished(Result(State.SUCCEEDED, "rclone", Totals(count, 0, 0, count), NOW, NOW))
+
+    def survey(
+        self, _: TransferRequest, __: Context, *, measure: bool
+    ) -> Generator[Event, None, Survey]:
+        raise AssertionError(f"nobody wants a plan here, measured: {measure}")
 
     def health(self) -> Health:
         return Health(usable=True)

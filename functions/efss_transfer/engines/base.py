@@ -15,7 +15,7 @@ from typing import Literal, Protocol, TypeVar
 
 from efss_transfer.addresses import Permits
 from efss_transfer.events import Event
-from efss_transfer.result import Json, State, VerifyMode
+from efss_transfer.result import Json, Result, Shard, State, VerifyMode
 
 Value = str | int | float | bool
 Report = Literal["summary", "errors", "all"]
@@ -60,7 +60,9 @@ class Selection:
     """Which files of the source's folder to copy; sizes are bytes.
 
     `files` are exactly those, and no others; the other members are all to be met. Patterns
-    are globs: what `exclude` matches is left out whatever `include` says.
+    are globs: what `exclude` matches is left out whatever `include` says. Of what is
+    selected by all that, a `shard` is one part: which part a file is in is a matter of its
+    path alone.
     """
 
     include: tuple[str, ...] = ()
@@ -70,6 +72,7 @@ class Selection:
     max_size: int | None = None
     modified_after: datetime | None = None
     modified_before: datetime | None = None
+    shard: Shard | None = None
 
     @property
     def by_attribute(self) -> bool:
@@ -208,6 +211,29 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Survey:
+    """What a look at both ends has shown, without moving anything to the destination.
+
+    `result` is that of a dry run: unless it has succeeded, the other members say nothing.
+    `files` and `bytes` are what would be copied, `unsized` how many of these files have no
+    known size, `largest` the path and size of the largest, and `there` how many files would be
+    left as they are. `free` is how many bytes the destination has room for, `rate` how many
+    bytes of the largest file came in a second; None where that could not be found out.
+    `seconds` is how long it took to begin and to look.
+    """
+
+    result: Result
+    files: int = 0
+    bytes: int = 0
+    unsized: int = 0
+    largest: tuple[str, int] | None = None
+    there: int = 0
+    free: int | None = None
+    rate: float | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Health:
     """Whether an engine can work here. `detail` says what to do if it cannot.
 
@@ -254,6 +280,16 @@ class Engine(Protocol):
         While it runs there is an event at least every second. Closing the iterator
         early cancels the copy. However it ends, nothing of it is left behind. Raises
         EngineError if it could not even begin, that is before `Started`.
+        """
+
+    def survey(
+        self, request: TransferRequest, context: Context, *, measure: bool
+    ) -> Generator[Event, None, Survey]:
+        """Look at what `run` would do, and write nothing; what is found is returned.
+
+        With `measure` some of the largest file is read, to see how fast that is. Events are
+        told as `run` tells them, but neither files nor the result. Closing the iterator early
+        ends it, nothing is left behind, and it raises as `run` does.
         """
 
     def health(self) -> Health:

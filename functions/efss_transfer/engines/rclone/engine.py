@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from efss_transfer.engines.base import Context, Health, TransferRequest
+from efss_transfer.engines.base import Context, Health, Survey, TransferRequest
 from efss_transfer.engines.rclone import account, orders, sandbox, tuning
 from efss_transfer.engines.rclone.bench import Interrupted
 from efss_transfer.engines.rclone.binary import begin_hashing, find_binary, verify
@@ -27,6 +27,7 @@ from efss_transfer.engines.rclone.outward import UNGUARDED, way_out
 from efss_transfer.engines.rclone.rc import Rc, RcError
 from efss_transfer.engines.rclone.remotes import Place, places
 from efss_transfer.engines.rclone.report import exit_code, report
+from efss_transfer.engines.rclone.survey import Surveyor, dry
 from efss_transfer.engines.rclone.transfer import Transfer
 from efss_transfer.errors import EngineError, EngineUnavailable
 from efss_transfer.events import Event, FileDone, Finished, Started
@@ -56,8 +57,10 @@ class RcloneEngine:
         with suppress(EngineUnavailable):  # said by whatever needs it, and at /healthz
             begin_hashing(find_binary(settings.rclone))
 
-    def run(self, request: TransferRequest, context: Context) -> Generator[Event, None, None]:
-        """Copy, as the protocol `Engine` says.
+    def run(
+        self, request: TransferRequest, context: Context, surveyor: Surveyor | None = None
+    ) -> Generator[Event, None, None]:
+        """Copy, as the protocol `Engine` says; what a `surveyor` looks at comes after that.
 
         The result comes after the daemon's end: only then has its log been read to the
         last line, so that the totals are exact, and only then is nothing left behind.
@@ -98,6 +101,10 @@ class RcloneEngine:
                     transfer = Transfer(rc, record, cleaner, request, context, self._settings)
                     yield Started(self.name, started)
                     yield from transfer.copy(source, destination)
+                    if surveyor is not None:
+                        yield from surveyor.look(
+                            rc, record, context, transfer.folder_of(source), destination
+                        )
         except Interrupted as interrupted:
             state = interrupted.state
         except Refused as refused:
@@ -115,6 +122,29 @@ class RcloneEngine:
         for outcome in record.outcomes():
             yield FileDone(outcome)
         yield Finished(self._result(started, record, state, transfer, binary, cleaner))
+
+    def survey(
+        self, request: TransferRequest, context: Context, *, measure: bool
+    ) -> Generator[Event, None, Survey]:
+        """Look, as the protocol `Engine` says: a dry run, whose files are counted.
+
+        That lists both sides as the copy does, a file at a time, so that it is right about
+        what is there already, about every filter, and about a single file, and holds no more
+        than the copy would.
+        """
+        surveyor = Surveyor(self._settings.stop_seconds, measure=measure)
+        result: Result | None = None
+        with closing(self.run(dry(request), context, surveyor)) as running:
+            for event in running:
+                if isinstance(event, FileDone):
+                    surveyor.take(event.outcome)
+                elif isinstance(event, Finished):
+                    result = event.result
+                else:
+                    yield event
+        if result is None:
+            raise AssertionError("a run ended without a result")
+        return surveyor.found(result)
 
     def health(self) -> Health:
         """Whether rclone can be found and booted here, and its version.

@@ -97,7 +97,8 @@ class Record(Ledger):
         self._cleaner = cleaner
         self._shortened: dict[str, str] = {}
         self._answered: Counter[str] = Counter()
-        self._ending = False
+        self._ending = self._resting = False
+        self._rests_from = ""
         self._aside = False
         self._before: dict[str, int] = {}
         self._reading = Reading()
@@ -143,10 +144,13 @@ class Record(Ledger):
         message, name = str(entry.get("msg", "")), str(entry.get("object", ""))
         kind = str(entry.get("objectType", ""))
         if own := _OWN_CALL.match(message):
+            self._resting = self._resting or own[1] == self._rests_from
             if own[2]:
                 with self._changed:
                     self._answered[own[1]] += 1
                     self._changed.notify_all()
+        elif self._resting:
+            pass
         elif self._checked is not None and self._take_check(message, name, self._checked):
             return
         elif entry.get("level") == "error":
@@ -244,6 +248,13 @@ class Record(Ledger):
         """The name of a file that is named as it was uploaded."""
         begins = _PARTIAL.sub("", name)
         return self._shortened.get(begins, begins)
+
+    def rest_from(self, call: str) -> None:
+        """The transfer is over: from the beginning of that call on, which is yet to be made,
+        nothing in the log concerns it. What is said before still counts, however late it is
+        read. Needs the level DEBUG.
+        """
+        self._rests_from = call
 
     def settle(self, call: str, times: int, seconds: float) -> None:
         """Wait until the log was read to the end of a call, made for the `times`-th time.

@@ -99,6 +99,20 @@ class Looks:
                 Side.SOURCE,
             )
 
+    def confirm_there(self, source: Place) -> Generator[Event, None, None]:
+        """Make sure that a source of which nothing is wanted is a folder all the same."""
+        if source.is_top and source.remote.backend != "webdav":
+            # No folder holds it, in which it could be seen: whether it answers at all is
+            # seen by asking for any file in it.
+            inside = f"{source.path.rstrip('/')}/any"
+            yield from self.at(Place(source.remote, inside, source.side))
+            return
+        kind = yield from self.at(source)
+        if kind is Kind.MISSING:
+            raise refusal("source_not_found", "There is no such folder.", source.side)
+        if kind is Kind.FILE:
+            raise refusal("not_a_directory", "It is a file.", source.side)
+
     def cause(self, error: str) -> str:
         """Why a call failed, where rclone calls something a file that it may not look at."""
         return self._record.doubt or error if failures.IS_A_FILE in error else error

@@ -80,6 +80,8 @@ def filters(selection: Selection) -> dict[str, Any]:
         found["MaxAge"] = _time(selection.modified_after, -_TICK)
     if selection.modified_before is not None:
         found["MinAge"] = _time(selection.modified_before, _TICK)
+    if selection.shard is not None:
+        found["HashFilter"] = str(selection.shard)
     return found
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from efss_transfer.engines.base import Context, TransferRequest
-from efss_transfer.engines.rclone import allowance, failures, orders, tuning
+from efss_transfer.engines.rclone import allowance, failures, orders, shards, tuning
 from efss_transfer.engines.rclone.bench import Bench, Interrupted
 from efss_transfer.engines.rclone.cleaning import Cleaner
 from efss_transfer.engines.rclone.failures import classify
@@ -19,7 +20,7 @@ from efss_transfer.engines.rclone.rc import Rc
 from efss_transfer.engines.rclone.remnants import Remnants
 from efss_transfer.engines.rclone.remotes import Place
 from efss_transfer.engines.rclone.scouting import scout
-from efss_transfer.engines.rclone.tuning import Bounds, Tuning
+from efss_transfer.engines.rclone.tuning import NOTHING_LARGE, Bounds, Tuning
 from efss_transfer.engines.rclone.verification import Pair, verify
 from efss_transfer.events import Event, Phase
 from efss_transfer.result import (
@@ -52,9 +53,9 @@ class Transfer:
         self._rc = rc
         self._record = record
         self._cleaner = cleaner
-        self._request = request
+        self._selection = shards.narrowed(request.selection)
+        self._request = replace(request, selection=self._selection)
         self._options = request.options
-        self._selection = request.selection
         self._context = context
         self._settings = settings
         self._bench = Bench(rc, record, context, settings.stop_seconds)
@@ -62,12 +63,14 @@ class Transfer:
         self._remnants = Remnants(rc, record, settings.stop_seconds)
         self._bench.after_stop = self._remnants.remove
         self._looks = Looks(self._bench, record, cleaner)
-        self._filter = orders.filters(request.selection)
+        self._filter = orders.filters(self._selection)
         self._config: dict[str, Any] = {}
         self.tuning: Tuning | None = None
         """What was chosen to make the copy fast, once it is."""
         # Whether this attempt was ended before it had looked at everything.
         self._cut_short = False
+        # Whether the source is there, and no file of it is for this shard to copy.
+        self._nothing_here = False
         self.verification: Verification | None = None
         self.status: dict[str, Json] = {}
         """The status of the copy's last job, as rclone gave it."""
@@ -81,6 +84,10 @@ class Transfer:
     def stats(self) -> dict[str, Json]:
         """The stats of all work, as rclone gave them last."""
         return self._bench.stats
+
+    def folder_of(self, source: Place) -> str:
+        """The fs that the paths of the files are relative to, once they were copied."""
+        return source.fs if self._remnants.renamed is None else source.parent
 
     def copy(self, source: Place, destination: Place) -> Iterator[Event]:
         """Copy a folder's content, a file, or the files that are listed; then verify.
@@ -98,7 +105,7 @@ class Transfer:
         if refused is not None:
             raise Refused(refused)
         # What was never begun is not missing, and so there is nothing to compare it with.
-        done = not (self._options.dry_run or self._cut_short)
+        done = not (self._options.dry_run or self._cut_short or self._nothing_here)
         if done and (self._options.verify is not VerifyMode.NONE or self._is_known_of_files):
             self._bench.phase = Phase.VERIFYING
             yield from self._verify(source, destination)
@@ -120,6 +127,8 @@ class Transfer:
             try:
                 if paths is None:
                     yield from self._copy_all(source, destination)
+                elif not paths:
+                    yield from self._copy_none(source)
                 else:
                     yield from listed.copy(source, destination, paths, lambda: self._cut_short)
             except Refused as error:
@@ -145,15 +154,17 @@ class Transfer:
             self._options.transfers,
             self._context.limits.transfers,
         )
-        seen = scout(
-            self._rc,
-            self._record,
-            source,
-            destination,
-            self._selection,
-            bounds,
-            self._context.must_end,
-        )
+        seen = NOTHING_LARGE  # a dry run moves nothing, and is a look itself
+        if not self._options.dry_run:
+            seen = scout(
+                self._rc,
+                self._record,
+                source,
+                destination,
+                self._selection,
+                bounds,
+                self._context.must_end,
+            )
         self.tuning = tuning.chosen(source.remote, destination.remote, bounds, seen)
         self._config = orders.copying(self._request) | self.tuning.config()
 
@@ -196,8 +207,11 @@ class Transfer:
             raise refusal("source_not_found", "There is no such file.", Side.SOURCE)
         if source.path.endswith("/"):
             raise refusal("not_a_directory", "It is a file.", Side.SOURCE)
-        if self._filter:
+        if orders.filters(replace(self._selection, shard=None)):
             raise refusal("unsupported", "A selection needs a folder: it is a file.", Side.SOURCE)
+        if (shard := self._selection.shard) and not shards.holds(shard, source.name):
+            self._nothing_here, self.status = True, {}
+            return
         if destination.names_a_folder or (yield from self._looks.at(destination)) is Kind.FOLDER:
             folder, name = destination.fs, source.name
         else:
@@ -219,6 +233,13 @@ class Transfer:
                 # What it answers to a look has a body, and is raised.
                 yield from self._looks.at(destination)
             raise Refused(self._failure(error, source, destination))
+
+    def _copy_none(self, source: Place) -> Iterator[Event]:
+        """Copy nothing, because none of the listed files is in this shard; but not from a
+        source that is not there, or cannot be read.
+        """
+        yield from self._looks.confirm_there(source)
+        self._nothing_here = True
 
     def _verify(self, source: Place, destination: Place) -> Iterator[Event]:
         """Compare both sides. What cannot be compared is no success."""

@@ -89,6 +89,7 @@ class Seen:
 
 
 UNSEEN: Final = Seen(None)
+NOTHING_LARGE: Final = Seen(0)
 
 
 @dataclass(frozen=True)
