@@ -7,8 +7,10 @@ refused there, from whatever address it says that it comes, because nobody who s
 this machine. So let no integration that hands a body on as the event (API Gateway's
 "non-proxy" ones) be open to others than those who may invoke the function.
 
-Nothing is made before the first request: a snapshot of the function (SnapStart), which many
-copies start from, holds no secret, no connection, no daemon, and no random number.
+Before the first request all is imported that a request needs until rclone boots, and rclone's
+program is hashed: Lambda gives a start more of a processor than most functions have later.
+Nothing else is made by then: a snapshot of the function (SnapStart), which many copies start
+from, holds no secret, no connection, no daemon, and no random number.
 """
 
 from __future__ import annotations
@@ -17,18 +19,20 @@ import json
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-from efss_transfer import aws_events
-from efss_transfer.errors import (
+from efss_transfer import preparation
+
+# First of all: it is done by another processor while this one imports the rest.
+preparation.begin()
+
+from efss_transfer import aws_events, logs, problems, runner, service  # noqa: E402
+from efss_transfer.errors import (  # noqa: E402
     BodyTooLarge,
     ConfigurationError,
     EfssTransferError,
     NotAcceptable,
 )
-
-if TYPE_CHECKING:
-    from efss_transfer.service import Answer, Service
 
 # Lambda refuses an answer of more than 6 MB, and it is not said which MB those are.
 MOST_BYTES: Final = 6_000_000
@@ -48,9 +52,6 @@ class Context(Protocol):
 
 def handler(event: Any, context: Context) -> dict[str, Any]:
     """Answer an event. Never raises: whatever happens has an answer of its own."""
-    # Here and not above: starting the function must be fast, and only a request needs them.
-    from efss_transfer import logs, problems, runner, service
-
     try:
         answer = _answered(event, context)
     except EfssTransferError as error:
@@ -63,9 +64,7 @@ def handler(event: Any, context: Context) -> dict[str, Any]:
     return _returned(event, answer)
 
 
-def _answered(event: Any, context: Context) -> Answer:
-    from efss_transfer import problems, service
-
+def _answered(event: Any, context: Context) -> service.Answer:
     asked = aws_events.read(event)
     try:
         configured = _service()
@@ -91,11 +90,9 @@ def _answered(event: Any, context: Context) -> Answer:
 
 
 @cache
-def _service() -> Service:
+def _service() -> service.Service:
     """The service, made for the first request. Raises ConfigurationError."""
-    from efss_transfer.service import Service
-
-    return Service.configured()
+    return service.Service.configured()
 
 
 def _seconds(context: Context) -> float:
@@ -120,7 +117,7 @@ def _body(body: bytes) -> Callable[[int], bytes]:
     return read
 
 
-def _returned(event: Any, answer: Answer) -> dict[str, Any]:
+def _returned(event: Any, answer: service.Answer) -> dict[str, Any]:
     body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
     return aws_events.envelope(event, answer.status, answer.headers, body)
 

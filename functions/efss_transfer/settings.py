@@ -59,8 +59,8 @@ class Settings:
         ignored would be no limit.
         """
         reader = _Reader(environment, limits or {})
-        rclone = reader.text("RCLONE", "")
         site = reader.text("SITE", "")
+        rclone = reader.text("RCLONE", "")
         settings = cls(
             rclone=Path(rclone) if rclone else None,
             rclone_sha256=reader.text("RCLONE_SHA256", "").lower() or None,
@@ -94,6 +94,12 @@ class Settings:
         if not settings.runtime_dir.is_dir():
             raise ConfigurationError(f"{PREFIX}RUNTIME_DIR must be a folder that exists.")
         return settings
+
+
+def program(environment: Mapping[str, str]) -> Path | None:
+    """The rclone that is set, which is to be known before anything else is read."""
+    text = _Reader(environment, {}).text("RCLONE", "")
+    return Path(text) if text else None
 
 
 def platform_seconds(environment: Mapping[str, str]) -> float:
