@@ -2,10 +2,13 @@
 
 Who may call. Where the site asks callers for a token, every event needs its Authorization
 header; one that is bare has none, and is refused. Where it asks nobody (mode `none`), a
-bare request is served: whoever may invoke the function was let in by IAM. One of HTTP is
-refused there, from whatever address it says that it comes, because nobody who sends it is on
-this machine. So let no integration that hands a body on as the event (API Gateway's
-"non-proxy" ones) be open to others than those who may invoke the function.
+bare request is served: whoever may invoke the function was let in by IAM. So is one of HTTP
+that was signed for IAM, if AWS says so in the event (a function URL or an API with AWS_IAM).
+Others of HTTP are refused there, from whatever address they say that they come, because nobody
+who sends them is on this machine. A signature takes the place of a token in the Authorization
+header: where a site asks for tokens, use no function URL with AWS_IAM. And let no integration
+that hands a body on as the event (API Gateway's "non-proxy" ones) be open to others than
+those who may invoke the function.
 
 Before the first request all is imported that a request needs until rclone boots, and rclone's
 program is hashed: Lambda gives a start more of a processor than most functions have later.
@@ -81,7 +84,7 @@ def _answered(event: Any, context: Context) -> service.Answer:
         body=_body(asked.body),
         seconds=_seconds(context),
         fits=lambda answer: _size(_returned(event, answer)) <= MOST_BYTES,
-        vouched=asked.bare,
+        vouched=asked.bare or asked.signed,
     )
     answer = configured.answer(call)
     if asked.method == "HEAD":

@@ -20,6 +20,9 @@ PREFIX: Final = "EFSS_TRANSFER_"
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS: Final = ("json", "text")
 WANTED_TRANSFERS: Final = 8
+_LEAST_MEMORY: Final = 256 << 20
+# What Python takes beside rclone, with some to spare (58 MB were measured).
+_OWN_MEMORY: Final = 160 << 20
 _PLATFORM_SECONDS: Final = ("CLOUD_RUN_TIMEOUT_SECONDS", "FUNCTION_TIMEOUT_SEC")
 # Threads of the HTTP server that no transfer may take: one to answer `busy`, one for
 # /healthz. Without them a full service would hang instead of saying that it is full.
@@ -66,7 +69,10 @@ class Settings:
             rclone_sha256=reader.text("RCLONE_SHA256", "").lower() or None,
             site=Path(site) if site else None,
             user=reader.text("USER", "") or None,
-            memory_bytes=reader.count("MEMORY_BYTES", 2 << 30, 256 << 20, 1 << 44),
+            memory_bytes=min(
+                reader.count("MEMORY_BYTES", 2 << 30, _LEAST_MEMORY, 1 << 44),
+                _platform_memory(environment),
+            ),
             concurrent_transfers=reader.count(
                 "CONCURRENT_TRANSFERS", _default_transfers(environment), 1, 10_000
             ),
@@ -100,6 +106,16 @@ def program(environment: Mapping[str, str]) -> Path | None:
     """The rclone that is set, which is to be known before anything else is read."""
     text = _Reader(environment, {}).text("RCLONE", "")
     return Path(text) if text else None
+
+
+def _platform_memory(environment: Mapping[str, str]) -> int:
+    """How much of the memory that AWS Lambda says it gives (in MB) is rclone's: it should end
+    by itself, and be told of, before Lambda ends all of it.
+    """
+    told = environment.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "")
+    if not told.isdecimal() or not told.isascii():
+        return 1 << 44
+    return max(_LEAST_MEMORY, (int(told) << 20) - _OWN_MEMORY)
 
 
 def platform_seconds(environment: Mapping[str, str]) -> float:
