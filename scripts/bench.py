@@ -24,6 +24,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+import cold_start
 import servers
 from efss_transfer import request
 from efss_transfer.engines.rclone.binary import find_binary
@@ -153,9 +154,16 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=11, help="runs of the tiny copy (11)")
     parser.add_argument("--large-runs", type=int, default=3, help="runs of the 1 GiB file (3)")
     parser.add_argument("--bytes", type=int, default=GIB, help="the large file's size (1 GiB)")
+    parser.add_argument(
+        "--cold", action="store_true", help="time a cold start on AWS Lambda instead"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON for a program")
     chosen = parser.parse_args()
 
+    if chosen.cold:
+        cold = cold_start.measure(chosen.runs)
+        print(json.dumps(asdict(cold)) if chosen.json else cold_start.told(cold))
+        return 0
     binary = find_binary(None)
     with ExitStack() as running:
         root = Path(running.enter_context(tempfile.TemporaryDirectory()))

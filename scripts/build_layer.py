@@ -234,6 +234,12 @@ def _files(root: Path) -> Mapping[str, Path]:
     return dict(walked())
 
 
+def own_architecture() -> str:
+    """The architecture of this machine, as Lambda names it."""
+    names = {machine: arch for arch, machine in MACHINES.items()}
+    return names.get(platform.machine(), "x86_64")
+
+
 def version_of(python: Path) -> str:
     """An interpreter's version, such as `3.11`."""
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -252,7 +258,7 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example: scripts/build-layer --arch arm64 --python python3.13",
     )
-    own = {machine: arch for arch, machine in MACHINES.items()}.get(platform.machine(), "x86_64")
+    own = own_architecture()
     parser.add_argument("--arch", choices=MACHINES, default=own, help=f"architecture ({own})")
     parser.add_argument(
         "--python",
