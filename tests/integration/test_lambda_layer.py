@@ -27,6 +27,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 import cloudformation
+import cold_start
 import sbom
 import servers
 from build_layer import LEFT_OUT, MOST_BYTES
@@ -392,3 +393,11 @@ def test_its_bytecode_is_what_runs(package: Package, short: Path, s3: Storage) -
     spoilt = Package(package.layer, task, package.runtime, package.lang)
     with running(spoilt, short / "spoilt-run") as it:
         assert it.invoke({})["code"] == "invalid_request"
+
+
+def test_the_bench_times_a_cold_start() -> None:
+    """Of what it tells, only the order is sure on any machine; it ends if Flask or boto3 came."""
+    cold = cold_start.measure(1)
+    print(cold_start.told(cold))
+    assert 0 < cold.import_seconds < cold.answer_seconds < cold.done_seconds
+    assert cold.boot_seconds > 0

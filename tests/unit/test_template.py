@@ -196,6 +196,17 @@ def test_each_count_has_its_alarm_and_all_tell_the_topic(resources: dict[str, An
         assert alarm["AlarmActions"]["Fn::If"][:2] == ["HasAlarmTopic", [{"Ref": "AlarmTopic"}]]
 
 
-def test_every_parameter_says_what_it_is_for(resources: dict[str, Any]) -> None:
+def test_every_parameter_says_what_it_is_for() -> None:
     for name, parameter in cloudformation.read()["Parameters"].items():
         assert {"Default", "Description"} <= parameter.keys(), name
+
+
+def test_the_docs_name_parameters_that_there_are() -> None:
+    parameters = cloudformation.read()["Parameters"]
+    told = (ROOT / "deploy" / "README.md").read_text()
+    named = set(re.findall(r"\b([A-Z][A-Za-z]+)=", told))
+    assert {"Architecture", "ReservedConcurrency", "SiteFile", "SiteLayer"} <= named
+    assert named <= parameters.keys()
+    assert f"{parameters['MemoryMegabytes']['Default']} MB here" in told
+    paths = re.findall(r"Uri: (\S+)", (ROOT / "template.yaml").read_text())
+    assert set(paths) == {"dist/function.zip", "dist/layer.zip"}
