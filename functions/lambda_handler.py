@@ -1,5 +1,13 @@
 """The entry point of AWS Lambda (`lambda_handler.handler`); all else is in efss_transfer."""
 
-from efss_transfer.aws_lambda import handler
+import gc
+
+# Nothing of what is imported is garbage: a tenth of a start is saved by not looking for any.
+gc.disable()
+
+from efss_transfer.aws_lambda import handler  # noqa: E402
+
+gc.freeze()
+gc.enable()
 
 __all__ = ["handler"]

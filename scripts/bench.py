@@ -25,6 +25,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import bench_shards
+import cold_start
 import servers
 from efss_transfer import request
 from efss_transfer.engines.rclone.binary import find_binary
@@ -160,11 +161,18 @@ def main() -> int:
         metavar="RUNS",
         help="only that: four shards at once beside one request",
     )
+    parser.add_argument(
+        "--cold", action="store_true", help="time a cold start on AWS Lambda instead"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON for a program")
     chosen = parser.parse_args()
     if chosen.shards:
         return bench_shards.main(chosen.shards, as_json=chosen.json)
 
+    if chosen.cold:
+        cold = cold_start.measure(chosen.runs)
+        print(json.dumps(asdict(cold)) if chosen.json else cold_start.told(cold))
+        return 0
     binary = find_binary(None)
     with ExitStack() as running:
         root = Path(running.enter_context(tempfile.TemporaryDirectory()))

@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = ROOT / "pyproject.toml"
-CYCLONEDX = Path(sys.executable).with_name("cyclonedx-py")
+CYCLONEDX = ROOT / ".venv" / "describing" / "bin" / "cyclonedx-py"
 
 
 def described() -> dict[str, Any]:
@@ -42,19 +43,28 @@ def described() -> dict[str, Any]:
     return bom
 
 
-def needed() -> set[str]:
+def needed(
+    left_out: frozenset[str] = frozenset(), elsewhere: Mapping[str, str] | None = None
+) -> set[str]:
     """The packages that efss-transfer needs to run, by their normal names: no extras that
     nobody asked for, which cyclonedx-py counts if they happen to be installed.
+
+    `left_out` are not looked at, nor what they alone need. `elsewhere` has the markers of
+    where it is to run, as far as that is not here.
     """
     found: set[str] = set()
     waiting = list(tomllib.loads(PROJECT.read_text("utf-8"))["project"]["dependencies"])
     while waiting:
         wanted = Requirement(waiting.pop())
         name = canonicalize_name(wanted.name)
+        if name in left_out:
+            continue
         for text in importlib.metadata.requires(name) or ():
             marker = Requirement(text).marker
             extras = wanted.extras or {""}
-            if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
+            if marker is None or any(
+                marker.evaluate({**(elsewhere or {}), "extra": extra}) for extra in extras
+            ):
                 below = Requirement(text)
                 if canonicalize_name(below.name) not in found:
                     waiting.append(f"{below.name}[{','.join(below.extras)}]")

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import jwt
-
-from efss_transfer import oidc
 from efss_transfer.errors import ConfigurationError, Unauthenticated
+
+if TYPE_CHECKING:
+    from efss_transfer.oidc import Fetch
 
 MISSING: Final = "Send a bearer token in the Authorization header."
 REFUSED: Final = "The token is not accepted here."
@@ -120,9 +120,16 @@ class Oidc:
         caller_claim: str = "sub",
         leeway_seconds: float = 30,
         required_scope: str | None = None,
-        fetch: oidc.Fetch = oidc.fetch,
+        fetch: Fetch | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        # Here and not above: it brings the cryptography, which takes as long to import as all
+        # else that a start needs, and only this mode needs it.
+        import jwt
+
+        from efss_transfer import oidc
+
+        self._jwt: Final = jwt
         # An algorithm of a shared secret would take the issuer's public key for it.
         unusable = [name for name in algorithms if name not in oidc.ALGORITHMS]
         if unusable or not algorithms:
@@ -138,7 +145,7 @@ class Oidc:
         self._caller_claim = caller_claim
         self._leeway = leeway_seconds
         self._scope = required_scope
-        self._keys = oidc.IssuerKeys(issuer, jwks_uri, fetch, clock)
+        self._keys = oidc.IssuerKeys(issuer, jwks_uri, fetch or oidc.fetch, clock)
 
     def caller(self, authorization: str | None) -> str:
         """Whom the token names. Raises Unauthenticated; and Busy, after which a retry is
@@ -148,11 +155,11 @@ class Oidc:
         header: Mapping[str, Any] = {}
         # `from None`: PyJWT's errors quote what the token says.
         try:
-            header = jwt.get_unverified_header(token)
+            header = self._jwt.get_unverified_header(token)
             return self._name(self._claims(token, header))
         except _Refused as refused:
             raise _refusal(str(refused), header.get("kid")) from None
-        except jwt.PyJWTError as error:
+        except self._jwt.PyJWTError as error:
             raise _refusal(type(error).__name__, header.get("kid")) from None
 
     def _claims(self, token: str, header: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -171,9 +178,9 @@ class Oidc:
         key = self._keys.find(header.get("kid"), algorithm)
         if key is None:
             raise _Refused("key that the issuer does not have")
-        claims: dict[str, Any] = jwt.decode(
+        claims: dict[str, Any] = self._jwt.decode(
             token,
-            jwt.PyJWK(dict(key), algorithm),
+            self._jwt.PyJWK(dict(key), algorithm),
             algorithms=[algorithm],
             issuer=self._issuer,
             audience=self._audience,

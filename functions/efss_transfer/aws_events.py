@@ -37,6 +37,8 @@ class Invocation:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     bare: bool = False
+    signed: bool = False
+    """Whether AWS says that it was signed, and that IAM let whoever signed it in."""
 
     @property
     def kind(self) -> str:
@@ -65,7 +67,8 @@ def read(event: Any) -> Invocation:
         path = _member(event, "path", str, "/")
         if event.get("version") == "1.0":  # an HTTP API's path has the stage, a REST API's not
             path = _within_stage(path, context)
-    return Invocation(method.upper(), path or "/", _headers(event), _body(event))
+    signed = _signed(context)
+    return Invocation(method.upper(), path or "/", _headers(event), _body(event), signed=signed)
 
 
 def envelope(event: Any, status: int, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
@@ -103,6 +106,16 @@ def _member(event: Mapping[str, Any], name: str, kind: type, default: Any = None
         text = "The event is like one of HTTP, and this member of it is not as AWS has it."
         raise InvalidRequest([Violation(f"/{name}", "type", text)])
     return value
+
+
+def _signed(context: Mapping[str, Any]) -> bool:
+    """Whether IAM was asked: who signed stands at `authorizer.iam` (function URLs with AWS_IAM,
+    HTTP APIs), or at `identity` (REST APIs), and is null there otherwise.
+    """
+    authorizer = context.get("authorizer")
+    known = authorizer.get("iam") if isinstance(authorizer, dict) else context.get("identity")
+    who = known.get("userArn") if isinstance(known, dict) else None
+    return isinstance(who, str) and who.startswith("arn:")
 
 
 def _within_stage(path: str, context: Mapping[str, Any]) -> str:

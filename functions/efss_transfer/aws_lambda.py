@@ -2,13 +2,18 @@
 
 Who may call. Where the site asks callers for a token, every event needs its Authorization
 header; one that is bare has none, and is refused. Where it asks nobody (mode `none`), a
-bare request is served: whoever may invoke the function was let in by IAM. One of HTTP is
-refused there, from whatever address it says that it comes, because nobody who sends it is on
-this machine. So let no integration that hands a body on as the event (API Gateway's
-"non-proxy" ones) be open to others than those who may invoke the function.
+bare request is served: whoever may invoke the function was let in by IAM. So is one of HTTP
+that was signed for IAM, if AWS says so in the event (a function URL or an API with AWS_IAM).
+Others of HTTP are refused there, from whatever address they say that they come, because nobody
+who sends them is on this machine. A signature takes the place of a token in the Authorization
+header: where a site asks for tokens, use no function URL with AWS_IAM. And let no integration
+that hands a body on as the event (API Gateway's "non-proxy" ones) be open to others than
+those who may invoke the function.
 
-Nothing is made before the first request: a snapshot of the function (SnapStart), which many
-copies start from, holds no secret, no connection, no daemon, and no random number.
+Before the first request all is imported that a request needs until rclone boots, and rclone's
+program is hashed: Lambda gives a start more of a processor than most functions have later.
+Nothing else is made by then: a snapshot of the function (SnapStart), which many copies start
+from, holds no secret, no connection, no daemon, and no random number.
 """
 
 from __future__ import annotations
@@ -16,13 +21,15 @@ from __future__ import annotations
 import json
 import logging
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-from efss_transfer import aws_events, whole
-from efss_transfer.errors import ConfigurationError, EfssTransferError
+from efss_transfer import preparation
 
-if TYPE_CHECKING:
-    from efss_transfer.service import Answer, Service
+# First of all: it is done by another processor while this one imports the rest.
+preparation.begin()
+
+from efss_transfer import aws_events, logs, problems, runner, service, whole  # noqa: E402
+from efss_transfer.errors import ConfigurationError, EfssTransferError  # noqa: E402
 
 # Lambda refuses an answer of more than 6 MB, and it is not said which MB those are.
 MOST_BYTES: Final = 6_000_000
@@ -39,9 +46,6 @@ class Context(Protocol):
 
 def handler(event: Any, context: Context) -> dict[str, Any]:
     """Answer an event. Never raises: whatever happens has an answer of its own."""
-    # Here and not above: starting the function must be fast, and only a request needs them.
-    from efss_transfer import logs, problems, runner, service
-
     try:
         answer = _answered(event, context)
     except EfssTransferError as error:
@@ -54,9 +58,7 @@ def handler(event: Any, context: Context) -> dict[str, Any]:
     return _returned(event, answer)
 
 
-def _answered(event: Any, context: Context) -> Answer:
-    from efss_transfer import problems, service
-
+def _answered(event: Any, context: Context) -> service.Answer:
     asked = aws_events.read(event)
     try:
         configured = _service()
@@ -73,7 +75,7 @@ def _answered(event: Any, context: Context) -> Answer:
         body=whole.reader(asked.body),
         seconds=whole.usable(context.get_remaining_time_in_millis() / 1000),
         fits=lambda answer: _size(_returned(event, answer)) <= MOST_BYTES,
-        vouched=asked.bare,
+        vouched=asked.bare or asked.signed,
     )
     answer = configured.answer(call)
     if asked.method == "HEAD":
@@ -82,14 +84,12 @@ def _answered(event: Any, context: Context) -> Answer:
 
 
 @cache
-def _service() -> Service:
+def _service() -> service.Service:
     """The service, made for the first request. Raises ConfigurationError."""
-    from efss_transfer.service import Service
-
-    return Service.configured()
+    return service.Service.configured()
 
 
-def _returned(event: Any, answer: Answer) -> dict[str, Any]:
+def _returned(event: Any, answer: service.Answer) -> dict[str, Any]:
     body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
     return aws_events.envelope(event, answer.status, answer.headers, body)
 

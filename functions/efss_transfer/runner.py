@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from efss_transfer import logs
 from efss_transfer.engines.base import (
@@ -24,8 +24,6 @@ from efss_transfer.errors import CODES, EfssTransferError
 from efss_transfer.events import Event, FileDone, Finished, Started
 from efss_transfer.listing import Listing
 from efss_transfer.metrics import Metrics
-from efss_transfer.notify import SECONDS as NOTIFY_SECONDS
-from efss_transfer.notify import Notify
 from efss_transfer.result import (
     ErrorGroup,
     FileState,
@@ -36,6 +34,9 @@ from efss_transfer.result import (
     Totals,
     now,
 )
+
+if TYPE_CHECKING:
+    from efss_transfer.notify import Notify
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -120,7 +121,9 @@ class _Run:
         self.ended: Result | None = None
         self.notify_seconds = 0.0
         if terms.notify is not None:
-            self.notify_seconds = min(NOTIFY_SECONDS, terms.duration_seconds / 2)
+            from efss_transfer.notify import SECONDS
+
+            self.notify_seconds = min(SECONDS, terms.duration_seconds / 2)
         self._request = request
         self._terms = terms
         self._label = ("" if request.id is None else f" {request.id!r}") + f" of {terms.caller!r}"

@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
 from efss_transfer import (
@@ -44,12 +44,14 @@ from efss_transfer.errors import (
 from efss_transfer.events import Finished
 from efss_transfer.listing import fitted
 from efss_transfer.metrics import Metrics
-from efss_transfer.notify import Notifier
 from efss_transfer.result import Json, Result, State, encoded
 from efss_transfer.runner import Terms
 from efss_transfer.settings import Settings, behind_a_proxy
 from efss_transfer.site import Caller, Site
 from efss_transfer.storages import Storages
+
+if TYPE_CHECKING:
+    from efss_transfer.notify import Notifier
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
@@ -123,7 +125,6 @@ class Service:
         self._engines = engines
         self._storages = Storages(site)
         self._capacity = Capacity(settings.concurrent_transfers)
-        self._notifier = Notifier(site)
         self._metrics = Metrics()
 
     @classmethod
@@ -151,6 +152,13 @@ class Service:
         except Exception as error:  # noqa: BLE001 - no caller may see a traceback
             runner.log_defect(error, about)
             return told(problems.of_defect())
+
+    @cached_property
+    def _notifier(self) -> Notifier:
+        # Here and not above: an HTTP client and its like, for which a start must not wait.
+        from efss_transfer.notify import Notifier
+
+        return Notifier(self._site)
 
     def _refused(self, error: EfssTransferError, about: dict[str, str]) -> None:
         self._metrics.refused(error.code)

@@ -78,16 +78,20 @@ class Settings:
         ignored would be no limit.
         """
         reader = _Reader(environment, limits or {})
-        rclone = reader.text("RCLONE", "")
         site = reader.text("SITE", "")
+        rclone = reader.text("RCLONE", "")
         transfers = reader.count("CONCURRENT_TRANSFERS", _default_transfers(environment), 1, 10_000)
         settings = cls(
             rclone=Path(rclone) if rclone else None,
             rclone_sha256=reader.text("RCLONE_SHA256", "").lower() or None,
             site=Path(site) if site else None,
             user=reader.text("USER", "") or None,
-            memory_bytes=reader.count(
-                "MEMORY_BYTES", _default_memory(environment, transfers), _LEAST_MEMORY, 1 << 44
+            memory_bytes=min(
+                reader.count(
+                    "MEMORY_BYTES", _default_memory(environment, transfers), _LEAST_MEMORY, 1 << 44
+                ),
+                # rclone should end by itself, and be told of, before all of the sandbox does.
+                max(_LEAST_MEMORY, _for_engines(environment)),
             ),
             concurrent_transfers=transfers,
             duration_seconds=min(
@@ -114,6 +118,12 @@ class Settings:
         if not settings.runtime_dir.is_dir():
             raise ConfigurationError(f"{PREFIX}RUNTIME_DIR must be a folder that exists.")
         return settings
+
+
+def program(environment: Mapping[str, str]) -> Path | None:
+    """The rclone that is set, which is to be known before anything else is read."""
+    text = _Reader(environment, {}).text("RCLONE", "")
+    return Path(text) if text else None
 
 
 def platform_seconds(environment: Mapping[str, str]) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -245,54 +244,32 @@ def test_nothing_is_there_before_the_first_request(tmp_path: Path) -> None:
         assert list(runtime.iterdir()) == []
 
 
-# --- What the import costs ----------------------------------------------------------------
+# --- What the start costs: how long it takes is measured by scripts/bench --cold ------------
 
-IMPORT = """
-import sys, time
-began = time.perf_counter()
-import {module}
-print(time.perf_counter() - began, *sorted(name for name in sys.modules if "." not in name))
+START = """
+import json, sys, threading
+import lambda_handler
+imported = sorted(name for name in sys.modules if "." not in name)
+class Context:
+    def get_remaining_time_in_millis(self): return 60000
+told = lambda_handler.handler({}, Context())
+assert told["code"] == "invalid_request", told
+print(json.dumps([imported, sorted(name for name in sys.modules if "." not in name)]))
 """
 
 
-def imported(module: str) -> tuple[float, set[str]]:
-    """How long an import takes in a process of its own, and what it brings."""
+def test_the_start_brings_nothing_that_a_first_request_can_do_without() -> None:
+    """The import has all that is needed until rclone boots; requests comes while it does."""
     done = subprocess.run(
-        [sys.executable, "-c", IMPORT.format(module=module)],
+        [sys.executable, "-c", START],
         capture_output=True,
         check=True,
         text=True,
         env={"PYTHONPATH": str(ROOT / "functions"), "PATH": ""},
         cwd="/",
     )
-    seconds, *names = done.stdout.split()
-    return float(seconds), set(names)
-
-
-def test_the_import_is_short_and_brings_neither_flask_nor_boto3() -> None:
-    ours, theirs = [], []
-    for _ in range(7):  # by turns, so that both meet the same machine
-        seconds, names = imported("lambda_handler")
-        ours.append(seconds)
-        theirs.append(imported("requests")[0])
-    assert not {"flask", "werkzeug", "functions_framework", "boto3", "botocore"} & names
-    mine, their = statistics.median(ours), statistics.median(theirs)
-    print(f"lambda_handler {mine * 1000:.0f} ms, requests {their * 1000:.0f} ms")
-    assert mine <= 2 * their
-
-
-def test_neither_does_the_first_request_bring_them() -> None:
-    code = (
-        "import sys, lambda_handler\n"
-        "class Context:\n"
-        "    def get_remaining_time_in_millis(self): return 60000\n"
-        "told = lambda_handler.handler({}, Context())\n"
-        "assert told['code'] == 'invalid_request', told\n"
-        "assert not {'flask', 'werkzeug', 'boto3'} & sys.modules.keys()\n"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        env={"PYTHONPATH": str(ROOT / "functions"), "PATH": ""},
-        cwd="/",
-    )
+    imported, asked = (set(names) for names in json.loads(done.stdout))
+    assert {"efss_transfer", "jsonschema", "asyncio"} <= imported
+    never = {"flask", "werkzeug", "functions_framework", "boto3", "botocore", "click"}
+    assert not (never | {"jwt", "cryptography", "requests"}) & asked
+    assert not {"prometheus_client", "tenacity"} & imported

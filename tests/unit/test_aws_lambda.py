@@ -159,6 +159,41 @@ def test_each_event_of_http_is_the_same_call(heard: Heard, event: Any, packed: b
     assert (answer["body"], answer["isBase64Encoded"]) == ('{"a":"é"}\n', False)
 
 
+ROLE = "arn:aws:sts::123456789012:assumed-role/portal/session"
+# As AWS documents them: who signed, and what stands there where nobody was asked to.
+SIGNED = [
+    (url_event, {"authorizer": {"iam": {"accessKey": "ASIA", "userArn": ROLE, "userId": "A"}}}),
+    (rest_event, {"identity": {"accessKey": "ASIA", "userArn": ROLE, "sourceIp": "127.0.0.1"}}),
+]
+NOT_SIGNED: list[tuple[Any, dict[str, Any]]] = [
+    (url_event, {"authorizer": None}),
+    (url_event, {"authorizer": {"jwt": {"claims": {"userArn": ROLE}}}}),
+    (url_event, {"authorizer": {"lambda": {"userArn": ROLE}}}),
+    (url_event, {"authorizer": {"iam": {"userArn": None}}}),
+    (url_event, {"authorizer": {"iam": ROLE}}),
+    (rest_event, {"identity": {"userArn": None, "user": ROLE}}),
+    (rest_event, {"authorizer": {"userArn": ROLE}, "identity": {"userArn": None}}),
+]
+
+
+def in_context(event: Any, more: dict[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = event()
+    made["requestContext"] |= more
+    return made
+
+
+@pytest.mark.parametrize(("event", "more"), SIGNED)
+def test_iam_vouches_for_whom_it_let_in(heard: Heard, event: Any, more: dict[str, Any]) -> None:
+    aws_lambda.handler(in_context(event, more), Clock())
+    assert heard.calls[0].vouched
+
+
+@pytest.mark.parametrize(("event", "more"), NOT_SIGNED)
+def test_it_does_for_nobody_else(heard: Heard, event: Any, more: dict[str, Any]) -> None:
+    aws_lambda.handler(in_context(event, more), Clock())
+    assert not heard.calls[0].vouched
+
+
 @pytest.mark.parametrize("event", HTTP)
 def test_each_is_answered_in_its_own_way(heard: Heard, event: Any) -> None:
     answer = aws_lambda.handler(event(), Clock())

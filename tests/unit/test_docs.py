@@ -104,7 +104,9 @@ def test_the_storages_and_the_options_are_counted_as_they_are() -> None:
     assert f"{len(types)} types of storage" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize("name", ["demo", "test", "run", "check", "bench", "setup", "lock"])
+@pytest.mark.parametrize(
+    "name", ["demo", "test", "run", "check", "bench", "setup", "lock", "build-layer"]
+)
 def test_the_scripts_that_are_named_are_there(name: str) -> None:
     assert (ROOT / "scripts" / name).stat().st_mode & 0o111
 

@@ -17,7 +17,7 @@ from contract import complaints, schema
 from efss_transfer import runner
 from efss_transfer.app import Service
 from efss_transfer.engines.base import Context, Egress, Health, Limits, Survey, TransferRequest
-from efss_transfer.engines.rclone.failures import RULES
+from efss_transfer.engines.rclone.failures import rules
 from efss_transfer.errors import CODES, EngineError, EngineUnavailable
 from efss_transfer.events import Event, FileDone, Finished, Progress, Started
 from efss_transfer.request import parse
@@ -350,7 +350,7 @@ def test_every_code_that_a_text_can_mean_is_in_the_schema_of_a_file_and_of_a_gro
     parts = schema("result")["$defs"]
     for part in ("error", "error_group"):
         codes = set(parts[part]["properties"]["code"]["enum"])
-        assert {rule.code for rule in RULES} | {
+        assert {rule.code for rule in rules()} | {
             "storage_error",
             "engine_failed",
             "internal",

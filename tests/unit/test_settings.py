@@ -291,3 +291,19 @@ def test_the_platform_s_own_limit_counts_if_it_is_less(
     variables: dict[str, str], seconds: float
 ) -> None:
     assert Settings.read({"THREADS": "64", **variables}).duration_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("told", "bytes_"),
+    [
+        ("512", 352 << 20),
+        ("1769", 1609 << 20),
+        ("128", 256 << 20),
+        ("10240", 2 << 30),
+        ("x", 2 << 30),
+    ],
+)
+def test_of_lambda_s_memory_rclone_gets_what_python_leaves(told: str, bytes_: int) -> None:
+    there = {"AWS_LAMBDA_FUNCTION_NAME": "copy", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": told}
+    read = Settings.read(there)
+    assert read.memory_bytes == bytes_

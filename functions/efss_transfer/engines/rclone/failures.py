@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Final
@@ -53,7 +54,12 @@ class Rule:
         return self.expression.search(text) is not None
 
 
-def _read() -> tuple[Rule, ...]:
+@cache
+def rules() -> tuple[Rule, ...]:
+    """The first that matches decides, so a special case stands before the general one.
+
+    Compiled when something first failed: a start must not wait for it.
+    """
     text = (files("efss_transfer.engines.rclone") / "failures.json").read_text("utf-8")
     return tuple(
         Rule(
@@ -76,9 +82,6 @@ def _expression(statuses: list[int], pattern: str | None) -> re.Pattern[str]:
     ways += [rf"\b{status.value} (?i:{re.escape(status.phrase)})" for status in known]
     return re.compile("|".join(ways))
 
-
-RULES: Final = _read()
-"""The first that matches decides, so a special case stands before the general one."""
 
 _SOURCE_TEXTS: Final = re.compile(
     r"error reading source|failed to open source object|source file is being updated"
@@ -115,7 +118,7 @@ def classify(text: str, side: Side | None, cleaner: Cleaner) -> Failure:
     # A port or a file's name may be a number that means something as a status.
     spoken = _PORT.sub(r"\1", _PLACE.sub("", text))
     spoken = _PAGE.sub(lambda page: re.sub(r"\d", "", page[0]), spoken)
-    for rule in RULES:
+    for rule in rules():
         if rule.matches(spoken):
             code, retryable = rule.code, rule.retryable
             break

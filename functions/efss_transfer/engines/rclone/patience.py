@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
-from typing import Final
-
-from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt
-from tenacity.wait import wait_exponential, wait_random
+from typing import TYPE_CHECKING, Final
 
 from efss_transfer.engines.base import Context
 from efss_transfer.result import Failure
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 _LONGEST_SECONDS: Final = 60.0
 _HINT: Final = re.compile(
@@ -28,6 +28,10 @@ class Patience:
     """
 
     def __init__(self, attempts: int, seconds: float, context: Context) -> None:
+        # Here and not above: by then rclone has been started, and boots meanwhile.
+        from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt
+        from tenacity.wait import wait_exponential, wait_random
+
         self._context = context
         self._most = stop_after_attempt(attempts)
         self._attempts = attempts

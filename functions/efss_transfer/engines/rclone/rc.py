@@ -5,7 +5,6 @@ Calls and members are those of the manual's "Remote controlling rclone".
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -14,72 +13,14 @@ from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import quote
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection
-from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import HTTPError
-
 from efss_transfer.errors import EngineError
 
-_BASE: Final = "http://localhost/"
 # What a storage has no part in is answered in milliseconds; a daemon that is silent for
 # longer is broken. What waits for a storage is `Work`, and may take as long as it takes.
 _CALL_SECONDS: Final = 10.0
 # All work of a daemon is accounted, and can be stopped, under one name.
 _GROUP: Final = "transfer"
 _LOOK: Final = "look"
-
-
-class _Connection(HTTPConnection):
-    """An HTTP connection over a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost")
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect; a socket that could not is closed."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(self.timeout)
-            connection.connect(self._path)
-        except BaseException:
-            connection.close()
-            raise
-        self.sock = connection
-
-
-class _Pool(HTTPConnectionPool):
-    """Connections to one unix socket, kept open between calls."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", maxsize=4)
-        self._path = path
-
-    def _new_conn(self) -> _Connection:
-        return _Connection(self._path)
-
-
-class _Adapter(HTTPAdapter):
-    """Leads every request to one unix socket.
-
-    requests-unixsocket2 does that too; but it connects anew for every path, which doubled
-    the time of a call, and leaves a socket open that could not connect.
-    """
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._pool = _Pool(path)
-
-    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> _Pool:
-        """The connections to the socket, whatever the URL."""
-        return self._pool
-
-    def close(self) -> None:
-        """Close them all."""
-        super().close()
-        self._pool.close()
 
 
 class RcError(Exception):
@@ -101,9 +42,12 @@ class Rc:
     """
 
     def __init__(self, socket_path: Path, boot_seconds: float) -> None:
-        # No session: cookies, redirects, the environment's proxies and ~/.netrc have no
-        # business on a private socket, and cost a fifth of a call.
-        self._adapter = _Adapter(str(socket_path))
+        # Here and not above: it is made when rclone boots, which takes as long as this does
+        # to import, and in another process.
+        from efss_transfer.engines.rclone import socket_http
+
+        self._http: Final = socket_http
+        self._client: Final = socket_http.Client(socket_path)
         self._patience = boot_seconds
         self._answered_within = _CALL_SECONDS
         self._broken: EngineError | None = None
@@ -119,7 +63,7 @@ class Rc:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._adapter.close()
+        self._client.close()
 
     def hurry(self, seconds: float) -> None:
         """From here on wait no longer than that for an answer: it is time to end."""
@@ -181,17 +125,9 @@ class Rc:
 
         Empty if the storage does not give them within about that time.
         """
-        url = f"{_BASE}[{quote(fs, safe='')}]/{quote(path)}"
         wanted = {"Range": f"bytes={first}-{first + count - 1}"} if first else {}
-        try:
-            get = requests.Request("GET", url, headers=wanted).prepare()
-            reply = self._adapter.send(get, stream=True, timeout=seconds)
-            with reply:
-                if reply.status_code not in (200, 206):
-                    return b""
-                return bytes(reply.raw.read(count))
-        except (requests.RequestException, HTTPError):
-            return b""
+        place = f"[{quote(fs, safe='')}]/{quote(path)}"
+        return self._client.get(place, wanted, count, seconds)
 
     def limit_bandwidth(self, bytes_per_second: int) -> None:
         """How much all work together may move, in each direction."""
@@ -237,26 +173,21 @@ class Rc:
     ) -> tuple[dict[str, Any], int]:
         """The answer, and the number of the job that gave it."""
         try:
-            post = requests.Request("POST", _BASE + call, json=parameters).prepare()
-            reply = self._adapter.send(post, timeout=patience)
-            body = reply.json()
+            reply = self._client.post(call, parameters, patience)
             job = int(reply.headers.get("x-rclone-jobid", 0))
-            if not isinstance(body, dict):
-                raise ValueError
-        # `from None`: an exception of requests can quote what was sent.
-        except requests.Timeout:
+        except self._http.Silent:
             self._broken = EngineError(f"rclone did not answer for {patience:g} s.")
             raise self._broken from None
-        except ValueError:  # requests' errors of decoding among them
+        except (self._http.Unreadable, ValueError):
             self._broken = EngineError("rclone's answer is not to be understood.")
             raise self._broken from None
-        except requests.RequestException:
+        except self._http.Gone:
             self._broken = EngineError("rclone ended before its work was done.")
             raise self._broken from None
-        if reply.status_code != 200:
+        if reply.status != 200:
             # An error reply echoes all parameters under `input`: only `error` is kept.
-            raise RcError(call, str(body.get("error", "")), job)
-        return body, job
+            raise RcError(call, str(reply.body.get("error", "")), job)
+        return reply.body, job
 
 
 class Work:
