@@ -77,6 +77,11 @@ LAYERS = {
     "efss_transfer.openapi": 2,
     "efss_transfer.admission": 3,
     "efss_transfer.cli": 5,
+    "efss_transfer.client": 4,
+    "efss_transfer.completion": 3,
+    "efss_transfer.decoding": 2,
+    "efss_transfer.merging": 1,
+    "efss_transfer.client_errors": 1,
     "efss_transfer.engines": 1,
     "efss_transfer.engines.base": 1,
     "efss_transfer.endpoints": 2,
@@ -103,13 +108,23 @@ OWNERS = {
     "idna": {"efss_transfer.addresses"},
     "boto3": {"efss_transfer.references"},
     "prometheus_client": {"efss_transfer.metrics"},
-    "tenacity": {"efss_transfer.engines.rclone.patience", "efss_transfer.notify"},
-    "click": {"efss_transfer.cli"},
+    "tenacity": {
+        "efss_transfer.completion",
+        "efss_transfer.engines.rclone.patience",
+        "efss_transfer.notify",
+    },
+    "click": {
+        "efss_transfer.cli",
+    },
     "referencing": {"efss_transfer.validation"},
     "subprocess": {"efss_transfer.engines.rclone.daemon"},
     "jwt": {"efss_transfer.authentication"},
-    "requests": {"efss_transfer.engines.rclone.rc", "efss_transfer.oidc"},
-    "urllib3": {"efss_transfer.engines.rclone.rc"},
+    "requests": {
+        "efss_transfer.client",
+        "efss_transfer.engines.rclone.rc",
+        "efss_transfer.oidc",
+    },
+    "urllib3": {"efss_transfer.client", "efss_transfer.engines.rclone.rc"},
 }
 NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "manager", "managers", "common"}
 
