@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from pathlib import Path
 
@@ -140,3 +141,24 @@ def test_a_copy_that_takes_several_invocations(
     assert (result.totals.transferred, result.totals.skipped) == (20 - first, first)
     assert result.files is not None
     assert sorted(file.path for file in result.files) == sorted(files)
+
+
+@pytest.mark.parametrize("example", ["client.py", "stream.py"])
+def test_the_readme_s_examples(
+    function: Function,
+    webdav: Storage,
+    s3: Storage,
+    name: str,
+    example: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    webdav.fill(name, {"a": b"a", "b": b"b"})
+    request = {"source": webdav.endpoint(name), "destination": s3.endpoint(name)}
+    readme = (servers.ROOT / "README.md").read_text("utf-8")
+    found = re.search(rf"<!-- {example} -->\n```python\n(.*?)```", readme, re.DOTALL)
+    assert found is not None
+    given = {"Client": Client, "url": function.url, "token": "a-token", "request": request}
+    exec(compile(found[1], example, "exec"), given)  # noqa: S102 - what the README shows
+    last = {"client.py": "2 files copied", "stream.py": "succeeded"}[example]
+    assert capsys.readouterr().out.splitlines()[-1] == last
+    assert len(s3.hashes(f"bucket/{name}")) == 2

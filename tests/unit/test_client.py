@@ -21,7 +21,7 @@ import pytest
 import requests
 
 import contract
-from efss_transfer import client, client_errors
+from efss_transfer import client_errors, transport
 from efss_transfer.client import Client, Timeouts
 from efss_transfer.client_errors import (
     Busy,
@@ -209,8 +209,8 @@ def test_retry_after_is_heeded(dated: bool) -> None:
 
 @pytest.mark.parametrize("odd", ["soon", "", "-1", "1e3", "٣"])
 def test_an_odd_retry_after_is_none(odd: str) -> None:
-    assert client._seconds(odd) is None
-    assert client._seconds(None) is None
+    assert transport._seconds(odd) is None
+    assert transport._seconds(None) is None
 
 
 @pytest.mark.usefixtures("quick")
@@ -301,7 +301,7 @@ def test_a_gateway_s_own_words_are_no_result(
 
 
 def test_an_endless_line_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_LONGEST_LINE", 1000)
+    monkeypatch.setattr(transport, "_LONGEST_LINE", 1000)
     with (
         service(streamed("x" * 5000)) as (url, _),
         Client(url) as caller,
