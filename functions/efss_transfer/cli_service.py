@@ -80,6 +80,13 @@ def service_options(command: _Command) -> _Command:
     @wraps(command)
     def called(**given: Any) -> Any:
         ways = Ways(**{name: given.pop(name) for name in Ways.__dataclass_fields__})
+        # Before anybody is asked for a password.
+        if ways.url is None and not ways.local:
+            raise click.UsageError(
+                f"Which service? Give --url, or set {PREFIX}URL, or use --local."
+            )
+        if ways.local and _given("url"):
+            raise click.UsageError("Either --url or --local.")
         return command(**given, ways=ways)
 
     for option in reversed(_OPTIONS):
@@ -149,6 +156,12 @@ def transfer(request: Mapping[str, Any], ways: Ways) -> int:
         summary.tell(ended, invocations)
         if ended.state is State.INCOMPLETE and not carry_on:
             summary.warn("With --overwrite always it was not gone on with: it would begin anew.")
+        elif ended.state is State.INCOMPLETE and invocations != ways.max_invocations:
+            summary.warn(
+                f"No file arrived in {completion.STALLED} invocations: the service's time may be "
+                "too short for a file, or to list and compare all of them. Try a part of them "
+                "at a time, or give it more time."
+            )
     if interruption.signal is not None:
         return interruption.exit_code
     return exit_codes.of_result(ended, nothing_is_an_error=ways.error_on_no_transfer)
@@ -160,24 +173,21 @@ def _stream(ways: Ways, stopped: Callable[[], Any]) -> Callable[[Mapping[str, An
     if ways.local:
         from efss_transfer.local import Local
 
-        if ways.url is not None and _given("url"):
-            raise click.UsageError("Either --url or --local.")
         return Local(token=token, interrupted=stopped).stream
     from urllib.parse import urlsplit
 
     from efss_transfer.client import Client
 
-    if ways.url is None:
-        raise click.UsageError(f"Which service? Give --url, or set {PREFIX}URL, or use --local.")
+    url = ways.url or ""
     try:
         client = Client(
-            ways.url,
+            url,
             token=token,
             verify=None if ways.ca_bundle is None else str(ways.ca_bundle),
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    parts = urlsplit(ways.url)
+    parts = urlsplit(url)
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
         click.echo("warning: http:// is not encrypted: passwords can be read on the way.", err=True)
     return client.stream
@@ -211,9 +221,13 @@ def _option(request: Mapping[str, Any], name: str) -> str:
 
 
 def _problem(error: Any) -> dict[str, Any]:
+    told = {"code": error.code, "retryable": error.retryable, "detail": str(error)}
     if error.document:
-        return dict(error.document)
-    return {"code": error.code, "retryable": error.retryable, "detail": str(error)}
+        told = dict(error.document)
+    if error.result is not None:
+        # Of the invocations before.
+        told["result"] = error.result.to_json()
+    return told
 
 
 def read_input(file: str) -> bytes:

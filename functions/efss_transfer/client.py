@@ -75,7 +75,7 @@ class Stream(Iterator[Event]):
 
 
 class Client:
-    """A service, as a client sees it. It may be used from many threads at once.
+    """A service, as a client sees it. Like a session of `requests`, it is one thread's.
 
     `token` is a bearer token, which is sent to the service and shown nowhere. Proxies, CA
     bundles and what else the environment says hold as they do for `requests`. `session` is
@@ -139,7 +139,7 @@ class Client:
         arrive. `told` is told of each before it begins. Raises Incomplete if that was not
         enough, or with `overwrite: always`, with which each invocation would begin anew.
         """
-        carry_on = completion.may_be_carried_on(request.get("options", {}).get("overwrite", ""))
+        carry_on = completion.may_be_carried_on(_option(request, "overwrite", ""))
         return self._done(request, Bounds(self._retries, invocations, carry_on), told)
 
     def stream(self, request: Request) -> Stream:
@@ -159,7 +159,7 @@ class Client:
         return Stream(transport.events(response, self._timeouts.silence), response.close)
 
     def _done(self, request: Request, bounds: Bounds, told: Callable[[Again], None]) -> Result:
-        files = merging.Outcomes(request.get("options", {}).get("report", "errors"))
+        files = merging.Outcomes(_option(request, "report", "errors"))
         run = completion.events(partial(self.stream, request), bounds, told=told)
         for event in run:
             if isinstance(event, FileDone):
@@ -169,3 +169,9 @@ class Client:
         if ended.state is not State.SUCCEEDED:
             raise decoding.failure(ended)
         return ended
+
+
+def _option(request: Request, name: str, default: str) -> str:
+    # What is wrong with a request, the service says.
+    options = request.get("options")
+    return str(options.get(name, default)) if isinstance(options, Mapping) else default

@@ -442,6 +442,15 @@ def test_invocations_are_bounded(user: User, s3: Storage, name: str) -> None:
         always = user.run(*words, "--overwrite", "always")
         assert always.returncode == 10
         assert "it would begin anew" in always.stderr
+    with servers.slow_source(20_000_000, 100_000) as slow:
+        user.know(
+            slow={"type": "webdav", "parameters": slow.parameters},
+            archive={"type": "s3", "path": "bucket", "parameters": s3.parameters},
+        )
+        stalled = user.run("copy", "slow:data", f"archive:{name}x", "--deadline", "2")
+        assert stalled.returncode == 10
+        assert stalled.stderr.count("goes on.") == 2
+        assert "No file arrived in 3 invocations" in stalled.stderr
 
 
 @pytest.mark.slow

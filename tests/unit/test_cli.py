@@ -30,11 +30,12 @@ pass = "canary-of-a-password"
 
 @pytest.fixture(autouse=True)
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The endpoints file of somebody who has one, and sets nothing."""
+    """The endpoints file of somebody who has one, and no service that is there."""
     for name in os.environ:
         if name.startswith("EFSS_TRANSFER_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("EFSS_TRANSFER_URL", "http://127.0.0.1:1")
     made = tmp_path / "efss-transfer" / "endpoints.toml"
     made.parent.mkdir()
     made.write_text(CLOUD)
@@ -73,10 +74,14 @@ def test_a_wrong_use_is_told(words: list[str], said: str) -> None:
     assert "secret-of-mine" not in done.stderr
 
 
-def test_a_service_must_be_named() -> None:
+def test_a_service_must_be_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a password is asked for."""
+    file.write_text(CLOUD.replace('"canary-of-a-password"', '{prompt = "Password"}'))
+    monkeypatch.delenv("EFSS_TRANSFER_URL")
     done = run("copy", "cloud:x", "archive:x")
     assert done.exit_code == 2
     assert "--url" in done.stderr
+    assert "Password" not in done.output
 
 
 def test_a_bad_endpoints_file_is_told(file: Path) -> None:
