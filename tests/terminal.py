@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 CTRL_C: Final = b"\x03"
+# Tests that run in the background have Ctrl-C ignored, and so would all that they start.
+LISTENING: Final = ("env", "--default-signal")
 _SEQUENCE: Final = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07]*\x07|.)")
 
 
@@ -80,7 +82,7 @@ def terminal(
     try:
         # The first terminal that the leader of a session opens becomes its own.
         with subprocess.Popen(
-            ["/bin/sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', name, *words],
+            ["/bin/sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', name, *LISTENING, *words],
             env={"TERM": "xterm-256color", "LANG": "C.UTF-8", **environment},
             cwd=cwd,
             start_new_session=True,

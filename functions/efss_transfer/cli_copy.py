@@ -16,7 +16,8 @@ from efss_transfer.settings import PREFIX
 _SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,3})?)\s*([kmgtp]?)(?:i?b)?", re.ASCII | re.I)
 
 
-class Size(click.ParamType[int]):
+# To mypy these are generic. In click 8.1, with which this works too, they are not.
+class Size(click.ParamType):  # type: ignore[type-arg]
     """Bytes, or with k, M, G, T, P behind it as many times 1024 of them as rclone has it."""
 
     name = "SIZE"
@@ -36,7 +37,7 @@ class Size(click.ParamType[int]):
         return int(float(found[1]) * 1024 ** " kmgtp".index(found[2].lower() or " "))
 
 
-class Name(click.ParamType[str]):
+class Name(click.ParamType):  # type: ignore[type-arg]
     """NAME:PATH, which shells complete from the user's endpoints."""
 
     name = "NAME:PATH"

@@ -24,7 +24,7 @@ import contract
 import servers
 from efss_transfer import cli
 from servers import Function, Storage
-from terminal import CTRL_C, Terminal, terminal
+from terminal import CTRL_C, LISTENING, Terminal, terminal
 
 PROGRAM = Path(sys.executable).parent / "efss-transfer"
 README = (servers.ROOT / "README.md").read_text("utf-8")
@@ -65,7 +65,7 @@ class User:
     def started(self, *words: str | Path) -> Iterator[subprocess.Popen[str]]:
         """In a pipe, while it runs."""
         with subprocess.Popen(
-            [PROGRAM, *words],
+            [*LISTENING, PROGRAM, *words],
             env=self.environment,
             cwd=self.home,
             stdout=subprocess.PIPE,
