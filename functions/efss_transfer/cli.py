@@ -1,98 +1,94 @@
-"""`efss-transfer`: what an operator runs by hand."""
+"""`efss-transfer`: the command. What each of its commands needs is loaded when it runs."""
 
 from __future__ import annotations
 
-import json
+import os
 import sys
-from pathlib import Path
+import traceback
+from typing import Any, Final
 
 import click
 
 from efss_transfer import __version__
-from efss_transfer import site as sites
-from efss_transfer.admission import Admission
-from efss_transfer.errors import ConfigurationError, InvalidSite
+from efss_transfer.cli_copy import copy, run
+from efss_transfer.cli_request import print_schema, validate
+from efss_transfer.cli_serve import serve
+from efss_transfer.cli_site import site
 from efss_transfer.planning_cli import plan
-from efss_transfer.settings import PREFIX
-from efss_transfer.site import Site
+
+_NAME: Final = "efss-transfer"
+_VARIABLE: Final = "_EFSS_TRANSFER_COMPLETE"
+_SIGNALLED: Final = 128
+_SIGINT, _SIGPIPE = 2, 13
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Whole(click.Group):
+    """The whole command: however it ends, it is a line and an exit code, never a traceback."""
+
+    def main(self, *arguments: Any, **named: Any) -> Any:
+        """As click has it, but Ctrl-C is 130, and a defect is told in a line."""
+        for stream in (sys.stdout, sys.stderr):
+            # A name that the terminal has no letters for must not end a copy.
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            asked = {"prog_name": _NAME, "complete_var": _VARIABLE, **named}
+            ended = super().main(*arguments, **{**asked, "standalone_mode": False})
+            sys.stdout.flush()
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("Cancelled.", err=True)
+            sys.exit(_SIGNALLED + _SIGINT)
+        except BrokenPipeError:
+            # Nobody reads any more. What is still buffered must not be tried again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(_SIGNALLED + _SIGPIPE)
+        except Exception as error:  # noqa: BLE001 - no person should see a traceback
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            # Without its text: nobody knows what it quotes.
+            click.echo(
+                f"{_NAME}: a defect of this command ({type(error).__name__} in "
+                f"{os.path.basename(where.filename)}:{where.lineno}); please report it.",  # noqa: PTH119
+                err=True,
+            )
+            sys.exit(1)
+        if not named.get("standalone_mode", True):
+            return ended
+        sys.exit(ended if isinstance(ended, int) else 0)
+
+
+@click.group(cls=_Whole, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """Copies between storages as one request says; see also the README."""
-
-
-main.add_command(plan)
-
-
-@main.group()
-def site() -> None:
-    """The site file: who may call, and what they may reach."""
-
-
-@site.command()
-@click.argument(
-    "file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    envvar=f"{PREFIX}SITE",
-)
-@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON, for programs.")
-def check(file: Path, as_json: bool) -> None:
-    r"""Check a site file, without starting anything.
-
-    FILE is the one that EFSS_TRANSFER_SITE names, if it is left out. Every mistake is told,
-    with its JSON Pointer. Whether variables and files that it refers to are there is looked
-    up here: run it where the function will run. AWS is not asked.
-
-    Exits with 0 if the function would start with it, and with 1 if not.
+    """Copy between storages, by a service or from here.
 
     \b
-    Example:
-      efss-transfer site check /etc/efss-transfer/site.json
+    Examples:
+      efss-transfer copy cloud:Measurements archive:2026
+      efss-transfer run request.json
+      efss-transfer validate request.json
     """
-    try:
-        read = sites.read(file)
-        Admission(read)
-    except ConfigurationError as error:
-        if as_json:
-            mistakes = error.violations if isinstance(error, InvalidSite) else []
-            click.echo(
-                json.dumps(
-                    {
-                        "valid": False,
-                        "detail": str(error).partition("\n")[0],
-                        "errors": [mistake.to_json() for mistake in mistakes],
-                    }
-                )
-            )
-        else:
-            click.echo(f"{file}: {error}", err=True)
-        sys.exit(1)
-    if as_json:
-        click.echo(json.dumps({"valid": True, "errors": []}))
-    else:
-        click.echo(_summary(file, read))
 
 
-def _summary(file: Path, read: Site) -> str:
-    rows = [
-        ("callers", _callers(read)),
-        ("types", ", ".join(sorted(read.allowed_types or ())) or "all that can be checked"),
-        ("hosts", ", ".join(read.reach.hosts or ()) or "all that are public"),
-        ("networks", ", ".join(map(str, read.reach.networks)) or "public ones only"),
-        ("egress", read.egress_proxy or "straight"),
-        ("notify", "nobody" if read.notify_secret is None else "whom a request names, signed"),
-    ]
-    for name, storage in sorted(read.storages.items()):
-        use = " and ".join(sorted(storage.use, reverse=True))
-        rows.append((f"storage {name}", f"{storage.type}, as {use}, root '{storage.root}'"))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join([f"{file}: valid", *(f"  {name:{width}}  {what}" for name, what in rows)])
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Write what completes this command in a shell.
+
+    \b
+    Examples:
+      efss-transfer completion bash >~/.local/share/bash-completion/completions/efss-transfer
+      efss-transfer completion fish >~/.config/fish/completions/efss-transfer.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    if found is None:
+        raise click.UsageError("There is nothing for this shell.")
+    click.echo(found(main, {}, _NAME, _VARIABLE).source())
 
 
-def _callers(read: Site) -> str:
-    mode = read.authentication["mode"]
-    if mode == "none":
-        return "this machine's, without a name"
-    return f"by {mode}, " + ("all" if read.callers is None else f"{len(read.callers)} named")
+for _command in (copy, run, plan, validate, print_schema, site, serve):
+    main.add_command(_command)

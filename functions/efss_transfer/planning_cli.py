@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, Final, TextIO
 
 import click
-import requests
+
+from efss_transfer.settings import PREFIX
 
 _JSON: Final = "application/json"
 _CONNECT_SECONDS: Final = 10
@@ -18,12 +20,17 @@ _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 @click.command()
 @click.argument("file", metavar="REQUEST.json", type=click.File(encoding="utf-8"))
 @click.option(
-    "--url", default="http://127.0.0.1:8080", show_default=True, help="Where the service is."
+    "--url",
+    envvar=f"{PREFIX}URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help=f"The service; or {PREFIX}URL.",
+    metavar="URL",
 )
 @click.option(
     "--token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file that holds the bearer token, where the service asks for one.",
+    help=f"Where the bearer token stands; or {PREFIX}TOKEN has it.",
 )
 @click.option("--rate", type=float, help="Bytes a second that a transfer moves.")
 @click.option("--files-per-second", type=float, help="Small files that it copies in a second.")
@@ -32,7 +39,7 @@ _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 def plan(
     file: TextIO, url: str, token_file: Path | None, as_json: bool, **reckoning: float | None
 ) -> None:
-    r"""Tell what a transfer would take, and copy nothing.
+    """Tell what a transfer would take, and copy nothing.
 
     REQUEST.json is the transfer's request, or - for one on standard input. Both sides are
     listed once, which takes as long as it takes. What is not given here is measured, or is
@@ -55,6 +62,8 @@ def plan(
     headers = {"Accept": _JSON}
     if token_file is not None:
         headers["Authorization"] = f"Bearer {token_file.read_text('utf-8').strip()}"
+    elif token := os.environ.get(f"{PREFIX}TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
     if sys.stderr.isatty():
         click.echo("Looking at both sides …", err=True)
     answer = _posted(f"{url.rstrip('/')}/plan", body, headers)
@@ -71,6 +80,8 @@ def plan(
 
 def _posted(url: str, body: Any, headers: dict[str, str]) -> Any:
     """The answer, a plan or a problem. Raises ClickException if it is neither."""
+    import requests  # here: it is what takes the longest of `efss-transfer --help`
+
     try:
         # However long the look takes: who does not want to wait interrupts, and that ends it.
         answer = requests.post(url, json=body, headers=headers, timeout=(_CONNECT_SECONDS, None))

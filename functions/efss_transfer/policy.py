@@ -100,6 +100,14 @@ def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) 
     )
 
 
+def sensible(request: TransferRequest) -> None:
+    """Refuse what makes no sense whatever a site allows; nothing is looked up. Raises
+    InvalidRequest.
+    """
+    _dials({"source": request.source, "destination": request.destination})
+    distinct(request)
+
+
 def _dials(ends: Mapping[str, Endpoint]) -> list[_Dial]:
     """Every host that a request names. Raises InvalidRequest for those that are none."""
     dials, wrong = [], []

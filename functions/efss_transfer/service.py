@@ -128,14 +128,18 @@ class Service:
         self._metrics = Metrics()
 
     @classmethod
-    def configured(cls) -> Self:
-        """The service as the environment sets it. Raises ConfigurationError."""
+    def configured(cls, *, log: bool = True) -> Self:
+        """The service as the environment sets it. Raises ConfigurationError.
+
+        `log` is whether its log is written to stderr, as the environment sets that.
+        """
         settings = Settings.read(os.environ)
         site = Site()
         if settings.site is not None:
             site = sites.read(settings.site)
             settings = Settings.read(os.environ, site.settings())
-        logs.configure(settings.log_level, settings.log_format)
+        if log:
+            logs.configure(settings.log_level, settings.log_format)
         engines = {"rclone": RcloneEngine(settings)}
         return cls(settings, site, engines, proxied=behind_a_proxy(os.environ))
 

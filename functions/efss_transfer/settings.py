@@ -22,6 +22,8 @@ PREFIX: Final = "EFSS_TRANSFER_"
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS: Final = ("json", "text")
 WANTED_TRANSFERS: Final = 8
+# Of the command and not of the function: whoever calls a service may serve one as well.
+CLIENT_VARIABLES: Final = frozenset(PREFIX + name for name in ("URL", "TOKEN", "ENDPOINTS"))
 _PLATFORM_SECONDS: Final = ("CLOUD_RUN_TIMEOUT_SECONDS", "FUNCTION_TIMEOUT_SEC")
 _WATCHDOG_SECONDS: Final = "exec_timeout"
 _AZURE_SECONDS: Final = "AzureFunctionsJobHost__functionTimeout"
@@ -246,7 +248,8 @@ class _Reader:
         return int(min(value, self._limits.get(name, value)))
 
     def refuse_unknown(self) -> None:
-        unknown = {name for name in self._environment if name.startswith(PREFIX)} - self._known
+        ours = {name for name in self._environment if name.startswith(PREFIX)}
+        unknown = ours - self._known - CLIENT_VARIABLES
         if unknown:
             raise ConfigurationError(
                 f"There is no setting {', '.join(sorted(unknown))}; known are "

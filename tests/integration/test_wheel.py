@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 import servers
 from contract import NAMES
-from servers import ROOT, Storage
+from servers import ROOT, Function, Storage
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +77,33 @@ def test_it_is_typed_and_has_no_more_than_it_needs(elsewhere: Path) -> None:
         f"efss_transfer/schema/{name}.schema.json" for name in NAMES
     }
     assert not [name for name in listed if "test" in name]
+
+
+@pytest.mark.slow
+def test_the_client_needs_requests_and_tenacity_and_no_more(
+    elsewhere: Path, tmp_path: Path, function: Function, webdav: Storage, s3: Storage
+) -> None:
+    hashes = webdav.fill("lean", {"a.txt": b"a", "b/c.bin": bytes(100_000)})
+    (wheel,) = elsewhere.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "requests", "tenacity"], check=True, capture_output=True)
+    subprocess.run([*pip, "--no-deps", str(wheel)], check=True, capture_output=True)
+    request = {"source": webdav.endpoint("lean"), "destination": s3.endpoint("lean")}
+    program = (
+        "import json, sys\n"
+        "from efss_transfer.client import Client\n"
+        "with Client(sys.argv[1]) as client:\n"
+        "    print(client.complete(json.load(sys.stdin)).totals.transferred)\n"
+    )
+    told = subprocess.run(
+        [python, "-c", program, function.url],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"NO_PROXY": "127.0.0.1"},
+    )
+    assert (told.returncode, told.stdout) == (0, "2\n"), told.stderr
+    assert s3.hashes("bucket/lean") == hashes

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from efss_transfer import request
+from efss_transfer import exit_codes, request, user_endpoints
 from efss_transfer.errors import CODES
 from efss_transfer.schemas import schema
 from efss_transfer.settings import Settings
@@ -53,6 +54,27 @@ def test_the_plan_fits_the_schema_and_is_what_is_reckoned() -> None:
 
 def test_the_result_fits_the_schema() -> None:
     Draft202012Validator(schema("result")).validate(example("result.json"))
+
+
+def test_the_endpoints_file_can_be_read(tmp_path: Path) -> None:
+    found = re.search(r"<!-- endpoints.toml -->\n```toml\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    (tmp_path / "endpoints.toml").write_text(found[1])
+    known = user_endpoints.read(tmp_path / "endpoints.toml", lambda text: f"answer to {text}")
+    assert known.names() == ["archive", "cloud"]
+    parameters = known.endpoint("cloud:x")["parameters"]
+    assert parameters["pass"] == "answer to App password of alice"
+
+
+def test_every_exit_code_stands_in_the_table() -> None:
+    table = README.partition("| exit code | meaning |")[2].partition("\n\n")[0]
+    shown = {
+        int(code)
+        for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE)
+        for code in row.split(",")
+    }
+    known = {value for name, value in vars(exit_codes).items() if name.isupper() and name[0] != "_"}
+    assert shown == known | {130, 143}
 
 
 def test_every_setting_stands_in_the_table_with_its_default() -> None:
