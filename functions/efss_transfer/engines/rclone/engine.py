@@ -32,7 +32,7 @@ from efss_transfer.engines.rclone.survey import Surveyor, dry
 from efss_transfer.engines.rclone.transfer import Transfer
 from efss_transfer.errors import EngineError, EngineUnavailable
 from efss_transfer.events import Event, FileDone, Finished, Started
-from efss_transfer.result import Failure, Result, State, now
+from efss_transfer.result import Failure, Result, State, VerifyMode, now
 from efss_transfer.settings import Settings
 
 OLDEST: Final = (1, 75, 0)
@@ -83,7 +83,11 @@ class RcloneEngine:
                     request,
                     lambda type_: {
                         **way.parameters(type_),
-                        **tuning.parameters(type_, self._settings.memory_bytes),
+                        **tuning.parameters(
+                            type_,
+                            self._settings.memory_bytes,
+                            verified=request.options.verify is not VerifyMode.NONE,
+                        ),
                     },
                 )
                 with _remotes(rc, source, destination, self._settings.stop_seconds):
