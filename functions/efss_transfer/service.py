@@ -157,9 +157,8 @@ class Service:
             "/openapi.json": lambda: _json(openapi.description()),
         }
         for name in schemas.NAMES:
-            answers[f"/schema/{name}"] = lambda name=name: _json(  # type: ignore[misc]
-                schemas.schema(name), "application/schema+json"
-            )
+            served = partial(_json, schemas.schema(name), "application/schema+json")
+            answers[f"/schema/{name}"] = answers[f"/schema/{schemas.VERSION}/{name}"] = served
         if path not in answers:
             raise NotFound("GET / lists what there is.")
         if call.method not in ("GET", "HEAD"):
@@ -224,7 +223,9 @@ class Service:
                     "health": "/healthz",
                     "metrics": "/metrics",
                     "openapi": "/openapi.json",
-                    "schemas": {name: f"/schema/{name}" for name in schemas.NAMES},
+                    "schemas": {
+                        name: f"/schema/{schemas.VERSION}/{name}" for name in schemas.NAMES
+                    },
                 },
             }
         )
