@@ -6,14 +6,32 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
-from efss_transfer import __version__
+from efss_transfer import __version__, illustrations
 from efss_transfer.endpoints import definition
 from efss_transfer.errors import CODES
 from efss_transfer.problems import RETRY_AFTER
-from efss_transfer.schemas import NAMES, schema
+from efss_transfer.schemas import NAMES, VERSION, schema
 
 _PARTS: Final = ("request", "result", "event", "problem")
 _PROBLEM: Final = "application/problem+json"
+_STREAMS: Final = ("application/x-ndjson", "text/event-stream")
+_DOCUMENTS: Final = ("examples", "default", "const", "enum")
+_NOT_HERE: Final = {"cancelled", "not_found"}
+"""Nobody reads the one, and the other is for paths that are none."""
+
+_DESCRIBED: Final = {
+    "type": "object",
+    "description": "What the service is, and where the rest is.",
+    "properties": {
+        "name": {"type": "string"},
+        "version": {"type": "string"},
+        "description": {"type": "string"},
+        "engines": {"type": "array", "items": {"type": "string"}},
+        "storage_types": {"type": "array", "items": {"type": "string"}},
+        "links": {"type": "object"},
+    },
+    "required": ["name", "version", "description", "engines", "storage_types", "links"],
+}
 _HEALTH: Final = {
     "type": "object",
     "description": "Whether a request could be served now.",
@@ -44,12 +62,12 @@ def description() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {}],
         "paths": {
-            "/": {"post": _transfer(), "get": _reading("What the service is.", "describe")},
+            "/": {"post": _transfer(), "get": _describe()},
             "/healthz": {"get": _health()},
             "/metrics": {"get": _metrics()},
             "/openapi.json": {"get": _reading("This description.", "openapi")},
             **{
-                f"/schema/{name}": {
+                f"/schema/{VERSION}/{name}": {
                     "get": _reading(
                         f"The JSON Schema: {name}.", f"schema_{name}", "application/schema+json"
                     )
@@ -78,20 +96,31 @@ def _transfer() -> dict[str, Any]:
         "description": "Returns when the copy is done. Whoever hangs up cancels it.",
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _reference("request")}},
+            "content": {
+                "application/json": {
+                    "schema": _reference("request"),
+                    "examples": illustrations.requests(),
+                }
+            },
         },
         "responses": {
             "200": {
-                "description": "All is copied. As a stream: the copy began, and the last line "
-                "is its result, whatever that is.",
+                "description": "All is copied. As a stream: the copy began, and the last event "
+                "is its result, whatever that is. Each event is a `#/components/schemas/event`: "
+                "a line of NDJSON, or the data of a server-sent event that has its name.",
                 "content": {
-                    "application/json": {"schema": _reference("result")},
+                    "application/json": {
+                        "schema": _reference("result"),
+                        "example": illustrations.result().to_json(),
+                    },
                     # One event a line; a schema can say so of each, but not of all.
-                    "application/x-ndjson": {"schema": {"type": "string"}},
-                    "text/event-stream": {"schema": {"type": "string"}},
+                    **{
+                        kind: {"schema": {"type": "string"}, "example": illustrations.stream(kind)}
+                        for kind in _STREAMS
+                    },
                 },
             },
-            **_problems(set(CODES) - {"cancelled", "not_found"}),
+            **_problems(set(CODES) - _NOT_HERE),
         },
     }
 
@@ -104,7 +133,18 @@ def _problems(codes: set[str]) -> dict[str, Any]:
         status: {
             "description": "; ".join(f"`{code}`: {CODES[code].title}" for code in named) + ".",
             "headers": _headers(named),
-            "content": {_PROBLEM: {"schema": _reference("problem")}},
+            "content": {
+                _PROBLEM: {
+                    "schema": _reference("problem"),
+                    "examples": {
+                        code: {
+                            "summary": CODES[code].title,
+                            "value": illustrations.problem(code).document,
+                        }
+                        for code in named
+                    },
+                }
+            },
         }
         for status, named in sorted(statuses.items())
     }
@@ -154,6 +194,16 @@ def _metrics() -> dict[str, Any]:
     }
 
 
+def _describe() -> dict[str, Any]:
+    answer = _reading(
+        "What the service is: for a browser, a page to send requests with.", "describe"
+    )
+    content = answer["responses"]["200"]["content"]
+    content["application/json"]["schema"] = _DESCRIBED
+    content["text/html"] = {"schema": {"type": "string"}}
+    return answer
+
+
 def _reading(summary: str, name: str, kind: str = "application/json") -> dict[str, Any]:
     return {
         "operationId": name,
@@ -168,8 +218,13 @@ def _reading(summary: str, name: str, kind: str = "application/json") -> dict[st
 
 def _any_problem() -> dict[str, Any]:
     return {
-        "description": "A problem.",
-        "content": {_PROBLEM: {"schema": _reference("problem")}},
+        "description": "A problem, such as `method_not_allowed`.",
+        "content": {
+            _PROBLEM: {
+                "schema": _reference("problem"),
+                "example": illustrations.problem("method_not_allowed").document,
+            }
+        },
     }
 
 
@@ -190,9 +245,17 @@ def _schemas() -> Iterator[tuple[str, Any]]:
             plain["properties"] = {**plain["properties"], **ends}
         yield name, _rewritten(plain, name)
         for part, described in whole.get("$defs", {}).items():
-            if (name, part) != ("request", "endpoint"):
+            if (name, part) != ("request", "endpoint") and not _is_results(name, part):
                 yield f"{name}.{part}", _rewritten(described, name)
     yield from _endpoints()
+
+
+def _is_results(name: str, part: str) -> bool:
+    """Whether a definition is one of the result's, which stands there again."""
+    whole = schema("result")
+    if (name, part) == ("problem", "result"):
+        return True
+    return name != "result" and schema(name)["$defs"].get(part) == whole["$defs"].get(part)
 
 
 def _endpoints() -> Iterator[tuple[str, Any]]:
@@ -212,7 +275,6 @@ def _endpoints() -> Iterator[tuple[str, Any]]:
             _end_name(storage),
             {
                 **common,
-                "title": described["title"],
                 "description": described["description"],
                 "properties": {
                     "type": {"type": "string", "const": storage},
@@ -226,7 +288,6 @@ def _endpoints() -> Iterator[tuple[str, Any]]:
         _end_name("storage"),
         {
             **common,
-            "title": "A storage of the site's",
             "description": known["storage"]["description"],
             "properties": {name: known[name] for name in ("storage", "parameters", "path")},
             "required": ["storage"],
@@ -241,7 +302,6 @@ def _alternatives(side: str) -> dict[str, Any]:
     if "then" in end:  # not every type can be written to
         types = end["then"]["properties"]["type"]["enum"]
     return {
-        "title": end["title"],
         "description": end["description"],
         "oneOf": [_reference(_end_name(name)) for name in [*types, "storage"]],
         "examples": end["examples"],
@@ -253,24 +313,51 @@ def _end_name(storage: str) -> str:
 
 
 def _rewritten(part: Any, name: str) -> Any:
+    """A part of a schema as a component has it.
+
+    What writes clients names a type by its title, and then two may have one name; by the
+    component's own name they are distinct. It also takes alternatives for different types; a
+    choice of members that must be there is told as a condition, which means the same.
+    """
     if isinstance(part, list):
         return [_rewritten(item, name) for item in part]
     if not isinstance(part, Mapping):
         return part
+    if "properties" in part and "if" not in part and _only_requires(part.get("anyOf")):
+        part = {key: it for key, it in part.items() if key != "anyOf"} | {
+            "if": {"anyOf": part["anyOf"]},
+            "else": False,
+        }
+    left_out = {"title"} if isinstance(part.get("title"), str) and _is_structured(part) else set()
+    members = part.get("properties")
+    if isinstance(members, Mapping) and members and all(it is True for it in members.values()):
+        left_out.add("properties")
     return {
-        key: _target(value, name) if key == "$ref" else _rewritten(value, name)
+        key: _target(value, name)
+        if key == "$ref"
+        else value
+        if key in _DOCUMENTS
+        else _rewritten(value, name)
         for key, value in part.items()
+        if key not in left_out
     }
 
 
+def _only_requires(ways: Any) -> bool:
+    return bool(ways) and all(way.keys() <= {"required", "properties"} for way in ways)
+
+
+def _is_structured(part: Mapping[str, Any]) -> bool:
+    return part.get("type") == "object" or "properties" in part or "oneOf" in part
+
+
 def _target(reference: str, name: str) -> str:
-    identifier, _, pointer = reference.partition("#")
+    pointer = reference.removeprefix("#")
     if pointer.startswith("/components/"):
         return reference
-    if identifier:
-        name = next(other for other in _PARTS if schema(other)["$id"] == identifier)
-    if not pointer:
-        return f"#/components/schemas/{name}"
-    definition = pointer.removeprefix("/$defs/").partition("/")
-    rest = f"/{definition[2]}" if definition[2] else ""
-    return f"#/components/schemas/{name}.{definition[0]}{rest}"
+    part, _, rest = pointer.removeprefix("/$defs/").partition("/")
+    if _is_results(name, part):
+        name = "result"
+        if part == "result":
+            return _reference("result")["$ref"]
+    return f"#/components/schemas/{name}.{part}" + (f"/{rest}" if rest else "")

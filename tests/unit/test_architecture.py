@@ -86,6 +86,7 @@ LAYERS = {
     "efss_transfer.logs": 1,
     "efss_transfer.metrics": 1,
     "efss_transfer.problems": 1,
+    "efss_transfer.illustrations": 2,
     "efss_transfer.openapi": 2,
     "efss_transfer.admission": 3,
     "efss_transfer.cli": 5,
