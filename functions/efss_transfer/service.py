@@ -10,13 +10,13 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Final, Self
 from uuid import uuid4
 
-from efss_transfer import __version__, logs, openapi, policy, problems, runner, schemas
+from efss_transfer import __version__, logs, openapi, page, policy, problems, runner, schemas
 from efss_transfer import request as requests_in
 from efss_transfer import site as sites
 from efss_transfer.admission import Admission
@@ -151,7 +151,7 @@ class Service:
         if path == "/" and call.method == "POST":
             return self._transfer(call, about)
         answers: dict[str, Callable[[], Answer]] = {
-            "/": self._describe,
+            "/": partial(self._describe, call.header("Accept")),
             "/healthz": self._health,
             "/metrics": lambda: self._measured(call.header("Accept") or ""),
             "/openapi.json": lambda: _json(openapi.description()),
@@ -210,9 +210,11 @@ class Service:
                 return _stream(run, place, accepted, most)
             return _answer(runner.result(run, asked.options.report, most), most, call.fits)
 
-    def _describe(self) -> Answer:
+    def _describe(self, accept: str | None) -> Answer:
+        if page.wanted(accept):
+            return Answer(200, page.headers(), page.content())
         types = schemas.schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
-        return _json(
+        described = _json(
             {
                 "name": "efss-transfer",
                 "version": __version__,
@@ -229,6 +231,7 @@ class Service:
                 },
             }
         )
+        return replace(described, headers={**described.headers, "Vary": "Accept"})
 
     def _measured(self, accept: str) -> Answer:
         numbers, kind = self._metrics.exposed(accept)

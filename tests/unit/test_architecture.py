@@ -85,6 +85,7 @@ LAYERS = {
     "efss_transfer.capacity": 1,
     "efss_transfer.logs": 1,
     "efss_transfer.metrics": 1,
+    "efss_transfer.page": 1,
     "efss_transfer.problems": 1,
     "efss_transfer.illustrations": 2,
     "efss_transfer.openapi": 2,
