@@ -163,7 +163,7 @@ function review() {
   for (const it of all()) it.tell((it.touched || insisted) && told.has(it) ? told.get(it) : "");
   for (const [side, { wrong }] of Object.entries(ends)) {
     const mine = beside.filter((it) => `${it.pointer}/`.startsWith(`/${side}/`));
-    wrong.textContent = insisted ? mine.map((it) => it.message).join(" ") : "";
+    wrong.textContent = insisted ? mine.map(plainly).join(" ") : "";
   }
   if (insisted) sum(told, beside);
   return violations;
@@ -191,9 +191,18 @@ function sum(told, beside) {
     });
     return made("li", {}, link, `: ${message}`);
   });
-  items.push(...beside.map(({ pointer, message }) => made("li", {}, `${pointer || "The request"}: ${message}`)));
+  items.push(...beside.map((it) => made("li", {}, `${sectioned(it.pointer)}: ${plainly(it)}`)));
   at("summary").hidden = items.length === 0;
   at("summary").replaceChildren(made("strong", {}, `${items.length} to put right`), made("ul", {}, ...items));
+}
+
+const sectioned = (pointer) => schema.properties[pointer.split("/")[1]]?.title ?? "The request";
+
+/** A violation that is no single field's: its members have, for a person, the fields' names. */
+function plainly({ pointer, keyword, message }) {
+  if (keyword !== "anyOf") return message;
+  const titles = new Map(all().map((it) => [it.pointer, it.title]));
+  return message.replace(/[a-z_]+/g, (name) => titles.get(`${pointer}/${name}`) ?? name);
 }
 
 function reveal(input) {
@@ -210,6 +219,7 @@ async function submitted(event) {
   if (review().length) {
     const wrong = all().find((it) => it.input.getAttribute("aria-invalid") === "true");
     if (wrong) reveal(wrong.input);
+    else at("summary").focus();
     return;
   }
   running = new AbortController();

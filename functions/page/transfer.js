@@ -1,9 +1,12 @@
 // One transfer: sent, watched as a stream of events, cancelled by leaving.
 
+// Where the platform cannot stream, the whole answer is taken.
+const STREAM = "application/x-ndjson, application/json;q=0.5";
+
 /** POST the request; `seen` gets every event. Resolves to the problem, or null after a stream
  * that told its result. Rejects if the connection broke, or `signal` ended it. */
 export async function send(url, request, token, signal, seen) {
-  const headers = { "Content-Type": "application/json", Accept: "application/x-ndjson" };
+  const headers = { "Content-Type": "application/json", Accept: STREAM };
   if (token) headers.Authorization = `Bearer ${token}`;
   const answer = await fetch(url, {
     method: "POST",
@@ -69,6 +72,7 @@ export function size(bytes) {
 
 /** A duration for people. */
 export function duration(seconds) {
+  if (seconds < 1) return "less than a second";
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;

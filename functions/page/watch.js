@@ -72,9 +72,9 @@ export class Watch {
     at(`${name}-text`).textContent = text;
   }
 
-  file({ path, state, error }) {
+  file({ path, state, error, bytes }) {
     // A path that is told twice: the later counts.
-    if (state === "failed") this.failures.set(path, error ?? {});
+    if (state === "failed") this.failures.set(path, { ...error, bytes: bytes ?? 0 });
     else if (!this.failures.delete(path)) return;
     this.table();
   }
@@ -86,11 +86,13 @@ export class Watch {
     const seconds = (Date.parse(finished) - Date.parse(started)) / 1000;
     at("flight").replaceChildren();
     at("speed").textContent = "";
-    if (state === "succeeded") {
-      for (const name of ["files", "bytes"]) at(`${name}-bar`).value = at(`${name}-bar`).max = 1;
-    }
-    at("files-text").textContent = `${transferred} copied, ${skipped} skipped, ${failed} failed`;
-    at("bytes-text").textContent = size(totals.bytes.transferred);
+    const good = state === "succeeded";
+    const all = good ? transferred + skipped : Math.max(transferred + skipped + failed, at("files-bar").max);
+    const bytes = totals.bytes.transferred;
+    this.bar("files", good ? Math.max(all, 1) : transferred + skipped, all, `${transferred} copied, ${skipped} skipped, ${failed} failed`);
+    const lost = [...this.failures.values()].reduce((sum, it) => sum + (it.bytes ?? 0), 0);
+    const known = Math.max(bytes + lost, at("bytes-bar").hasAttribute("value") ? at("bytes-bar").max : 1);
+    this.bar("bytes", good ? 1 : bytes, good ? 1 : known, size(bytes));
     const facts = [["Took", duration(seconds) + (attempts > 1 ? `, ${attempts} attempts` : "")]];
     if (verification) {
       const { mode, checked, differing, missing } = verification;
@@ -119,10 +121,10 @@ export class Watch {
       made(
         "tr",
         {},
-        made("td", { "data-name": "File" }, path || "(the whole)"),
+        made("td", { "data-name": "File", className: "long" }, path || "(the whole)"),
         made("td", { "data-name": "Side" }, error.side ?? "–"),
         made("td", { "data-name": "Code" }, error.code ?? "–"),
-        made("td", { "data-name": "Message" }, error.message ?? ""),
+        made("td", { "data-name": "Message", className: "long" }, error.message ?? ""),
       ),
     );
     if (rows.length === 0) return at("failures").replaceChildren();
@@ -134,7 +136,10 @@ export class Watch {
   }
 
   problem({ title, detail, result, after, errors }) {
-    if (result) return this.result(result);
+    if (result) {
+      for (const file of result.files ?? []) this.file(file);
+      return this.result(result);
+    }
     at("bars").hidden = true;
     const again = after ? ` Try again in ${duration(Number(after))}.` : "";
     const list = (errors ?? []).map((it) => made("li", {}, `${it.pointer || "(the whole)"}: ${it.message}`));
