@@ -31,10 +31,14 @@ def _objects(where: str, schema: Any) -> Iterator[str]:
     if not isinstance(schema, dict):
         return
     strict = schema.get("unevaluatedProperties") is False
-    if "properties" in schema and not strict and where.rpartition("/")[2] not in ("if", "then"):
+    members = schema.get("properties", {})
+    # Some only name members that are described elsewhere, as Ajv wants it beside `required`.
+    condition = where.rpartition("/")[2] in ("if", "then")
+    described = not condition and not all(member is True for member in members.values())
+    if described and not strict:
         yield f"{where}: takes members that it does not know"
-    if where.rpartition("/")[2] not in ("if", "then"):
-        for name, member in schema.get("properties", {}).items():
+    if described:
+        for name, member in members.items():
             for needed in ("title", "description", "examples"):
                 if needed not in member:
                     yield f"{where}/{name}: has no {needed}"

@@ -67,3 +67,9 @@ def webdav(storages: dict[str, Storage]) -> Storage:
 @pytest.fixture
 def s3(storages: dict[str, Storage]) -> Storage:
     return storages["s3"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--screenshots", metavar="FOLDER", help="where the tests of the page leave their pictures"
+    )

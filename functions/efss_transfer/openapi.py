@@ -6,14 +6,33 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
-from efss_transfer import __version__
+from efss_transfer import __version__, illustrations
 from efss_transfer.endpoints import definition
 from efss_transfer.errors import CODES
 from efss_transfer.problems import RETRY_AFTER
-from efss_transfer.schemas import NAMES, schema
+from efss_transfer.schemas import NAMES, VERSION, schema
 
 _PARTS: Final = ("request", "result", "event", "problem", "plan-request", "plan")
 _PROBLEM: Final = "application/problem+json"
+_STREAMS: Final = ("application/x-ndjson", "text/event-stream")
+_DOCUMENTS: Final = ("examples", "default", "const", "enum")
+_OWNERS: Final = ("request", "result", "plan")
+_NOT_HERE: Final = {"cancelled", "not_found"}
+"""Nobody reads the one, and the other is for paths that are none."""
+
+_DESCRIBED: Final = {
+    "type": "object",
+    "description": "What the service is, and where the rest is.",
+    "properties": {
+        "name": {"type": "string"},
+        "version": {"type": "string"},
+        "description": {"type": "string"},
+        "engines": {"type": "array", "items": {"type": "string"}},
+        "storage_types": {"type": "array", "items": {"type": "string"}},
+        "links": {"type": "object"},
+    },
+    "required": ["name", "version", "description", "engines", "storage_types", "links"],
+}
 _HEALTH: Final = {
     "type": "object",
     "description": "Whether a request could be served now.",
@@ -44,13 +63,13 @@ def description() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {}],
         "paths": {
-            "/": {"post": _transfer(), "get": _reading("What the service is.", "describe")},
+            "/": {"post": _transfer(), "get": _describe()},
             "/plan": {"post": _planned()},
             "/healthz": {"get": _health()},
             "/metrics": {"get": _metrics()},
             "/openapi.json": {"get": _reading("This description.", "openapi")},
             **{
-                f"/schema/{name}": {
+                f"/schema/{VERSION}/{name}": {
                     "get": _reading(
                         f"The JSON Schema: {name}.",
                         f"schema_{name.replace('-', '_')}",
@@ -81,20 +100,31 @@ def _transfer() -> dict[str, Any]:
         "description": "Returns when the copy is done. Whoever hangs up cancels it.",
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _reference("request")}},
+            "content": {
+                "application/json": {
+                    "schema": _reference("request"),
+                    "examples": illustrations.requests(),
+                }
+            },
         },
         "responses": {
             "200": {
-                "description": "All is copied. As a stream: the copy began, and the last line "
-                "is its result, whatever that is.",
+                "description": "All is copied. As a stream: the copy began, and the last event "
+                "is its result, whatever that is. Each event is a `#/components/schemas/event`: "
+                "a line of NDJSON, or the data of a server-sent event that has its name.",
                 "content": {
-                    "application/json": {"schema": _reference("result")},
+                    "application/json": {
+                        "schema": _reference("result"),
+                        "example": illustrations.result().to_json(),
+                    },
                     # One event a line; a schema can say so of each, but not of all.
-                    "application/x-ndjson": {"schema": {"type": "string"}},
-                    "text/event-stream": {"schema": {"type": "string"}},
+                    **{
+                        kind: {"schema": {"type": "string"}, "example": illustrations.stream(kind)}
+                        for kind in _STREAMS
+                    },
                 },
             },
-            **_problems(set(CODES) - {"cancelled", "not_found", "too_large"}),
+            **_problems(set(CODES) - _NOT_HERE - {"too_large"}),
         },
     }
 
@@ -112,9 +142,14 @@ def _planned() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "It can work.",
-                "content": {"application/json": {"schema": _reference("plan")}},
+                "content": {
+                    "application/json": {
+                        "schema": _reference("plan"),
+                        "example": schema("plan")["examples"][0],
+                    }
+                },
             },
-            **_problems(set(CODES) - {"cancelled", "not_found"}),
+            **_problems(set(CODES) - _NOT_HERE),
         },
     }
 
@@ -127,7 +162,18 @@ def _problems(codes: set[str]) -> dict[str, Any]:
         status: {
             "description": "; ".join(f"`{code}`: {CODES[code].title}" for code in named) + ".",
             "headers": _headers(named),
-            "content": {_PROBLEM: {"schema": _reference("problem")}},
+            "content": {
+                _PROBLEM: {
+                    "schema": _reference("problem"),
+                    "examples": {
+                        code: {
+                            "summary": CODES[code].title,
+                            "value": illustrations.problem(code).document,
+                        }
+                        for code in named
+                    },
+                }
+            },
         }
         for status, named in sorted(statuses.items())
     }
@@ -177,6 +223,16 @@ def _metrics() -> dict[str, Any]:
     }
 
 
+def _describe() -> dict[str, Any]:
+    answer = _reading(
+        "What the service is: for a browser, a page to send requests with.", "describe"
+    )
+    content = answer["responses"]["200"]["content"]
+    content["application/json"]["schema"] = _DESCRIBED
+    content["text/html"] = {"schema": {"type": "string"}}
+    return answer
+
+
 def _reading(summary: str, name: str, kind: str = "application/json") -> dict[str, Any]:
     return {
         "operationId": name,
@@ -191,8 +247,13 @@ def _reading(summary: str, name: str, kind: str = "application/json") -> dict[st
 
 def _any_problem() -> dict[str, Any]:
     return {
-        "description": "A problem.",
-        "content": {_PROBLEM: {"schema": _reference("problem")}},
+        "description": "A problem, such as `method_not_allowed`.",
+        "content": {
+            _PROBLEM: {
+                "schema": _reference("problem"),
+                "example": illustrations.problem("method_not_allowed").document,
+            }
+        },
     }
 
 
@@ -208,14 +269,28 @@ def _schemas() -> Iterator[tuple[str, Any]]:
     for name in _PARTS:
         whole = schema(name)
         plain = {key: part for key, part in whole.items() if not key.startswith("$")}
-        if name == "request":
+        if name in ("request", "plan-request"):
             ends = {side: _alternatives(side) for side in ("source", "destination")}
             plain["properties"] = {**plain["properties"], **ends}
         yield name, _rewritten(plain, name)
         for part, described in whole.get("$defs", {}).items():
-            if (name, part) != ("request", "endpoint"):
+            if part != "endpoint" and _owner(name, part) == name and not _is_whole(name, part):
                 yield f"{name}.{part}", _rewritten(described, name)
     yield from _endpoints()
+
+
+def _is_whole(name: str, part: str) -> bool:
+    """Whether a definition is another schema, which stands there again."""
+    return (name, part) in (("problem", "result"), ("problem", "plan"))
+
+
+def _owner(name: str, part: str) -> str:
+    """Which schema's component a definition is: each schema has all that it needs, and so
+    some stand in several.
+    """
+    own = schema(name)["$defs"].get(part)
+    owners = (other for other in _OWNERS if own and schema(other).get("$defs", {}).get(part) == own)
+    return next(owners, name)
 
 
 def _endpoints() -> Iterator[tuple[str, Any]]:
@@ -235,7 +310,6 @@ def _endpoints() -> Iterator[tuple[str, Any]]:
             _end_name(storage),
             {
                 **common,
-                "title": described["title"],
                 "description": described["description"],
                 "properties": {
                     "type": {"type": "string", "const": storage},
@@ -249,7 +323,6 @@ def _endpoints() -> Iterator[tuple[str, Any]]:
         _end_name("storage"),
         {
             **common,
-            "title": "A storage of the site's",
             "description": known["storage"]["description"],
             "properties": {name: known[name] for name in ("storage", "parameters", "path")},
             "required": ["storage"],
@@ -264,7 +337,6 @@ def _alternatives(side: str) -> dict[str, Any]:
     if "then" in end:  # not every type can be written to
         types = end["then"]["properties"]["type"]["enum"]
     return {
-        "title": end["title"],
         "description": end["description"],
         "oneOf": [_reference(_end_name(name)) for name in [*types, "storage"]],
         "examples": end["examples"],
@@ -276,26 +348,50 @@ def _end_name(storage: str) -> str:
 
 
 def _rewritten(part: Any, name: str) -> Any:
+    """A part of a schema as a component has it.
+
+    What writes clients names a type by its title, and then two may have one name; by the
+    component's own name they are distinct. It also takes alternatives for different types; a
+    choice of members that must be there is told as a condition, which means the same.
+    """
     if isinstance(part, list):
         return [_rewritten(item, name) for item in part]
     if not isinstance(part, Mapping):
         return part
+    if "properties" in part and "if" not in part and _only_requires(part.get("anyOf")):
+        part = {key: it for key, it in part.items() if key != "anyOf"} | {
+            "if": {"anyOf": part["anyOf"]},
+            "else": False,
+        }
+    left_out = {"title"} if isinstance(part.get("title"), str) and _is_structured(part) else set()
+    members = part.get("properties")
+    if isinstance(members, Mapping) and members and all(it is True for it in members.values()):
+        left_out.add("properties")
     return {
-        key: _target(value, name) if key == "$ref" else _rewritten(value, name)
+        key: _target(value, name)
+        if key == "$ref"
+        else value
+        if key in _DOCUMENTS
+        else _rewritten(value, name)
         for key, value in part.items()
+        if key not in left_out
     }
 
 
+def _only_requires(ways: Any) -> bool:
+    return bool(ways) and all(way.keys() <= {"required", "properties"} for way in ways)
+
+
+def _is_structured(part: Mapping[str, Any]) -> bool:
+    return part.get("type") == "object" or "properties" in part or "oneOf" in part
+
+
 def _target(reference: str, name: str) -> str:
-    identifier, _, pointer = reference.partition("#")
+    pointer = reference.removeprefix("#")
     if pointer.startswith("/components/"):
         return reference
-    if identifier:
-        name = next(other for other in _PARTS if schema(other)["$id"] == identifier)
-    if not pointer:
-        return f"#/components/schemas/{name}"
-    if not pointer.startswith("/$defs/"):
-        return f"#/components/schemas/{name}{pointer}"
-    definition = pointer.removeprefix("/$defs/").partition("/")
-    rest = f"/{definition[2]}" if definition[2] else ""
-    return f"#/components/schemas/{name}.{definition[0]}{rest}"
+    part, _, rest = pointer.removeprefix("/$defs/").partition("/")
+    if _is_whole(name, part):
+        return _reference(part)["$ref"]
+    owner = _owner(name, part)
+    return f"#/components/schemas/{owner}.{part}" + (f"/{rest}" if rest else "")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 NAMES: Final = ("request", "result", "event", "problem", "plan-request", "plan", "site")
+VERSION: Final = "v1"
+"""As it stands in the schemas' `$id` and path. One that takes less would be another."""
 
 
 @cache

@@ -20,6 +20,7 @@ from efss_transfer import (
     __version__,
     logs,
     openapi,
+    page,
     planning,
     policy,
     problems,
@@ -178,15 +179,14 @@ class Service:
                 raise MethodNotAllowed(("POST",))
             return self._plan(call, about)
         answers: dict[str, Callable[[], Answer]] = {
-            "/": self._describe,
+            "/": partial(self._describe, call.header("Accept")),
             "/healthz": self._health,
             "/metrics": lambda: self._measured(call.header("Accept") or ""),
             "/openapi.json": lambda: _json(openapi.description()),
         }
         for name in schemas.NAMES:
-            answers[f"/schema/{name}"] = lambda name=name: _json(  # type: ignore[misc]
-                schemas.schema(name), "application/schema+json"
-            )
+            served = partial(_json, schemas.schema(name), "application/schema+json")
+            answers[f"/schema/{name}"] = answers[f"/schema/{schemas.VERSION}/{name}"] = served
         if path not in answers:
             raise NotFound("GET / lists what there is.")
         if call.method not in ("GET", "HEAD"):
@@ -271,9 +271,11 @@ class Service:
         )
         return engine, admitted.request, terms
 
-    def _describe(self) -> Answer:
+    def _describe(self, accept: str | None) -> Answer:
+        if page.wanted(accept):
+            return Answer(200, page.headers(), page.content())
         types = schemas.schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
-        return _json(
+        described = _json(
             {
                 "name": "efss-transfer",
                 "version": __version__,
@@ -285,10 +287,13 @@ class Service:
                     "metrics": "/metrics",
                     "plan": "/plan",
                     "openapi": "/openapi.json",
-                    "schemas": {name: f"/schema/{name}" for name in schemas.NAMES},
+                    "schemas": {
+                        name: f"/schema/{schemas.VERSION}/{name}" for name in schemas.NAMES
+                    },
                 },
             }
         )
+        return replace(described, headers={**described.headers, "Vary": "Accept"})
 
     def _measured(self, accept: str) -> Answer:
         numbers, kind = self._metrics.exposed(accept)

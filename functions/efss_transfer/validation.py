@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from importlib.resources import files
 from typing import Any, Final, NoReturn
 
 from jsonschema import Draft202012Validator
@@ -22,6 +23,8 @@ from efss_transfer.schemas import NAMES, schema
 MOST_VIOLATIONS: Final = 1_000
 """How many violations are listed; more are only counted."""
 
+# What the schemas' own words do not tell a person; the page says the same by the same file.
+_WORDING: Final = json.loads((files("efss_transfer") / "wording.json").read_text("utf-8"))
 _LONGEST_NAME: Final = 100
 _DEEPEST: Final = 32
 
@@ -155,9 +158,8 @@ def _violations(error: ValidationError, at: str) -> Iterator[Violation]:
             missing = [name for name in wanted if name not in instance]
             text = f"Missing: {', '.join(missing)}."
         case "type":
-            text = (
-                f"Must be of type {' or '.join([wanted] if isinstance(wanted, str) else wanted)}."
-            )
+            kinds = [wanted] if isinstance(wanted, str) else wanted
+            text = f"Must be {' or '.join(_WORDING['types'][kind] for kind in kinds)}."
         case "enum":
             text = f"Must be one of: {', '.join(map(str, wanted))}."
         case "const":
@@ -173,14 +175,20 @@ def _violations(error: ValidationError, at: str) -> Iterator[Violation]:
         case "anyOf":
             ways = [" and ".join(way["required"]) for way in wanted]
             text = f"Needs one of: {', '.join(ways)}."
+        case "minLength" | "minItems" if wanted == 1:
+            text = "Must not be empty."
         case "minLength" | "maxLength":
-            text = f"Must have at {_bound(keyword)} {wanted} characters."
+            text = f"Must have {_most(keyword, wanted, 'character')}."
+        case "minItems" | "maxItems":
+            text = f"Must have {_most(keyword, wanted, 'entry')}."
         case "minimum" | "maximum":
             text = f"Must be at {_bound(keyword)} {wanted}."
         case "not":
             text = described.get("description", "Not so.")
         case "pattern":
-            text = f"Must have the form that is described: {described.get('description', '')}"
+            text = _WORDING["patterns"].get(
+                wanted, f"Expected here: {described.get('description', 'another form.')}"
+            )
         case _:
             text = f"Must satisfy the schema's `{keyword}`."
     yield Violation(pointer, keyword, text)
@@ -188,6 +196,12 @@ def _violations(error: ValidationError, at: str) -> Iterator[Violation]:
 
 def _bound(keyword: str) -> str:
     return "least" if keyword.startswith("min") else "most"
+
+
+def _most(keyword: str, count: int, of: str) -> str:
+    """How many there may or must be: `at most 64 characters`."""
+    many = of if count == 1 else f"{of.removesuffix('y')}ies" if of.endswith("y") else f"{of}s"
+    return f"at {_bound(keyword)} {count} {many}"
 
 
 def _pointer(path: Iterable[str | int]) -> str:

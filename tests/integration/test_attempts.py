@@ -220,7 +220,12 @@ def test_many_failures_end_an_attempt_and_not_the_transfer(
     hashes = dav.fill("data", files)
     dav.fail("GET", "*", faulty.status(503), skip=200, times=34)
     told = events(
-        function, {"source": dav.storage.endpoint("data"), "destination": s3.endpoint(name)}
+        function,
+        {
+            "source": dav.storage.endpoint("data"),
+            "destination": s3.endpoint(name),
+            "options": {"transfers": 4},
+        },
     )
     result = told[-1]
     assert (result["state"], result["errors"]) == ("succeeded", [])

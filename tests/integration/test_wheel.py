@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 
 import servers
 from contract import NAMES
@@ -52,6 +53,8 @@ def test_it_serves_and_copies(
     ) as function:
         assert function.get("/healthz").json()["engines"]["rclone"]["usable"] is True
         assert function.get("/schema/request").json()["title"] == "Transfer request"
+        page = requests.get(function.url, headers={"Accept": "text/html"}, timeout=60)
+        assert page.text.startswith("<!doctype html>")
         answer = function.copy(webdav.endpoint("wheel"), s3.endpoint("wheel"))
         assert answer.status_code == 200, answer.text
         function.wait_clean()

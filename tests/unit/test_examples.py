@@ -141,3 +141,38 @@ def test_an_example_in_a_schema_fits_the_part_that_it_illustrates(
     assert examples
     for example in examples:
         assert complaints(name, example, pointer) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schema_needs_no_other(name: str) -> None:
+    def references(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            yield from (value for key, value in part.items() if key == "$ref")
+            for below in part.values():
+                yield from references(below)
+        elif isinstance(part, list):
+            for below in part:
+                yield from references(below)
+
+    assert {it for it in references(schema(name)) if not it.startswith("#/$defs/")} == set()
+
+
+@pytest.mark.parametrize("name", ["event", "problem"])
+def test_what_stands_twice_says_the_same(name: str) -> None:
+    whole = schema("result")
+    shared = schema(name)["$defs"].keys() & whole["$defs"].keys() - {"result", "file"}
+    assert len(shared) > 6
+    for part in shared:
+        assert schema(name)["$defs"][part] == whole["$defs"][part], part
+
+
+def test_a_problem_holds_a_whole_result() -> None:
+    plain = {key: it for key, it in schema("result").items() if key not in ("$id", "$schema")}
+    del plain["$defs"]
+    assert schema("problem")["$defs"]["result"] == plain
+    assert schema("problem")["$defs"]["file"] == schema("result")["$defs"]["file"]
+
+
+def test_the_site_file_knows_the_types_that_requests_know() -> None:
+    known = schema("request")["$defs"]["endpoint"]["properties"]["type"]
+    assert schema("site")["$defs"]["storage_type"] == known

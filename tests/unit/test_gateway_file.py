@@ -66,7 +66,8 @@ def test_the_headers_that_the_function_reads_go_on() -> None:
 
 
 def test_the_paths_are_the_functions() -> None:
-    found = re.search(r'location ~ "\^/schema/\(\?<efss_schema>([\w|-]+)\)\$"', CONF)
+    wanted = r'location ~ "\^/schema/\(\?<efss_schema>\(v1/\)\?\(([\w|-]+)\)\)\$"'
+    found = re.search(wanted, CONF)
     assert found is not None
     assert set(found[1].split("|")) == set(schemas.NAMES)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from efss_transfer import validation
 from efss_transfer.errors import InvalidJson, InvalidRequest
 from efss_transfer.request import parse
+from efss_transfer.schemas import schema
 from efss_transfer.validation import MOST_VIOLATIONS
 
 CANARY = "canary-3f1d"
@@ -198,8 +201,19 @@ def test_one_error_is_told_in_the_singular() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": 1}, "Must be of type string."),
-        ({"id": ""}, "Must have at least 1 characters."),
+        ({"id": 1}, "Must be a text."),
+        ({"id": ""}, "Must not be empty."),
+        ({"id": "\n"}, "Must be one line, without control characters."),
+        ({"options": {"dry_run": "yes"}}, "Must be true or false."),
+        ({"selection": {"files": []}}, "Must not be empty."),
+        (
+            {"selection": {"modified_after": "yesterday"}},
+            "Must be a date, a time and an offset, such as 2026-01-31T12:00:00Z.",
+        ),
+        (
+            {"destination": {"type": "ftp", "parameters": {**FTP, "host": "ftp://h"}}},
+            "Expected here: A host name or an IP address, without a port.",
+        ),
         ({"id": "x" * 129}, "Must have at most 128 characters."),
         ({"engine": "x"}, "Must be one of: rclone."),
         ({"priority": 1}, "There is no such member here."),
@@ -376,3 +390,9 @@ def test_a_request_that_ends_up_in_a_log_shows_no_credentials(storage: str) -> N
     for shown in (repr(parsed), str(parsed), f"{parsed.source}", repr(parsed.destination)):
         assert CANARY not in shown
         assert storage in shown
+
+
+def test_the_wording_is_of_patterns_that_there_are() -> None:
+    wording = json.loads((Path(validation.__file__).parent / "wording.json").read_text("utf-8"))
+    known = json.dumps(schema("request"))
+    assert [it for it in wording["patterns"] if json.dumps(it) not in known] == []

@@ -95,6 +95,17 @@ def test_no_more_is_begun_than_can_arrive_in_time(
     assert largest == 0 or largest >= bounds.matters
 
 
+def test_another_attempt_asks_for_less_at_a_time() -> None:
+    found = chosen(remote("webdav"), remote("s3"), Bounds(2048 * MIB, 3600), Seen(0))
+    counts = []
+    for _ in range(4):
+        counts.append(found.transfers)
+        found = found.calmer()
+    assert counts == [64, 16, 4, 4]
+    few = chosen(remote("ftp"), remote("s3"), Bounds(2048 * MIB, 3600, wanted=2), Seen(0))
+    assert few.calmer().transfers == 2
+
+
 def test_what_is_not_known_is_taken_for_middling() -> None:
     ends = remote("webdav"), remote("s3")
     assert chosen(*ends, Bounds(2048 * MIB, 3600)).transfers == 16

@@ -68,6 +68,7 @@ class Transfer:
         self._config: dict[str, Any] = {}
         self.tuning: Tuning | None = None
         """What was chosen to make the copy fast, once it is."""
+        self._calmed: Tuning | None = None
         # Whether this attempt was ended before it had looked at everything.
         self._cut_short = False
         # Whether the source is there, and no file of it is for this shard to copy.
@@ -117,8 +118,6 @@ class Transfer:
         """
         files = self._selection.files
         paths = asked = None if files is None else tuple(file.path for file in files)
-        at_once = self._files_at_once
-        listed = Listed(self._bench, self._record, self._cleaner, self._config, at_once)
         patience = Patience(self._options.attempts, self._settings.retry_seconds, self._context)
         while True:
             self._cut_short = False
@@ -131,6 +130,8 @@ class Transfer:
                 elif not paths:
                     yield from self._copy_none(source)
                 else:
+                    at_once = self._files_at_once
+                    listed = Listed(self._bench, self._record, self._cleaner, self._config, at_once)
                     yield from listed.copy(source, destination, paths, lambda: self._cut_short)
             except Refused as error:
                 refused = error.failure
@@ -143,6 +144,7 @@ class Transfer:
             yield from self._bench.pause(seconds)
             self._bench.phase = Phase.COPYING
             self._bench.attempt += 1
+            self._calm()
             self._rc.forget_storages()
             paths = asked if refused is not None else self._again(asked)
 
@@ -159,13 +161,20 @@ class Transfer:
         if not self._options.dry_run:
             seen = yield from self._scout.look(source, destination, self._selection, bounds)
         self.tuning = tuning.chosen(source.remote, destination.remote, bounds, seen)
+        self._calmed = self.tuning
         self._config = orders.copying(self._request) | self.tuning.config()
+
+    def _calm(self) -> None:
+        """Have the next attempt ask for less at a time."""
+        if self._calmed is not None:
+            self._calmed = self._calmed.calmer()
+            self._config |= self._calmed.config()
 
     @property
     def _files_at_once(self) -> int:
         """For how many files there are calls of their own at a time."""
         wanted = self._options.transfers or _LISTED_AT_ONCE
-        return min(wanted, self.tuning.transfers if self.tuning else 1)
+        return min(wanted, int(self._config["Transfers"]))
 
     def _again(self, asked: tuple[str, ...] | None) -> tuple[str, ...] | None:
         """What the next attempt is about: a few files by their names; or all again, where it

@@ -14,7 +14,7 @@ Listing all at once (rclone's fast-list) is left alone: it holds the whole list 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from efss_transfer.engines.rclone.remotes import Remote
@@ -115,6 +115,12 @@ class Tuning:
             "MultiThreadStreams": self.streams if self.streams > 1 else 0,
             "MultiThreadCutoff": LARGE,
         }
+
+    def calmer(self) -> Tuning:
+        """For another attempt: what failed may have failed of so many at once (a server that
+        locks a folder for each file, or that is busy).
+        """
+        return replace(self, transfers=max(min(self.transfers, _OF_RCLONE), self.transfers // 4))
 
     def to_json(self) -> dict[str, Json]:
         """As it stands in a result."""
