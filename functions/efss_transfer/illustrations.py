@@ -122,6 +122,9 @@ def problem(code: str) -> Problem:
     refused = {error.code: error for error in _refusals()}
     if code in refused:
         return problems.of_error(refused[code])
+    if code == "too_large":
+        text = "A file of 4000000000000 bytes takes 80000 s at 50000000 bytes a second."
+        return problems.of_plan([(code, text)], schema("plan")["examples"][0])
     if code == "internal":
         return problems.of_defect()
     return problems.of_result(code, result(code))

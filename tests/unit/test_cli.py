@@ -110,7 +110,7 @@ def test_validate_says_that_it_is_valid() -> None:
     ("text", "said"),
     [
         ("{", "line 1, column 2"),
-        ("[]", "(the whole): Must be of type object."),
+        ("[]", "(the whole): Must be an object."),
         (json.dumps({**json.loads(GOOD.read_text()), "options": {"attempts": 99}}), "/attempts"),
         ('{"source": {"storage": "a"}, "destination": {"storage": "a"}}', "[distinct]"),
         ('{"source": {"storage": "a"}}', "Missing: destination."),
