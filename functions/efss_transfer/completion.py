@@ -183,13 +183,23 @@ class _Invocation:
         return merging.successive(earlier, told)
 
 
+# Doubling, with chance in it.
+_BACK_OFF: Final = wait_exponential(
+    multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
+) + wait_random(0, _FIRST_WAIT_SECONDS / 2)
+
+
+def back_off(tries: int) -> float:
+    """Seconds to wait after so many tries, for whoever counts them elsewhere."""
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = tries
+    return float(_BACK_OFF(state))
+
+
 class _Tries:
-    """tenacity counts the tries, and says how long to wait: doubling, with chance in it."""
+    """tenacity counts the tries, and says how long to wait."""
 
     def __init__(self, retries: int) -> None:
-        self._back_off = wait_exponential(
-            multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
-        ) + wait_random(0, _FIRST_WAIT_SECONDS / 2)
         self._retrying = Retrying(
             retry=retry_always,
             stop=stop_after_attempt(retries + 1),
@@ -213,7 +223,7 @@ class _Tries:
 
     def _wait(self, state: RetryCallState) -> float:
         asked: float = state.outcome.result() if state.outcome else 0.0
-        return max(asked, self._back_off(state))
+        return max(asked, _BACK_OFF(state))
 
 
 def may_be_carried_on(overwrite: str) -> bool:

@@ -26,6 +26,7 @@ from efss_transfer.result import (
     Reason,
     Result,
     Sample,
+    Shard,
     Side,
     State,
     Totals,
@@ -104,6 +105,7 @@ def result(document: Json) -> Result:
         attempts=int(document["attempts"]),
         verification=_verification(document.get("verification")),
         id=document.get("id"),
+        shard=_shard(document.get("shard")),
         engine_report=dict(document.get(engine, {})),
         notification=_notification(document.get("notification")),
     )
@@ -203,6 +205,10 @@ def _verification(it: Json | None) -> Verification | None:
         it.get("hash"),
         int(it.get("by_size", 0)),
     )
+
+
+def _shard(it: Json | None) -> Shard | None:
+    return None if it is None else Shard(int(it["index"]), int(it["count"]))
 
 
 def _notification(it: Json | None) -> Notification | None:

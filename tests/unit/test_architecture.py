@@ -111,6 +111,8 @@ LAYERS = {
     "efss_transfer.user_endpoints": 3,
     "efss_transfer.decoding": 2,
     "efss_transfer.merging": 1,
+    "efss_transfer.gathering": 2,
+    "efss_transfer.fan_out": 4,
     "efss_transfer.client_errors": 1,
     "efss_transfer.interruption": 0,
     "efss_transfer.engines": 1,
