@@ -7,10 +7,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import servers
 from efss_transfer.engines.rclone.binary import find_binary
 from servers import Function, Storage
+
+# The same examples in each run, because a failure must be of the change that it is found with;
+# and no bound on an example's time, because the machine has other work as well.
+settings.register_profile("ours", deadline=None, derandomize=True)
+settings.load_profile("ours")
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ import click
 
 from efss_transfer import __version__
 from efss_transfer.cli_copy import copy, run
+from efss_transfer.cli_plan import plan
 from efss_transfer.cli_request import print_schema, validate
 from efss_transfer.cli_serve import serve
 from efss_transfer.cli_site import site
-from efss_transfer.planning_cli import plan
 
 _NAME: Final = "efss-transfer"
 _VARIABLE: Final = "_EFSS_TRANSFER_COMPLETE"

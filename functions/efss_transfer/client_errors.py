@@ -14,7 +14,8 @@
         │   ├── MethodNotAllowed        405
         │   ├── NotAcceptable           406
         │   ├── BodyTooLarge            413
-        │   └── UnsupportedMediaType    415
+        │   ├── UnsupportedMediaType    415
+        │   └── TooLarge                422  a plan: more than one invocation can carry
         ├── Busy                        503  nothing was started: a retry is safe, and helps
         ├── TransferFailed              a transfer ran: a retry is safe, what arrived is skipped
         │   ├── SourceNotFound          422
@@ -167,6 +168,12 @@ class UnsupportedMediaType(RequestRefused):
     """Something on the way has changed the request's media type. A retry is no use."""
 
     code = "unsupported_media_type"
+
+
+class TooLarge(RequestRefused):
+    """A plan was asked for, and what it is of is more than one invocation can carry."""
+
+    code = "too_large"
 
 
 class Busy(Problem):

@@ -65,6 +65,7 @@ class Settings:
     body_bytes: int
     response_bytes: int
     runtime_dir: Path
+    standby: bool
     log_level: str
     log_format: str
 
@@ -109,6 +110,9 @@ class Settings:
             response_bytes=reader.count("RESPONSE_BYTES", 5 << 20, 64 << 10, 1 << 30),
             # Asked only where it is needed: it fails where /tmp cannot be written to.
             runtime_dir=Path(reader.text("RUNTIME_DIR", "") or tempfile.gettempdir()),
+            # Before a first request there is no daemon on Lambda, whose sandboxes are copied.
+            standby=reader.count("STANDBY", 0, 0, 1) == 1
+            and "AWS_LAMBDA_FUNCTION_NAME" not in environment,
             log_level=reader.text("LOG_LEVEL", "INFO").upper(),
             log_format=reader.text("LOG_FORMAT", "json").lower(),
         )

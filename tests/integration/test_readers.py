@@ -25,7 +25,7 @@ MIB = 1 << 20
 MANY = 20_000
 # As small as a client's buffer gets: what it was sent and did not read is soon all it takes.
 SMALL = 4096
-SERVED = 5.0
+SERVED = 8.0
 """Within this many seconds a caller is found to be gone, and all that was done for it."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import os
 import threading
@@ -28,6 +29,10 @@ MIB = 1 << 20
 def dav() -> Iterator[faulty.Faulty]:
     with faulty.serving() as running:
         yield running
+
+
+def etag(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def test_a_result_says_what_was_chosen(function: Function, webdav: Storage, s3: Storage) -> None:
@@ -85,6 +90,56 @@ def test_a_server_that_asks_for_a_pause_gets_one(
     refused = [request.at for request in dav.seen("GET") if request.failed]
     served = [request.at for request in dav.seen("GET") if not request.failed]
     assert max(served) - min(refused) > 0.2, "nobody waited"
+
+
+@pytest.mark.parametrize(("verify", "asked"), [("none", 5), ("size", 0), ("checksum", 0)])
+def test_s3_is_asked_once_for_what_it_has_stored(
+    function: Function, dav: faulty.Faulty, verify: str, asked: int
+) -> None:
+    """After each upload; or by the verification, for all of them."""
+    dav.fill("data", {f"{n}": b"x" * n for n in range(1, 6)})
+    stored: dict[str, bytes] = {}
+    heads: list[str] = []
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        key = handler.path.partition("?")[0].removeprefix("/bucket").strip("/")
+        if handler.command == "PUT":
+            content = handler.rfile.read(int(handler.headers["Content-Length"] or 0))
+            if key:
+                stored[key] = content
+            handler.send_response(200)
+            handler.send_header("ETag", f'"{etag(content)}"')
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+        elif handler.command == "HEAD":
+            if key in stored:
+                heads.append(key)
+            handler.send_response(200 if key in stored else 404)
+            handler.send_header("Content-Length", str(len(stored.get(key, b""))))
+            handler.end_headers()
+        else:
+            rows = "".join(
+                f"<Contents><Key>{name}</Key><Size>{len(content)}</Size>"
+                f"<LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+                f"<ETag>&quot;{etag(content)}&quot;</ETag></Contents>"
+                for name, content in stored.items()
+            )
+            body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{rows}</ListBucketResult>"
+            servers.reply(handler, 200, body.encode(), "application/xml")
+
+    with servers.misbehaving(answer) as url:
+        keys = {"access_key_id": "key", "secret_access_key": servers.password()}
+        destination = {
+            "type": "s3",
+            "parameters": {"endpoint": url, "provider": "Other", **keys},
+            "path": "bucket",
+        }
+        copied = function.copy(
+            dav.storage.endpoint("data"), destination, options={"verify": verify}
+        )
+    assert copied.status_code == 200, copied.text
+    assert stored == {f"{n}": b"x" * n for n in range(1, 6)}
+    assert len(heads) == asked
 
 
 def test_a_look_that_takes_too_long_is_given_up(function: Function, s3: Storage) -> None:

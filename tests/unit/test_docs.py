@@ -83,7 +83,7 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
     assert set(rows) == {name.upper() for name in Settings.__dataclass_fields__}
     for name, shown in rows.items():
         value = getattr(defaults, name.lower())
-        if isinstance(value, float):
+        if isinstance(value, float | bool):
             value = int(value)
         expected = {"rclone": "found"}.get(name.lower(), "none") if value is None else str(value)
         assert shown.strip().strip("`") == expected, name

@@ -36,6 +36,7 @@ DEFAULTS = Settings(
     body_bytes=1 << 20,
     response_bytes=5 << 20,
     runtime_dir=Path(tempfile.gettempdir()),
+    standby=False,
     log_level="INFO",
     log_format="json",
 )
@@ -58,6 +59,7 @@ def test_without_any_variable_there_are_the_defaults() -> None:
         ("RCLONE_SHA256", "A" * 64, {"rclone_sha256": "a" * 64}),
         ("SITE", "/etc/site.json", {"site": Path("/etc/site.json")}),
         ("USER", "nobody", {"user": "nobody"}),
+        ("STANDBY", "1", {"standby": True}),
         ("MEMORY_BYTES", "268435456", {"memory_bytes": 256 << 20}),
         ("CONCURRENT_TRANSFERS", "1", {"concurrent_transfers": 1}),
         (

@@ -23,15 +23,16 @@ from efss_transfer.engines.rclone.daemon import booted
 from efss_transfer.engines.rclone.failures import classify
 from efss_transfer.engines.rclone.log import Record
 from efss_transfer.engines.rclone.looks import Refused
-from efss_transfer.engines.rclone.outward import UNGUARDED, way_out
+from efss_transfer.engines.rclone.outward import UNGUARDED
 from efss_transfer.engines.rclone.rc import Rc, RcError
 from efss_transfer.engines.rclone.remotes import Place, places
 from efss_transfer.engines.rclone.report import exit_code, report
+from efss_transfer.engines.rclone.standby import Ready, Standby, fresh
 from efss_transfer.engines.rclone.survey import Surveyor, dry
 from efss_transfer.engines.rclone.transfer import Transfer
 from efss_transfer.errors import EngineError, EngineUnavailable
 from efss_transfer.events import Event, FileDone, Finished, Started
-from efss_transfer.result import Failure, Result, State, now
+from efss_transfer.result import Failure, Result, State, VerifyMode, now
 from efss_transfer.settings import Settings
 
 OLDEST: Final = (1, 75, 0)
@@ -54,6 +55,8 @@ class RcloneEngine:
         account.find(settings.user)
         self._measures = sandbox.measures(settings, by_port=True)
         sandbox.log_measures(self._measures)
+        # Begun with the first question: whoever makes this may fork the processes that serve.
+        self._standby = Standby(settings, self._binary) if settings.standby else None
         with suppress(EngineUnavailable):  # said by whatever needs it, and at /healthz
             begin_hashing(find_binary(settings.rclone))
 
@@ -72,28 +75,23 @@ class RcloneEngine:
         transfer: Transfer | None = None
         state: State | None = None
         try:
-            with (
-                way_out(context.egress, request) as way,
-                booted(
-                    binary,
-                    self._settings,
-                    record.take,
-                    connect_ports=way.ports,
-                    proxy=way.proxy,
-                ) as daemon,
-                Rc(daemon.socket_path, self._settings.boot_seconds) as rc,
-            ):
+            with self._daemon(binary, request, context, record) as ready:
+                rc, way = ready.rc, ready.way
                 self._check_version(binary, rc)
                 orders.check(rc, request.selection)
                 source, destination = places(
                     request,
                     lambda type_: {
                         **way.parameters(type_),
-                        **tuning.parameters(type_, self._settings.memory_bytes),
+                        **tuning.parameters(
+                            type_,
+                            self._settings.memory_bytes,
+                            verified=request.options.verify is not VerifyMode.NONE,
+                        ),
                     },
                 )
                 with _remotes(rc, source, destination, self._settings.stop_seconds):
-                    if rc.first_answer is not None:
+                    if rc.first_answer is not None and rc.first_answer > began:
                         context.observer.booted(rc.first_answer - began)
                     # Skipped files are told at DEBUG only. Calls are logged with their
                     # parameters there, so the credentials had to be handed over before.
@@ -152,6 +150,8 @@ class RcloneEngine:
         Booted, because a binary that is there may still not run (another architecture,
         no memory); only once, because that does not change.
         """
+        if self._standby is not None:
+            self._standby.prepare()
         try:
             binary = self._binary()
             if binary not in self._versions:
@@ -163,6 +163,32 @@ class RcloneEngine:
         except (EngineError, RcError) as error:
             return Health(usable=False, detail=str(error), sandbox=self._measures)
         return Health(usable=True, version=self._versions[binary], sandbox=self._measures)
+
+    @contextmanager
+    def _daemon(
+        self, binary: Path, request: TransferRequest, context: Context, record: Record
+    ) -> Iterator[Ready]:
+        """The daemon of this transfer: the one that stands by, or one that is booted now."""
+        if self._standby is None:
+            with fresh(binary, self._settings, record.take, context.egress, request) as ready:
+                yield ready
+            return
+        spare = self._standby.take(binary, request, context.egress)
+        try:
+            with (
+                spare.used(record.take, context.egress)
+                if spare is not None
+                else fresh(binary, self._settings, record.take, context.egress, request)
+            ) as ready:
+                yield ready
+        finally:
+            # Not before: while this transfer runs, the next would only take its time.
+            self._standby.prepare()
+
+    def close(self) -> None:
+        """End what stands by."""
+        if self._standby is not None:
+            self._standby.close()
 
     def _binary(self) -> Path:
         """The rclone to run, which is a known one, and can be run by whom it is to be."""

@@ -39,8 +39,8 @@ class Way:
 
 
 @contextmanager
-def way_out(egress: Egress, request: TransferRequest) -> Iterator[Way]:
-    """The way for the length of the block."""
+def way_out(egress: Egress, request: TransferRequest | None) -> Iterator[Way]:
+    """The way for the length of the block; without a request, for whatever takes the guard."""
     if egress.proxy is not None:
         yield _by_proxy(egress.proxy)
         return
@@ -63,9 +63,9 @@ def _by_proxy(url: str) -> Way:
     return Way(proxy, ("http_proxy", proxy), frozenset({parts.port}))
 
 
-def _ports(guarding: int, request: TransferRequest) -> frozenset[int] | None:
+def _ports(guarding: int, request: TransferRequest | None) -> frozenset[int] | None:
     ports = {guarding}
-    for end in (request.source, request.destination):
+    for end in (request.source, request.destination) if request else ():
         if end.type == "smb":
             ports.add(int(end.parameters.get("port", _SMB_PORT)))
         elif end.type in UNGUARDED:

@@ -69,6 +69,15 @@ class Rc:
         """From here on wait no longer than that for an answer: it is time to end."""
         self._patience = self._answered_within = min(seconds, _CALL_SECONDS)
 
+    def is_alive(self, seconds: float) -> bool:
+        """Whether it answers within that time. If not, it never does any more."""
+        self._patience = seconds
+        try:
+            self._call("rc/noop")
+        except EngineError:
+            return False
+        return True
+
     def version(self) -> str:
         """rclone's version, such as `1.75.2`."""
         return str(self._call("core/version").get("version", "")).removeprefix("v")

@@ -7,15 +7,17 @@ It is bounded in time, and nothing that goes wrong in it counts: the copy finds 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Generator
 from typing import Final
 
-from efss_transfer.engines.base import Selection
+from efss_transfer.engines.base import Context, Selection
 from efss_transfer.engines.rclone import failures, orders, ranges
+from efss_transfer.engines.rclone.bench import Bench
 from efss_transfer.engines.rclone.log import Record
 from efss_transfer.engines.rclone.rc import Rc, Work
 from efss_transfer.engines.rclone.remotes import Place
 from efss_transfer.engines.rclone.tuning import CHUNKED, LARGE, UNSEEN, Bounds, Seen, checking
+from efss_transfer.events import Event
 
 # A listing that takes longer is one of many folders, whose files keep all transfers busy.
 _LOOK_SECONDS: Final = 2.0
@@ -23,73 +25,87 @@ _STEP_SECONDS: Final = 0.1
 _OPTIONS: Final = {"recurse": True, "filesOnly": True, "noModTime": True, "noMimeType": True}
 
 
-def scout(
-    rc: Rc,
-    record: Record,
-    source: Place,
-    destination: Place,
-    selection: Selection,
-    bounds: Bounds,
-    must_end: Callable[[], object],
-) -> Seen:
-    """What a look at the source shows."""
-    with record.aside():
-        try:
-            found = _look(rc, source, destination, selection, bounds, must_end)
-            if found is None:
-                return UNSEEN
-            place, sizes = found
-            path, largest = max(sizes.items(), key=lambda item: item[1], default=("", 0))
-            # Only what takes parts in any order is sent by several streams.
-            parted = largest >= LARGE and destination.remote.backend in CHUNKED
-            in_parts = parted and source.remote != destination.remote and must_end() is None
-            return Seen(
-                large=sum(size >= LARGE for size in sizes.values()),
-                largest=largest,
-                in_parts=in_parts and ranges.honoured(rc, place, path, largest),
+class Scout:
+    """Looks at the source. Its methods are generators: they yield events while they wait."""
+
+    def __init__(self, rc: Rc, record: Record, bench: Bench, context: Context) -> None:
+        self._rc = rc
+        self._record = record
+        self._bench = bench
+        self._context = context
+        self._until = 0.0
+
+    def look(
+        self, source: Place, destination: Place, selection: Selection, bounds: Bounds
+    ) -> Generator[Event, None, Seen]:
+        """What a look at the source shows."""
+        self._until = time.monotonic() + _LOOK_SECONDS
+        with self._record.aside():
+            seen = yield from self._seen(source, destination, selection, bounds)
+            # Behind this line of the log there is none of the look's.
+            self._rc.mark()
+            self._record.settle("rc/noop", 1, _LOOK_SECONDS)
+            return seen
+
+    def _seen(
+        self, source: Place, destination: Place, selection: Selection, bounds: Bounds
+    ) -> Generator[Event, None, Seen]:
+        found = yield from self._sizes(source, destination, selection, bounds)
+        if found is None:
+            return UNSEEN
+        fs, sizes = found
+        path, largest = max(sizes.items(), key=lambda item: item[1], default=("", 0))
+        # Only what takes parts in any order is sent by several streams.
+        parted = largest >= LARGE and destination.remote.backend in CHUNKED
+        in_parts = (
+            parted
+            and source.remote != destination.remote
+            and self._context.must_end() is None
+            and ranges.honoured(self._rc, fs, path, largest)
+        )
+        large = sum(size >= LARGE for size in sizes.values())
+        return Seen(large, largest, in_parts)
+
+    def _sizes(
+        self, source: Place, destination: Place, selection: Selection, bounds: Bounds
+    ) -> Generator[Event, None, tuple[str, dict[str, int]] | None]:
+        """The sizes that matter by path, and the fs that the paths are of; None if they are
+        not to be had.
+        """
+        if selection.files is not None:
+            if any(file.size is None for file in selection.files):
+                return None
+            return source.fs, {file.path: file.size or 0 for file in selection.files}
+        filters = orders.filters(selection)
+        filters["MinSize"] = max(filters.get("MinSize", 0), bounds.matters)
+        at_once = checking(source.remote, destination.remote, bounds.most)
+        found = yield from self._done(
+            "operations/list",
+            fs=source.fs,
+            remote="",
+            opt=_OPTIONS,
+            _filter=filters,
+            _config={"Checkers": at_once},
+        )
+        if found is not None and not found.error:
+            listed = found.output.get("list") or ()
+            return source.fs, {item["Path"]: int(item["Size"]) for item in listed}
+        if found is not None and failures.IS_A_FILE in found.error:
+            found = yield from self._done(
+                "operations/stat", fs=source.parent, remote=source.name, opt=_OPTIONS
             )
-        finally:
-            rc.mark()
-            record.settle("rc/noop", 1, _LOOK_SECONDS)
+            item = found.output.get("item") if found is not None else None
+            if item:
+                return source.parent, {source.name: int(item["Size"])}
+        return None
 
-
-def _look(
-    rc: Rc,
-    source: Place,
-    destination: Place,
-    selection: Selection,
-    bounds: Bounds,
-    must_end: Callable[[], object],
-) -> tuple[str, dict[str, int]] | None:
-    """Where the files are whose sizes matter, and their sizes; None if that is not known."""
-    until = time.monotonic() + _LOOK_SECONDS
-
-    def done(call: str, **parameters: object) -> Work | None:
+    def _done(self, call: str, **parameters: object) -> Generator[Event, None, Work | None]:
         """The call once it is done; None if it took too long and was stopped."""
-        work = rc.begin_look(call, parameters)
+        work = self._rc.begin_look(call, parameters)
         while not work.wait(_STEP_SECONDS):
-            if time.monotonic() > until or must_end() is not None:
-                rc.end_looks()
+            if time.monotonic() > self._until or self._context.must_end() is not None:
+                self._rc.end_looks()
                 work.wait(_LOOK_SECONDS)
                 return None
+            yield from self._bench.news()
         return work
-
-    if selection.files is not None:
-        if any(file.size is None for file in selection.files):
-            return None
-        return source.fs, {file.path: file.size or 0 for file in selection.files}
-    filters = orders.filters(selection)
-    filters["MinSize"] = max(filters.get("MinSize", 0), bounds.matters)
-    at_once = {"Checkers": checking(source.remote, destination.remote, bounds.most)}
-    found = done(
-        "operations/list", fs=source.fs, remote="", opt=_OPTIONS, _filter=filters, _config=at_once
-    )
-    if found is not None and not found.error:
-        listed = found.output.get("list") or ()
-        return source.fs, {item["Path"]: int(item["Size"]) for item in listed}
-    if found is not None and failures.IS_A_FILE in found.error:
-        found = done("operations/stat", fs=source.parent, remote=source.name, opt=_OPTIONS)
-        item = found.output.get("item") if found is not None else None
-        if item:
-            return source.parent, {source.name: int(item["Size"])}
-    return None

@@ -19,7 +19,7 @@ from efss_transfer.engines.rclone.patience import Patience
 from efss_transfer.engines.rclone.rc import Rc
 from efss_transfer.engines.rclone.remnants import Remnants
 from efss_transfer.engines.rclone.remotes import Place
-from efss_transfer.engines.rclone.scouting import scout
+from efss_transfer.engines.rclone.scouting import Scout
 from efss_transfer.engines.rclone.tuning import NOTHING_LARGE, Bounds, Tuning
 from efss_transfer.engines.rclone.verification import Pair, verify
 from efss_transfer.events import Event, Phase
@@ -63,6 +63,7 @@ class Transfer:
         self._remnants = Remnants(rc, record, settings.stop_seconds)
         self._bench.after_stop = self._remnants.remove
         self._looks = Looks(self._bench, record, cleaner)
+        self._scout = Scout(rc, record, self._bench, context)
         self._filter = orders.filters(self._selection)
         self._config: dict[str, Any] = {}
         self.tuning: Tuning | None = None
@@ -99,7 +100,7 @@ class Transfer:
         self._remnants.folder = destination.fs
         limits, at_once = self._context.limits, _LISTED_AT_ONCE
         yield from allowance.keep(self._bench, source, self._request, limits, at_once)
-        self._tune(source, destination)
+        yield from self._tune(source, destination)
         refused = yield from self._try(source, destination)
         self._record.close()
         if refused is not None:
@@ -145,7 +146,7 @@ class Transfer:
             self._rc.forget_storages()
             paths = asked if refused is not None else self._again(asked)
 
-    def _tune(self, source: Place, destination: Place) -> None:
+    def _tune(self, source: Place, destination: Place) -> Iterator[Event]:
         """Choose what makes the copy fast, by what a look at the source shows."""
         bounds = Bounds(
             self._settings.memory_bytes,
@@ -156,15 +157,7 @@ class Transfer:
         )
         seen = NOTHING_LARGE  # a dry run moves nothing, and is a look itself
         if not self._options.dry_run:
-            seen = scout(
-                self._rc,
-                self._record,
-                source,
-                destination,
-                self._selection,
-                bounds,
-                self._context.must_end,
-            )
+            seen = yield from self._scout.look(source, destination, self._selection, bounds)
         self.tuning = tuning.chosen(source.remote, destination.remote, bounds, seen)
         self._config = orders.copying(self._request) | self.tuning.config()
 

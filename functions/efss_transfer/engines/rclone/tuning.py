@@ -6,8 +6,9 @@ Measured with 2,000 files of 1 to 8 KB, 20 ms of round trip on each side: WebDAV
 at the defaults, 3.8 s with 64 transfers and a millisecond between calls; S3 to WebDAV 68 s
 and 9.6 s; looking at all of them once more 6.2 s and 0.9 s.
 
-Nothing is gained by giving up a check: S3 is still asked for what it stored, and files are
-compared by what they were compared by.
+Nothing is gained by giving up a check: S3 is still asked for what it stored, unless it is
+asked for that by the verification; and files are compared by what they were compared by.
+Listing all at once (rclone's fast-list) is left alone: it holds the whole list in memory.
 """
 
 from __future__ import annotations
@@ -125,18 +126,26 @@ class Tuning:
         }
 
 
-def parameters(backend: str, memory: int) -> dict[str, str]:
-    """What a remote of this type is given besides what the request says of it."""
+def parameters(backend: str, memory: int, *, verified: bool = False) -> dict[str, str]:
+    """What a remote of this type is given besides what the request says of it.
+
+    `verified` says that both sides are compared after the copy.
+    """
     if backend == "webdav":
         # At 0 it would stay 0 when the server asks for a pause; from 1 ms it doubles up to 2 s.
         return {"pacer_min_sleep": "1ms"}
     if backend in CHUNKED:
         part, most = _PARTS[backend]
         room = _room(memory) // _POLITE[backend] - MIB
-        return {
+        chosen_parts = {
             "upload_concurrency": str(max(1, min(most, room // part))),
             "chunk_size": f"{part // MIB}Mi",
         }
+        if backend == "s3" and verified:
+            # rclone asks S3 after each upload how long it is now. Verification asks that of
+            # all of them, by one call for a thousand, and compares more.
+            chosen_parts["no_head"] = "true"
+        return chosen_parts
     return {}
 
 
