@@ -21,7 +21,7 @@ from efss_transfer import merging
 from efss_transfer.client_errors import ClientError
 from efss_transfer.decoding import failure
 from efss_transfer.events import Event, FileDone, Finished, Progress, Started
-from efss_transfer.result import FileState, Result, State, Totals, now
+from efss_transfer.result import FileState, Result, Shard, State, Totals, now
 
 STALLED: Final = 3
 """So many invocations, one after another, that ran out of time and brought no file end it."""
@@ -51,12 +51,13 @@ class Again:
     """The request is about to be sent again, `seconds` from now.
 
     It is because the time ran out if `error` is None. `number` is that of the invocation
-    that is to come, from 2 on.
+    that is to come, from 2 on, of the `shard` where there are several.
     """
 
     number: int
     seconds: float
     error: ClientError | None
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True)

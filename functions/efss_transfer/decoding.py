@@ -86,6 +86,17 @@ def answer(
     yield Finished(replace(ended, files=None))
 
 
+def document(kind: str, body: bytes) -> dict[str, Any]:
+    """A document that is no transfer's result. Raises UnexpectedAnswer."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        told = None
+    if kind != "application/json" or not isinstance(told, dict):
+        raise UnexpectedAnswer(_ODD)
+    return told
+
+
 def result(document: Json) -> Result:
     """A result. Raises ValueError, KeyError, TypeError or AttributeError for what is none."""
     state = State(document["state"])

@@ -48,7 +48,7 @@ def merged(results: Sequence[Result]) -> Result:
     listed = [result.files for result in results]
     return Result(
         state=state,
-        engine=results[0].engine,
+        engine=next((result.engine for result in results if result.engine), ""),
         totals=_sum(result.totals for result in results),
         started=min(result.started for result in results),
         finished=max(result.finished for result in results),
@@ -60,7 +60,7 @@ def merged(results: Sequence[Result]) -> Result:
         verification=_verification(
             [result.verification for result in results if result.verification is not None]
         ),
-        id=results[0].id,
+        id=next((result.id for result in results if result.id is not None), None),
     )
 
 
