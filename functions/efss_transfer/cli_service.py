@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -124,7 +125,7 @@ def _run(
 
     count = ways.shards
     if not count:
-        planned = services[0]().plan({**request, "plan": {**_member(request, "plan")}})
+        planned = _planned(services, {**request, "plan": {**_member(request, "plan")}})
         count = int(planned["shards"]["count"])
         request = {name: it for name, it in request.items() if name != "plan"}
         if not (ways.as_json or ways.quiet):
@@ -139,6 +140,18 @@ def _run(
         told=told,
         stopped=lambda: stopped() is not None,
     )
+
+
+def _planned(
+    services: list[Callable[[], Client | Local]], request: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The plan of the first service that can be reached. Raises ClientError."""
+    from efss_transfer.client_errors import ServiceUnreachable
+
+    for service in services[:-1]:
+        with suppress(ServiceUnreachable):
+            return service().plan(request)
+    return services[-1]().plan(request)
 
 
 def _keep(ended: Result | None, ways: Ways) -> None:
