@@ -94,7 +94,11 @@ def created(parameters: dict[str, str]) -> dict[str, Any]:
         )
         [stack] = stacks.describe_stacks(StackName="site")["Stacks"]
         iam = boto3.client("iam")
-        [role] = (it["RoleName"] for it in iam.list_roles()["Roles"])
+        [role] = (
+            it["RoleName"]
+            for it in iam.list_roles()["Roles"]
+            if "lambda.amazonaws.com" in json.dumps(it["AssumeRolePolicyDocument"])
+        )
         [function] = boto3.client("lambda").list_functions()["Functions"]
         return {
             "template": template,

@@ -10,6 +10,7 @@ Which it is stands in members that AWS sets, and a caller from outside cannot:
                                   send is the transfer request itself, and its answer is the
                                   result or the problem itself; with a member `plan` it is a
                                   plan's request, and the answer that plan
+    one of STEPS alone            a step of the state machine in template.yaml
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from efss_transfer.errors import InvalidJson, InvalidRequest, Violation
 
 _JSON: Final = "application/json"
 _DEFAULT_STAGE: Final = "$default"
+
+STEPS: Final = frozenset({"divide", "copy", "merge", "check"})
+"""What `fan_out` does; no request has members of these names."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class Invocation:
 def is_http(event: object) -> bool:
     """Whether the event is an HTTP request, well-formed or not: never one that is bare."""
     return isinstance(event, dict) and ("requestContext" in event or "httpMethod" in event)
+
+
+def is_step(event: object) -> bool:
+    """Whether the event is a step of the state machine's."""
+    return isinstance(event, dict) and len(event) == 1 and event.keys() <= STEPS
 
 
 def read(event: Any) -> Invocation:

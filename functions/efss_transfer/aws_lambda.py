@@ -1,5 +1,8 @@
 """AWS Lambda: an event in, an answer out. `efss_transfer.aws_lambda.handler` is the handler.
 
+A bare event may also be a step of the state machine in template.yaml: see `fan_out`. What such a
+step copies is a bare request like any other.
+
 Who may call. Where the site asks callers for a token, every event needs its Authorization
 header; one that is bare has none, and is refused. Where it asks nobody (mode `none`), a
 bare request is served: whoever may invoke the function was let in by IAM. So is one of HTTP
@@ -47,6 +50,11 @@ class Context(Protocol):
 def handler(event: Any, context: Context) -> dict[str, Any]:
     """Answer an event. Never raises: whatever happens has an answer of its own."""
     try:
+        if aws_events.is_step(event):
+            # Here and not above: a start must not wait for what only the state machine needs.
+            from efss_transfer import fan_out
+
+            return fan_out.step(event, lambda request: handler(request, context))
         answer = _answered(event, context)
     except EfssTransferError as error:
         extra = logs.line("refused", {}, code=error.code, status=error.status)

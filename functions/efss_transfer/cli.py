@@ -11,6 +11,7 @@ import click
 
 from efss_transfer import __version__
 from efss_transfer.cli_copy import copy, run
+from efss_transfer.cli_merge import merge
 from efss_transfer.cli_plan import plan
 from efss_transfer.cli_request import print_schema, validate
 from efss_transfer.cli_serve import serve
@@ -90,5 +91,5 @@ def completion(shell: str) -> None:
     click.echo(found(main, {}, _NAME, _VARIABLE).source())
 
 
-for _command in (copy, run, plan, validate, print_schema, site, serve):
+for _command in (copy, run, plan, merge, validate, print_schema, site, serve):
     main.add_command(_command)

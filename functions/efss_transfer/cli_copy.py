@@ -10,7 +10,8 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
-from efss_transfer.cli_service import Ways, read_input, service_options, transfer
+from efss_transfer.cli_options import Ways, service_options
+from efss_transfer.cli_service import read_input, transfer
 from efss_transfer.settings import PREFIX
 
 _SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,3})?)\s*([kmgtp]?)(?:i?b)?", re.ASCII | re.I)

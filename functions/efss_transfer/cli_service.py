@@ -1,111 +1,47 @@
-"""Options that say by which service a transfer is done, and the transfer itself."""
+"""A transfer as a command does it: by which services, shown, and with an exit code."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial, wraps
+from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from efss_transfer.cli_options import Ways
 from efss_transfer.settings import PREFIX
 
+if TYPE_CHECKING:
+    from efss_transfer.client import Client
+    from efss_transfer.completion import Again
+    from efss_transfer.events import Event
+    from efss_transfer.interruption import Interruption
+    from efss_transfer.local import Local
+    from efss_transfer.result import Result
+
+_PARALLEL: Final = 4
+_RESULT_BYTES: Final = 4095  # and the line's end: a Pod's termination message has no more
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class Ways:
-    """By which service, how often, and how it is shown. `token` is in no repr."""
-
-    url: str | None
-    local: bool
-    token_file: Path | None
-    token_fd: int | None
-    ca_bundle: Path | None
-    retries: int
-    max_invocations: int | None
-    error_on_no_transfer: bool
-    as_json: bool
-    quiet: bool
-
-
-_OPTIONS: Final = (
-    click.option(
-        "--url",
-        envvar=f"{PREFIX}URL",
-        help=f"The service; or {PREFIX}URL.",
-        metavar="URL",
-    ),
-    click.option("--local", is_flag=True, help="No service: copy from within this process."),
-    click.option(
-        "--token-file",
-        type=click.Path(path_type=Path),
-        help=f"Where the bearer token stands; or {PREFIX}TOKEN has it.",
-    ),
-    click.option("--token-fd", type=click.IntRange(0), help="An open descriptor to read it from."),
-    click.option(
-        "--ca-bundle",
-        type=click.Path(exists=True, path_type=Path),
-        help="Whose certificates to trust; or REQUESTS_CA_BUNDLE.",
-    ),
-    click.option(
-        "--retries",
-        type=click.IntRange(0, 1000),
-        default=3,
-        show_default=True,
-        help="How often to try again what can pass by itself.",
-    ),
-    click.option(
-        "--max-invocations",
-        type=click.IntRange(1),
-        help="Go on with what the service's time ran out for at most so often, the first time "
-        "included. Otherwise as long as files arrive.",
-    ),
-    click.option(
-        "--error-on-no-transfer", is_flag=True, help="Exit with 9 if there was nothing to copy."
-    ),
-    click.option("--json", "as_json", is_flag=True, help="For programs: events as lines of JSON."),
-    click.option("--quiet", "-q", is_flag=True, help="Only the summary."),
-)
-
-
-def service_options(command: _Command) -> _Command:
-    """Give a command these options; it is called with them as one, `ways`."""
-
-    @wraps(command)
-    def called(**given: Any) -> Any:
-        ways = Ways(**{name: given.pop(name) for name in Ways.__dataclass_fields__})
-        # Before anybody is asked for a password.
-        if ways.url is None and not ways.local:
-            raise click.UsageError(
-                f"Which service? Give --url, or set {PREFIX}URL, or use --local."
-            )
-        if ways.local and _given("url"):
-            raise click.UsageError("Either --url or --local.")
-        return command(**given, ways=ways)
-
-    for option in reversed(_OPTIONS):
-        called = option(called)
-    return called  # type: ignore[return-value]
 
 
 def transfer(request: Mapping[str, Any], ways: Ways) -> int:
     """Do it, show it, and give the exit code."""
     from efss_transfer import completion, exit_codes, summary
     from efss_transfer.client_errors import ClientError
-    from efss_transfer.completion import Bounds
     from efss_transfer.display import JsonLines, display, printable
     from efss_transfer.events import Finished
     from efss_transfer.interruption import Interrupted, interruptible
-    from efss_transfer.result import Result, State
+    from efss_transfer.result import State
 
+    if ways.shard is not None:
+        selection = {**_member(request, "selection"), "shard": ways.shard.to_json()}
+        request = {**request, "selection": selection}
     carry_on = completion.may_be_carried_on(_option(request, "overwrite"))
-    bounds = Bounds(ways.retries, ways.max_invocations, carry_on)
     shown = display(as_json=ways.as_json, quiet=ways.quiet)
     ended: Result | None = None
     invocations = 1
@@ -114,18 +50,12 @@ def transfer(request: Mapping[str, Any], ways: Ways) -> int:
             with shown:
                 interruption.gently = ways.local
 
-                def stopped() -> State | None:
-                    return None if interruption.signal is None else State.CANCELLED
-
                 def told(again: completion.Again) -> None:
                     nonlocal invocations
-                    invocations = again.number
+                    invocations += 1
                     shown.again(again)
 
-                stream = _stream(ways, stopped)
-                run = completion.events(
-                    partial(stream, request), bounds, told=told, sleep=interruption.sleep
-                )
+                run = _run(request, ways, carry_on, interruption, told)
                 try:
                     for event in run:
                         shown.event(event)
@@ -142,6 +72,7 @@ def transfer(request: Mapping[str, Any], ways: Ways) -> int:
                 summary.warn(text)
             return interruption.exit_code
         except ClientError as error:
+            _keep(error.result, ways)
             if isinstance(shown, JsonLines):
                 shown.document({"event": "problem", **_problem(error)})
             else:
@@ -152,6 +83,7 @@ def transfer(request: Mapping[str, Any], ways: Ways) -> int:
             return exit_codes.of_error(error)
     if ended is None:
         raise AssertionError("a transfer ended without a result")
+    _keep(ended, ways)
     if not ways.as_json:
         summary.tell(ended, invocations)
         if ended.state is State.INCOMPLETE and not carry_on:
@@ -167,35 +99,103 @@ def transfer(request: Mapping[str, Any], ways: Ways) -> int:
     return exit_codes.of_result(ended, nothing_is_an_error=ways.error_on_no_transfer)
 
 
-def _stream(ways: Ways, stopped: Callable[[], Any]) -> Callable[[Mapping[str, Any]], Any]:
-    """What sends a request once: to the service, or to this process."""
+def _run(
+    request: Mapping[str, Any],
+    ways: Ways,
+    carry_on: bool,
+    interruption: Interruption,
+    told: Callable[[Again], None],
+) -> Generator[Event, None, None]:
+    """The events of the transfer, as it is or as shards."""
+    from efss_transfer import completion
+    from efss_transfer.completion import Bounds
+    from efss_transfer.result import State
+
+    def stopped() -> State | None:
+        return None if interruption.signal is None else State.CANCELLED
+
+    bounds = Bounds(ways.retries, ways.max_invocations, carry_on)
+    services = _services(ways, stopped)
+    if ways.shards is None:
+        stream = services[0]().stream
+        return completion.events(
+            partial(stream, request), bounds, told=told, sleep=interruption.sleep
+        )
+    from efss_transfer import side_by_side
+
+    count = ways.shards
+    if not count:
+        planned = _planned(services, {**request, "plan": {**_member(request, "plan")}})
+        count = int(planned["shards"]["count"])
+        request = {name: it for name, it in request.items() if name != "plan"}
+        if not (ways.as_json or ways.quiet):
+            text = f"{planned['files']} files are to be copied, as {count} shards."
+            click.echo(text, err=True)
+    parallel = ways.parallel or _PARALLEL * len(services)
+    return side_by_side.events(
+        request,
+        [lambda service=service: service().stream for service in services],  # type: ignore[misc]
+        side_by_side.Division(count, parallel),
+        bounds,
+        told=told,
+        stopped=lambda: stopped() is not None,
+    )
+
+
+def _planned(
+    services: list[Callable[[], Client | Local]], request: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The plan of the first service that can be reached. Raises ClientError."""
+    from efss_transfer.client_errors import ServiceUnreachable
+
+    for service in services[:-1]:
+        with suppress(ServiceUnreachable):
+            return service().plan(request)
+    return services[-1]().plan(request)
+
+
+def _keep(ended: Result | None, ways: Ways) -> None:
+    """Write the result where --result says."""
+    from efss_transfer import gathering
+    from efss_transfer.result import encoded
+
+    if ways.result is None or ended is None:
+        return
+    if ways.shard is not None:
+        ended = replace(ended, shard=ways.shard)
+    try:
+        # Not beside it and then renamed: a Pod's termination message is a mount.
+        ways.result.write_bytes(encoded(gathering.short(ended, _RESULT_BYTES).to_json()) + b"\n")
+    except OSError as error:
+        click.echo(f"warning: {ways.result} cannot be written ({error.strerror}).", err=True)
+
+
+def _services(ways: Ways, stopped: Callable[[], Any]) -> list[Callable[[], Client | Local]]:
+    """What makes each service's client, or the service in this process. Raises UsageError."""
     token = _token(ways)
     if ways.local:
         from efss_transfer.local import Local
 
-        return Local(token=token, interrupted=stopped).stream
+        local = Local(token=token, interrupted=stopped)
+        return [lambda: local]
     from urllib.parse import urlsplit
 
     from efss_transfer.client import Client
 
-    url = ways.url or ""
-    try:
-        client = Client(
-            url,
-            token=token,
-            verify=None if ways.ca_bundle is None else str(ways.ca_bundle),
-        )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    parts = urlsplit(url)
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        click.echo("warning: http:// is not encrypted: passwords can be read on the way.", err=True)
-    return client.stream
-
-
-def _given(name: str) -> bool:
-    source = click.get_current_context().get_parameter_source(name)
-    return source is click.core.ParameterSource.COMMANDLINE
+    verify = None if ways.ca_bundle is None else str(ways.ca_bundle)
+    made: list[Callable[[], Client | Local]] = []
+    for url in ways.url:
+        try:
+            Client(url, token=token).close()
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        parts = urlsplit(url)
+        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            click.echo(
+                "warning: http:// is not encrypted: passwords can be read on the way.", err=True
+            )
+        made.append(partial(Client, url, token=token, verify=verify))
+    return made
 
 
 def _token(ways: Ways) -> str | None:
@@ -215,9 +215,13 @@ def _token(ways: Ways) -> str | None:
 
 
 def _option(request: Mapping[str, Any], name: str) -> str:
+    return str(_member(request, "options").get(name, ""))
+
+
+def _member(request: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     # What is wrong with a request, the service says; here it must only not break anything.
-    options = request.get("options")
-    return str(options.get(name, "")) if isinstance(options, Mapping) else ""
+    found = request.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _problem(error: Any) -> dict[str, Any]:

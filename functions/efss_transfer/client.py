@@ -158,6 +158,23 @@ class Client:
         )
         return Stream(transport.events(response, self._timeouts.silence), response.close)
 
+    def plan(self, request: Request) -> dict[str, Any]:
+        """What a transfer would take, as the schema `plan` describes it; nothing is copied.
+
+        `request` may say in `plan` what to reckon with. Both sides are listed, however long
+        that takes. Raises ClientError for what cannot work, or could not be seen.
+        """
+        response = transport.sent(
+            self._session,
+            f"{self._url.rstrip('/')}/plan",
+            json.dumps(request).encode(),
+            self._auth,
+            self._verify,
+            (self._timeouts.connect, None),
+            transport.JSON,
+        )
+        return transport.document(response)
+
     def _done(self, request: Request, bounds: Bounds, told: Callable[[Again], None]) -> Result:
         files = merging.Outcomes(_option(request, "report", "errors"))
         run = completion.events(partial(self.stream, request), bounds, told=told)

@@ -21,7 +21,7 @@ from efss_transfer import merging
 from efss_transfer.client_errors import ClientError
 from efss_transfer.decoding import failure
 from efss_transfer.events import Event, FileDone, Finished, Progress, Started
-from efss_transfer.result import FileState, Result, State, Totals, now
+from efss_transfer.result import FileState, Result, Shard, State, Totals, now
 
 STALLED: Final = 3
 """So many invocations, one after another, that ran out of time and brought no file end it."""
@@ -51,12 +51,13 @@ class Again:
     """The request is about to be sent again, `seconds` from now.
 
     It is because the time ran out if `error` is None. `number` is that of the invocation
-    that is to come, from 2 on.
+    that is to come, from 2 on, of the `shard` where there are several.
     """
 
     number: int
     seconds: float
     error: ClientError | None
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True)
@@ -183,13 +184,23 @@ class _Invocation:
         return merging.successive(earlier, told)
 
 
+# Doubling, with chance in it.
+_BACK_OFF: Final = wait_exponential(
+    multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
+) + wait_random(0, _FIRST_WAIT_SECONDS / 2)
+
+
+def back_off(tries: int) -> float:
+    """Seconds to wait after so many tries, for whoever counts them elsewhere."""
+    state = RetryCallState(Retrying(), None, (), {})
+    state.attempt_number = tries
+    return float(_BACK_OFF(state))
+
+
 class _Tries:
-    """tenacity counts the tries, and says how long to wait: doubling, with chance in it."""
+    """tenacity counts the tries, and says how long to wait."""
 
     def __init__(self, retries: int) -> None:
-        self._back_off = wait_exponential(
-            multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
-        ) + wait_random(0, _FIRST_WAIT_SECONDS / 2)
         self._retrying = Retrying(
             retry=retry_always,
             stop=stop_after_attempt(retries + 1),
@@ -213,7 +224,7 @@ class _Tries:
 
     def _wait(self, state: RetryCallState) -> float:
         asked: float = state.outcome.result() if state.outcome else 0.0
-        return max(asked, self._back_off(state))
+        return max(asked, _BACK_OFF(state))
 
 
 def may_be_carried_on(overwrite: str) -> bool:

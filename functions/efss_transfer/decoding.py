@@ -26,6 +26,7 @@ from efss_transfer.result import (
     Reason,
     Result,
     Sample,
+    Shard,
     Side,
     State,
     Totals,
@@ -85,6 +86,17 @@ def answer(
     yield Finished(replace(ended, files=None))
 
 
+def document(kind: str, body: bytes) -> dict[str, Any]:
+    """A document that is no transfer's result. Raises UnexpectedAnswer."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        told = None
+    if kind != "application/json" or not isinstance(told, dict):
+        raise UnexpectedAnswer(_ODD)
+    return told
+
+
 def result(document: Json) -> Result:
     """A result. Raises ValueError, KeyError, TypeError or AttributeError for what is none."""
     state = State(document["state"])
@@ -104,6 +116,7 @@ def result(document: Json) -> Result:
         attempts=int(document["attempts"]),
         verification=_verification(document.get("verification")),
         id=document.get("id"),
+        shard=_shard(document.get("shard")),
         engine_report=dict(document.get(engine, {})),
         notification=_notification(document.get("notification")),
     )
@@ -203,6 +216,10 @@ def _verification(it: Json | None) -> Verification | None:
         it.get("hash"),
         int(it.get("by_size", 0)),
     )
+
+
+def _shard(it: Json | None) -> Shard | None:
+    return None if it is None else Shard(int(it["index"]), int(it["count"]))
 
 
 def _notification(it: Json | None) -> Notification | None:

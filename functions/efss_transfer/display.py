@@ -202,10 +202,11 @@ def display(*, as_json: bool, quiet: bool) -> Display:
 
 def told_again(again: Again) -> str:
     """Why the request is sent again, and when."""
+    of = "" if again.shard is None else f"Shard {again.shard}: "
     if again.error is None:
-        return f"The service's time ran out: invocation {again.number} goes on."
+        return f"{of}The service's time ran out: invocation {again.number} goes on."
     when = f"in {again.seconds:.0f} s" if again.seconds >= 1 else "now"
-    return f"{printable(str(again.error))} Trying again {when}."
+    return f"{of}{printable(str(again.error))} Trying again {when}."
 
 
 def size(count: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from efss_transfer import decoding
 from efss_transfer.client_errors import ClientError
 from efss_transfer.errors import BodyTooLarge, ConfigurationError
-from efss_transfer.events import Event
+from efss_transfer.events import Event, Finished
 from efss_transfer.result import State
 from efss_transfer.service import JSON, NDJSON, Answer, Call, Service
 
@@ -42,6 +42,24 @@ class Local:
 
     def stream(self, request: Mapping[str, Any]) -> LocalStream:
         """As a Client's: one invocation. Raises ClientError for what is refused."""
+        answer = self._answer("/", request, NDJSON)
+        if not isinstance(answer.body, bytes):
+            return LocalStream(_events(answer.body), answer)
+        told = _told(answer, answer.body)
+        return LocalStream((event for event in told), answer)
+
+    def plan(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """As a Client's: what a transfer would take. Raises ClientError."""
+        answer = self._answer("/plan", request, JSON)
+        body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
+        if answer.status == 200:
+            return decoding.document(answer.headers["Content-Type"], body)
+        for event in _told(answer, body):
+            if isinstance(event, Finished):
+                raise decoding.failure(event.result)
+        raise AssertionError("a plan that is none has an error")
+
+    def _answer(self, path: str, request: Mapping[str, Any], kind: str) -> Answer:
         body = json.dumps(request).encode()
 
         def sent(most: int) -> bytes:
@@ -49,29 +67,19 @@ class Local:
                 raise BodyTooLarge(f"A request may have {most} bytes here.")
             return body
 
-        answer = self._service.answer(
+        return self._service.answer(
             Call(
                 method="POST",
-                path="/",
+                path=path,
                 header=lambda name: self._headers.get(name.lower()),
                 kind=JSON,
-                representation=lambda: NDJSON,
+                representation=lambda: kind,
                 body=sent,
                 interrupted=self._interrupted,
                 # Whoever has started this process may do what it may do.
                 vouched=True,
             )
         )
-        if not isinstance(answer.body, bytes):
-            return LocalStream(_events(answer.body), answer)
-        kind = answer.headers["Content-Type"]
-        waits = answer.headers.get("Retry-After")
-        told = list(
-            decoding.answer(
-                answer.status, kind, answer.body, None if waits is None else float(waits)
-            )
-        )
-        return LocalStream((event for event in told), answer)
 
 
 class LocalStream:
@@ -88,6 +96,14 @@ class LocalStream:
         """Cancel the transfer if it has not ended, and return when it is cleaned up."""
         self._events.close()
         self._answer.close()
+
+
+def _told(answer: Answer, body: bytes) -> list[Event]:
+    """The events of an answer in one piece. Raises ClientError for what was refused."""
+    waits = answer.headers.get("Retry-After")
+    kind = answer.headers["Content-Type"]
+    seconds = None if waits is None else float(waits)
+    return list(decoding.answer(answer.status, kind, body, seconds))
 
 
 def _events(lines: Iterator[bytes]) -> Generator[Event, None, None]:

@@ -1,7 +1,8 @@
 """Results of several invocations, as the one that a caller asked for.
 
 An invocation is one request and its answer. Invocations that follow one another send the same
-request, and each skips what those before it brought.
+request, and each skips what those before it brought. Those of shards, each for a part of the
+files, are brought together by `gathering`.
 """
 
 from __future__ import annotations

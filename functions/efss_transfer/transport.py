@@ -31,6 +31,7 @@ from efss_transfer.client_errors import (
 from efss_transfer.events import Event, Finished
 
 _ACCEPT: Final = "application/x-ndjson, application/json;q=0.5, application/problem+json;q=0.5"
+JSON: Final = "application/json"
 _NDJSON: Final = "application/x-ndjson"
 _LONGEST_LINE: Final = 64 << 20
 _KEEPALIVE_SECONDS: Final = 60
@@ -92,11 +93,13 @@ def sent(
     body: bytes,
     auth: AuthBase | None,
     verify: bool | str | None,
-    timeouts: tuple[float, float],
+    timeouts: tuple[float, float | None],
+    accept: str = _ACCEPT,
 ) -> requests.Response:
     """POST a request; the answer, of which nothing but the headers was read.
 
-    `timeouts` are seconds, to connect and to the answer. Raises ClientError.
+    `timeouts` are seconds, to connect and to the answer, None for as long as it takes. Raises
+    ClientError.
     """
     failed: ClientError
     try:
@@ -105,7 +108,7 @@ def sent(
             data=body,
             headers={
                 "Content-Type": "application/json",
-                "Accept": _ACCEPT,
+                "Accept": accept,
                 "User-Agent": f"efss-transfer/{__version__}",
             },
             auth=auth,
@@ -134,6 +137,21 @@ def events(response: requests.Response, silence: float) -> Generator[Event, None
         return _told(response, kind, b"".join(_read(response)))
     finally:
         response.close()
+
+
+def document(response: requests.Response) -> dict[str, Any]:
+    """An answer that is no transfer's, such as a plan. Raises ClientError."""
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    try:
+        body = b"".join(_read(response))
+    finally:
+        response.close()
+    if response.status_code == 200:
+        return decoding.document(kind, body)
+    for event in _told(response, kind, body):
+        if isinstance(event, Finished):
+            raise decoding.failure(event.result)
+    raise UnexpectedAnswer("The service has answered with nothing.", status=response.status_code)
 
 
 def _streamed(response: requests.Response) -> Generator[Event, None, None]:

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 import dockerfile
 import sbom
-from efss_transfer import __version__, site
+from efss_transfer import __version__, exit_codes, site
 from efss_transfer.settings import PREFIX, SPARE_THREADS, Settings, platform_seconds
 from pod_security import broken
 from servers import ROOT
@@ -31,6 +31,7 @@ KUBERNETES = [
     for name in ("kubernetes.yaml", "networkpolicy.yaml")
     for document in yaml.safe_load_all((DEPLOY / name).read_text("utf-8"))
 ]
+JOB = list(yaml.safe_load_all((DEPLOY / "kubernetes-job.yaml").read_text("utf-8")))
 KNATIVE = yaml.safe_load((DEPLOY / "knative.yaml").read_text("utf-8"))
 OPENFAAS = yaml.safe_load((DEPLOY / "openfaas/stack.yaml").read_text("utf-8"))["functions"][
     "efss-transfer"
@@ -46,16 +47,18 @@ def of_kind(kind: str) -> Any:
     return found
 
 
+[COPY] = [it["spec"] for it in JOB if it["kind"] == "Job"]
 DEPLOYMENT = of_kind("Deployment")["spec"]
 PODS = {"kubernetes": DEPLOYMENT["template"], "knative": KNATIVE["spec"]["template"]}
 
 
 def variables(entries: list[dict[str, str]]) -> dict[str, str]:
-    return {entry["name"]: entry["value"] for entry in entries}
+    return {entry["name"]: entry["value"] for entry in entries if "value" in entry}
 
 
 ENVIRONMENTS = {
     **{name: variables(it["spec"]["containers"][0]["env"]) for name, it in PODS.items()},
+    "job": variables(COPY["template"]["spec"]["containers"][0]["env"]),
     "openfaas": OPENFAAS["environment"],
     "nuclio": variables(NUCLIO["env"]),
     "image": dockerfile.variables(dockerfile.stages(DOCKERFILES[0])[-1]),
@@ -63,6 +66,7 @@ ENVIRONMENTS = {
 MEMORY = {
     "kubernetes": PODS["kubernetes"]["spec"]["containers"][0]["resources"]["limits"]["memory"],
     "knative": PODS["knative"]["spec"]["containers"][0]["resources"]["limits"]["memory"],
+    "job": COPY["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"],
     "nuclio": NUCLIO["resources"]["limits"]["memory"],
 }
 
@@ -142,7 +146,7 @@ def test_the_image_has_what_runs_as_it_was_tested_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("version", ["1.30", "1.32", kubernetes_validate.latest_version()])
-@pytest.mark.parametrize("document", KUBERNETES, ids=lambda it: it["kind"])
+@pytest.mark.parametrize("document", [*KUBERNETES, *JOB], ids=lambda it: it["metadata"]["name"])
 def test_the_manifests_are_as_kubernetes_has_them(document: Any, version: str) -> None:
     kubernetes_validate.validate(document, version, strict=True)
 
@@ -181,6 +185,45 @@ def test_the_pod_is_restricted(name: str) -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert PODS[name]["spec"]["automountServiceAccountToken"] is False
     assert PODS[name]["spec"]["enableServiceLinks"] is False
+
+
+def test_the_job_is_restricted_too() -> None:
+    template = COPY["template"]
+    assert broken(template["metadata"], template["spec"]) == set()
+    [container] = template["spec"]["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert template["spec"]["automountServiceAccountToken"] is False
+    assert template["spec"]["serviceAccountName"] == of_kind("ServiceAccount")["metadata"]["name"]
+    assert container["image"] == f"efss-transfer:{__version__}"
+    mounts = {it["name"] for it in container["volumeMounts"]}
+    assert mounts == {it["name"] for it in template["spec"]["volumes"]}
+    # The service's Service and PodDisruptionBudget must not take these Pods for its own.
+    assert template["metadata"]["labels"] != DEPLOYMENT["template"]["metadata"]["labels"]
+    [policy] = [it["spec"] for it in JOB if it["kind"] == "NetworkPolicy"]
+    assert policy["podSelector"]["matchLabels"] == template["metadata"]["labels"]
+    [egress] = [it["spec"]["egress"] for it in KUBERNETES if "egress" in it.get("spec", {})]
+    assert policy["egress"] == egress
+    assert "ingress" not in policy
+    assert set(policy["policyTypes"]) == {"Egress", "Ingress"}
+
+
+def test_each_index_of_the_job_is_a_shard_by_itself() -> None:
+    assert COPY["completionMode"] == "Indexed"
+    [container] = COPY["template"]["spec"]["containers"]
+    assert f"--shard=$(JOB_COMPLETION_INDEX)/{COPY['completions']}" in container["args"]
+    assert f"--result={container['terminationMessagePath']}" in container["args"]
+    assert COPY["maxFailedIndexes"] == COPY["completions"] >= COPY["parallelism"]
+    assert COPY["backoffLimitPerIndex"] > 0
+    assert COPY["template"]["spec"]["restartPolicy"] == "Never"  # podFailurePolicy wants that
+    # What can pass by itself is tried again, and what cannot is not.
+    [codes] = [it for it in COPY["podFailurePolicy"]["rules"] if "onExitCodes" in it]
+    final = set(codes["onExitCodes"]["values"])
+    again = {exit_codes.ERROR, exit_codes.TEMPORARY, exit_codes.TIME}
+    assert codes["action"] == "FailIndex"
+    assert final == set(range(2, 9)) - again
+    assert not final & again
+    config = next(it for it in JOB if it["kind"] == "ConfigMap")
+    assert "authentication" not in json.loads(config["data"]["site.json"])
 
 
 def _container(spec: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import cloudformation
+from efss_transfer import fan_out
 from efss_transfer.settings import Settings
 from servers import ROOT
 
@@ -24,6 +25,7 @@ FULL = {
     "KeyArns": KEY,
     "SiteFile": "/opt/site.json",
     "Architecture": "arm64",
+    "FanOut": "no",
     "AlarmTopic": "arn:aws:sns:eu-central-1:123456789012:alarms",
 }
 
@@ -63,8 +65,10 @@ def test_it_is_created_as_it_is(stacks: list[dict[str, Any]]) -> None:
     assert function["EphemeralStorage"] == {"Size": 512}
     assert "Environment" not in function or function["Environment"]["Variables"] in ({}, None)
     assert sorted(stack["policies"]) == ["log", "trace"]
-    [group] = stack["log_groups"]
-    assert group["retentionInDays"] == 90
+    group, machine_group = sorted(stack["log_groups"], key=lambda it: str(it["logGroupName"]))
+    assert group["retentionInDays"] == machine_group["retentionInDays"] == 90
+    assert machine_group["logGroupName"] == "/aws/vendedlogs/states/site"
+    assert ":stateMachine:" in stack["outputs"]["FanOutArn"]
     assert stack["outputs"]["LogGroup"] == group["logGroupName"] == "/aws/lambda/site"
     assert stack["outputs"]["FunctionName"] == function["FunctionName"]
 
@@ -74,6 +78,8 @@ def test_it_is_created_with_all_that_can_be_set(stacks: list[dict[str, Any]]) ->
     assert stack["status"] == "CREATE_COMPLETE"
     assert sorted(stack["policies"]) == ["keys", "log", "parameters", "secrets", "trace"]
     assert stack["attached"] == []
+    assert len(stack["log_groups"]) == 1
+    assert "FanOutArn" not in stack["outputs"]
     variables = stack["function"]["Environment"]["Variables"]
     assert variables == {"EFSS_TRANSFER_SITE": "/opt/site.json"}
     assert variables.keys() <= {f"EFSS_TRANSFER_{n.upper()}" for n in Settings.__dataclass_fields__}
@@ -81,7 +87,7 @@ def test_it_is_created_with_all_that_can_be_set(stacks: list[dict[str, Any]]) ->
 
 def test_the_role_allows_what_is_used_and_nothing_else(resources: dict[str, Any]) -> None:
     """Every statement there is, whole: another action or resource fails this."""
-    [role] = of_type(resources, "AWS::IAM::Role").values()
+    role = resources["Role"]
     assert role["Properties"].keys() == {"AssumeRolePolicyDocument", "Policies"}  # none by name
     [trust] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert trust == {
@@ -90,7 +96,11 @@ def test_the_role_allows_what_is_used_and_nothing_else(resources: dict[str, Any]
         "Action": "sts:AssumeRole",
     }
     inline = {it["PolicyName"]: it for it in role["Properties"]["Policies"]}
-    conditional = of_type(resources, "AWS::IAM::Policy")
+    conditional = {
+        name: it
+        for name, it in of_type(resources, "AWS::IAM::Policy").items()
+        if it["Properties"]["Roles"] == [{"Ref": "Role"}]
+    }
     assert {it["Condition"] for it in conditional.values()} == {
         "HasSecrets",
         "HasParameters",
@@ -144,6 +154,49 @@ def test_the_role_allows_what_is_used_and_nothing_else(resources: dict[str, Any]
     }
 
 
+def test_the_state_machine_may_invoke_that_function_and_start_itself(
+    resources: dict[str, Any],
+) -> None:
+    role = resources["FanOutRole"]["Properties"]
+    [trust] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "states.amazonaws.com"}
+    allowed = [(it["PolicyName"], it["PolicyDocument"]["Statement"]) for it in role["Policies"]]
+    for it in of_type(resources, "AWS::IAM::Policy").values():
+        if it["Properties"]["Roles"] == [{"Ref": "FanOutRole"}]:
+            assert it["Condition"] == "HasFanOut"
+            properties = it["Properties"]
+            allowed.append((properties["PolicyName"], properties["PolicyDocument"]["Statement"]))
+    statements = dict(allowed)
+    assert statements.keys() == {"copy", "shards", "deliver-log"}
+    assert statements["copy"] == [
+        {
+            "Effect": "Allow",
+            "Action": "lambda:InvokeFunction",
+            "Resource": {"Fn::GetAtt": ["Transfer", "Arn"]},
+        }
+    ]
+    start, children = statements["shards"]
+    assert (start["Action"], start["Resource"]) == (
+        "states:StartExecution",
+        {"Ref": "FanOutMachine"},
+    )
+    assert children["Action"] == ["states:DescribeExecution", "states:StopExecution"]
+    assert children["Resource"]["Fn::Sub"].endswith(":execution:${FanOutMachine.Name}/*")
+    [log] = statements["deliver-log"]
+    assert {action.partition(":")[0] for action in log["Action"]} == {"logs"}
+
+
+def test_the_state_machine_logs_nothing_of_a_request(resources: dict[str, Any]) -> None:
+    machine = resources["FanOutMachine"]["Properties"]
+    assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
+    assert machine["StateMachineType"] == "STANDARD"  # an express one ends after five minutes
+    states = cloudformation.read()["Resources"]["FanOutMachine"]["Properties"]["Definition"]
+    processor = states["States"]["Shards"]["ItemProcessor"]
+    assert processor["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    most = cloudformation.read()["Parameters"]["ParallelShards"]["MaxValue"]
+    assert most == fan_out.MOST_SHARDS
+
+
 def test_nobody_else_may_call_it(resources: dict[str, Any]) -> None:
     [url] = of_type(resources, "AWS::Lambda::Url").values()
     assert url["Properties"]["AuthType"] == "AWS_IAM"
@@ -159,6 +212,7 @@ def test_nobody_else_may_call_it(resources: dict[str, Any]) -> None:
         "AWS::Lambda::Url",
         "AWS::Logs::LogGroup",
         "AWS::Logs::MetricFilter",
+        "AWS::StepFunctions::StateMachine",
     }
 
 
