@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,34 @@ def test_the_reference_is_what_it_is_made_of() -> None:
     made = json.loads(told.stdout)
     committed = {file.name: file.read_text("utf-8") for file in REFERENCE.iterdir()}
     assert committed == made, "run scripts/reference"
+
+
+def storages(document: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a document that names a vendor."""
+    if isinstance(document, dict):
+        if "url" in document and "vendor" in document:
+            yield document
+        document = list(document.values())
+    if isinstance(document, list):
+        for one in document:
+            yield from storages(one)
+
+
+def test_no_example_has_an_address_that_rclone_refuses() -> None:
+    """rclone wants the address with the user in it of a `nextcloud`, because of its chunks."""
+    documents = [
+        json.loads(block.content)
+        for page in EVERYWHERE
+        for block in blocks(page)
+        if block.language == "json"
+    ]
+    for file in [ROOT / "deploy" / "site.example.json", *(ROOT / "schema").glob("*.json")]:
+        documents.append(json.loads(file.read_text("utf-8")))  # noqa: PERF401
+    found = [one for document in documents for one in storages(document)]
+    assert len(found) > 5
+    for one in found:
+        if one["vendor"] == "nextcloud":
+            assert "/dav/files/" in str(one["url"]), one
 
 
 def test_the_readme_leads_here() -> None:
