@@ -156,8 +156,9 @@ class Reader:
 
 def pattern(shown: str) -> re.Pattern[str]:
     """What is shown, with any numbers in the place of its own."""
-    parts = [re.escape(part) for part in _NUMBER.split(shown)]
-    return re.compile(_NUMBER.pattern.join(parts))
+    made = _NUMBER.pattern.join(re.escape(part) for part in _NUMBER.split(shown))
+    # A machine that has much to do may take minutes.
+    return re.compile(made.replace(rf"in\ {_NUMBER.pattern}\ s;", r"in\ [\w.: ]+;"))
 
 
 @contextmanager
