@@ -1,0 +1,196 @@
+"""Pages of the reference that say what a JSON Schema says, as tables, one for each object."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Final
+
+from efss_transfer import endpoints
+from efss_transfer.schemas import schema
+
+Schema = Mapping[str, Any]
+_URN: Final = re.compile(r"urn:efss-transfer:schema:\w+:(?P<name>[\w-]+)#?(?P<pointer>.*)")
+_WHERE: Final = (
+    "Its schema is [{name}.schema.json](../../schema/{name}.schema.json); a service has it at "
+    "`/schema/{name}`. Members in bold are required."
+)
+_STORAGES: Final = (
+    "What `parameters` of an [endpoint](request.md#endpoint) may hold, for each `type`. Those that "
+    "are marked as secret are shown nowhere. Members in bold are required."
+)
+_HEAD: Final = "| member | type | meaning |\n|---|---|---|"
+
+
+def page(name: str) -> str:
+    """What one schema describes, with its first example."""
+    whole = absolute(name)
+    parts = [
+        f"# {whole['title']}",
+        whole["description"],
+        _WHERE.format(name=name),
+    ]
+    if whole.get("examples"):
+        shown = json.dumps(whole["examples"][0], indent=2, ensure_ascii=False)
+        parts.append(f"<!-- schema: {name} -->\n```json\n{shown}\n```")
+    return "\n\n".join([*parts, *_Walk(whole).sections()]) + "\n"
+
+
+def storages() -> str:
+    """Every type of storage, with its parameters."""
+    whole = absolute("request")
+    types = whole["$defs"]["endpoint"]["properties"]["type"]["enum"]
+    parts = [
+        "# Storages and their parameters",
+        _STORAGES,
+        "\n".join(f"- [{kind}](#{slug(kind)})" for kind in types),
+    ]
+    for kind in types:
+        described = whole["$defs"][endpoints.definition(kind).removeprefix("/$defs/")]
+        walk = _Walk(whole)
+        parts += [f"## {kind}"]
+        if text := described.get("description"):
+            parts.append(text)
+        parts.append(walk.table(described, kind))
+    return "\n\n".join(parts) + "\n"
+
+
+@cache
+def absolute(name: str) -> Schema:
+    """A schema in which every reference says which schema it is to."""
+    home = schema(name)["$id"]
+
+    def made(one: Any) -> Any:
+        if isinstance(one, dict):
+            return {key: made(value) for key, value in one.items()} | (
+                {"$ref": home + one["$ref"]} if str(one.get("$ref", "")).startswith("#") else {}
+            )
+        return [made(value) for value in one] if isinstance(one, list) else one
+
+    known: Schema = made(schema(name))
+    return known
+
+
+def resolved(described: Schema) -> Schema:
+    """Without references; what stands beside one wins."""
+    reference = described.get("$ref")
+    if reference is None:
+        return described
+    found = _URN.fullmatch(reference)
+    if found is None:
+        raise ValueError(f"a reference to no schema of ours: {reference}")
+    target: Any = absolute(found["name"])
+    for part in found["pointer"].split("/")[1:]:
+        target = target[part.replace("~1", "/").replace("~0", "~")]
+    own = {key: it for key, it in described.items() if key != "$ref"}
+    return {**resolved(target), **own}
+
+
+def slug(heading: str) -> str:
+    """The anchor that a heading has on a page."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def cell(text: str) -> str:
+    """A text that stays within its cell."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+class _Walk:
+    """The objects of one page, each of them once, in the order in which they are named."""
+
+    def __init__(self, whole: Schema) -> None:
+        self._whole = whole
+        self._headings: dict[str, str] = {}
+        self._waiting: list[tuple[str, Schema]] = []
+
+    def sections(self) -> Iterator[str]:
+        """The tables, each under a heading of its own but the first."""
+        if "oneOf" in self._whole:
+            # Lines of a stream: which members there are is decided by one of them.
+            for one in self._whole["oneOf"]:
+                self._named(one, "")
+        else:
+            yield self.table(self._whole, "")
+        while self._waiting:
+            heading, described = self._waiting.pop(0)
+            parts = [f"## {heading}"]
+            if text := described.get("description"):
+                parts.append(text)
+            yield "\n\n".join([*parts, self.table(described, heading)])
+
+    def table(self, described: Schema, path: str) -> str:
+        """The members of an object."""
+        rows = [_HEAD]
+        required = described.get("required", ())
+        for name, member in described.get("properties", {}).items():
+            shown = f"**`{name}`**" if name in required else f"`{name}`"
+            where = name if path == "" else f"{path}.{name}"
+            kind, meaning = self._type(member, where), self._meaning(member)
+            rows.append(f"| {shown} | {cell(kind)} | {cell(meaning)} |")
+        return "\n".join(rows)
+
+    def _named(self, described: Schema, path: str) -> str:
+        """The heading of an object's section, which is still to come if it is new."""
+        reference = described.get("$ref")
+        key = reference or path
+        if key not in self._headings:
+            # Its own words, and not those of a member that refers to it.
+            full = resolved({"$ref": reference}) if reference else described
+            heading = full["title"] if reference else path
+            if heading in self._headings.values():
+                heading = path
+            self._headings[key] = heading
+            self._waiting.append((heading, full))
+        return self._headings[key]
+
+    def _type(self, described: Schema, path: str) -> str:
+        full = resolved(described)
+        if "const" in full:
+            return f"`{json.dumps(full['const'])}`"
+        if full.get("items"):
+            return f"array of {self._type(full['items'], path)}"
+        if isinstance(full.get("additionalProperties"), dict):
+            return f"object, by name: {self._type(full['additionalProperties'], path)}"
+        kinds = full.get("type", "any")
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        if (found := _URN.fullmatch(described.get("$ref", ""))) and not found["pointer"]:
+            return f"[{full['title']}]({found['name']}.md)"
+        if "properties" in full and "object" in kinds:
+            heading = self._named(described, path)
+            others = [kind for kind in kinds if kind != "object"]
+            return " or ".join([*others, f"[{heading}](#{slug(heading)})"])
+        return " or ".join(kinds)
+
+    def _meaning(self, described: Schema) -> str:
+        full = resolved(described)
+        parts = [full.get("description", "")]
+        values = full.get("enum") or resolved(full.get("items") or {}).get("enum")
+        if values:
+            parts.append("One of " + ", ".join(f"`{value}`" for value in values) + ".")
+        parts += _bounds(full)
+        if "default" in full:
+            parts.append(f"Default: `{json.dumps(full['default'], ensure_ascii=False)}`.")
+        if full.get("writeOnly"):
+            parts.append("Secret.")
+        return " ".join(part for part in parts if part)
+
+
+def _bounds(full: Schema) -> Iterator[str]:
+    for least, most, what in (
+        ("minimum", "maximum", ""),
+        ("minLength", "maxLength", " characters"),
+        ("minItems", "maxItems", " items"),
+        ("minProperties", "maxProperties", " members"),
+    ):
+        low, high = full.get(least), full.get(most)
+        if low is not None and high is not None:
+            yield f"{low} to {high}{what}."
+        elif low is not None:
+            yield f"{low}{what} or more."
+        elif high is not None:
+            yield f"{high}{what} at most."
+    if "exclusiveMinimum" in full:
+        yield f"More than {full['exclusiveMinimum']}."
