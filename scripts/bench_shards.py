@@ -17,14 +17,13 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import delaying
+import network
 import servers
 from efss_transfer.engines.rclone.binary import find_binary
 
@@ -81,9 +80,8 @@ def measured(runs: int) -> Row:
         source.fill(
             "far", {f"{n % FOLDERS}/{n:04}.bin": bytes([n % 256]) * SIZE for n in range(FILES)}
         )
-        port = urlsplit(source.parameters["url"]).port or 0
-        far = running.enter_context(delaying.proxy(port, ROUND_TRIP))
-        start = source.endpoint("far", url=f"http://127.0.0.1:{far}")
+        far = running.enter_context(network.distant(source.parameters["url"], ROUND_TRIP))
+        start = source.endpoint("far", url=far)
         for run in range(runs + 1):
             seconds = {}
             # In turns, and each first in turn: the first may find caches cold.
