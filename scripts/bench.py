@@ -1,7 +1,9 @@
-"""Time the function beside `rclone copy` of the same, in the same run, as ratios.
+"""Measure the function beside rclone, in the same run, as ratios to `rclone copy`.
 
-A ratio tells what the service costs on top of rclone, on whatever machine it is run.
-The two are timed in turns, so that a machine that grows slower does so for both.
+Each row is copied by `rclone copy` at its defaults, by it with the flags of an expert, by a
+bare `rclone rcd` over HTTP, and by this service; in turns, so that a machine that grows slower
+does so for all. Servers are rclone's own, on this machine, and as far away as a row says. A
+ratio tells what the service gains or costs, on whatever machine it is run.
 """
 
 from __future__ import annotations
@@ -9,217 +11,232 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
-import subprocess
+import platform
+import signal
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+import bench_columns
+import bench_listing
+import bench_places
+import bench_rows
 import bench_shards
+import bench_told
 import cold_start
-import servers
-from efss_transfer import request
+from bench_rows import DAEMON, DEFAULTS, EXPERT, SERVICE, WORKLOADS
 from efss_transfer.engines.rclone.binary import find_binary
 
-GIB = 1 << 30
+_APART: Final = ("shards", "listing", "cold")
+_PEOPLE: Final = Console(stderr=True)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One workload. Seconds are medians; the ratio is the median of the runs' own ratios."""
-
-    workload: str
-    runs: int
-    rclone_seconds: float
-    function_seconds: float
-    ratio: float
-    aim: float
-
-
-def time_function(function: servers.Function, source: Any, destination: Any) -> float:
-    """Seconds from sending a request to having its answer."""
-    began = time.perf_counter()
-    answer = function.post({"source": source, "destination": destination}, timeout=3600)
-    seconds = time.perf_counter() - began
-    if answer.status_code != 200 or answer.json()["totals"]["files"]["transferred"] != 1:
-        raise SystemExit(f"scripts/bench: the function did not copy: {answer.text[:500]}")
-    return seconds
+def machine() -> dict[str, Any]:
+    """What was measured on."""
+    processor = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+        if line.startswith("model name"):
+            processor = line.partition(":")[2].strip()
+            break
+    return {
+        "processor": processor,
+        "processors": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
 
 
-def time_rclone(binary: Path, source: Any, destination: Any) -> float:
-    """Seconds that the rclone command takes, at its defaults, for the same copy."""
-    environment = {"HOME": "/nonexistent", "RCLONE_CONFIG": ""}
-    for side, endpoint in (("SOURCE", source), ("DESTINATION", destination)):
-        environment[f"RCLONE_CONFIG_{side}_TYPE"] = endpoint["type"]
-        for name, value in endpoint["parameters"].items():
-            environment[f"RCLONE_CONFIG_{side}_{name.upper()}"] = (
-                obscured(binary, value) if name == "pass" else str(value)
-            )
-    command = [
-        str(binary),
-        "copy",
-        f"source:{source['path']}",
-        f"destination:{destination['path']}",
-    ]
-    began = time.perf_counter()
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    return time.perf_counter() - began
+def size(text: str) -> int:
+    """Bytes, with a unit if there is one: 512M, 2G."""
+    units = {"K": 10, "M": 20, "G": 30}
+    number, shift = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 0)
+    if not number.isdecimal() or int(number) << shift < 256 << 20:
+        raise argparse.ArgumentTypeError("a number of bytes such as 512M or 2G, 256M at least")
+    return int(number) << shift
 
 
-_OBSCURED: dict[str, str] = {}
+def names(text: str) -> list[str]:
+    """Names of rows, with commas between them."""
+    known = [workload.name for workload in WORKLOADS] + list(_APART)
+    chosen = text.split(",")
+    if unknown := set(chosen) - set(known):
+        raise argparse.ArgumentTypeError(
+            f"no row {', '.join(sorted(unknown))}; there are {', '.join(known)}"
+        )
+    return chosen
 
 
-def obscured(binary: Path, password: str) -> str:
-    """A password as rclone wants it in its environment; not part of what is timed."""
-    if password not in _OBSCURED:
-        _OBSCURED[password] = subprocess.run(
-            [binary, "obscure", "-"], input=password, capture_output=True, text=True, check=True
-        ).stdout.strip()
-    return _OBSCURED[password]
+def columns(text: str) -> list[str]:
+    """Who copies, with commas between them; the service does in any case."""
+    chosen = text.split(",")
+    if unknown := set(chosen) - set(bench_told.COLUMNS):
+        raise argparse.ArgumentTypeError(
+            f"no {', '.join(sorted(unknown))}; there are {', '.join(bench_told.COLUMNS)}"
+        )
+    return [name for name in bench_told.COLUMNS if name in (*chosen, SERVICE)]
 
 
-def measure(
-    function: servers.Function,
-    binary: Path,
-    name: str,
-    source: servers.Storage,
-    destination: servers.Storage,
-    folder: str,
-    runs: int,
-    aim: float,
-) -> Row:
-    """Copy the folder `runs` times by either, after one of each that is not counted."""
-    pairs: list[tuple[float, float]] = []
-    for run in range(runs + 1):
-        targets = [destination.endpoint(f"{folder}-{run}-{who}") for who in "fr"]
-        # In turns, and each first in turn: the first may find caches cold.
-        if run % 2:
-            ours = time_function(function, source.endpoint(folder), targets[0])
-            plain = time_rclone(binary, source.endpoint(folder), targets[1])
-        else:
-            plain = time_rclone(binary, source.endpoint(folder), targets[1])
-            ours = time_function(function, source.endpoint(folder), targets[0])
-        if run:
-            pairs.append((ours, plain))
-        for target in targets:
-            remove(destination, target["path"])
-    return Row(
-        workload=name,
-        runs=runs,
-        rclone_seconds=round(statistics.median(plain for _, plain in pairs), 4),
-        function_seconds=round(statistics.median(ours for ours, _ in pairs), 4),
-        ratio=round(statistics.median(ours / plain for ours, plain in pairs), 3),
-        aim=aim,
-    )
-
-
-def remove(storage: servers.Storage, path: str) -> None:
-    """Make room again: the large file would fill the disk, run after run."""
-    folder = storage.details["folder"] / path
-    if folder.is_dir():
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()
-
-
-def checking_seconds(runs: int = 200) -> float:
-    """Seconds to check one request against the schema, median."""
-    body = json.dumps(
-        json.loads((servers.ROOT / "schema/request.schema.json").read_text("utf-8"))["examples"][0]
-    ).encode()
-    taken = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        request.parse(body)
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
-
-
-def main() -> int:
-    """Measure, and print a table or JSON."""
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    usual = [workload.name for workload in WORKLOADS if workload.usual]
+    rows = "\n".join(f"  {row.name:16} {row.title}" for row in WORKLOADS)
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: scripts/bench --runs 5 --json",
+        epilog=f"rows:\n{rows}\n  {'shards':16} four shards at once beside one request\n"
+        f"  {'listing':16} one of 10,000 shards of 20,000 files: what a look at all costs\n"
+        f"  {'cold':16} a cold start on AWS Lambda\n\n"
+        "All but the last four if none is chosen: 8 GiB want 30 GB of disk and memory.\n\n"
+        f"the expert's flags: {' '.join(bench_columns.EXPERT)}\n\n"
+        "examples: scripts/bench --quick\n"
+        "          scripts/bench --rows small-to-s3,large --round-trips 20 --json\n"
+        "          scripts/bench --memory 512M --columns efss-transfer",
     )
-    parser.add_argument("--runs", type=int, default=11, help="runs of the tiny copy (11)")
-    parser.add_argument("--large-runs", type=int, default=3, help="runs of the 1 GiB file (3)")
-    parser.add_argument("--bytes", type=int, default=GIB, help="the large file's size (1 GiB)")
+    parser.add_argument("--rows", type=names, default=usual, metavar="NAME,NAME")
+    parser.add_argument("--rounds", type=int, help="of each row (3; with --quick 1)")
     parser.add_argument(
-        "--shards",
-        type=int,
-        metavar="RUNS",
-        help="only that: four shards at once beside one request",
+        "--round-trips", default="0,20", metavar="MS,MS", help="added on each side (0,20)"
     )
     parser.add_argument(
-        "--cold", action="store_true", help="time a cold start on AWS Lambda instead"
+        "--columns",
+        type=columns,
+        default=list(bench_told.COLUMNS),
+        metavar="NAME,NAME",
+        help=f"who copies, of: {', '.join(bench_told.COLUMNS)} (all)",
     )
+    parser.add_argument("--quick", action="store_true", help="a hundredth of all, to try it out")
+    parser.add_argument("--memory", type=size, help="the service within so many bytes, as 512M")
     parser.add_argument("--json", action="store_true", help="print JSON for a program")
-    chosen = parser.parse_args()
-    if chosen.shards:
-        return bench_shards.main(chosen.shards, as_json=chosen.json)
+    parser.add_argument(
+        "--save", type=Path, help="keep each row in this JSON as it is done, beside its others"
+    )
+    parser.add_argument("--svg", type=Path, help="write the plot to this file")
+    parser.add_argument(
+        "--show", type=Path, help="measure nothing: show this JSON of an earlier run"
+    )
+    return parser.parse_args()
 
-    if chosen.cold:
-        cold = cold_start.measure(chosen.runs)
-        print(json.dumps(asdict(cold)) if chosen.json else cold_start.told(cold))
-        return 0
+
+def measured(chosen: argparse.Namespace) -> dict[str, Any]:
+    """All rows that were asked for, as JSON has them."""
+    rounds = chosen.rounds or (1 if chosen.quick else 3)
+    trips = [int(trip) for trip in chosen.round_trips.split(",")]
+    found: dict[str, Any] = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "expert": list(bench_columns.EXPERT),
+        "rows": [],
+    }
+    rows = [workload for workload in WORKLOADS if workload.name in chosen.rows]
+    for row in _rows(rows, trips, rounds, chosen) if rows else ():
+        found["rows"].append(asdict(row))
+        save(found, chosen.save)
+    if "shards" in chosen.rows:
+        found["shards"] = asdict(bench_shards.measured(rounds))
+    if "listing" in chosen.rows:
+        files = bench_listing.FILES // (bench_rows.QUICK if chosen.quick else 1)
+        found["listing"] = asdict(bench_listing.measured(rounds, files))
+    if "cold" in chosen.rows:
+        found["cold"] = asdict(cold_start.measure(rounds))
+    save(found, chosen.save)
+    return found
+
+
+def save(found: dict[str, Any], file: Path | None) -> None:
+    """Keep what was measured, in place of what a file has of the same rows."""
+    if file is None:
+        return
+    kept = json.loads(file.read_text("utf-8")) if file.exists() else {"rows": []}
+    rows = {place(row): row for row in [*kept["rows"], *found["rows"]]}
+    whole = kept | found | {"rows": [rows[key] for key in sorted(rows)]}
+    file.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
+
+
+def place(row: dict[str, Any]) -> tuple[int, int, int]:
+    """Where a row stands among all."""
+    order = [workload.name for workload in WORKLOADS]
+    return row["memory_bound"] or 0, order.index(row["row"]), row["round_trip_ms"]
+
+
+def _rows(
+    rows: list[bench_rows.Workload], trips: list[int], rounds: int, chosen: argparse.Namespace
+) -> Iterator[bench_rows.Measured]:
     binary = find_binary(None)
+    divisor = bench_rows.QUICK if chosen.quick else 1
+    most = max(workload.copies for workload in rows)
     with ExitStack() as running:
-        root = Path(running.enter_context(tempfile.TemporaryDirectory()))
-        for name in ("run", "source", "destination"):
-            (root / name).mkdir()
-        function = running.enter_context(servers.function(root / "run"))
-        source = running.enter_context(servers.rclone_webdav(root / "source", binary))
-        destination = running.enter_context(servers.rclone_webdav(root / "destination", binary))
-        source.fill("tiny", {"file.txt": b"tiny"})
-        (root / "source" / "large").mkdir()
-        with (root / "source" / "large" / "file.bin").open("wb") as large:
-            for _ in range(0, chosen.bytes, 1 << 20):
-                large.write(os.urandom(min(1 << 20, chosen.bytes)))
-        source.fill("tiny", {"file.txt": b"tiny"})
-        rows = [
-            measure(
-                function, binary, "one tiny file", source, destination, "tiny", chosen.runs, 1.1
-            ),
-            measure(
-                function,
-                binary,
-                f"one file of {chosen.bytes / GIB:g} GiB",
-                source,
-                destination,
-                "large",
-                chosen.large_runs,
-                1.3,
-            ),
-        ]
-    checking = checking_seconds()
-    if chosen.json:
-        print(json.dumps({"rows": [asdict(row) for row in rows], "checking_seconds": checking}))
-        return 0
-    table = Table("workload", "runs", "rclone copy", "function", "ratio", "aim")
-    for row in rows:
-        table.add_row(
-            row.workload,
-            str(row.runs),
-            f"{row.rclone_seconds:.3f} s",
-            f"{row.function_seconds:.3f} s",
-            f"{row.ratio:.2f}",
-            f"≤ {row.aim:.2f}",
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="eb")))
+        (folder / "run").mkdir()
+        for workload in rows:  # before the servers look
+            bench_places.fill(folder / workload.kept, workload.sizes(divisor))
+        places = running.enter_context(bench_places.near(binary, folder))
+        function = running.enter_context(
+            bench_columns.function(folder / "run", chosen.memory, max(8, most))
         )
-    console = Console()
-    console.print(table)
-    console.print(f"checking one request: {checking * 1000:.2f} ms")
-    return 0
+        who: dict[str, bench_columns.Column] = {
+            DEFAULTS: bench_columns.command(binary),
+            EXPERT: bench_columns.command(binary, bench_columns.EXPERT),
+            DAEMON: bench_columns.daemon(binary),
+            SERVICE: bench_columns.service(function),
+        }
+        for workload in rows:
+            for trip in (trip for trip in workload.round_trips if trip in trips):
+                yield bench_rows.measure(
+                    workload,
+                    places,
+                    {name: who[name] for name in chosen.columns},
+                    round_trip_ms=trip,
+                    rounds=rounds,
+                    divisor=divisor,
+                    memory=chosen.memory,
+                    tell=lambda text: _PEOPLE.print(f"{datetime.now(UTC):%H:%M:%S} {text}"),
+                )
+
+
+def told(found: dict[str, Any], console: Console) -> None:
+    """Tell a person."""
+    if found["rows"]:
+        console.print(bench_told.table(found["rows"]))
+        loads = [load for row in found["rows"] for load in row["load"]]
+        about = found["machine"]
+        console.print(
+            f"{about['processors']} x {about['processor']}, {about['system']}, {found['date']}; "
+            f"load while it was measured {min(loads)} to {max(loads)}"
+        )
+    if shards := found.get("shards"):
+        console.print(bench_shards.table(bench_shards.Row(**shards)))
+    if listing := found.get("listing"):
+        console.print(bench_listing.told(bench_listing.Row(**listing)))
+    if cold := found.get("cold"):
+        console.print(cold_start.told(cold_start.Cold(**cold)))
+
+
+def main() -> int:
+    """Measure, and print a table or JSON; 1 if a bound of memory was not kept, or a copy failed."""
+    chosen = arguments()
+    # What was started ends with it, also where it is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    found = json.loads(chosen.show.read_text("utf-8")) if chosen.show else measured(chosen)
+    if chosen.svg:
+        about = f"Time as a ratio to rclone copy at its defaults, {found['date']}"
+        chosen.svg.write_text(bench_told.plot(found["rows"], about), "utf-8")
+    if chosen.json:
+        print(json.dumps(found, indent=1))
+    else:
+        # A file has no width; at that of a small terminal a table cannot be read.
+        told(found, Console() if sys.stdout.isatty() else Console(width=180))
+    return int(any(row["failed"] or row["within"] is False for row in found["rows"]))
 
 
 if __name__ == "__main__":

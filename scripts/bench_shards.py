@@ -1,12 +1,11 @@
 """Time four shards at once beside the same copy in one request, from a source that is far away.
 
 Both are this service's, in the same run, and in turns: the ratio tells what dividing a copy
-gains where it waits for its source. `scripts/bench --shards` runs it.
+gains where it waits for its source. `scripts/bench --rows shards` runs it.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import sys
@@ -14,17 +13,15 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import delaying
+import network
 import servers
 from efss_transfer.engines.rclone.binary import find_binary
 
@@ -81,9 +78,8 @@ def measured(runs: int) -> Row:
         source.fill(
             "far", {f"{n % FOLDERS}/{n:04}.bin": bytes([n % 256]) * SIZE for n in range(FILES)}
         )
-        port = urlsplit(source.parameters["url"]).port or 0
-        far = running.enter_context(delaying.proxy(port, ROUND_TRIP))
-        start = source.endpoint("far", url=f"http://127.0.0.1:{far}")
+        far = running.enter_context(network.distant(source.parameters["url"], ROUND_TRIP))
+        start = source.endpoint("far", url=far)
         for run in range(runs + 1):
             seconds = {}
             # In turns, and each first in turn: the first may find caches cold.
@@ -103,14 +99,10 @@ def measured(runs: int) -> Row:
     )
 
 
-def main(runs: int, *, as_json: bool) -> int:
-    """Measure, and print a table or JSON."""
-    row = measured(runs)
-    if as_json:
-        print(json.dumps({"rows": [asdict(row)]}))
-        return 0
-    table = Table("workload", "runs", "one request", f"{SHARDS} shards at once", "ratio", "aim")
-    table.add_row(
+def table(row: Row) -> Table:
+    """What a person is told of it."""
+    shown = Table("workload", "runs", "one request", f"{SHARDS} shards at once", "ratio", "aim")
+    shown.add_row(
         row.workload,
         str(row.runs),
         f"{row.one_request_seconds:.2f} s",
@@ -118,5 +110,4 @@ def main(runs: int, *, as_json: bool) -> int:
         f"{row.ratio:.2f}",
         f"≤ {row.aim:.2f}",
     )
-    Console().print(table)
-    return 0
+    return shown

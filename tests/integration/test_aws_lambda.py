@@ -244,7 +244,7 @@ def test_nothing_is_there_before_the_first_request(tmp_path: Path) -> None:
         assert list(runtime.iterdir()) == []
 
 
-# --- What the start costs: how long it takes is measured by scripts/bench --cold ------------
+# --- What the start costs: how long it takes is measured by scripts/bench --rows cold -------
 
 START = """
 import json, sys, threading
