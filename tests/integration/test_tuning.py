@@ -7,7 +7,7 @@ import os
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -192,3 +192,47 @@ def test_a_large_file_is_read_in_parts_where_the_source_has_shown_that_it_can(
     assert (answer.json()["rclone"]["tuning"]["streams"] > 1) == honoured
     # Beside the look's: several, or the one.
     assert (len(dav.seen("GET")) > 5) == honoured
+
+
+@pytest.mark.slow
+def test_as_many_parts_of_a_file_are_read_at_a_time_as_chosen(
+    function: Function, s3: Storage
+) -> None:
+    """The first parts are answered when eight are asked for; fewer at a time would never be."""
+    block = os.urandom(MIB)
+    content = b"".join(number.to_bytes(4, "big") + block for number in range(LARGE // MIB + 9))
+    eight = threading.Barrier(8)
+    together = threading.Event()
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        path = handler.path.rstrip("/")
+        if handler.command == "PROPFIND":
+            size = len(content)
+            shown = {path: size} if path.endswith(".bin") else {"/data/": 0, "/data/a.bin": size}
+            return servers.reply(handler, 207, servers.multistatus(shown), "text/xml")
+        if "Range" not in handler.headers:
+            return servers.reply(handler, 200, content)
+        first, last = map(int, handler.headers["Range"].removeprefix("bytes=").split("-"))
+        if last - first > MIB and not together.is_set():
+            with suppress(threading.BrokenBarrierError):
+                eight.wait(30)
+                together.set()
+        part = content[first : last + 1]
+        handler.send_response(206)
+        handler.send_header(
+            "Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}"
+        )
+        handler.send_header("Content-Length", str(len(part)))
+        handler.end_headers()
+        with suppress(OSError):  # whoever asked has what it needs
+            handler.wfile.write(part)
+        return None
+
+    name = uuid.uuid4().hex
+    with servers.misbehaving(answer) as url:
+        source = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
+        answered = function.copy(source, s3.endpoint(name))
+    assert answered.status_code == 200, answered.text
+    assert answered.json()["rclone"]["tuning"]["streams"] == 8
+    assert together.is_set()
+    assert s3.hashes(f"bucket/{name}") == {"a.bin": servers.digest(content)}

@@ -112,6 +112,8 @@ class Tuning:
             # Several streams for one file corrupt it, without an error, where the source
             # ignores Range (rclone-facts.md, "Data corruption"): see ranges.py.
             "MultiThreadStreams": self.streams if self.streams > 1 else 0,
+            # Without this the number that S3 sends at once is taken, be it lower.
+            "MultiThreadSet": True,
             "MultiThreadCutoff": LARGE,
         }
 
