@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import settings
@@ -17,6 +20,30 @@ from servers import Function, Storage
 # and no bound on an example's time, because the machine has other work as well.
 settings.register_profile("ours", deadline=None, derandomize=True)
 settings.load_profile("ours")
+
+_MADE: Final = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary folders have short paths, because unix sockets stand in them: pytest's own name
+    the user and the number of the run, and grow. They go where all tests passed.
+    """
+    if not config.option.basetemp and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="et", dir="/tmp")
+        config.stash[_MADE] = config.option.basetemp
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if _MADE in session.config.stash and exitstatus == pytest.ExitCode.OK:
+        shutil.rmtree(session.config.stash[_MADE], ignore_errors=True)
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder with a short path whatever the test's name is, because a unix socket's is one."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,9 @@ _GO_UNITS: Final = {
 # Threads of the HTTP server that no transfer may take: one to answer `busy`, one for
 # /healthz. Without them a full service would hang instead of saying that it is full.
 SPARE_THREADS: Final = 2
+# unix(7): a socket's path has 107 bytes at most, and below this folder it is
+# /efss-transfer-<16 digits>/rc.
+LONGEST_RUNTIME_DIR: Final = 73
 _LEAST_MEMORY: Final = 256 << 20
 _WANTED_MEMORY: Final = 2 << 30
 # The function's own need, with what its answers hold: measured, 70 to 130 MiB.
@@ -123,6 +126,11 @@ class Settings:
             raise ConfigurationError(f"{PREFIX}LOG_FORMAT must be {' or '.join(LOG_FORMATS)}.")
         if not settings.runtime_dir.is_dir():
             raise ConfigurationError(f"{PREFIX}RUNTIME_DIR must be a folder that exists.")
+        if len(os.fsencode(settings.runtime_dir)) > LONGEST_RUNTIME_DIR:
+            raise ConfigurationError(
+                f"{PREFIX}RUNTIME_DIR must be a path of at most {LONGEST_RUNTIME_DIR} bytes: "
+                "a unix socket stands below it."
+            )
         return settings
 
 

@@ -51,13 +51,6 @@ def open_one() -> Iterator[Lambda]:
         yield it
 
 
-@pytest.fixture
-def short() -> Iterator[Path]:
-    """A folder with a short name, because a unix socket's path is one."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        yield Path(folder)
-
-
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder

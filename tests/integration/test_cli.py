@@ -369,8 +369,8 @@ def test_an_interrupted_copy_is_cancelled(
         else:
             with user.started(*words, "--json") as process:
                 assert process.stdout is not None
-                while '"event":"progress"' not in process.stdout.readline():
-                    pass
+                while '"event":"progress"' not in (line := process.stdout.readline()):
+                    assert line, "it ended before there was any progress"
                 process.send_signal(signal.Signals[way])
                 text = process.stdout.read()
                 assert process.wait(20) == {"SIGINT": 130, "SIGTERM": 143}[way]
@@ -435,7 +435,9 @@ def test_invocations_are_bounded(user: User, s3: Storage, name: str) -> None:
             slow={"type": "webdav", "parameters": slow.parameters},
             archive={"type": "s3", "path": "bucket", "parameters": s3.parameters},
         )
-        words = ["copy", "slow:data", f"archive:{name}", "--deadline", "5"]
+        # Four at a time, of two seconds each: what is chosen for files of this size is all forty
+        # at once, and they would arrive.
+        words = ["copy", "slow:data", f"archive:{name}", "--deadline", "5", "--transfers", "4"]
         done = user.run(*words, "--max-invocations", "1")
         assert done.returncode == 10, done.stderr
         assert done.stdout.startswith("Not complete: the time ran out; the same command goes on.")

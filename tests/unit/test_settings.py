@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from efss_transfer.errors import ConfigurationError
 from efss_transfer.settings import (
+    LONGEST_RUNTIME_DIR,
     SPARE_THREADS,
     Settings,
     behind_a_proxy,
@@ -91,6 +93,17 @@ def test_a_variable_changes_its_setting_and_no_other(
 
 def test_the_runtime_folder_is_the_one_that_is_named(tmp_path: Path) -> None:
     assert read(RUNTIME_DIR=str(tmp_path)) == replace(DEFAULTS, runtime_dir=tmp_path)
+
+
+def test_a_runtime_folder_with_too_long_a_path_is_refused(short: Path) -> None:
+    """At the start: later, no transfer could begin, and each would be told to try again."""
+    longest = short / ("x" * (LONGEST_RUNTIME_DIR - len(os.fsencode(short)) - 1))
+    longer = longest.with_name(longest.name + "x")
+    for folder in (longest, longer):
+        folder.mkdir()
+    assert read(RUNTIME_DIR=str(longest)).runtime_dir == longest
+    with pytest.raises(ConfigurationError, match=r"RUNTIME_DIR must be a path of at most 73 bytes"):
+        read(RUNTIME_DIR=str(longer))
 
 
 @pytest.mark.parametrize(

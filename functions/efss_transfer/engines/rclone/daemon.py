@@ -35,7 +35,6 @@ from efss_transfer.settings import Settings
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG: Final = 16
-_LONGEST_SOCKET_PATH: Final = 107  # sun_path of unix(7), less its final NUL
 _LONGEST_LINE: Final = 1 << 20
 
 # The socket arrives as standard input and becomes descriptor 3, where socket activation
@@ -216,8 +215,6 @@ def _piped() -> tuple[IO[bytes], IO[bytes]]:
 
 @contextmanager
 def _listening(path: Path) -> Iterator[socket.socket]:
-    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
-        raise EngineError("EFSS_TRANSFER_RUNTIME_DIR is too long a path for a unix socket.")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(path))
         listener.listen(_BACKLOG)
