@@ -50,6 +50,7 @@ class Bench:
         self._context = context
         self._stop_seconds = stop_seconds
         self._made: Counter[str] = Counter()
+        self._collects = False
         self._expected_files = 0
         self._expected_bytes = 0
         self._progress_due = time.monotonic() + _PROGRESS_SECONDS
@@ -96,8 +97,9 @@ class Bench:
                     call = next(waiting, None)
                 if not running:
                     break
-                if not self._made:
+                if not self._collects:
                     self._rc.collect_garbage()  # from now on; rclone is at work meanwhile
+                    self._collects = True
                 something.wait(_LOOK_UP_SECONDS)
                 something.clear()
                 for number, (made, work) in list(running.items()):
