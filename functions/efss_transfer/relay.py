@@ -228,13 +228,17 @@ class _Way:
         carrier = self._carrier = self._carrier or self._carriers.take()
         try:
             for _ in range(_TURN):
-                if not carrier.held and not carrier.fill(self._source):
+                left_over = bool(carrier.held)
+                if not left_over and not carrier.fill(self._source):
                     if not self.opposite.broken:
                         with suppress(OSError):  # it is gone: the opposite way will see it
                             self._target.shutdown(socket.SHUT_WR)
                     return True
+                all_there_was = not left_over and carrier.held < carrier.size
                 while carrier.held:
                     carrier.drain(self._target)
+                if all_there_was:
+                    break  # when there is more, or an end, it is told
         except BlockingIOError:
             pass
         except OSError:
