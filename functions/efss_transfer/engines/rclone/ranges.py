@@ -1,4 +1,4 @@
-"""Whether a storage gives the part of a file that it is asked for.
+"""Whether a storage gives the part of a file that it is asked for, and how fast.
 
 Some servers of WebDAV and HTTP ignore `Range`, and answer with the whole file. rclone does
 not notice: each of its streams then writes the file's beginning, and the copy has the right
@@ -8,6 +8,7 @@ be read in parts is asked for two of them first.
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from efss_transfer.engines.rclone.rc import Rc
@@ -15,19 +16,28 @@ from efss_transfer.engines.rclone.rc import Rc
 _BLOCK: Final = 64
 _STEP: Final = 4096
 _BEGINNING: Final = 256 << 10
-_SECONDS: Final = 2.0
+_SILENCE_SECONDS: Final = 2.0
+_PROOF_SECONDS: Final = 2.0
+# So much is more than what a limit on connections lets pass at once before it holds them.
+_PACED: Final = 4 << 20
+_PACED_SECONDS: Final = 0.25
 
 
-def honoured(rc: Rc, fs: str, path: str, size: int) -> bool:
-    """Whether this storage has shown that it gives parts of this file as they are.
+def rate(rc: Rc, fs: str, path: str, size: int) -> float | None:
+    """How many bytes a second of this file come by one connection, if this storage has shown
+    that it gives parts of it as they are; None if it has not.
 
     Read from its beginning, without a range, the file shows what stands where; a part that
     differs from the beginning is then asked for by itself. A file that repeats itself shows
-    nothing, and so it is not honoured.
+    nothing, and so it is not read in parts.
     """
-    beginning = rc.read(fs, path, 0, _BEGINNING, _SECONDS)
+
+    def read(first: int, count: int, enough: float = _PROOF_SECONDS) -> bytes:
+        return rc.read(fs, path, first, count, patience=_SILENCE_SECONDS, enough=enough)
+
+    beginning = read(0, _BEGINNING)
     if len(beginning) < _BEGINNING or size < 2 * _BEGINNING:
-        return False
+        return None
     at = next(
         (
             first
@@ -36,7 +46,10 @@ def honoured(rc: Rc, fs: str, path: str, size: int) -> bool:
         ),
         0,
     )
-    if not at or rc.read(fs, path, at, _BLOCK, _SECONDS) != beginning[at : at + _BLOCK]:
-        return False
+    if not at or read(at, _BLOCK) != beginning[at : at + _BLOCK]:
+        return None
     # Far from the beginning, too: what is kept in a cache may be answered by another.
-    return len(rc.read(fs, path, size - _BLOCK, _BLOCK, _SECONDS)) == _BLOCK
+    count = min(_PACED, size - _BEGINNING)
+    began = time.monotonic()
+    end = read(size - count, count, _PACED_SECONDS)
+    return len(end) / (time.monotonic() - began) if len(end) >= _BLOCK else None

@@ -128,15 +128,18 @@ class Rc:
         """Stop all looks."""
         self._call("job/stopgroup", group=_LOOK)
 
-    def read(self, fs: str, path: str, first: int, count: int, seconds: float) -> bytes:
+    def read(
+        self, fs: str, path: str, first: int, count: int, *, patience: float, enough: float
+    ) -> bytes:
         """So many bytes of a file in a storage, by a request for that range alone; or all
         from its beginning, of which no more is read, if `first` is 0.
 
-        Empty if the storage does not give them within about that time.
+        About `enough` seconds after the first of them no more are waited for. Empty if the
+        storage does not give them, or is silent for longer than `patience`, in seconds.
         """
         wanted = {"Range": f"bytes={first}-{first + count - 1}"} if first else {}
         place = f"[{quote(fs, safe='')}]/{quote(path)}"
-        return self._client.get(place, wanted, count, seconds)
+        return self._client.get(place, wanted, count, patience, enough)
 
     def limit_bandwidth(self, bytes_per_second: int) -> None:
         """How much all work together may move, in each direction."""

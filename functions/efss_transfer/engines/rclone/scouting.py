@@ -7,8 +7,8 @@ It is bounded in time, and nothing that goes wrong in it counts: the copy finds 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from typing import Final
+from collections.abc import Generator, Mapping
+from typing import Any, Final
 
 from efss_transfer.engines.base import Context, Selection
 from efss_transfer.engines.rclone import failures, orders, ranges
@@ -36,12 +36,24 @@ class Scout:
         self._until = 0.0
 
     def look(
-        self, source: Place, destination: Place, selection: Selection, bounds: Bounds
+        self,
+        source: Place,
+        destination: Place,
+        selection: Selection,
+        bounds: Bounds,
+        config: Mapping[str, Any],
     ) -> Generator[Event, None, Seen]:
-        """What a look at the source shows."""
+        """What a look at the source shows. Meanwhile the destination is opened with the copy's
+        `config`, which rclone does by itself only when it has opened the source.
+        """
         self._until = time.monotonic() + _LOOK_SECONDS
         with self._record.aside():
+            opening = self._rc.begin_look(
+                "operations/fsinfo", {"fs": destination.fs, "_config": dict(config)}
+            )
             seen = yield from self._seen(source, destination, selection, bounds)
+            # The copy would have to wait for it as well.
+            yield from self._end(opening)
             # Behind this line of the log there is none of the look's.
             self._rc.mark()
             self._record.settle("rc/noop", 1, _LOOK_SECONDS)
@@ -57,14 +69,11 @@ class Scout:
         path, largest = max(sizes.items(), key=lambda item: item[1], default=("", 0))
         # Only what takes parts in any order is sent by several streams.
         parted = largest >= LARGE and destination.remote.backend in CHUNKED
-        in_parts = (
-            parted
-            and source.remote != destination.remote
-            and self._context.must_end() is None
-            and ranges.honoured(self._rc, fs, path, largest)
-        )
+        rate = None
+        if parted and source.remote != destination.remote and self._context.must_end() is None:
+            rate = ranges.rate(self._rc, fs, path, largest)
         large = sum(size >= LARGE for size in sizes.values())
-        return Seen(large, largest, in_parts)
+        return Seen(large, largest, rate)
 
     def _sizes(
         self, source: Place, destination: Place, selection: Selection, bounds: Bounds
@@ -102,10 +111,14 @@ class Scout:
     def _done(self, call: str, **parameters: object) -> Generator[Event, None, Work | None]:
         """The call once it is done; None if it took too long and was stopped."""
         work = self._rc.begin_look(call, parameters)
+        return work if (yield from self._end(work)) else None
+
+    def _end(self, work: Work) -> Generator[Event, None, bool]:
+        """Wait for its end; whether it came by itself, and it was not stopped."""
         while not work.wait(_STEP_SECONDS):
             if time.monotonic() > self._until or self._context.must_end() is not None:
                 self._rc.end_looks()
                 work.wait(_LOOK_SECONDS)
-                return None
+                return False
             yield from self._bench.news()
-        return work
+        return True

@@ -7,6 +7,7 @@ rclone boots.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
 _BASE: Final = "http://localhost/"
+_PIECE: Final = 1 << 18
 
 
 class Silent(Exception):
@@ -72,16 +74,26 @@ class Client:
             raise Unreadable
         return Reply(reply.status_code, reply.headers, body)
 
-    def get(self, path: str, headers: Mapping[str, str], count: int, patience: float) -> bytes:
-        """GET what stands at a quoted path: its first `count` bytes. Empty if it is not to be
-        had, or not within about `patience` seconds.
+    def get(
+        self, path: str, headers: Mapping[str, str], count: int, patience: float, enough: float
+    ) -> bytes:
+        """GET what stands at a quoted path: its first `count` bytes, or those that have come
+        about `enough` seconds after the first. Empty if it is not to be had, or nothing of it
+        comes for `patience` seconds.
         """
         try:
             get = requests.Request("GET", _BASE + path, headers=dict(headers)).prepare()
             with self._adapter.send(get, stream=True, timeout=patience) as reply:
                 if reply.status_code not in (200, 206):
                     return b""
-                return bytes(reply.raw.read(count))
+                until = time.monotonic() + enough
+                taken = bytearray()
+                while len(taken) < count and time.monotonic() < until:
+                    piece = reply.raw.read(min(_PIECE, count - len(taken)))
+                    if not piece:
+                        break
+                    taken += piece
+                return bytes(taken)
         except (requests.RequestException, HTTPError):
             return b""
 

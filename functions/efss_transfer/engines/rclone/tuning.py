@@ -74,19 +74,25 @@ _UNSEEN: Final = 16
 _BASE: Final = 96 * MIB
 _IN_USE: Final = 0.75
 _LARGEST_BUFFER: Final = 16 * MIB
+# Where one connection is slow, by a limit or by the way that it has to go, several are faster
+# by as much. Where it is fast, more of them only take more processor time (measured: 1 GiB at
+# 150 MB/s on two processors takes 1.10 of rclone's own time with 8, 1.04 with 4).
 _MOST_STREAMS: Final = 8
+_STREAMS_OF_RCLONE: Final = 4
+_FAST: Final = 100e6
 
 
 @dataclass(frozen=True)
 class Seen:
     """What a look at the source has shown of its large files: how many there are, or None
     if the look was ended before it was over; how many bytes the largest file has that
-    matters; and whether the large ones may be read in parts.
+    matters; and how many bytes a second of it come by one connection, or None if the large
+    ones must not be read in parts.
     """
 
     large: int | None
     largest: int = 0
-    in_parts: bool = False
+    rate: float | None = None
 
 
 UNSEEN: Final = Seen(None)
@@ -214,8 +220,9 @@ def chosen(source: Remote, destination: Remote, bounds: Bounds, seen: Seen = UNS
         if seen.large is None or seen.large > fitting:
             transfers = min(transfers, fitting)
     streams = 1
-    if seen.in_parts and large and part:
-        streams = max(1, min(_MOST_STREAMS, (room - transfers * MIB) // (large * part)))
+    if seen.rate is not None and large and part:
+        most = _STREAMS_OF_RCLONE if seen.rate >= _FAST else _MOST_STREAMS
+        streams = max(1, min(most, (room - transfers * MIB) // (large * part)))
         streams = min(streams, max(at_once, polite // large))
     left = room - large * part * max(at_once, streams)
     buffer = max(MIB // 4, min(_LARGEST_BUFFER, left // transfers))
