@@ -12,8 +12,6 @@ import click
 
 from efss_transfer.settings import PREFIX
 
-_JSON: Final = "application/json"
-_CONNECT_SECONDS: Final = 10
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -59,14 +57,12 @@ def plan(
     if isinstance(body, dict) and given:
         known = body.get("plan")
         body["plan"] = {**known, **given} if isinstance(known, dict) else given
-    headers = {"Accept": _JSON}
+    token = os.environ.get(f"{PREFIX}TOKEN")
     if token_file is not None:
-        headers["Authorization"] = f"Bearer {token_file.read_text('utf-8').strip()}"
-    elif token := os.environ.get(f"{PREFIX}TOKEN"):
-        headers["Authorization"] = f"Bearer {token}"
+        token = token_file.read_text("utf-8")
     if sys.stderr.isatty():
         click.echo("Looking at both sides …", err=True)
-    answer = _posted(f"{url.rstrip('/')}/plan", body, headers)
+    answer = _asked(url, body, token)
     if as_json:
         click.echo(json.dumps(answer, ensure_ascii=False))
     elif "shards" in answer:
@@ -78,22 +74,23 @@ def plan(
     sys.exit("shards" not in answer)
 
 
-def _posted(url: str, body: Any, headers: dict[str, str]) -> Any:
+def _asked(url: str, body: Any, token: str | None) -> dict[str, Any]:
     """The answer, a plan or a problem. Raises ClickException if it is neither."""
-    import requests  # here: it is what takes the longest of `efss-transfer --help`
+    # Here: it is what takes the longest of `efss-transfer --help`.
+    from efss_transfer.client import Client
+    from efss_transfer.client_errors import ClientError, Problem, UnexpectedAnswer
 
     try:
-        # However long the look takes: who does not want to wait interrupts, and that ends it.
-        answer = requests.post(url, json=body, headers=headers, timeout=(_CONNECT_SECONDS, None))
-        document = answer.json()
-    except requests.JSONDecodeError:
-        document = None
-    except (requests.RequestException, UnicodeError) as error:
-        # Its text could quote what was sent.
-        raise click.ClickException(f"{url} cannot be asked ({type(error).__name__}).") from None
-    if not isinstance(document, dict) or not ("shards" in document or "code" in document):
-        raise click.ClickException(f"What answers at {url} is no efss-transfer.")
-    return document
+        with Client(url, token=(token or "").strip() or None) as client:
+            return client.plan(body)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    except Problem as problem:
+        return problem.document
+    except UnexpectedAnswer as error:
+        raise click.ClickException(f"What answers at {url} is no efss-transfer: {error}") from None
+    except ClientError as error:
+        raise click.ClickException(f"{url} cannot be asked: {error}") from None
 
 
 def _table(plan: dict[str, Any]) -> str:

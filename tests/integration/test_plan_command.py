@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
 import json
 import subprocess
 import sys
@@ -89,6 +90,39 @@ def test_what_is_no_request_or_no_service_is_told_without_a_traceback(
         assert text in ended.stderr
         assert isinstance(ended.exception, SystemExit), text
         assert webdav.parameters["pass"] not in ended.stderr
+
+
+def test_nobody_else_is_sent_what_the_request_holds(request_of: dict[str, Any]) -> None:
+    came: list[str] = []
+
+    def other(handler: http.server.BaseHTTPRequestHandler) -> None:
+        came.append(handler.path)
+        servers.reply(handler, 404)
+
+    with servers.misbehaving(other) as elsewhere:
+
+        def away(handler: http.server.BaseHTTPRequestHandler) -> None:
+            handler.send_response(307)
+            handler.send_header("Location", f"{elsewhere}/plan")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+        with servers.misbehaving(away) as url:
+            ended = run("-", "--url", url, body=request_of)
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "is no efss-transfer" in ended.stderr
+    assert came == []
+
+
+def test_a_source_that_is_not_there_is_told(
+    function: Function, request_of: dict[str, Any], webdav: Storage
+) -> None:
+    missing = {**request_of, "source": webdav.endpoint("nowhere")}
+    ended = run("-", "--url", function.url, body=missing)
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("source_not_found: ")
+    as_json = run("-", "--url", function.url, "--json", body=missing)
+    assert json.loads(as_json.stdout)["code"] == "source_not_found"
 
 
 @pytest.fixture

@@ -173,7 +173,6 @@ OWNERS = {
         "efss_transfer.client",
         "efss_transfer.engines.rclone.socket_http",
         "efss_transfer.oidc",
-        "efss_transfer.cli_plan",
         "efss_transfer.transport",
     },
     "urllib3": {"efss_transfer.engines.rclone.socket_http", "efss_transfer.transport"},
