@@ -13,10 +13,10 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 
 from efss_transfer import service
+from efss_transfer.answers import JSON, PROBLEM, STREAMS, Answer, Call
 from efss_transfer.caller import watch
 from efss_transfer.delivery import Delivery
 from efss_transfer.errors import BodyTooLarge, ConfigurationError, InvalidJson, NotAcceptable
-from efss_transfer.service import JSON, PROBLEM, STREAMS, Answer, Call
 from efss_transfer.settings import warn_of_starved_server
 
 _LONG: Final = 1 << 16

@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from efss_transfer import runner, whole
+from efss_transfer.answers import JSON, PROBLEM, STREAMS, Answer, Call
 from efss_transfer.errors import BodyTooLarge, InvalidJson
 from efss_transfer.result import State
-from efss_transfer.service import JSON, PROBLEM, STREAMS, Answer, Call, Service
+from efss_transfer.service import Service
 from efss_transfer.settings import SPARE_THREADS
 
 Message = MutableMapping[str, Any]

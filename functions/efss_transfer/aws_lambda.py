@@ -31,7 +31,7 @@ from efss_transfer import preparation
 # First of all: it is done by another processor while this one imports the rest.
 preparation.begin()
 
-from efss_transfer import aws_events, logs, problems, runner, service, whole  # noqa: E402
+from efss_transfer import answers, aws_events, logs, problems, runner, service, whole  # noqa: E402
 from efss_transfer.errors import ConfigurationError, EfssTransferError  # noqa: E402
 
 # Lambda refuses an answer of more than 6 MB, and it is not said which MB those are.
@@ -59,22 +59,22 @@ def handler(event: Any, context: Context) -> dict[str, Any]:
     except EfssTransferError as error:
         extra = logs.line("refused", {}, code=error.code, status=error.status)
         _LOG.info("refused: %s", error.code, extra=extra)
-        answer = service.told(problems.of_error(error))
+        answer = answers.told(problems.of_error(error))
     except Exception as error:  # noqa: BLE001 - no caller may see a traceback
         runner.log_defect(error)
-        answer = service.told(problems.of_defect())
+        answer = answers.told(problems.of_defect())
     return _returned(event, answer)
 
 
-def _answered(event: Any, context: Context) -> service.Answer:
+def _answered(event: Any, context: Context) -> answers.Answer:
     asked = aws_events.read(event)
     try:
         configured = _service()
     except ConfigurationError as error:
         # It is for the operator to read, and it is said each time: nothing else will work.
         _LOG.error("%s", error)
-        return service.told(problems.of_defect())
-    call = service.Call(
+        return answers.told(problems.of_defect())
+    call = answers.Call(
         method=asked.method,
         path=asked.path,
         header=lambda name: asked.headers.get(name.lower()),
@@ -87,7 +87,7 @@ def _answered(event: Any, context: Context) -> service.Answer:
     )
     answer = configured.answer(call)
     if asked.method == "HEAD":
-        return service.Answer(answer.status, answer.headers, b"")
+        return answers.Answer(answer.status, answer.headers, b"")
     return answer
 
 
@@ -97,7 +97,7 @@ def _service() -> service.Service:
     return service.Service.configured()
 
 
-def _returned(event: Any, answer: service.Answer) -> dict[str, Any]:
+def _returned(event: Any, answer: answers.Answer) -> dict[str, Any]:
     body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
     return aws_events.envelope(event, answer.status, answer.headers, body)
 

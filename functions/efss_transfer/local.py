@@ -8,11 +8,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from efss_transfer import decoding
+from efss_transfer.answers import JSON, NDJSON, Answer, Call
 from efss_transfer.client_errors import ClientError
 from efss_transfer.errors import BodyTooLarge, ConfigurationError
 from efss_transfer.events import Event, Finished
 from efss_transfer.result import State
-from efss_transfer.service import JSON, NDJSON, Answer, Call, Service
+from efss_transfer.service import Service
 
 
 class NotConfigured(ClientError):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
 from efss_transfer import __version__, illustrations
-from efss_transfer.endpoints import definition
 from efss_transfer.errors import CODES
+from efss_transfer.openapi_schemas import components, reference
 from efss_transfer.problems import RETRY_AFTER
 from efss_transfer.schemas import NAMES, VERSION, schema
 
-_PARTS: Final = ("request", "result", "event", "problem", "plan-request", "plan")
 _PROBLEM: Final = "application/problem+json"
 _STREAMS: Final = ("application/x-ndjson", "text/event-stream")
-_DOCUMENTS: Final = ("examples", "default", "const", "enum")
-_OWNERS: Final = ("request", "result", "plan")
 _NOT_HERE: Final = {"cancelled", "not_found"}
 """Nobody reads the one, and the other is for paths that are none."""
 
@@ -80,7 +76,7 @@ def description() -> dict[str, Any]:
             },
         },
         "components": {
-            "schemas": dict(_schemas()),
+            "schemas": dict(components()),
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -102,7 +98,7 @@ def _transfer() -> dict[str, Any]:
             "required": True,
             "content": {
                 "application/json": {
-                    "schema": _reference("request"),
+                    "schema": reference("request"),
                     "examples": illustrations.requests(),
                 }
             },
@@ -114,7 +110,7 @@ def _transfer() -> dict[str, Any]:
                 "a line of NDJSON, or the data of a server-sent event that has its name.",
                 "content": {
                     "application/json": {
-                        "schema": _reference("result"),
+                        "schema": reference("result"),
                         "example": illustrations.result().to_json(),
                     },
                     # One event a line; a schema can say so of each, but not of all.
@@ -137,14 +133,14 @@ def _planned() -> dict[str, Any]:
         "problem, with the `plan` that shows why, or with the `result` of the look that failed.",
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": _reference("plan-request")}},
+            "content": {"application/json": {"schema": reference("plan-request")}},
         },
         "responses": {
             "200": {
                 "description": "It can work.",
                 "content": {
                     "application/json": {
-                        "schema": _reference("plan"),
+                        "schema": reference("plan"),
                         "example": schema("plan")["examples"][0],
                     }
                 },
@@ -164,7 +160,7 @@ def _problems(codes: set[str]) -> dict[str, Any]:
             "headers": _headers(named),
             "content": {
                 _PROBLEM: {
-                    "schema": _reference("problem"),
+                    "schema": reference("problem"),
                     "examples": {
                         code: {
                             "summary": CODES[code].title,
@@ -250,148 +246,8 @@ def _any_problem() -> dict[str, Any]:
         "description": "A problem, such as `method_not_allowed`.",
         "content": {
             _PROBLEM: {
-                "schema": _reference("problem"),
+                "schema": reference("problem"),
                 "example": illustrations.problem("method_not_allowed").document,
             }
         },
     }
-
-
-def _reference(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _schemas() -> Iterator[tuple[str, Any]]:
-    """Every schema, and every definition of each, as a component of its own.
-
-    Few tools resolve a `$id` within a description, so references become plain ones.
-    """
-    for name in _PARTS:
-        whole = schema(name)
-        plain = {key: part for key, part in whole.items() if not key.startswith("$")}
-        if name in ("request", "plan-request"):
-            ends = {side: _alternatives(side) for side in ("source", "destination")}
-            plain["properties"] = {**plain["properties"], **ends}
-        yield name, _rewritten(plain, name)
-        for part, described in whole.get("$defs", {}).items():
-            if part != "endpoint" and _owner(name, part) == name and not _is_whole(name, part):
-                yield f"{name}.{part}", _rewritten(described, name)
-    yield from _endpoints()
-
-
-def _is_whole(name: str, part: str) -> bool:
-    """Whether a definition is another schema, which stands there again."""
-    return (name, part) in (("problem", "result"), ("problem", "plan"))
-
-
-def _owner(name: str, part: str) -> str:
-    """Which schema's component a definition is: each schema has all that it needs, and so
-    some stand in several.
-    """
-    own = schema(name)["$defs"].get(part)
-    owners = (other for other in _OWNERS if own and schema(other).get("$defs", {}).get(part) == own)
-    return next(owners, name)
-
-
-def _endpoints() -> Iterator[tuple[str, Any]]:
-    """An end of a transfer, a component for each type of storage.
-
-    The schema of requests chooses by `type` step by step, so that a validator names the
-    member that is wrong. What makes clients from this description wants to see the choice
-    as alternatives, and few tools understand it otherwise.
-    """
-    endpoint = schema("request")["$defs"]["endpoint"]
-    known = endpoint["properties"]
-    common = {"type": "object", "unevaluatedProperties": False}
-    for storage in known["type"]["enum"]:
-        name = definition(storage).removeprefix("/$defs/")
-        described = schema("request")["$defs"][name]
-        yield (
-            _end_name(storage),
-            {
-                **common,
-                "description": described["description"],
-                "properties": {
-                    "type": {"type": "string", "const": storage},
-                    "parameters": _reference(f"request.{name}"),
-                    "path": known["path"],
-                },
-                "required": ["type", "parameters"],
-            },
-        )
-    yield (
-        _end_name("storage"),
-        {
-            **common,
-            "description": known["storage"]["description"],
-            "properties": {name: known[name] for name in ("storage", "parameters", "path")},
-            "required": ["storage"],
-        },
-    )
-
-
-def _alternatives(side: str) -> dict[str, Any]:
-    whole = schema("request")
-    end = whole["properties"][side]
-    types = whole["$defs"]["endpoint"]["properties"]["type"]["enum"]
-    if "then" in end:  # not every type can be written to
-        types = end["then"]["properties"]["type"]["enum"]
-    return {
-        "description": end["description"],
-        "oneOf": [_reference(_end_name(name)) for name in [*types, "storage"]],
-        "examples": end["examples"],
-    }
-
-
-def _end_name(storage: str) -> str:
-    return f"request.endpoint.{storage.replace(' ', '_')}"
-
-
-def _rewritten(part: Any, name: str) -> Any:
-    """A part of a schema as a component has it.
-
-    What writes clients names a type by its title, and then two may have one name; by the
-    component's own name they are distinct. It also takes alternatives for different types; a
-    choice of members that must be there is told as a condition, which means the same.
-    """
-    if isinstance(part, list):
-        return [_rewritten(item, name) for item in part]
-    if not isinstance(part, Mapping):
-        return part
-    if "properties" in part and "if" not in part and _only_requires(part.get("anyOf")):
-        part = {key: it for key, it in part.items() if key != "anyOf"} | {
-            "if": {"anyOf": part["anyOf"]},
-            "else": False,
-        }
-    left_out = {"title"} if isinstance(part.get("title"), str) and _is_structured(part) else set()
-    members = part.get("properties")
-    if isinstance(members, Mapping) and members and all(it is True for it in members.values()):
-        left_out.add("properties")
-    return {
-        key: _target(value, name)
-        if key == "$ref"
-        else value
-        if key in _DOCUMENTS
-        else _rewritten(value, name)
-        for key, value in part.items()
-        if key not in left_out
-    }
-
-
-def _only_requires(ways: Any) -> bool:
-    return bool(ways) and all(way.keys() <= {"required", "properties"} for way in ways)
-
-
-def _is_structured(part: Mapping[str, Any]) -> bool:
-    return part.get("type") == "object" or "properties" in part or "oneOf" in part
-
-
-def _target(reference: str, name: str) -> str:
-    pointer = reference.removeprefix("#")
-    if pointer.startswith("/components/"):
-        return reference
-    part, _, rest = pointer.removeprefix("/$defs/").partition("/")
-    if _is_whole(name, part):
-        return _reference(part)["$ref"]
-    owner = _owner(name, part)
-    return f"#/components/schemas/{owner}.{part}" + (f"/{rest}" if rest else "")

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from efss_transfer import whole
 
 if TYPE_CHECKING:
-    from efss_transfer.service import Answer
+    from efss_transfer.answers import Answer
 
 MOST_BYTES: Final = 1 << 20
 """OpenWhisk takes a result of 1 MB (docs/reference.md, "Per activation payload size")."""

@@ -8,16 +8,15 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
-from itertools import chain
 from typing import TYPE_CHECKING, Final, Self
 from uuid import uuid4
 
 from efss_transfer import (
     __version__,
+    answers,
     logs,
     openapi,
     page,
@@ -30,7 +29,8 @@ from efss_transfer import (
 from efss_transfer import request as requests_in
 from efss_transfer import site as sites
 from efss_transfer.admission import Admission
-from efss_transfer.capacity import Capacity, Place
+from efss_transfer.answers import JSON, STREAMS, Answer, Call
+from efss_transfer.capacity import Capacity
 from efss_transfer.engines.base import Engine, TransferRequest
 from efss_transfer.engines.rclone.engine import RcloneEngine
 from efss_transfer.errors import (
@@ -40,12 +40,9 @@ from efss_transfer.errors import (
     MethodNotAllowed,
     NotAcceptable,
     NotFound,
-    UnsupportedMediaType,
 )
-from efss_transfer.events import Finished
-from efss_transfer.listing import fitted
 from efss_transfer.metrics import Metrics
-from efss_transfer.result import Json, Result, State, encoded
+from efss_transfer.result import State
 from efss_transfer.runner import Terms
 from efss_transfer.settings import Settings, behind_a_proxy
 from efss_transfer.site import Caller, Site
@@ -54,58 +51,8 @@ from efss_transfer.storages import Storages
 if TYPE_CHECKING:
     from efss_transfer.notify import Notifier
 
-JSON: Final = "application/json"
-NDJSON: Final = "application/x-ndjson"
-SSE: Final = "text/event-stream"
-PROBLEM: Final = "application/problem+json"
-STREAMS: Final = (NDJSON, SSE)
-
 # These lines of the log have carried this name from the start, and operators look for it.
 _LOG: Final = logging.getLogger("efss_transfer.app")
-_END: Final = b"\n"
-_LEAST_BYTES: Final = 64 << 10
-
-
-@dataclass(frozen=True)
-class Call:
-    """A request, as a runtime's adapter tells it.
-
-    `header` gives a header whatever the case of its name, `kind` is the body's media type
-    without parameters, `remote` the address that the connection came from.
-    `representation` says which media type the caller wants, and may raise NotAcceptable.
-    `body` reads what was sent, at most so many bytes; it raises BodyTooLarge or InvalidJson.
-    `interrupted` is asked, while a transfer runs, whether it must end early; `seconds` is
-    all the time that the runtime gives. `fits` says whether an answer can go back: where
-    it cannot, its list of files is shortened. `vouched` is for a caller whom the platform
-    has let in by itself, so that there is no address to ask for.
-    """
-
-    method: str
-    path: str
-    header: Callable[[str], str | None]
-    kind: str
-    representation: Callable[[], str]
-    body: Callable[[int], bytes]
-    remote: str | None = None
-    interrupted: Callable[[], State | None] = lambda: None
-    seconds: float = math.inf
-    fits: Callable[[Answer], bool] = lambda _: True
-    vouched: bool = False
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What goes back: a body at once, or an iterator of events as they happen.
-
-    Whoever has the answer calls `close` when done with it, also where nothing of it was
-    read. After an `early` answer a part of the request may still be unread.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes | Iterator[bytes]
-    close: Callable[[], None] = field(default=lambda: None)
-    early: bool = False
 
 
 class Service:
@@ -153,10 +100,10 @@ class Service:
         except EfssTransferError as error:
             if not isinstance(error, EngineError):  # that is a transfer's end, and told as such
                 self._refused(error, about)
-            return told(problems.of_error(error), early=True)
+            return answers.told(problems.of_error(error), early=True)
         except Exception as error:  # noqa: BLE001 - no caller may see a traceback
             runner.log_defect(error, about)
-            return told(problems.of_defect())
+            return answers.told(problems.of_defect())
 
     @cached_property
     def _notifier(self) -> Notifier:
@@ -178,27 +125,27 @@ class Service:
             if call.method != "POST":
                 raise MethodNotAllowed(("POST",))
             return self._plan(call, about)
-        answers: dict[str, Callable[[], Answer]] = {
+        known: dict[str, Callable[[], Answer]] = {
             "/": partial(self._describe, call.header("Accept")),
             "/healthz": self._health,
             "/metrics": lambda: self._measured(call.header("Accept") or ""),
-            "/openapi.json": lambda: _json(openapi.description()),
+            "/openapi.json": lambda: answers.of_json(openapi.description()),
         }
         for name in schemas.NAMES:
-            served = partial(_json, schemas.schema(name), "application/schema+json")
-            answers[f"/schema/{name}"] = answers[f"/schema/{schemas.VERSION}/{name}"] = served
-        if path not in answers:
+            served = partial(answers.of_json, schemas.schema(name), "application/schema+json")
+            known[f"/schema/{name}"] = known[f"/schema/{schemas.VERSION}/{name}"] = served
+        if path not in known:
             raise NotFound("GET / lists what there is.")
         if call.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(("GET", "HEAD", "POST") if path == "/" else ("GET", "HEAD"))
-        return answers[path]()
+        return known[path]()
 
     def _transfer(self, call: Call, about: dict[str, str]) -> Answer:
         # Request in: from somebody who may ask, and validated for security and for sense.
         name, caller = self._admitted(call, about)
         accepted = call.representation()
         named = partial(self._storages.endpoint, caller)
-        asked = requests_in.parse(_body(call, self.settings.body_bytes), named)
+        asked = requests_in.parse(answers.body(call, self.settings.body_bytes), named)
         engine, request, terms = self._terms(call, about, name, caller, asked)
         notify = None
         if asked.notify is not None:
@@ -208,8 +155,10 @@ class Service:
             run = runner.events(request, engine, replace(terms, notify=notify))
             most = self.settings.response_bytes
             if accepted in STREAMS:
-                return _stream(run, place, accepted, most)
-            return _answer(runner.result(run, asked.options.report, most), most, call.fits)
+                return answers.streamed(run, place, accepted, most)
+            return answers.of_result(
+                runner.result(run, asked.options.report, most), most, call.fits
+            )
 
     def _plan(self, call: Call, about: dict[str, str]) -> Answer:
         # As a transfer is let in, because it looks at the same storages; and then one look.
@@ -217,7 +166,9 @@ class Service:
         if call.representation() in STREAMS:
             raise NotAcceptable(f"A plan is {JSON}; there is no stream of it.")
         named = partial(self._storages.endpoint, caller)
-        asked, reckoning = requests_in.parse_plan(_body(call, self.settings.body_bytes), named)
+        asked, reckoning = requests_in.parse_plan(
+            answers.body(call, self.settings.body_bytes), named
+        )
         engine, request, terms = self._terms(call, about, name, caller, asked)
         with self._capacity.place(name, caller.limits.concurrent_transfers):
             survey = planning.surveyed(request, engine, terms, measure=reckoning.rate is None)
@@ -227,14 +178,14 @@ class Service:
                 f"In {terms.duration_seconds:.0f} s not all was seen. Plan folders of the source "
                 "by themselves, or where there is more time."
             )
-            return told(problems.of_error(error))
+            return answers.told(problems.of_error(error))
         if result.code is not None:
-            return _answer(result, self.settings.response_bytes, call.fits)
+            return answers.of_result(result, self.settings.response_bytes, call.fits)
         plan = planning.reckoned(asked, survey, reckoning, terms.duration_seconds)
         if plan.refusals:
             reasons = [(refusal.code, refusal.message) for refusal in plan.refusals]
-            return told(problems.of_plan(reasons, plan.to_json()))
-        return _json(plan.to_json())
+            return answers.told(problems.of_plan(reasons, plan.to_json()))
+        return answers.of_json(plan.to_json())
 
     def _admitted(self, call: Call, about: dict[str, str]) -> tuple[str, Caller]:
         name, caller = self._admission.admit(
@@ -275,7 +226,7 @@ class Service:
         if page.wanted(accept):
             return Answer(200, page.headers(), page.content())
         types = schemas.schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
-        described = _json(
+        described = answers.of_json(
             {
                 "name": "efss-transfer",
                 "version": __version__,
@@ -297,12 +248,12 @@ class Service:
 
     def _measured(self, accept: str) -> Answer:
         numbers, kind = self._metrics.exposed(accept)
-        return Answer(200, _headers(kind), numbers)
+        return Answer(200, answers.headers(kind), numbers)
 
     def _health(self) -> Answer:
         engines = {name: engine.health() for name, engine in self._engines.items()}
         usable = all(health.usable for health in engines.values())
-        return _json(
+        return answers.of_json(
             {
                 "status": "ok" if usable else "unusable",
                 "version": __version__,
@@ -311,75 +262,3 @@ class Service:
             },
             status=200 if usable else 503,
         )
-
-
-def told(problem: problems.Problem, *, early: bool = False) -> Answer:
-    """A problem as an answer."""
-    content = encoded(problem.document) + _END
-    return Answer(problem.status, _headers(PROBLEM) | problem.headers, content, early=early)
-
-
-def _body(call: Call, most: int) -> bytes:
-    kind = call.kind
-    if kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise UnsupportedMediaType(f"Send the request with Content-Type: {JSON}.")
-    return call.body(most)
-
-
-def _line(_: int, event: dict[str, Json]) -> bytes:
-    return encoded(event) + b"\n"
-
-
-def _message(number: int, event: dict[str, Json]) -> bytes:
-    """An event as browsers read it (HTML, "Server-sent events"): JSON has no line ends."""
-    return f"id: {number}\nevent: {event['event']}\ndata: ".encode() + encoded(event) + b"\n\n"
-
-
-_FRAMES: Final = {NDJSON: (NDJSON, _line), SSE: (f"{SSE}; charset=utf-8", _message)}
-
-
-def _stream(run: runner.Events, place: Place, accepted: str, most: int) -> Answer:
-    """The events one by one. What fails before the first still has its HTTP status."""
-    first = next(run)
-    if isinstance(first, Finished):
-        return _answer(first.result, most)
-    kind, frame = _FRAMES[accepted]
-
-    def framed() -> Iterator[bytes]:
-        try:
-            with closing(run):
-                for number, event in enumerate(chain([first], run), 1):
-                    yield frame(number, event.to_json())
-        finally:
-            place.give_back()
-
-    def close() -> None:
-        # A generator that was never begun runs no `finally`.
-        run.close()
-        place.give_back()
-
-    place.handed_on = True
-    return Answer(200, _headers(kind), framed(), close)
-
-
-def _answer(result: Result, most: int, fits: Callable[[Answer], bool] = lambda _: True) -> Answer:
-    """The result, or the problem that it is: 200 is for `succeeded` alone."""
-    while not fits(answer := _within(result, most)) and most > _LEAST_BYTES:
-        most = max(_LEAST_BYTES, most * 3 // 4)
-    return answer
-
-
-def _within(result: Result, most: int) -> Answer:
-    code = result.code
-    if code is None:
-        return _json(fitted(result, most - len(_END), Result.to_json).to_json())
-    shown = fitted(result, most - len(_END), lambda it: problems.of_result(code, it).document)
-    return told(problems.of_result(code, shown))
-
-
-def _json(content: Json, kind: str = JSON, status: int = 200) -> Answer:
-    return Answer(status, _headers(kind), encoded(content) + _END)
-
-
-def _headers(kind: str) -> dict[str, str]:
-    return {"Content-Type": kind, "Cache-Control": "no-store"}

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from efss_transfer.errors import BodyTooLarge, ConfigurationError, NotAcceptable
 
 if TYPE_CHECKING:
-    from efss_transfer.service import Answer, Service
+    from efss_transfer.answers import Answer
+    from efss_transfer.service import Service
 
 # The answer needs a moment to get back, before the runtime ends the call.
 _RETURNING_SECONDS: Final = 1.0
@@ -54,12 +55,12 @@ def answer(
     """Answer a request: status, headers and body. Never raises.
 
     Names of headers are in any case. `seconds` is what the runtime leaves to the call; for
-    `fits` and `vouched` see `service.Call`. A wrong setting is told in the log each time,
+    `fits` and `vouched` see `answers.Call`. A wrong setting is told in the log each time,
     and the caller is told that it is not theirs to mend.
     """
     began = time.monotonic()
     from efss_transfer import problems
-    from efss_transfer.service import Answer, Call, told
+    from efss_transfer.answers import Answer, Call, told
 
     sent = {name.lower(): value for name, value in headers.items()}
     try:

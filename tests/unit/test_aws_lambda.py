@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from contract import complaints
 from efss_transfer import aws_lambda
+from efss_transfer.answers import Answer, Call
 from efss_transfer.engines.base import Context, Health, Survey, TransferRequest
 from efss_transfer.errors import NotAcceptable
 from efss_transfer.events import Event, FileDone, Finished, Started
 from efss_transfer.result import FileOutcome, FileState, Result, State, Totals, encoded
-from efss_transfer.service import Answer, Call, Service
+from efss_transfer.service import Service
 from efss_transfer.settings import Settings
 from efss_transfer.site import Site
 

@@ -12,8 +12,8 @@ from openapi_spec_validator import validate
 
 from contract import EXAMPLES, complaints
 from efss_transfer import illustrations, openapi, schemas, service
+from efss_transfer.answers import Call
 from efss_transfer.errors import CODES
-from efss_transfer.service import Call
 from efss_transfer.settings import Settings
 from efss_transfer.site import Site
 

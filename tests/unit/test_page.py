@@ -13,8 +13,9 @@ import pytest
 
 from contract import EXAMPLES
 from efss_transfer import page, request
+from efss_transfer.answers import Answer, Call
 from efss_transfer.errors import InvalidRequest
-from efss_transfer.service import Answer, Call, Service
+from efss_transfer.service import Service
 from efss_transfer.settings import Settings
 from efss_transfer.site import Site
 from node import NPM, node, packages
