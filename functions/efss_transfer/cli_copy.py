@@ -2,71 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any, Final
 
 import click
-from click.shell_completion import CompletionItem
 
 from efss_transfer.cli_options import Ways, service_options
 from efss_transfer.cli_service import read_input, transfer
+from efss_transfer.cli_types import Name, Size
 from efss_transfer.settings import PREFIX
-
-_SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,3})?)\s*([kmgtp]?)(?:i?b)?", re.ASCII | re.I)
-
-
-# To mypy these are generic. In click 8.1, with which this works too, they are not.
-class Size(click.ParamType):  # type: ignore[type-arg]
-    """Bytes, or with k, M, G, T, P behind it as many times 1024 of them as rclone has it."""
-
-    name = "SIZE"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,  # noqa: ARG002 - click's signature
-        ctx: click.Context | None,  # noqa: ARG002
-    ) -> int:
-        """The number of bytes."""
-        if isinstance(value, int):
-            return value
-        found = _SIZE.fullmatch(value)
-        if found is None:
-            self.fail("a size is a number of bytes, or one with k, M, G, T or P behind it.")
-        return int(float(found[1]) * 1024 ** " kmgtp".index(found[2].lower() or " "))
-
-
-class Name(click.ParamType):  # type: ignore[type-arg]
-    """NAME:PATH, which shells complete from the user's endpoints."""
-
-    name = "NAME:PATH"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,  # noqa: ARG002
-        ctx: click.Context | None,  # noqa: ARG002
-    ) -> str:
-        """As it is."""
-        return str(value)
-
-    def shell_complete(
-        self,
-        ctx: click.Context,
-        param: click.Parameter,  # noqa: ARG002
-        incomplete: str,
-    ) -> list[CompletionItem]:
-        """Names of the endpoints file that begin so."""
-        from efss_transfer import user_endpoints
-
-        file = ctx.params.get("endpoints")
-        try:
-            names = user_endpoints.read(file, lambda _: "").names()
-        except user_endpoints.InvalidEndpoints:
-            return []
-        return [CompletionItem(f"{name}:") for name in names if name.startswith(incomplete)]
 
 
 @click.command()

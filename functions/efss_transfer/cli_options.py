@@ -10,10 +10,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from efss_transfer.cli_types import OneShard, Shards
 from efss_transfer.result import Shard
 from efss_transfer.settings import PREFIX
 
-_MOST_SHARDS: Final = 10_000  # as the schema has it
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -38,46 +38,6 @@ class Ways:
     error_on_no_transfer: bool
     as_json: bool
     quiet: bool
-
-
-# To mypy these are generic. In click 8.1, with which this works too, they are not.
-class Shards(click.ParamType):  # type: ignore[type-arg]
-    """A number of shards, or `auto`: 0."""
-
-    name = "N"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,  # noqa: ARG002 - click's signature
-        ctx: click.Context | None,  # noqa: ARG002
-    ) -> int:
-        """How many."""
-        if value == "auto" or value == 0:
-            return 0
-        if not str(value).isdecimal() or not 1 <= int(value) <= _MOST_SHARDS:
-            self.fail(f"It is auto, or a number from 1 to {_MOST_SHARDS}.")
-        return int(value)
-
-
-class OneShard(click.ParamType):  # type: ignore[type-arg]
-    """INDEX/COUNT, as 0/8."""
-
-    name = "INDEX/COUNT"
-
-    def convert(
-        self,
-        value: Any,
-        param: click.Parameter | None,  # noqa: ARG002
-        ctx: click.Context | None,  # noqa: ARG002
-    ) -> Shard:
-        """The shard."""
-        if isinstance(value, Shard):
-            return value
-        index, _, count = value.partition("/")
-        if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-            self.fail("A shard is INDEX/COUNT; the index counts from 0.")
-        return Shard(int(index), int(count))
 
 
 _OPTIONS: Final = (
