@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 _WINDOW: Final = 16 << 20
 """How many bytes of one direction may be on their way: enough for 1.6 GB/s at 20 ms."""
+_SOON_SECONDS: Final = 0.001
 _AHEAD_SECONDS: Final = 0.05
 """How far the reading may be ahead of the pace that is held."""
 _ABORT: Final = struct.pack("ii", 1, 0)  # struct linger: on, for no time
@@ -114,11 +115,16 @@ class _Side(asyncio.Protocol):
         self._loop.call_at(self._last_due, self._arrive)
 
     def _arrive(self) -> None:
+        target = self.other.transport
+        assert self.transport is not None
+        if target is None:
+            # Python 3.11.2 reads once although it was told not to, and before there is anybody
+            # to send that to.
+            if not self.transport.is_closing():
+                self._loop.call_later(_SOON_SECONDS, self._arrive)
+            return
         piece = self._pieces.popleft()
         self.later = 0.0
-        target = self.other.transport
-        assert target is not None
-        assert self.transport is not None
         if piece is _Mark.BREAK:
             # As one that breaks (RST), which it is not by itself.
             target.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
@@ -157,11 +163,11 @@ async def _serve(host: str, port: int, round_trip: float, rate: float) -> None:
             transport.pause_reading()
             # Its first bytes take a round trip more: opening a connection costs that.
             self.later = round_trip
-            self._task = loop.create_task(self._connect(transport))
-
-        async def _connect(self, transport: asyncio.Transport) -> None:
             there = _Side(round_trip / 2, rate)
             self.other, there.other = there, self
+            self._task = loop.create_task(self._connect(transport, there))
+
+        async def _connect(self, transport: asyncio.Transport, there: _Side) -> None:
             try:
                 await loop.create_connection(lambda: there, host, port)
             except OSError:
