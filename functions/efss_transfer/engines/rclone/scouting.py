@@ -53,7 +53,9 @@ class Scout:
             )
             seen = yield from self._seen(source, destination, selection, bounds)
             # The copy would have to wait for it as well.
-            yield from self._end(opening)
+            if not (yield from self._end(opening)) or opening.error:
+                # rclone keeps what it took for a file, and would not say once more why.
+                self._rc.forget_storages()
             # Behind this line of the log there is none of the look's.
             self._rc.mark()
             self._record.settle("rc/noop", 1, _LOOK_SECONDS)
