@@ -280,7 +280,7 @@ def test_as_many_parts_of_a_file_are_read_at_a_time_as_chosen(
         if "Range" not in handler.headers:
             return servers.reply(handler, 200, content)
         first, last = map(int, handler.headers["Range"].removeprefix("bytes=").split("-"))
-        if last - first < 5 * MIB:
+        if last - first < 4 * MIB:
             time.sleep(0.2)  # the look: whoever waits for each answer has more than one at a time
         elif not together.is_set():
             with suppress(threading.BrokenBarrierError):
