@@ -37,6 +37,7 @@ from bench_rows import DAEMON, DEFAULTS, EXPERT, SERVICE, WORKLOADS
 from efss_transfer.engines.rclone.binary import find_binary
 
 _APART: Final = ("shards", "listing", "cold")
+_PREPARING_SECONDS: Final = 1.0
 _PEOPLE: Final = Console(stderr=True)
 
 
@@ -177,31 +178,49 @@ def _rows(
     most = max(workload.copies for workload in rows)
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="eb")))
-        (folder / "run").mkdir()
         for workload in rows:  # before the servers look
             bench_places.fill(folder / workload.kept, workload.sizes(divisor))
-        places = running.enter_context(bench_places.near(binary, folder))
-        function = running.enter_context(
-            bench_columns.function(folder / "run", chosen.memory, max(8, most))
-        )
+        services = {}
+        for standby in sorted({workload.standby for workload in rows}):
+            (runtime := folder / f"run{standby:d}").mkdir()
+            services[standby] = bench_columns.service(
+                running.enter_context(
+                    bench_columns.function(runtime, chosen.memory, max(8, most), standby=standby)
+                ),
+                _PREPARING_SECONDS if standby else 0.0,
+            )
         who: dict[str, bench_columns.Column] = {
             DEFAULTS: bench_columns.command(binary),
             EXPERT: bench_columns.command(binary, bench_columns.EXPERT),
             DAEMON: bench_columns.daemon(binary),
-            SERVICE: bench_columns.service(function),
         }
+        _warm(binary, folder, list(services.values()))
         for workload in rows:
+            who[SERVICE] = services[workload.standby]
             for trip in (trip for trip in workload.round_trips if trip in trips):
-                yield bench_rows.measure(
-                    workload,
-                    places,
-                    {name: who[name] for name in chosen.columns},
-                    round_trip_ms=trip,
-                    rounds=rounds,
-                    divisor=divisor,
-                    memory=chosen.memory,
-                    tell=lambda text: _PEOPLE.print(f"{datetime.now(UTC):%H:%M:%S} {text}"),
-                )
+                # Servers that have served the rows before are slower, each in its own way.
+                with bench_places.near(binary, folder) as places:
+                    yield bench_rows.measure(
+                        workload,
+                        places,
+                        {name: who[name] for name in chosen.columns},
+                        round_trip_ms=trip,
+                        rounds=rounds,
+                        divisor=divisor,
+                        memory=chosen.memory,
+                        tell=lambda text: _PEOPLE.print(f"{datetime.now(UTC):%H:%M:%S} {text}"),
+                    )
+
+
+def _warm(binary: Path, folder: Path, services: list[bench_columns.Column]) -> None:
+    """Copy once by each service, untimed: at a site it runs already, and the first request has
+    modules to import.
+    """
+    bench_places.fill(folder / "webdav/source/warm", {"file.bin": 4})
+    with bench_places.near(binary, folder) as places:
+        source = places.endpoint("webdav", "source/warm")
+        for number, service in enumerate(services):
+            service([(source, places.endpoint("s3", f"copies/warm{number}"))])
 
 
 def told(found: dict[str, Any], console: Console) -> None:

@@ -160,10 +160,14 @@ def _daemon(binary: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
-def service(function: servers.Function) -> Column:
-    """The service, which runs already, as it does at a site."""
+def service(function: servers.Function, rest: float = 0.0) -> Column:
+    """The service, which runs already, as it does at a site; after so many seconds of rest, in
+    which it may prepare.
+    """
 
     def run(copies: Sequence[Copy]) -> Run:
+        time.sleep(rest)
+
         def copy(pair: Copy) -> dict[str, Any]:
             while True:
                 source, destination = pair
@@ -191,7 +195,9 @@ class Failed(Exception):
 
 
 @contextmanager
-def function(folder: Path, memory: int | None, places: int) -> Iterator[servers.Function]:
+def function(
+    folder: Path, memory: int | None, places: int, *, standby: bool = False
+) -> Iterator[servers.Function]:
     """The service as scripts/run serves it, within a bound of memory if there is one.
 
     The bound is told to it as a platform tells it, and each of its processes is held to it
@@ -200,8 +206,9 @@ def function(folder: Path, memory: int | None, places: int) -> Iterator[servers.
     """
     words: tuple[str, ...] = (str(Path(sys.executable).parent / "functions-framework"),)
     told = f"EFSS_TRANSFER_CONCURRENT_TRANSFERS={places}"
+    keeping = f"EFSS_TRANSFER_STANDBY={int(standby)}"
     if memory is not None:
         told = f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory >> 20}"
         words = ("prlimit", f"--data={memory}", *words)
-    with servers.function(folder, command=("env", told, *words)) as running:
+    with servers.function(folder, command=("env", told, keeping, *words)) as running:
         yield running

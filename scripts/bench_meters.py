@@ -14,7 +14,7 @@ import psutil
 
 _EACH_SECONDS: Final = 0.05
 _SOON_SECONDS: Final = 0.5
-_SHARE: Final = 0.03
+_SHARE: Final = 0.01
 """Of one processor that looking may take: it takes it from those who are looked at."""
 
 
@@ -38,16 +38,14 @@ def metered(roots: Callable[[], list[psutil.Process]]) -> Iterator[Taken]:
     before = sum(_seconds(root) for root in roots())
 
     def watch() -> None:
-        began = time.perf_counter()
-        while True:
+        began, rest = time.perf_counter(), 0.0
+        while not done.wait(max(_EACH_SECONDS, rest)):
             look = time.perf_counter()
             family = _family(roots())
             taken.peak = max(taken.peak, sum(_bytes(process.pid) for process in family))
-            now = time.perf_counter()
-            # What is over soon is looked at often all the same.
-            rest = (now - look) / _SHARE if now - began > _SOON_SECONDS else 0.0
-            if done.wait(max(_EACH_SECONDS, rest)):
-                return
+            if (now := time.perf_counter()) - began > _SOON_SECONDS:
+                # What is over soon is looked at often all the same.
+                rest = (now - look) / _SHARE
 
     watching = threading.Thread(target=watch, daemon=True)
     watching.start()

@@ -31,7 +31,7 @@ SHARDS: Final = 4
 FILES: Final = 800
 FOLDERS: Final = 8
 SIZE: Final = 4096
-ROUND_TRIP: Final = 0.02
+ROUND_TRIP: Final = 0.1
 TRANSFERS: Final = 4
 AIM: Final = 0.35
 

@@ -156,16 +156,16 @@ def sections(found: Mapping[str, Any], given: Assumed) -> dict[str, str]:
     """All tables of the documents, by name."""
     seen = measures(found)
     about = found["machine"]
-    loads = [load for row in found["rows"] for load in row["load"]]
     processor = given.lambda_memory_gb / given.lambda_gb_of_processor
     unbound = [row for row in found["rows"] if row["memory_bound"] is None]
+    loads = [load for row in unbound for load in row["load"]]
     plans = {size: reckoned(size, given.lambda_rate, seen, given) for size in given.sizes}
     return {
         "machine": (
             f"Measured on {found['date']} with {about['processors']} processors "
             f"({about['processor']}), {about['memory_bytes'] / (1 << 30):.0f} GiB, "
-            f"{about['system']}, servers and proxies on the same machine; load "
-            f"{min(loads):.1f} to {max(loads):.1f}, because others used it, too.\n"
+            f"{about['system']}, servers and proxies on the same machine, and nothing else; load "
+            f"{min(loads):.1f} to {max(loads):.1f}, by the copies themselves.\n"
         ),
         "bench": bench_told.markdown(unbound),
         "short": _short(unbound),
