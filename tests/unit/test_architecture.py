@@ -175,7 +175,6 @@ OWNERS = {
     "jwt": {"efss_transfer.authentication"},
     "requests": {
         "efss_transfer.client",
-        "efss_transfer.engines.rclone.socket_http",
         "efss_transfer.oidc",
         "efss_transfer.transport",
     },

@@ -34,7 +34,9 @@ from efss_transfer.errors import EngineError
 from efss_transfer.settings import Settings
 
 _LOG = logging.getLogger(__name__)
-_BACKLOG: Final = 16
+# As many may wait to be taken as there are calls at a time, and more: on a machine with much to
+# do rclone takes them late.
+_BACKLOG: Final = 1024
 _LONGEST_LINE: Final = 1 << 20
 
 # The socket arrives as standard input and becomes descriptor 3, where socket activation

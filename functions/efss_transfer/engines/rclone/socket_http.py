@@ -2,24 +2,31 @@
 
 A module of its own, because it is what takes the longest to import: `Rc` imports it while
 rclone boots.
+
+It is urllib3 that speaks HTTP here, and not requests, which is a layer above it: a call
+takes 0.36 ms in place of 0.48 (measured with rc/noop, one after another), and what requests
+adds (cookies, redirects, the environment's proxies, ~/.netrc) has no business on a private
+socket.
 """
 
 from __future__ import annotations
 
+import json
 import socket
+import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import requests
-from requests.adapters import HTTPAdapter
+from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError
+from urllib3.exceptions import TimeoutError as TimedOut
 
-_BASE: Final = "http://localhost/"
+_JSON: Final = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _PIECE: Final = 1 << 18
 
 
@@ -45,14 +52,10 @@ class Reply:
 
 
 class Client:
-    """Sends to one socket, from many threads.
-
-    No session of requests: cookies, redirects, the environment's proxies and ~/.netrc have
-    no business on a private socket, and cost a fifth of a call.
-    """
+    """Sends to one socket, from many threads."""
 
     def __init__(self, path: Path) -> None:
-        self._adapter = _Adapter(str(path))
+        self._pool = _Pool(str(path))
 
     def post(self, call: str, parameters: Mapping[str, Any], patience: float | None) -> Reply:
         """POST a JSON object; `patience` is in seconds, None is for as long as it takes.
@@ -60,19 +63,21 @@ class Client:
         Raises Silent, Gone or Unreadable; none of them quotes anything that was sent.
         """
         try:
-            post = requests.Request("POST", _BASE + call, json=parameters).prepare()
-            reply = self._adapter.send(post, timeout=patience)
-            body = reply.json()
-        # `from None`: an exception of requests can quote what was sent.
-        except requests.Timeout:
+            sent = json.dumps(parameters).encode()
+            reply = self._pool.urlopen(
+                "POST", f"/{call}", sent, _JSON, retries=False, redirect=False, timeout=patience
+            )
+            body = json.loads(reply.data)
+        # `from None`: an exception of a library can quote what was sent.
+        except TimedOut:
             raise Silent from None
-        except ValueError:  # requests' errors of decoding among them
+        except ValueError:
             raise Unreadable from None
-        except requests.RequestException:
+        except HTTPError:
             raise Gone from None
         if not isinstance(body, dict):
             raise Unreadable
-        return Reply(reply.status_code, reply.headers, body)
+        return Reply(reply.status, reply.headers, body)
 
     def get(
         self, path: str, headers: Mapping[str, str], count: int, patience: float, enough: float
@@ -82,24 +87,39 @@ class Client:
         comes for `patience` seconds.
         """
         try:
-            get = requests.Request("GET", _BASE + path, headers=dict(headers)).prepare()
-            with self._adapter.send(get, stream=True, timeout=patience) as reply:
-                if reply.status_code not in (200, 206):
-                    return b""
-                until = time.monotonic() + enough
-                taken = bytearray()
-                while len(taken) < count and time.monotonic() < until:
-                    piece = reply.raw.read(min(_PIECE, count - len(taken)))
-                    if not piece:
-                        break
-                    taken += piece
-                return bytes(taken)
-        except (requests.RequestException, HTTPError):
+            reply = self._pool.urlopen(
+                "GET",
+                f"/{path}",
+                headers={"Accept-Encoding": "identity", **headers},
+                retries=False,
+                redirect=False,
+                timeout=patience,
+                preload_content=False,
+            )
+            try:
+                return _beginning(reply, count, enough)
+            finally:
+                # Not given back: what is left of the file is not worth reading.
+                reply.close()
+        except HTTPError:
             return b""
 
     def close(self) -> None:
         """Close all connections."""
-        self._adapter.close()
+        self._pool.close()
+
+
+def _beginning(reply: BaseHTTPResponse, count: int, enough: float) -> bytes:
+    if reply.status not in (200, 206):
+        return b""
+    until = time.monotonic() + enough
+    taken = bytearray()
+    while len(taken) < count and time.monotonic() < until:
+        piece = reply.read(min(_PIECE, count - len(taken)))
+        if not piece:
+            break
+        taken += piece
+    return bytes(taken)
 
 
 class _Connection(HTTPConnection):
@@ -113,16 +133,33 @@ class _Connection(HTTPConnection):
         """Connect; a socket that could not is closed."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(self.timeout)
+            # It is the kernel that bounds the wait. With Python's own timeout a backlog that is
+            # full would refuse at once, as if nobody were there: of a unix socket Linux says
+            # EAGAIN to whoever does not block (connect(2)).
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self.timeout))
             connection.connect(self._path)
+            connection.settimeout(self.timeout)
+        except BlockingIOError:
+            connection.close()
+            raise ConnectTimeoutError from None
         except BaseException:
             connection.close()
             raise
         self.sock = connection
 
 
+def _timeval(seconds: float | None) -> bytes:
+    """As setsockopt(2) takes a time; that of 0 is for ever, so there is none that short."""
+    microseconds = 0 if seconds is None else max(1, round(seconds * 1_000_000))
+    return struct.pack("ll", *divmod(microseconds, 1_000_000))
+
+
 class _Pool(HTTPConnectionPool):
-    """Connections to one unix socket, kept open between calls."""
+    """Connections to one unix socket, kept open between calls.
+
+    requests-unixsocket2 does that too; but it connects anew for every path, which doubled
+    the time of a call, and leaves a socket open that could not connect.
+    """
 
     def __init__(self, path: str) -> None:
         super().__init__("localhost", maxsize=16)
@@ -130,24 +167,3 @@ class _Pool(HTTPConnectionPool):
 
     def _new_conn(self) -> _Connection:
         return _Connection(self._path)
-
-
-class _Adapter(HTTPAdapter):
-    """Leads every request to one unix socket.
-
-    requests-unixsocket2 does that too; but it connects anew for every path, which doubled
-    the time of a call, and leaves a socket open that could not connect.
-    """
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._pool = _Pool(path)
-
-    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> _Pool:
-        """The connections to the socket, whatever the URL."""
-        return self._pool
-
-    def close(self) -> None:
-        """Close them all."""
-        super().close()
-        self._pool.close()
