@@ -7,8 +7,8 @@ It is bounded in time, and nothing that goes wrong in it counts: the copy finds 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
-from typing import Final
+from collections.abc import Generator, Mapping
+from typing import Any, Final
 
 from efss_transfer.engines.base import Context, Selection
 from efss_transfer.engines.rclone import failures, orders, ranges
@@ -36,12 +36,26 @@ class Scout:
         self._until = 0.0
 
     def look(
-        self, source: Place, destination: Place, selection: Selection, bounds: Bounds
+        self,
+        source: Place,
+        destination: Place,
+        selection: Selection,
+        bounds: Bounds,
+        config: Mapping[str, Any],
     ) -> Generator[Event, None, Seen]:
-        """What a look at the source shows."""
+        """What a look at the source shows. Meanwhile the destination is opened with the copy's
+        `config`, which rclone does by itself only when it has opened the source.
+        """
         self._until = time.monotonic() + _LOOK_SECONDS
         with self._record.aside():
+            opening = self._rc.begin_look(
+                "operations/fsinfo", {"fs": destination.fs, "_config": dict(config)}
+            )
             seen = yield from self._seen(source, destination, selection, bounds)
+            # The copy would have to wait for it as well.
+            if not (yield from self._end(opening)) or opening.error:
+                # rclone keeps what it took for a file, and would not say once more why.
+                self._rc.forget_storages()
             # Behind this line of the log there is none of the look's.
             self._rc.mark()
             self._record.settle("rc/noop", 1, _LOOK_SECONDS)

@@ -160,7 +160,12 @@ class Transfer:
         config = orders.copying(self._request)
         seen = NOTHING_LARGE  # a dry run moves nothing, and is a look itself
         if not self._options.dry_run:
-            seen = yield from self._scout.look(source, destination, self._selection, bounds)
+            # As many connections are kept open as are expected when a storage is opened.
+            most = tuning.checking(source.remote, destination.remote, bounds.most)
+            opening = {**config, "Transfers": most, "Checkers": most}
+            seen = yield from self._scout.look(
+                source, destination, self._selection, bounds, opening
+            )
         self.tuning = tuning.chosen(source.remote, destination.remote, bounds, seen)
         self._calmed = self.tuning
         self._config = config | self.tuning.config()
