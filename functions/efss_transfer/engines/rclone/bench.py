@@ -97,9 +97,6 @@ class Bench:
                     call = next(waiting, None)
                 if not running:
                     break
-                if not self._collects:
-                    self._rc.collect_garbage()  # from now on; rclone is at work meanwhile
-                    self._collects = True
                 something.wait(_LOOK_UP_SECONDS)
                 something.clear()
                 for number, (made, work) in list(running.items()):
@@ -108,6 +105,12 @@ class Bench:
                         self._made[made.name] += 1
                         take(made.key, work)
                 if running or call is not None:
+                    if not self._collects:
+                        # Not before: what is over in moments ends with its garbage, and to
+                        # collect that takes as long as such a copy. Until then rclone keeps
+                        # within its bound by itself (GOMEMLIMIT).
+                        self._rc.collect_garbage()
+                        self._collects = True
                     self._look_up()
                     yield from self.news()
                     if self.give_up():
