@@ -11,7 +11,7 @@ import errno
 import re
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from ipaddress import IPv4Address, ip_address
 from typing import Any, Final
@@ -63,8 +63,15 @@ class Dialler:
         self._permits = permits
         self._in_loop = in_loop
         self._report = report
+        self._asking: set[asyncio.Task[Sequence[Address] | Rejected]] = set()
+        self._asked: dict[Destination, asyncio.Task[Sequence[Address] | Rejected]] = {}
         self._lookups = asyncio.Semaphore(_AT_ONCE)
         self._connects = asyncio.Semaphore(_AT_ONCE)
+
+    @property
+    def asking(self) -> Collection[asyncio.Task[Sequence[Address] | Rejected]]:
+        """The look-ups that go on, for whoever ends the loop."""
+        return self._asking
 
     async def dial(self, to: Destination) -> socket.socket:
         """A connection, which is not blocking. Raises Rejected, and NotAllowed."""
@@ -72,8 +79,10 @@ class Dialler:
             raise NotAllowed
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
-                addresses = await self._look_up(to)
+                addresses = await self._addresses(to)
         except TimeoutError:
+            # Whoever comes later is not to wait for what hangs.
+            self._asked.pop(to, None)
             raise Rejected(Reply.HOST_UNREACHABLE.encode()) from None
         try:
             async with asyncio.timeout(_CONNECT_SECONDS), self._connects:
@@ -82,30 +91,40 @@ class Dialler:
             reply = Reply.TIMED_OUT if isinstance(error, TimeoutError) else Reply.FAILED
             raise Rejected(_REPLIES.get(error.errno or 0, reply).encode()) from error
 
-    async def _look_up(self, to: Destination) -> Sequence[Address]:
-        loop = asyncio.get_running_loop()
-        found: asyncio.Future[Sequence[Address]] = loop.create_future()
+    async def _addresses(self, to: Destination) -> Sequence[Address]:
+        """The addresses that may be connected to. Raises Rejected.
 
-        def settle(addresses: Sequence[Address], why_none: Rejected | None) -> None:
+        A host that is an address needs no look-up. Who asks for the same name at the same time
+        has the same answer: a copy opens dozens of connections at once, and a site's resolver
+        is not to bear each of them.
+        """
+        if (literal := _literal(to.host)) is not None:
+            answer = self._judged(lambda: self._permitted(to, (literal,)))
+        else:
+            asked = self._asked.get(to)
+            if asked is None:
+                asked = self._asked[to] = asyncio.create_task(self._look_up(to))
+                self._asking.add(asked)
+                asked.add_done_callback(self._asking.discard)
+                asked.add_done_callback(lambda _: self._asked.pop(to, None))
+            # One who waits no longer takes the answer from nobody else.
+            answer = await asyncio.shield(asked)
+        if isinstance(answer, Rejected):
+            raise answer
+        return answer
+
+    async def _look_up(self, to: Destination) -> Sequence[Address] | Rejected:
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[Sequence[Address] | Rejected] = loop.create_future()
+
+        def settle(answer: Sequence[Address] | Rejected) -> None:
             self._lookups.release()
-            if found.done():
-                return  # nobody waits for it any more
-            if why_none is None:
-                found.set_result(addresses)
-            else:
-                found.set_exception(why_none)
+            if not found.done():  # somebody still waits for it
+                found.set_result(answer)
 
         def look_up() -> None:
-            addresses: Sequence[Address] = ()
-            why_none: Rejected | None = None
-            try:
-                addresses = self._permitted(to)
-            except Rejected as rejected:
-                why_none = rejected
-            except Exception as error:  # noqa: BLE001 - what cannot be judged is not permitted
-                self._report(error)
-                why_none = Rejected(Reply.FAILED.encode())
-            self._in_loop(lambda: settle(addresses, why_none))
+            answer = self._judged(lambda: self._permitted(to, _resolved(to)))
+            self._in_loop(lambda: settle(answer))
 
         await self._lookups.acquire()
         try:
@@ -115,18 +134,39 @@ class Dialler:
             raise
         return await found
 
-    def _permitted(self, to: Destination) -> Sequence[Address]:
-        """The addresses of a host that may be connected to, the likeliest first."""
+    def _judged(self, permitted: Callable[[], Sequence[Address]]) -> Sequence[Address] | Rejected:
         try:
-            entries = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            raise Rejected(Reply.HOST_UNREACHABLE.encode()) from None
+            return permitted()
+        except Rejected as rejected:
+            return rejected
+        except Exception as error:  # noqa: BLE001 - what cannot be judged is not permitted
+            self._report(error)
+            return Rejected(Reply.FAILED.encode())
+
+    def _permitted(self, to: Destination, found: Iterable[Address]) -> Sequence[Address]:
+        """Those of a host's addresses that may be connected to, the likeliest first."""
         host = to.host.lower().removesuffix(".")
-        addresses = dict.fromkeys(_address(entry[4]) for entry in entries)
-        permitted = [one for one in addresses if one and self._permits(host, to.port, one)]
+        permitted = [one for one in dict.fromkeys(found) if self._permits(host, to.port, one)]
         if not permitted:
             raise NotAllowed
         return permitted
+
+
+def _literal(host: str) -> Address | None:
+    """The address that a host is, as it is usually written; what else may mean one is looked up."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return address if isinstance(address, IPv4Address) else address.ipv4_mapped or address
+
+
+def _resolved(to: Destination) -> list[Address]:
+    try:
+        entries = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise Rejected(Reply.HOST_UNREACHABLE.encode()) from None
+    return [address for entry in entries if (address := _address(entry[4])) is not None]
 
 
 def _address(found: tuple[Any, ...]) -> Address | None:

@@ -110,10 +110,11 @@ class Guard:
             await self._leave.wait()
         finally:
             self._loop.remove_reader(self._listener)
-            for task in self._tasks:
+            going_on = {*self._tasks, *self._dialler.asking}
+            for task in going_on:
                 task.cancel()
-            if self._tasks:
-                await asyncio.wait(self._tasks)
+            if going_on:
+                await asyncio.wait(going_on)
 
     def _listen(self) -> None:
         if not self._leave.is_set():

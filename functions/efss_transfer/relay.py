@@ -195,14 +195,16 @@ class _Way:
         self._blocked = False
         self.broken = False
         self.ended: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_reader(source, self._step)
+        # By their numbers: of a socket asyncio makes a text each time, and asks the kernel for it.
+        self._from, self._to = source.fileno(), target.fileno()
+        self._loop.add_reader(self._from, self._step)
 
     def close(self) -> None:
         """Watch nothing any more, and hold nothing."""
         if self._blocked:
-            self._loop.remove_writer(self._target)
+            self._loop.remove_writer(self._to)
         else:
-            self._loop.remove_reader(self._source)
+            self._loop.remove_reader(self._from)
         if self._carrier is not None:
             self._carriers.give_back(self._carrier)
             self._carrier = None
@@ -257,11 +259,11 @@ class _Way:
             self._carriers.give_back(self._carrier)
             self._carrier = None
         if blocked and not self._blocked:
-            self._loop.remove_reader(self._source)
-            self._loop.add_writer(self._target, self._step)
+            self._loop.remove_reader(self._from)
+            self._loop.add_writer(self._to, self._step)
         elif self._blocked and not blocked:
-            self._loop.remove_writer(self._target)
-            self._loop.add_reader(self._source, self._step)
+            self._loop.remove_writer(self._to)
+            self._loop.add_reader(self._from, self._step)
         self._blocked = blocked
 
 

@@ -542,14 +542,70 @@ def test_no_more_lookups_run_at_once_than_there_are_places(
     resolve(monkeypatch, counted)
     with listening(echo) as server, guard(everything) as gate, ExitStack() as clients:
         waiting = [clients.enter_context(connect(gate)) for _ in range(100)]
-        for client in waiting:
-            client.sendall(GREETING + request("storage.test", server.port))
+        for number, client in enumerate(waiting):
+            client.sendall(GREETING + request(f"storage{number}.test", server.port))
         assert full.wait(PATIENCE)
         assert idle(gate), "it waits for a place without trying again and again"
         go_on.set()
         for client in waiting:
             assert read(client, 4) == WELCOME + b"\x05\x00"
     assert most == 64
+
+
+def test_who_asks_for_the_same_name_at_the_same_time_has_the_same_answer(
+    nothing_left: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, asked = threading.Event(), []
+
+    def counted(name: str) -> list[str]:
+        asked.append(name)
+        assert go_on.wait(PATIENCE)
+        return ["127.0.0.1"]
+
+    resolve(monkeypatch, counted)
+    policy = Asked()
+    with listening(echo) as server, guard(policy) as gate, ExitStack() as clients:
+        waiting = [clients.enter_context(connect(gate)) for _ in range(50)]
+        for client in waiting:
+            client.sendall(GREETING + request("storage.test", server.port))
+        assert read(waiting[0], 2) == WELCOME
+        assert idle(gate), "all of them wait for the one look-up"
+        go_on.set()
+        assert read(waiting[0], 2) == b"\x05\x00"
+        for client in waiting[1:]:
+            assert read(client, 4) == WELCOME + b"\x05\x00"
+        assert asked == ["storage.test"]
+        # What a name meant is not kept: who comes later has it looked up again.
+        assert reply_to(gate, "storage.test", server.port) == 0
+        assert len(asked) == 2
+
+
+def test_who_comes_after_a_lookup_that_hangs_does_not_wait_for_it(
+    nothing_left: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialling, "_LOOKUP_SECONDS", 0.3)
+    go_on, asked = threading.Event(), []
+
+    def hangs_once(name: str) -> list[str]:
+        asked.append(name)
+        if len(asked) == 1:
+            assert go_on.wait(PATIENCE)
+        return ["127.0.0.1"]
+
+    resolve(monkeypatch, hangs_once)
+    with listening(echo) as server, guard(everything) as gate:
+        assert reply_to(gate, "storage.test", server.port) == 4
+        assert reply_to(gate, "storage.test", server.port) == 0
+        go_on.set()
+
+
+def test_an_address_is_not_looked_up(nothing_left: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked_up(*_: Any, **__: Any) -> Any:
+        raise AssertionError("an address was looked up")
+
+    with listening(echo) as server, guard(everything) as gate:
+        monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+        assert reply_to(gate, "127.0.0.1", server.port) == 0
 
 
 # Replies
