@@ -9,6 +9,7 @@ be read in parts is asked for two of them first.
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from efss_transfer.engines.rclone.rc import Rc
@@ -23,33 +24,43 @@ _PACED: Final = 4 << 20
 _PACED_SECONDS: Final = 0.25
 
 
-def rate(rc: Rc, fs: str, path: str, size: int) -> float | None:
+def rate(rc: Rc, fs: str, path: str, size: int, *, at_once: int = 3) -> float | None:
     """How many bytes a second of this file come by one connection, if this storage has shown
     that it gives parts of it as they are; None if it has not.
 
     Read from its beginning, without a range, the file shows what stands where; a part that
     differs from the beginning is then asked for by itself. A file that repeats itself shows
-    nothing, and so it is not read in parts.
+    nothing, and so it is not read in parts. So many are read `at_once`: from far away each
+    takes longer for its way than for its bytes.
     """
+    if size < 2 * _BEGINNING:
+        return None
 
     def read(first: int, count: int, enough: float = _PROOF_SECONDS) -> bytes:
         return rc.read(fs, path, first, count, patience=_SILENCE_SECONDS, enough=enough)
 
-    beginning = read(0, _BEGINNING)
-    if len(beginning) < _BEGINNING or size < 2 * _BEGINNING:
+    def paced() -> float:
+        # Far from the beginning, too: what is kept in a cache may be answered by another.
+        count = min(_PACED, size - _BEGINNING)
+        began = time.monotonic()
+        end = read(size - count, count, _PACED_SECONDS)
+        return len(end) / (time.monotonic() - began) if len(end) >= _BLOCK else 0.0
+
+    likely = _BEGINNING - _STEP
+    with ThreadPoolExecutor(at_once, "rclone-ranges") as reading:
+        whole, part = reading.submit(read, 0, _BEGINNING), reading.submit(read, likely, _BLOCK)
+        pace = reading.submit(paced)
+        beginning, shown = whole.result(), part.result()
+    if len(beginning) < _BEGINNING:
         return None
     at = next(
         (
             first
-            for first in range(_BEGINNING - _STEP, 0, -_STEP)
+            for first in range(likely, 0, -_STEP)
             if beginning[first : first + _BLOCK] != beginning[:_BLOCK]
         ),
         0,
     )
-    if not at or read(at, _BLOCK) != beginning[at : at + _BLOCK]:
-        return None
-    # Far from the beginning, too: what is kept in a cache may be answered by another.
-    count = min(_PACED, size - _BEGINNING)
-    began = time.monotonic()
-    end = read(size - count, count, _PACED_SECONDS)
-    return len(end) / (time.monotonic() - began) if len(end) >= _BLOCK else None
+    if at != likely:
+        shown = read(at, _BLOCK) if at else b""
+    return pace.result() or None if at and shown == beginning[at : at + _BLOCK] else None
