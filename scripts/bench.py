@@ -14,7 +14,6 @@ import os
 import platform
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -176,8 +175,11 @@ def _rows(
     binary = find_binary(None)
     divisor = bench_rows.QUICK if chosen.quick else 1
     most = max(workload.copies for workload in rows)
+    # All sources stand there at once, and what a round copies beside them.
+    sizes = [(sum(row.sizes(divisor).values()), row.copies) for row in rows]
+    room = sum(size for size, _ in sizes) + 2 * max(size * copies for size, copies in sizes)
     with ExitStack() as running:
-        folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="eb")))
+        folder, ground = running.enter_context(bench_places.ground(room))
         for workload in rows:  # before the servers look
             bench_places.fill(folder / workload.kept, workload.sizes(divisor))
         services = {}
@@ -208,6 +210,7 @@ def _rows(
                         rounds=rounds,
                         divisor=divisor,
                         memory=chosen.memory,
+                        ground=ground,
                         tell=lambda text: _PEOPLE.print(f"{datetime.now(UTC):%H:%M:%S} {text}"),
                     )
 

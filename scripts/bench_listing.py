@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import bench_columns
 import bench_places
-from bench_rows import small
+from bench_rows import KIB, small
 from efss_transfer.engines.rclone.binary import find_binary
 
 FILES: Final = 20_000
@@ -41,7 +39,7 @@ def measured(rounds: int, files: int = FILES) -> Row:
     """Ask for it so many times, each with another shard and another destination."""
     taken = []
     with ExitStack() as running:
-        folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="eb")))
+        folder, _ = running.enter_context(bench_places.ground(files * 8 * KIB))
         (folder / "run").mkdir()
         bench_places.fill(folder / "webdav/source/many", small(files)(1))
         near = running.enter_context(bench_places.near(find_binary(None), folder))

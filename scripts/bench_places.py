@@ -6,15 +6,35 @@ import random
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 import network
 
 _BLOCK: Final = 1 << 20
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+
+
+@contextmanager
+def ground(size: int) -> Iterator[tuple[Path, str]]:
+    """A folder with room for so many bytes, for the length of the block, and what it is on:
+    "memory", or a "disk" where that has no room to spare.
+
+    Memory, because no disk is to be measured; nor what ext4 does where the bench has just
+    removed thousands of files, whose inodes it passes over one by one for each new file: that
+    was half of what storing small files took (perf: ext4_create, recently_deleted).
+    """
+    in_memory = _MEMORY.is_dir() and size < min(
+        psutil.disk_usage(str(_MEMORY)).free, psutil.virtual_memory().available // 2
+    )
+    with tempfile.TemporaryDirectory(prefix="eb", dir=_MEMORY if in_memory else None) as folder:
+        yield Path(folder), "memory" if in_memory else "disk"
 
 
 @contextmanager

@@ -124,7 +124,7 @@ WORKLOADS: Final = (
 class Measured:
     """One row. Seconds, processor seconds and bytes are medians of the rounds; a ratio is the
     median of each round's own ratio to rclone's defaults. `failed` is why the service did
-    not copy, if it did not.
+    not copy, if it did not. `ground` is what all stood on: memory or a disk.
     """
 
     row: str
@@ -139,6 +139,7 @@ class Measured:
     aim: float | None
     tuning: dict[str, Any]
     load: list[float]
+    ground: str
     memory_bound: int | None = None
     within: bool | None = None
     failed: str = ""
@@ -153,6 +154,7 @@ def measure(
     rounds: int,
     divisor: int,
     memory: int | None,
+    ground: str,
     tell: Callable[[str], None],
 ) -> Measured:
     """Copy it so many rounds by each, in turns, and compare what arrived with what was sent."""
@@ -205,6 +207,7 @@ def measure(
         aim=workload.aims.get(round_trip_ms),
         tuning=ours[-1].tuning if ours else {},
         load=[round(load, 2), round(os.getloadavg()[0], 2)],
+        ground=ground,
         memory_bound=memory,
         within=None if memory is None else not failed and peak <= memory,
         failed=failed,
