@@ -232,6 +232,17 @@ def test_how_fast_one_connection_is_is_told(
     assert 0.4e6 < rate < 20e6
 
 
+def test_how_far_away_a_source_is_says_nothing_of_how_fast_a_connection_is(
+    tmp_path: Path, rclone: Path, dav: faulty.Faulty
+) -> None:
+    dav.fill("data", {"random.bin": os.urandom(6 * MIB)})
+    with network.distant(dav.url, 0.5) as far, told(far, tmp_path, rclone) as rc:
+        rate = ranges.rate(rc, "source:data", "random.bin", 6 * MIB)
+    # The question and its answer take a second and more, the 4 MiB a part of that.
+    assert rate is not None
+    assert rate > 4 * MIB / 0.8
+
+
 def test_a_server_that_answers_with_another_part_is_not_believed(
     tmp_path: Path, rclone: Path
 ) -> None:

@@ -8,11 +8,13 @@ be read in parts is asked for two of them first.
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from efss_transfer.engines.rclone.rc import Rc
+
+if TYPE_CHECKING:
+    from efss_transfer.engines.rclone.socket_http import Piece
 
 _BLOCK: Final = 64
 _STEP: Final = 4096
@@ -22,6 +24,7 @@ _PROOF_SECONDS: Final = 2.0
 # So much is more than what a limit on connections lets pass at once before it holds them.
 _PACED: Final = 4 << 20
 _PACED_SECONDS: Final = 0.25
+_INSTANT: Final = 1e-6
 
 
 def rate(rc: Rc, fs: str, path: str, size: int, *, at_once: int = 3) -> float | None:
@@ -36,21 +39,21 @@ def rate(rc: Rc, fs: str, path: str, size: int, *, at_once: int = 3) -> float | 
     if size < 2 * _BEGINNING:
         return None
 
-    def read(first: int, count: int, enough: float = _PROOF_SECONDS) -> bytes:
+    def read(first: int, count: int, enough: float = _PROOF_SECONDS) -> Piece:
         return rc.read(fs, path, first, count, patience=_SILENCE_SECONDS, enough=enough)
 
     def paced() -> float:
         # Far from the beginning, too: what is kept in a cache may be answered by another.
         count = min(_PACED, size - _BEGINNING)
-        began = time.monotonic()
         end = read(size - count, count, _PACED_SECONDS)
-        return len(end) / (time.monotonic() - began) if len(end) >= _BLOCK else 0.0
+        # From its first byte: how far away it is says nothing of how fast it comes.
+        return len(end.content) / max(end.seconds, _INSTANT) if len(end.content) >= _BLOCK else 0.0
 
     likely = _BEGINNING - _STEP
     with ThreadPoolExecutor(at_once, "rclone-ranges") as reading:
         whole, part = reading.submit(read, 0, _BEGINNING), reading.submit(read, likely, _BLOCK)
         pace = reading.submit(paced)
-        beginning, shown = whole.result(), part.result()
+        beginning, shown = whole.result().content, part.result().content
     if len(beginning) < _BEGINNING:
         return None
     at = next(
@@ -62,5 +65,5 @@ def rate(rc: Rc, fs: str, path: str, size: int, *, at_once: int = 3) -> float | 
         0,
     )
     if at != likely:
-        shown = read(at, _BLOCK) if at else b""
+        shown = read(at, _BLOCK).content if at else b""
     return pace.result() or None if at and shown == beginning[at : at + _BLOCK] else None

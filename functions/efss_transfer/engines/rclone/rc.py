@@ -10,10 +10,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote
 
 from efss_transfer.errors import EngineError
+
+if TYPE_CHECKING:
+    from efss_transfer.engines.rclone.socket_http import Piece
 
 # What a storage has no part in is answered in milliseconds; a daemon that is silent for
 # longer is broken. What waits for a storage is `Work`, and may take as long as it takes.
@@ -130,7 +133,7 @@ class Rc:
 
     def read(
         self, fs: str, path: str, first: int, count: int, *, patience: float, enough: float
-    ) -> bytes:
+    ) -> Piece:
         """So many bytes of a file in a storage, by a request for that range alone; or all
         from its beginning, of which no more is read, if `first` is 0.
 

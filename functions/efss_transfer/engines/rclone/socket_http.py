@@ -51,6 +51,14 @@ class Reply:
     body: dict[str, Any] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Piece:
+    """What was read, and in how many seconds from its first byte to its last."""
+
+    content: bytes = b""
+    seconds: float = 0.0
+
+
 class Client:
     """Sends to one socket, from many threads."""
 
@@ -81,7 +89,7 @@ class Client:
 
     def get(
         self, path: str, headers: Mapping[str, str], count: int, patience: float, enough: float
-    ) -> bytes:
+    ) -> Piece:
         """GET what stands at a quoted path: its first `count` bytes, or those that have come
         about `enough` seconds after the first. Empty if it is not to be had, or nothing of it
         comes for `patience` seconds.
@@ -102,24 +110,24 @@ class Client:
                 # Not given back: what is left of the file is not worth reading.
                 reply.close()
         except HTTPError:
-            return b""
+            return Piece()
 
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
 
 
-def _beginning(reply: BaseHTTPResponse, count: int, enough: float) -> bytes:
+def _beginning(reply: BaseHTTPResponse, count: int, enough: float) -> Piece:
     if reply.status not in (200, 206):
-        return b""
-    until = time.monotonic() + enough
+        return Piece()
+    began = time.monotonic()
     taken = bytearray()
-    while len(taken) < count and time.monotonic() < until:
+    while len(taken) < count and time.monotonic() - began < enough:
         piece = reply.read(min(_PIECE, count - len(taken)))
         if not piece:
             break
         taken += piece
-    return bytes(taken)
+    return Piece(bytes(taken), time.monotonic() - began)
 
 
 class _Connection(HTTPConnection):
