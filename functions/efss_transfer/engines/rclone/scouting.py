@@ -18,6 +18,7 @@ from efss_transfer.engines.rclone.rc import Rc, Work
 from efss_transfer.engines.rclone.remotes import Place
 from efss_transfer.engines.rclone.tuning import CHUNKED, LARGE, UNSEEN, Bounds, Seen, checking
 from efss_transfer.events import Event
+from efss_transfer.result import Side
 
 # A listing that takes longer is one of many folders, whose files keep all transfers busy.
 _LOOK_SECONDS: Final = 2.0
@@ -54,12 +55,17 @@ class Scout:
             )
             seen = yield from self._seen(source, destination, selection, bounds)
             # The copy would have to wait for it as well.
-            if not (yield from self._end(opening)) or opening.error:
+            opened = (yield from self._end(opening)) and not opening.error
+            if not opened:
                 # rclone keeps what it took for a file, and would not say once more why.
                 self._rc.forget_storages()
             # Behind this line of the log there is none of the look's.
             self._rc.mark()
             self._record.settle("rc/noop", 1, _LOOK_SECONDS)
+            if opened:
+                # Of two that are opened at the same time the last is chance; where the copy
+                # opens them it is the destination.
+                self._record.touched = Side.DESTINATION
             return seen
 
     def _seen(
