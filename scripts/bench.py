@@ -32,6 +32,7 @@ import bench_rows
 import bench_shards
 import bench_told
 import cold_start
+from bench_processors import SHARED, Processors
 from bench_rows import DAEMON, DEFAULTS, EXPERT, SERVICE, WORKLOADS
 from efss_transfer.engines.rclone.binary import find_binary
 
@@ -116,6 +117,11 @@ def arguments() -> argparse.Namespace:
         help=f"who copies, of: {', '.join(bench_told.COLUMNS)} (all)",
     )
     parser.add_argument("--quick", action="store_true", help="a hundredth of all, to try it out")
+    parser.add_argument(
+        "--apart",
+        action="store_true",
+        help="half of the processors for the storages, as at a site, and half for who copies",
+    )
     parser.add_argument("--memory", type=size, help="the service within so many bytes, as 512M")
     parser.add_argument("--json", action="store_true", help="print JSON for a program")
     parser.add_argument(
@@ -163,16 +169,17 @@ def save(found: dict[str, Any], file: Path | None) -> None:
     file.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
 
 
-def place(row: dict[str, Any]) -> tuple[int, int, int]:
+def place(row: dict[str, Any]) -> tuple[int, bool, int, int]:
     """Where a row stands among all."""
     order = [workload.name for workload in WORKLOADS]
-    return row["memory_bound"] or 0, order.index(row["row"]), row["round_trip_ms"]
+    return row["memory_bound"] or 0, row["apart"], order.index(row["row"]), row["round_trip_ms"]
 
 
 def _rows(
     rows: list[bench_rows.Workload], trips: list[int], rounds: int, chosen: argparse.Namespace
 ) -> Iterator[bench_rows.Measured]:
     binary = find_binary(None)
+    processors = Processors.apart() if chosen.apart else SHARED
     divisor = bench_rows.QUICK if chosen.quick else 1
     most = max(workload.copies for workload in rows)
     # All sources stand there at once, and what a round copies beside them.
@@ -187,21 +194,27 @@ def _rows(
             (runtime := folder / f"run{standby:d}").mkdir()
             services[standby] = bench_columns.service(
                 running.enter_context(
-                    bench_columns.function(runtime, chosen.memory, max(8, most), standby=standby)
+                    bench_columns.function(
+                        runtime,
+                        chosen.memory,
+                        max(8, most),
+                        standby=standby,
+                        processors=processors.copiers,
+                    )
                 ),
                 _PREPARING_SECONDS if standby else 0.0,
             )
         who: dict[str, bench_columns.Column] = {
-            DEFAULTS: bench_columns.command(binary),
-            EXPERT: bench_columns.command(binary, bench_columns.EXPERT),
-            DAEMON: bench_columns.daemon(binary),
+            DEFAULTS: bench_columns.command(binary, (), processors.copiers),
+            EXPERT: bench_columns.command(binary, bench_columns.EXPERT, processors.copiers),
+            DAEMON: bench_columns.daemon(binary, processors.copiers),
         }
         _warm(binary, folder, list(services.values()))
         for workload in rows:
             who[SERVICE] = services[workload.standby]
             for trip in (trip for trip in workload.round_trips if trip in trips):
                 # Servers that have served the rows before are slower, each in its own way.
-                with bench_places.near(binary, folder) as places:
+                with bench_places.near(binary, folder, processors) as places:
                     yield bench_rows.measure(
                         workload,
                         places,
@@ -211,6 +224,7 @@ def _rows(
                         divisor=divisor,
                         memory=chosen.memory,
                         ground=ground,
+                        processors=processors,
                         tell=lambda text: _PEOPLE.print(f"{datetime.now(UTC):%H:%M:%S} {text}"),
                     )
 
@@ -223,7 +237,7 @@ def _warm(binary: Path, folder: Path, services: list[bench_columns.Column]) -> N
     with bench_places.near(binary, folder) as places:
         source = places.endpoint("webdav", "source/warm")
         for number, service in enumerate(services):
-            service([(source, places.endpoint("s3", f"copies/warm{number}"))])
+            service([(source, places.endpoint("s3", f"copies/warm{number}"))], False)
 
 
 def told(found: dict[str, Any], console: Console) -> None:

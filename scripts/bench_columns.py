@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +23,7 @@ import requests
 
 import servers
 from bench_meters import metered
+from bench_processors import SHARED, on
 
 Copy = tuple[dict[str, Any], dict[str, Any]]
 
@@ -41,7 +42,9 @@ _BUSY: Final = 503
 
 @dataclass(frozen=True)
 class Run:
-    """What copies took: seconds, and processor seconds and bytes of memory at the peak."""
+    """What copies took: seconds, and processor seconds and bytes of memory at the peak, which
+    is 0 if nobody looked.
+    """
 
     seconds: float
     cpu: float
@@ -49,33 +52,45 @@ class Run:
     tuning: dict[str, Any] = field(default_factory=dict)
 
 
-Column = Callable[[Sequence[Copy]], Run]
+Column = Callable[[Sequence[Copy], bool], Run]
+"""Makes copies, all at once; the flag is whether to look at memory meanwhile."""
 
 
-def command(binary: Path, flags: Sequence[str] = ()) -> Column:
+def command(
+    binary: Path, flags: Sequence[str] = (), processors: frozenset[int] = SHARED.copiers
+) -> Column:
     """`rclone copy`, a process for each copy."""
 
-    def run(copies: Sequence[Copy]) -> Run:
+    def run(copies: Sequence[Copy], looking: bool) -> Run:
         started = [
             (_command(source, destination), source, destination) for source, destination in copies
         ]
         processes: list[subprocess.Popen[bytes]] = []
         peaks: list[psutil.Process] = []
-        with tempfile.TemporaryFile() as said, metered(lambda: list(peaks)) as taken:
+        with (
+            tempfile.TemporaryFile() as said,
+            metered(lambda: list(peaks), looking=looking) as taken,
+        ):
             began = time.perf_counter()
             for environment, source, destination in started:
                 words = [f"source:{source['path']}", f"destination:{destination['path']}"]
-                processes.append(
-                    subprocess.Popen(
-                        [str(binary), "copy", *words, *flags],
-                        env=environment,
-                        stderr=said,
-                        process_group=0,
+                with on(processors):
+                    processes.append(
+                        subprocess.Popen(
+                            [str(binary), "copy", *words, *flags],
+                            env=environment,
+                            stderr=said,
+                            process_group=0,
+                        )
                     )
-                )
                 peaks.append(psutil.Process(processes[-1].pid))
-            # What each has taken is told by the kernel when it is waited for.
-            used = [os.wait4(process.pid, 0) for process in processes]
+            try:
+                # What each has taken is told by the kernel when it is waited for.
+                used = [os.wait4(process.pid, 0) for process in processes]
+            except BaseException:  # the bench is told to end
+                for process in processes:
+                    process.kill()
+                raise
             seconds = time.perf_counter() - began
             peaks.clear()
             for process, (_, status, _) in zip(processes, used, strict=True):
@@ -99,13 +114,15 @@ def _command(source: dict[str, Any], destination: dict[str, Any]) -> dict[str, s
     return environment
 
 
-def daemon(binary: Path) -> Column:
+def daemon(binary: Path, processors: frozenset[int] = SHARED.copiers) -> Column:
     """A bare `rclone rcd` at its defaults, booted for it and driven by plain HTTP calls."""
 
-    def run(copies: Sequence[Copy]) -> Run:
+    def run(copies: Sequence[Copy], looking: bool) -> Run:
         began = time.perf_counter()
-        with _daemon(binary) as (process, url):
-            with metered(lambda: [psutil.Process(process.pid)]) as taken:
+        with ExitStack() as running:
+            with on(processors):
+                process, url = running.enter_context(_daemon(binary))
+            with metered(lambda: [psutil.Process(process.pid)], looking=looking) as taken:
 
                 def post(call: str, **parameters: Any) -> None:
                     with requests.Session() as session:
@@ -165,7 +182,7 @@ def service(function: servers.Function, rest: float = 0.0) -> Column:
     which it may prepare.
     """
 
-    def run(copies: Sequence[Copy]) -> Run:
+    def run(copies: Sequence[Copy], looking: bool) -> Run:
         time.sleep(rest)
 
         def copy(pair: Copy) -> dict[str, Any]:
@@ -181,7 +198,10 @@ def service(function: servers.Function, rest: float = 0.0) -> Column:
             return told
 
         root = psutil.Process(function.process.pid)
-        with metered(lambda: [root]) as taken, ThreadPoolExecutor(len(copies)) as pool:
+        with (
+            metered(lambda: [root], looking=looking) as taken,
+            ThreadPoolExecutor(len(copies)) as pool,
+        ):
             began = time.perf_counter()
             answers = list(pool.map(copy, copies))
             seconds = time.perf_counter() - began
@@ -196,7 +216,12 @@ class Failed(Exception):
 
 @contextmanager
 def function(
-    folder: Path, memory: int | None, places: int, *, standby: bool = False
+    folder: Path,
+    memory: int | None,
+    places: int,
+    *,
+    standby: bool = False,
+    processors: frozenset[int] = SHARED.copiers,
 ) -> Iterator[servers.Function]:
     """The service as scripts/run serves it, within a bound of memory if there is one.
 
@@ -210,5 +235,8 @@ def function(
     if memory is not None:
         told = f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory >> 20}"
         words = ("prlimit", f"--data={memory}", *words)
-    with servers.function(folder, command=("env", told, keeping, *words)) as running:
-        yield running
+    with ExitStack() as serving:
+        with on(processors):
+            running = servers.function(folder, command=("env", told, keeping, *words))
+            function = serving.enter_context(running)
+        yield function

@@ -28,11 +28,13 @@ class Taken:
 
 
 @contextmanager
-def metered(roots: Callable[[], list[psutil.Process]]) -> Iterator[Taken]:
+def metered(roots: Callable[[], list[psutil.Process]], *, looking: bool = True) -> Iterator[Taken]:
     """Watch these processes and all that they start, for the length of the block.
 
     Memory is what they hold together (PSS: what several share counts once), looked at up to
-    twenty times a second. Processor time counts what has ended and was waited for, too.
+    twenty times a second, or not at all unless `looking`: a look takes milliseconds of a
+    processor, more of them where there are more processes. Processor time counts what has
+    ended and was waited for, too.
     """
     taken = Taken()
     done = threading.Event()
@@ -50,12 +52,14 @@ def metered(roots: Callable[[], list[psutil.Process]]) -> Iterator[Taken]:
                 rest = max(rest, (now - look) / _SHARE)
 
     watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
+    if looking:
+        watching.start()
     try:
         yield taken
     finally:
         done.set()
-        watching.join()
+        if looking:
+            watching.join()
         taken.cpu = sum(_seconds(root) for root in roots()) - before
 
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import psutil
 
 import network
+from bench_processors import SHARED, Processors, on
 
 _BLOCK: Final = 1 << 20
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
@@ -28,7 +29,7 @@ def ground(size: int) -> Iterator[tuple[Path, str]]:
 
     Memory, because no disk is to be measured; nor what ext4 does where the bench has just
     removed thousands of files, whose inodes it passes over one by one for each new file: that
-    was half of what storing small files took (perf: ext4_create, recently_deleted).
+    was half of the S3 server's processor time (perf: ext4_create, recently_deleted).
     """
     in_memory = _MEMORY.is_dir() and size < min(
         psutil.disk_usage(str(_MEMORY)).free, psutil.virtual_memory().available // 2
@@ -95,7 +96,9 @@ class Places:
 
 
 @contextmanager
-def far(near: Places, round_trip: float, rate: float) -> Iterator[Places]:
+def far(
+    near: Places, round_trip: float, rate: float, processors: Processors = SHARED
+) -> Iterator[Places]:
     """The same servers over a network with that round trip, in seconds, on each side, and so
     many bytes a second for each connection; as they are if there is neither.
     """
@@ -103,24 +106,23 @@ def far(near: Places, round_trip: float, rate: float) -> Iterator[Places]:
         yield near
         return
     with ExitStack() as running:
-        yield Places(
-            near.folder,
-            {
-                kind: running.enter_context(network.distant(url, round_trip, rate))
-                for kind, url in near.urls.items()
-            },
-        )
+        urls = {}
+        for kind, url in near.urls.items():
+            with on(processors.storages):
+                urls[kind] = running.enter_context(network.distant(url, round_trip, rate))
+        yield Places(near.folder, urls)
 
 
 @contextmanager
-def near(binary: Path, folder: Path) -> Iterator[Places]:
+def near(binary: Path, folder: Path, processors: Processors = SHARED) -> Iterator[Places]:
     """Both servers, with what stands in their folders already."""
     with ExitStack() as running:
         urls = {}
         for kind in ("webdav", "s3"):
             for part in ("source", "copies"):
                 (folder / kind / part).mkdir(parents=True, exist_ok=True)
-            urls[kind] = running.enter_context(served(binary, kind, folder / kind))
+            with on(processors.storages):
+                urls[kind] = running.enter_context(served(binary, kind, folder / kind))
         yield Places(folder, urls)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 import bench_places
 from bench_columns import Column, Copy, Failed, Run
 from bench_places import Places
+from bench_processors import SHARED, Processors
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
@@ -32,8 +33,8 @@ class Workload:
     size; `rate` holds each connection to so many bytes a second; `copies` are made at once;
     `again` times the second copy to the same place; for `standby` the service keeps an rclone
     booted, as EFSS_TRANSFER_STANDBY has it; what takes moments is made `often` in each round's
-    place, because moments differ. `aims` are what the issue asks for, the
-    ratio to rclone's defaults by the round trip in milliseconds.
+    place, because moments differ, and memory is looked at once of them. `aims` are what the
+    issue asks for, the ratio to rclone's defaults by the round trip in milliseconds.
     """
 
     name: str
@@ -124,7 +125,8 @@ WORKLOADS: Final = (
 class Measured:
     """One row. Seconds, processor seconds and bytes are medians of the rounds; a ratio is the
     median of each round's own ratio to rclone's defaults. `failed` is why the service did
-    not copy, if it did not. `ground` is what all stood on: memory or a disk.
+    not copy, if it did not. `ground` is what all stood on: memory or a disk; `apart`
+    says that the storages had processors of their own.
     """
 
     row: str
@@ -140,6 +142,7 @@ class Measured:
     tuning: dict[str, Any]
     load: list[float]
     ground: str
+    apart: bool
     memory_bound: int | None = None
     within: bool | None = None
     failed: str = ""
@@ -155,6 +158,7 @@ def measure(
     divisor: int,
     memory: int | None,
     ground: str,
+    processors: Processors,
     tell: Callable[[str], None],
 ) -> Measured:
     """Copy it so many rounds by each, in turns, and compare what arrived with what was sent."""
@@ -164,10 +168,10 @@ def measure(
     runs: dict[str, list[Run]] = {name: [] for name in columns}
     failed = ""
     load = os.getloadavg()[0]
-    with bench_places.far(places, round_trip_ms / 1000, workload.rate) as far:
+    with bench_places.far(places, round_trip_ms / 1000, workload.rate, processors) as far:
         there = f"copies/{uuid.uuid4().hex}"
         if workload.again:
-            _one(workload, far, source, there, next(iter(columns.values())))
+            _one(workload, far, source, there, next(iter(columns.values())), looking=False)
         for number in range(rounds):
             names = list(columns)
             # Each is first in its turn: the first may find caches cold.
@@ -177,7 +181,8 @@ def measure(
                 # A new name each time: the servers remember folders.
                 target = there if workload.again else f"copies/{uuid.uuid4().hex}"
                 try:
-                    run = _one(workload, far, source, target, columns[name])
+                    looking = number % workload.often == 0
+                    run = _one(workload, far, source, target, columns[name], looking=looking)
                 except Failed as error:
                     failed = str(error)
                     continue
@@ -208,20 +213,23 @@ def measure(
         tuning=ours[-1].tuning if ours else {},
         load=[round(load, 2), round(os.getloadavg()[0], 2)],
         ground=ground,
+        apart=processors != SHARED,
         memory_bound=memory,
         within=None if memory is None else not failed and peak <= memory,
         failed=failed,
     )
 
 
-def _one(workload: Workload, places: Places, source: str, target: str, column: Column) -> Run:
+def _one(
+    workload: Workload, places: Places, source: str, target: str, column: Column, *, looking: bool
+) -> Run:
     """Copy at once, each to a place of its own below the target; all of it must arrive."""
     start = places.endpoint(workload.source, source)
     copies: list[Copy] = [
         (start, places.endpoint(workload.destination, f"{target}/{number}"))
         for number in range(workload.copies)
     ]
-    run = column(copies)
+    run = column(copies, looking)
     for _, end in copies:
         if not bench_places.same(places.at(start), places.at(end)):
             raise SystemExit(f"scripts/bench: {workload.name}: what arrived is not what was sent")
@@ -232,6 +240,6 @@ def _told(runs: list[Run]) -> dict[str, Any]:
     return {
         "seconds": round(statistics.median(run.seconds for run in runs), 3),
         "cpu_seconds": round(statistics.median(run.cpu for run in runs), 2),
-        "peak_bytes": int(statistics.median(run.peak for run in runs)),
+        "peak_bytes": int(statistics.median([run.peak for run in runs if run.peak] or [0])),
         "all_seconds": [round(run.seconds, 3) for run in runs],
     }

@@ -81,13 +81,14 @@ class Measures:
     boot: float
 
 
+def unbound(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of times: all memory and all processors for everybody."""
+    return [row for row in found["rows"] if row["memory_bound"] is None and not row["apart"]]
+
+
 def measures(found: Mapping[str, Any]) -> Measures:
     """Take them from docs/bench.json."""
-    rows = {
-        (row["row"], row["round_trip_ms"]): row
-        for row in found["rows"]
-        if row["memory_bound"] is None
-    }
+    rows = {(row["row"], row["round_trip_ms"]): row for row in unbound(found)}
     small, large = rows["small-to-s3", 20], rows["large", 0]
     ours = large["columns"][SERVICE]
     return Measures(
@@ -157,8 +158,8 @@ def sections(found: Mapping[str, Any], given: Assumed) -> dict[str, str]:
     seen = measures(found)
     about = found["machine"]
     processor = given.lambda_memory_gb / given.lambda_gb_of_processor
-    unbound = [row for row in found["rows"] if row["memory_bound"] is None]
-    loads = [load for row in unbound for load in row["load"]]
+    rows = unbound(found)
+    loads = [load for row in rows for load in row["load"]]
     plans = {size: reckoned(size, given.lambda_rate, seen, given) for size in given.sizes}
     return {
         "machine": (
@@ -167,8 +168,9 @@ def sections(found: Mapping[str, Any], given: Assumed) -> dict[str, str]:
             f"{about['system']}, servers and proxies on the same machine, and nothing else; load "
             f"{min(loads):.1f} to {max(loads):.1f}, by the copies themselves.\n"
         ),
-        "bench": bench_told.markdown(unbound),
-        "short": _short(unbound),
+        "bench": bench_told.markdown(rows),
+        "apart": bench_told.markdown([row for row in found["rows"] if row["apart"]]),
+        "short": _short(rows),
         "memory": _memory(found["rows"]),
         "measured": _table(
             "one transfer | |",
@@ -333,8 +335,7 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
 
 def plotted(found: Mapping[str, Any]) -> str:
     """The plot of it."""
-    rows = [row for row in found["rows"] if row["memory_bound"] is None]
-    return bench_told.plot(rows, "Time as a ratio to rclone copy at its defaults")
+    return bench_told.plot(unbound(found), "Time as a ratio to rclone copy at its defaults")
 
 
 def main() -> int:
