@@ -330,3 +330,22 @@ def test_as_many_parts_of_a_file_are_read_at_a_time_as_chosen(
     assert answered.json()["rclone"]["tuning"]["streams"] == 8
     assert together.is_set()
     assert s3.hashes(f"bucket/{name}") == {"a.bin": servers.digest(content)}
+
+
+def test_a_large_tree_is_listed_within_the_least_memory_that_there_may_be(
+    tmp_path: Path, rclone: Path, s3: Storage
+) -> None:
+    for name in ("run", "served"):
+        (tmp_path / name).mkdir()
+    tree = {f"{n // 1000:02}/{n:05} {'of a long name ' * 8}.dat": b"" for n in range(20_000)}
+    with servers.rclone_webdav(tmp_path / "served", rclone) as source:
+        source.fill("tree", tree)
+        with servers.function(tmp_path / "run", MEMORY_BYTES=str(256 * MIB)) as function:
+            answer = function.copy(
+                source.endpoint("tree"),
+                s3.endpoint(uuid.uuid4().hex),
+                # All of it is looked at, for next to nothing.
+                selection={"shard": {"index": 0, "count": 5000}},
+            )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["totals"]["files"]["failed"] == 0

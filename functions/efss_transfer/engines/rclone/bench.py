@@ -64,6 +64,12 @@ class Bench:
         self.stats: dict[str, Json] = {}
         """The stats of all work, as rclone gave them last."""
 
+    def collect_garbage(self) -> None:
+        """Have rclone collect its garbage from now on, which it does not from its start."""
+        if not self._collects:
+            self._rc.collect_garbage()
+            self._collects = True
+
     def done(self, call: str, **parameters: Any) -> Generator[Event, None, Work]:
         """Have rclone do something that waits for a storage, until it is done."""
         finished: list[Work] = []
@@ -105,12 +111,9 @@ class Bench:
                         self._made[made.name] += 1
                         take(made.key, work)
                 if running or call is not None:
-                    if not self._collects:
-                        # Not before: what is over in moments ends with its garbage, and to
-                        # collect that takes as long as such a copy. Until then rclone keeps
-                        # within its bound by itself (GOMEMLIMIT).
-                        self._rc.collect_garbage()
-                        self._collects = True
+                    # Not before: what is over in moments ends with its garbage, and to collect
+                    # that takes as long as such a copy.
+                    self.collect_garbage()
                     self._look_up()
                     yield from self.news()
                     if self.give_up():
