@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import bench_processors
 from servers import ROOT
 
 
@@ -67,6 +69,23 @@ def test_a_bound_of_memory_is_told_of_and_kept_to() -> None:
         assert row["columns"]["efss-transfer"]["peak_bytes"] <= 512 << 20
     # Less memory, less of it for what is read ahead.
     assert row_of(found, "small-to-s3", 0)["tuning"]["buffer_bytes"] < 16 << 20
+
+
+@pytest.mark.slow
+def test_storages_may_have_processors_of_their_own() -> None:
+    before = os.sched_getaffinity(0)
+    ours = bench_processors.Processors.apart()
+    assert ours.storages | ours.copiers == before
+    assert not ours.storages & ours.copiers
+    with bench_processors.on(ours.copiers):
+        command = [sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"]
+        there = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert there == str(set(ours.copiers))
+    assert os.sched_getaffinity(0) == before
+    done = bench("--quick", "--json", "--apart", "--rows=tiny", "--round-trips=20")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["apart"] is True
 
 
 def test_an_earlier_run_is_shown(tmp_path: Path) -> None:
