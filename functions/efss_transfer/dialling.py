@@ -155,9 +155,13 @@ class Dialler:
 def _literal(host: str) -> Address | None:
     """The address that a host is, as it is usually written; what else may mean one is looked up."""
     try:
-        address = ip_address(host)
+        return _unmapped(ip_address(host))
     except ValueError:
         return None
+
+
+def _unmapped(address: Address) -> Address:
+    """An address of IPv4 that is written as IPv6 is one of IPv4."""
     return address if isinstance(address, IPv4Address) else address.ipv4_mapped or address
 
 
@@ -170,13 +174,11 @@ def _resolved(to: Destination) -> list[Address]:
 
 
 def _address(found: tuple[Any, ...]) -> Address | None:
-    """An address that a look-up gave. One of IPv4 that is written as IPv6 is one of IPv4; one
-    with a zone is none.
-    """
+    """An address that a look-up gave; one of IPv6 with a zone is none."""
     address = ip_address(found[0])
-    if isinstance(address, IPv4Address):
-        return address
-    return None if found[3] else address.ipv4_mapped or address
+    if not isinstance(address, IPv4Address) and found[3]:
+        return None
+    return _unmapped(address)
 
 
 async def _connect(addresses: Sequence[Address], port: int) -> socket.socket:
