@@ -30,9 +30,10 @@ import psutil
 import pytest
 
 import servers
-from efss_transfer import dialling, egress, relay
+from efss_transfer import dialling, egress, loops, relay
 from efss_transfer.addresses import Address
 from efss_transfer.egress import Guard, guard
+from efss_transfer.loops import Loops
 from servers import Storage
 
 MIB = 1 << 20
@@ -545,7 +546,7 @@ def test_no_more_lookups_run_at_once_than_there_are_places(
         for number, client in enumerate(waiting):
             client.sendall(GREETING + request(f"storage{number}.test", server.port))
         assert full.wait(PATIENCE)
-        assert idle(gate), "it waits for a place without trying again and again"
+        assert idle(), "it waits for a place without trying again and again"
         go_on.set()
         for client in waiting:
             assert read(client, 4) == WELCOME + b"\x05\x00"
@@ -569,7 +570,7 @@ def test_who_asks_for_the_same_name_at_the_same_time_has_the_same_answer(
         for client in waiting:
             client.sendall(GREETING + request("storage.test", server.port))
         assert read(waiting[0], 2) == WELCOME
-        assert idle(gate), "all of them wait for the one look-up"
+        assert idle(), "all of them wait for the one look-up"
         go_on.set()
         assert read(waiting[0], 2) == b"\x05\x00"
         for client in waiting[1:]:
@@ -810,7 +811,7 @@ def test_who_does_not_read_stops_who_writes(carrier: str, nothing_left: None) ->
                 sent += client.send(block[sent % MIB :])
         # What four socket buffers hold at most, and one pipe.
         assert sent < 150 * MIB
-        assert idle(gate)
+        assert idle()
         go_on.set()
         client.setblocking(True)
         client.shutdown(socket.SHUT_WR)
@@ -1010,13 +1011,71 @@ def test_many_guards_live_beside_each_other(nothing_left: None) -> None:
         assert serves(one)
 
 
+def loop_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "egress"]
+
+
+def test_guards_share_threads_of_which_there_are_few(nothing_left: None) -> None:
+    most = loops.as_many_as_are_of_use()
+    assert most < len(os.sched_getaffinity(0)) or most == 1
+    with ExitStack() as undo:
+        server = undo.enter_context(listening(echo))
+        gates = [undo.enter_context(guard(everything)) for _ in range(16)]
+        assert len(loop_threads()) == most
+        assert all(serves(gate) for gate in gates)
+        # One that is left breaks off what is its own, and nothing else.
+        other = undo.enter_context(through(gates[0], server.port))
+        with guard(everything) as left, through(left, server.port) as own:
+            pass
+        with own, pytest.raises(ConnectionRefusedError):
+            connect(left)
+        other.sendall(b"x")
+        assert read(other, 1) == b"x"
+    assert loop_threads() == []
+
+
+def test_loops_are_as_many_as_are_used_and_never_more_than_allowed(nothing_left: None) -> None:
+    pool = Loops(2)
+    with pool.one() as first:
+        with pool.one() as second, pool.one() as third:
+            assert first is not second
+            assert third in (first, second)
+        # The second is over by now.
+        assert not second.runs or second is third
+        with pool.one() as fourth:
+            assert fourth is not first
+    assert not first.runs
+    first.soon(pytest.fail)
+    first.do(pytest.fail)  # is not waited for
+
+
+def test_a_loop_that_broke_is_used_by_nobody_else(
+    nothing_left: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: float | None = None) -> Any:
+        raise OSError(errno.EBADF, "a secret path")
+
+    pool = Loops(1)
+    with pool.one() as broken:
+        broken._loop._selector.select = fail  # type: ignore[attr-defined]
+        broken.soon(lambda: None)
+        assert eventually(lambda: not broken.runs)
+        with pool.one() as other:
+            assert other is not broken
+            done = threading.Event()
+            other.soon(done.set)
+            assert done.wait(PATIENCE)
+    assert "OSError" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_it_waits_while_there_are_no_descriptors_and_then_serves_on(
     nothing_left: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, full, failed = socket.socket.accept, threading.Event(), threading.Event()
 
     def accept(self: socket.socket) -> Any:
-        if full.is_set() and threading.current_thread().name == f"egress-{gate.port}":
+        if full.is_set() and threading.current_thread().name == "egress":
             failed.set()
             raise OSError(errno.EMFILE, "out of descriptors")
         return real(self)
@@ -1026,7 +1085,7 @@ def test_it_waits_while_there_are_no_descriptors_and_then_serves_on(
         full.set()
         with connect(gate) as new:
             assert failed.wait(PATIENCE)
-            assert idle(gate)
+            assert idle()
             old.sendall(b"x")
             assert read(old, 1) == b"x"
             full.clear()
@@ -1069,11 +1128,11 @@ def test_without_descriptors_for_pipes_bytes_go_through_memory(
         assert serves(gate)
 
 
-def idle(gate: Guard) -> bool:
-    """Whether the guard's thread uses next to no processor's time, however much of it there
-    is: one that goes round and round uses all that it gets.
+def idle() -> bool:
+    """Whether the thread of the guards uses next to no processor's time, however much of it
+    there is: one that goes round and round uses all that it gets.
     """
-    (thread,) = [t for t in threading.enumerate() if t.name == f"egress-{gate.port}"]
+    (thread,) = loop_threads()
     fields = Path(f"/proc/self/task/{thread.native_id}/schedstat")
     before = int(fields.read_text().split()[0])
     time.sleep(0.5)
@@ -1103,13 +1162,13 @@ def test_connections_that_wait_use_no_processor(nothing_left: None, carrier: str
         # closed from the other end as well.
         blocked = undo.enter_context(through(gate, loud.port))
         assert full.wait(PATIENCE)
-        assert idle(gate)
+        assert idle()
         blocked.shutdown(socket.SHUT_WR)
-        assert idle(gate)
+        assert idle()
         assert len(read_all(blocked)) > 0
         # A client that was closed while the server still is.
         undo.enter_context(through(gate, quiet.port)).close()
-        assert idle(gate)
+        assert idle()
 
 
 # rclone
