@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import math
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -122,8 +122,7 @@ class Loops:
 
 def as_many_as_are_of_use() -> int:
     """How many loops a process needs, so that none is waited for."""
-    processors = machine.usable_processors() or len(os.sched_getaffinity(0))
-    return -(-processors // _PROCESSORS_EACH)
+    return math.ceil(machine.number_of_processors() / _PROCESSORS_EACH)
 
 
 def report(error: BaseException) -> None:

@@ -59,6 +59,11 @@ def usable_processors() -> int | None:
     return None if given is None else min(max(2, math.ceil(given)), len(os.sched_getaffinity(0)))
 
 
+def number_of_processors() -> int:
+    """How many processors all that runs here can use."""
+    return usable_processors() or len(os.sched_getaffinity(0))
+
+
 def _folders(controller: str, groups: Path, own: Path) -> Iterator[Path]:
     """The folders of the groups that this process is in, with those above them."""
     for line in _read(own).splitlines():

@@ -9,14 +9,17 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import faulty
 import network
 import servers
+from efss_transfer import machine
 from efss_transfer.engines.rclone import ranges
 from efss_transfer.engines.rclone.daemon import booted
 from efss_transfer.engines.rclone.rc import Rc
@@ -73,6 +76,44 @@ def test_as_many_files_as_chosen_are_asked_for_at_a_time(function: Function, s3:
         answered = function.copy(source, s3.endpoint(uuid.uuid4().hex))
     assert answered.status_code == 200, answered.text
     assert answered.json()["totals"]["files"]["transferred"] == len(names)
+
+
+def test_requests_at_the_same_time_share_what_is_of_use(
+    function: Function, webdav: Storage, s3: Storage
+) -> None:
+    """Two are held at their file until the others are over."""
+    webdav.fill("beside", {"b": b"b"})
+    both_asked, go_on = threading.Barrier(3), threading.Event()
+
+    def hold(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if handler.command == "PROPFIND":
+            shown = {"/data/": 0, "/data/a": 1} if "/a" not in handler.path else {"/data/a": 1}
+            servers.reply(handler, 207, servers.multistatus(shown), "text/xml")
+        else:
+            both_asked.wait(60)
+            assert go_on.wait(60)
+            servers.reply(handler, 200, b"a")
+
+    def copied(source: dict[str, Any], **selection: Any) -> dict[str, Any]:
+        answer = function.copy(source, s3.endpoint(uuid.uuid4().hex), **selection)
+        assert answer.json()["state"] == "succeeded", answer.text
+        tuned: dict[str, Any] = answer.json()["rclone"]["tuning"]
+        return tuned
+
+    with servers.misbehaving(hold) as url, ThreadPoolExecutor() as pool:
+        held = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
+        try:
+            waiting = [pool.submit(copied, held) for _ in range(2)]
+            both_asked.wait(60)
+            third = copied(webdav.endpoint("beside"))
+            # Who splits a copy has chosen how many run at a time.
+            shard = copied(webdav.endpoint("beside"), selection={"shard": {"index": 0, "count": 1}})
+        finally:
+            go_on.set()
+        assert [future.result()["transfers"] for future in waiting] == [64, 64]
+    in_all = max(128, 64 * machine.number_of_processors())
+    assert third["transfers"] == min(64, in_all // 3)
+    assert shard["transfers"] == 64
 
 
 @pytest.mark.parametrize("status", [429, 503])

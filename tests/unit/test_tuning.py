@@ -51,6 +51,34 @@ def test_a_caller_s_own_number_wins_within_the_site_s() -> None:
 
 
 @pytest.mark.parametrize(
+    ("beside", "processors", "transfers"),
+    [
+        (1, 1, 64),
+        (2, 1, 64),
+        (3, 2, 42),
+        (4, 2, 32),
+        (16, 2, 8),
+        (100, 2, 4),
+        (4, 4, 64),
+        (16, 32, 64),
+    ],
+)
+def test_copies_at_the_same_time_share_what_is_of_use(
+    beside: int, processors: int, transfers: int
+) -> None:
+    stores = remote("webdav"), remote("s3")
+    bounds = Bounds(2048 * MIB, 3600, beside=beside, processors=processors)
+    found = chosen(*stores, bounds, Seen(0))
+    assert found.transfers == transfers
+    assert found.checkers == max(8, transfers)
+    # Where fewer are polite, these are enough for a while.
+    people = remote("webdav", vendor="nextcloud"), remote("s3")
+    assert chosen(*people, bounds, Seen(0)).transfers == min(16, transfers)
+    wanted = Bounds(2048 * MIB, 3600, wanted=50, beside=beside, processors=processors)
+    assert chosen(*stores, wanted, Seen(0)).transfers == 50
+
+
+@pytest.mark.parametrize(
     ("ends", "most"),
     [
         ((remote("webdav"), remote("s3")), 64),

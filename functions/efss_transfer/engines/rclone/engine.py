@@ -7,6 +7,7 @@ boot `rclone rcd` -> POST config/create, twice -> POST the copy -> look after it
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -52,6 +53,8 @@ class RcloneEngine:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._versions: dict[Path, str] = {}
+        self._running = 0
+        self._lock = threading.Lock()
         account.find(settings.user)
         self._measures = sandbox.measures(settings, by_port=True)
         sandbox.log_measures(self._measures)
@@ -75,7 +78,7 @@ class RcloneEngine:
         transfer: Transfer | None = None
         state: State | None = None
         try:
-            with self._daemon(binary, request, context, record) as ready:
+            with self._counted(), self._daemon(binary, request, context, record) as ready:
                 rc, way = ready.rc, ready.way
                 self._check_version(binary, rc)
                 orders.check(rc, request.selection)
@@ -96,7 +99,9 @@ class RcloneEngine:
                     # Skipped files are told at DEBUG only. Calls are logged with their
                     # parameters there, so the credentials had to be handed over before.
                     rc.set_log_level("DEBUG")
-                    transfer = Transfer(rc, record, cleaner, request, context, self._settings)
+                    transfer = Transfer(
+                        rc, record, cleaner, request, context, self._settings, self._running
+                    )
                     yield Started(self.name, started)
                     yield from transfer.copy(source, destination)
                     if surveyor is not None:
@@ -163,6 +168,17 @@ class RcloneEngine:
         except (EngineError, RcError) as error:
             return Health(usable=False, detail=str(error), sandbox=self._measures)
         return Health(usable=True, version=self._versions[binary], sandbox=self._measures)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """One of those that run here at the same time."""
+        with self._lock:
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
 
     @contextmanager
     def _daemon(

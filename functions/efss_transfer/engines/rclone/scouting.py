@@ -95,7 +95,7 @@ class Scout:
             return source.fs, {file.path: file.size or 0 for file in selection.files}
         filters = orders.filters(selection)
         filters["MinSize"] = max(filters.get("MinSize", 0), bounds.matters)
-        at_once = checking(source.remote, destination.remote, bounds.most)
+        at_once = checking(source.remote, destination.remote, bounds)
         found = yield from self._done(
             "operations/list",
             fs=source.fs,

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from efss_transfer import machine
 from efss_transfer.engines.base import Context, TransferRequest
 from efss_transfer.engines.rclone import allowance, failures, orders, shards, tuning
 from efss_transfer.engines.rclone.bench import Bench, Interrupted
@@ -42,7 +43,10 @@ _ROOMY: Final = 1 << 30
 
 
 class Transfer:
-    """The copy itself. Its methods are generators: they yield events while they wait."""
+    """The copy itself. Its methods are generators: they yield events while they wait.
+
+    `beside` is how many run here at the same time, with this one.
+    """
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class Transfer:
         request: TransferRequest,
         context: Context,
         settings: Settings,
+        beside: int,
     ) -> None:
         self._rc = rc
         self._record = record
@@ -61,6 +66,7 @@ class Transfer:
         self._options = request.options
         self._context = context
         self._settings = settings
+        self._beside = beside
         self._bench = Bench(rc, record, context, settings.stop_seconds)
         self._bench.give_up = self._is_better_stopped
         self._remnants = Remnants(rc, record, settings.stop_seconds)
@@ -162,12 +168,15 @@ class Transfer:
             self._options.bandwidth_limit,
             self._options.transfers,
             self._context.limits.transfers,
+            # Who splits a copy into shards has chosen how many of them run at a time.
+            1 if self._selection.shard is not None else self._beside,
+            machine.number_of_processors(),
         )
         config = orders.copying(self._request)
         seen = NOTHING_LARGE  # a dry run moves nothing, and is a look itself
         if not self._options.dry_run:
             # As many connections are kept open as are expected when a storage is opened.
-            most = tuning.checking(source.remote, destination.remote, bounds.most)
+            most = tuning.checking(source.remote, destination.remote, bounds)
             opening = {**config, "Transfers": most, "Checkers": most}
             seen = yield from self._scout.look(
                 source, destination, self._selection, bounds, opening

@@ -46,6 +46,12 @@ _POLITE: Final = {
 _BUSY_WITH_PEOPLE: Final = frozenset({"nextcloud", "owncloud", "infinitescale"})
 _BESIDE_PEOPLE: Final = 16
 _OF_RCLONE: Final = 4
+# How many files are on their way in all transfers of this process together. More do not come
+# faster where the processors have no time for them, and each connection costs some. Measured
+# with 16 requests at once, of 50 small files each, on two processors: 2.5 s with 64 each,
+# 2.0 s with 8 each; `rclone copy`, four each and no guard, 1.5 s.
+_IN_ALL: Final = 128
+_FOR_A_PROCESSOR: Final = 64
 _CHECKERS_OF_RCLONE: Final = 8
 
 # What an upload of a large file to a type holds in memory, for each part that is on its way,
@@ -167,7 +173,8 @@ def parameters(backend: str, memory: int, *, verified: bool = False) -> dict[str
 class Bounds:
     """Within what is chosen: the memory that rclone may take, in bytes; the time that there
     is, in seconds; the bytes a second, the caller's own number of transfers, and the site's,
-    each if there is one.
+    each if there is one. `beside` is how many copies are made here at the same time, with
+    this one, and `processors` what they have together.
     """
 
     memory: int
@@ -175,6 +182,13 @@ class Bounds:
     rate: int | None = None
     wanted: int | None = None
     most: int | None = None
+    beside: int = 1
+    processors: int = 1
+
+    def shared(self, polite: int) -> int:
+        """As many at a time as are polite, or this copy's share of what is of use here."""
+        in_all = max(_IN_ALL, _FOR_A_PROCESSOR * self.processors)
+        return min(polite, max(_OF_RCLONE, in_all // self.beside))
 
     @property
     def matters(self) -> int:
@@ -195,7 +209,7 @@ def chosen(source: Remote, destination: Remote, bounds: Bounds, seen: Seen = UNS
     """Choose for a copy from one remote to another. The caller's own number of transfers
     wins, unless the site allows fewer.
     """
-    polite = min(_polite(source), _polite(destination))
+    polite = bounds.shared(min(_polite(source), _polite(destination)))
     backend, memory = destination.backend, bounds.memory
     if bounds.wanted is not None:
         transfers = bounds.wanted
@@ -226,14 +240,14 @@ def chosen(source: Remote, destination: Remote, bounds: Bounds, seen: Seen = UNS
         streams = min(streams, max(at_once, polite // large))
     left = room - large * part * max(at_once, streams)
     buffer = max(MIB // 4, min(_LARGEST_BUFFER, left // transfers))
-    checkers = checking(source, destination, bounds.most)
+    checkers = checking(source, destination, bounds)
     return Tuning(transfers, checkers, buffer, streams)
 
 
-def checking(source: Remote, destination: Remote, most: int | None) -> int:
+def checking(source: Remote, destination: Remote, bounds: Bounds) -> int:
     """How many files and folders to look at at a time."""
-    polite = min(_polite(source), _polite(destination))
-    return max(_CHECKERS_OF_RCLONE, polite if most is None else min(polite, most))
+    polite = bounds.shared(min(_polite(source), _polite(destination)))
+    return max(_CHECKERS_OF_RCLONE, polite if bounds.most is None else min(polite, bounds.most))
 
 
 def _polite(remote: Remote) -> int:
