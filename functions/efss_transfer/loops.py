@@ -37,7 +37,11 @@ class Loop:
         self._lock = threading.Lock()
         self._over = False
         self._thread = threading.Thread(target=self._run, name="egress", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # there can be no more threads
+            self._loop.close()
+            raise
 
     @property
     def runs(self) -> bool:

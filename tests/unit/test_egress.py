@@ -1049,6 +1049,17 @@ def test_loops_are_as_many_as_are_used_and_never_more_than_allowed(nothing_left:
     first.do(pytest.fail)  # is not waited for
 
 
+def test_a_loop_without_a_thread_leaves_nothing(
+    nothing_left: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError), guard(everything):
+        pass
+
+
 def test_a_loop_that_broke_is_used_by_nobody_else(
     nothing_left: None, caplog: pytest.LogCaptureFixture
 ) -> None:
