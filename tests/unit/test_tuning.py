@@ -29,10 +29,11 @@ def test_what_large_files_hold_in_memory_is_less_than_there_is(memory: int) -> N
         for ends in (remote(destination), remote(destination, vendor="nextcloud")):
             own = tuning.parameters(destination, memory)
             found = chosen(remote(source), ends, Bounds(memory, 3600), seen)
-            part, parts = tuning._PARTS.get(destination, (0, 1))
+            part, parts = tuning._parts(destination, memory)
             if destination == "webdav" and "vendor" not in ends.parameters:
                 part = 0
-            parts = int(own.get("upload_concurrency", parts))
+            assert own.get("upload_concurrency", str(parts)) == str(parts)
+            assert own.get("chunk_size", f"{part // MIB}Mi") == f"{part // MIB}Mi"
             large = found.transfers if seen.large is None else min(found.transfers, seen.large)
             held = large * part * max(parts, found.streams) + found.transfers * found.buffer
             # A single part that is larger than all there is room for cannot be helped.
@@ -94,6 +95,20 @@ def test_both_ends_are_treated_as_they_can_take(ends: tuple[Remote, Remote], mos
     found = chosen(*ends, Bounds(2048 * MIB, 3600), Seen(0))
     assert found.transfers == most
     assert found.checkers == max(8, most)
+
+
+@pytest.mark.parametrize(
+    ("memory", "part", "at_once"),
+    [(256, 5, 1), (352, 5, 1), (800, 5, 1), (864, 16, 4), (2048, 16, 4)],
+)
+def test_s3_is_sent_larger_parts_where_several_files_of_them_fit(
+    memory: int, part: int, at_once: int
+) -> None:
+    wanted = {"chunk_size": f"{part}Mi", "upload_concurrency": str(at_once)}
+    assert tuning.parameters("s3", memory * MIB) == wanted
+    ends, bounds = (remote("webdav"), remote("s3")), Bounds(memory * MIB, 3600)
+    # Many large ones are then fewer at a time; not fewer than where memory is least.
+    assert 4 <= chosen(*ends, bounds, Seen(1000, LARGE)).transfers <= 64
 
 
 def test_one_large_file_is_read_in_several_parts_only_where_that_was_shown() -> None:

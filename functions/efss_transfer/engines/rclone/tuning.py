@@ -68,6 +68,12 @@ _PARTS: Final[Mapping[str, tuple[int, int]]] = {
     "sharefile": (64 * MIB, 1),
     "webdav": (10 * MIB, 1),  # Nextcloud's chunks
 }
+# Larger ones are fewer round trips, and less work for both ends. Measured with 1 GiB from WebDAV
+# to S3, two processors: with 16 MiB 0.96 of the time with 5 MiB, from 20 ms away 0.95. Still
+# larger ones gain nothing, and a file of a few of them waits for its last.
+_LARGER_PARTS: Final[Mapping[str, int]] = {"s3": 16 * MIB}
+_FILES_IN_LARGER_PARTS: Final = 8
+"""There must be room for at least so many files at a time."""
 # What is begun at the same time should have arrived long before the time is up: what has not
 # is begun anew by the next request, and many files that never arrive are no progress at all.
 # The rate is assumed where the caller gives none; most sites have more.
@@ -155,12 +161,8 @@ def parameters(backend: str, memory: int, *, verified: bool = False) -> dict[str
         # At 0 it would stay 0 when the server asks for a pause; from 1 ms it doubles up to 2 s.
         return {"pacer_min_sleep": "1ms"}
     if backend in CHUNKED:
-        part, most = _PARTS[backend]
-        room = _room(memory) // _POLITE[backend] - MIB
-        chosen_parts = {
-            "upload_concurrency": str(max(1, min(most, room // part))),
-            "chunk_size": f"{part // MIB}Mi",
-        }
+        part, at_once = _parts(backend, memory)
+        chosen_parts = {"upload_concurrency": str(at_once), "chunk_size": f"{part // MIB}Mi"}
         if backend == "s3" and verified:
             # rclone asks S3 after each upload how long it is now. Verification asks that of
             # all of them, by one call for a thousand, and compares more.
@@ -220,11 +222,9 @@ def chosen(source: Remote, destination: Remote, bounds: Bounds, seen: Seen = UNS
     if bounds.most is not None:
         transfers = min(transfers, bounds.most)
     room = _room(memory)
-    part, at_once = _PARTS.get(backend, (0, 1))
+    part, at_once = _parts(backend, memory)
     if backend == "webdav" and destination.parameters.get("vendor") != "nextcloud":
         part = 0  # it is sent as it is read
-    if backend in CHUNKED:
-        at_once = int(parameters(backend, memory)["upload_concurrency"])
     # How many are large at the same time: all of them, unless it is known better.
     large = transfers if seen.large is None else min(transfers, seen.large)
     if large and part:
@@ -248,6 +248,20 @@ def checking(source: Remote, destination: Remote, bounds: Bounds) -> int:
     """How many files and folders to look at at a time."""
     polite = bounds.shared(min(_polite(source), _polite(destination)))
     return max(_CHECKERS_OF_RCLONE, polite if bounds.most is None else min(polite, bounds.most))
+
+
+def _parts(backend: str, memory: int) -> tuple[int, int]:
+    """How many bytes the parts have in which a type is sent a large file, and how many are
+    sent at once.
+    """
+    part, most = _PARTS.get(backend, (0, 1))
+    if backend not in CHUNKED:
+        return part, most
+    room = _room(memory)
+    larger = _LARGER_PARTS.get(backend, part)
+    if room >= larger * most * _FILES_IN_LARGER_PARTS:
+        return larger, most
+    return part, max(1, min(most, (room // _POLITE[backend] - MIB) // part))
 
 
 def _polite(remote: Remote) -> int:
