@@ -249,6 +249,20 @@ def test_ranges_are_believed_only_where_they_were_shown(
     assert servers.leftovers(tmp_path) == []
 
 
+def test_the_parts_of_a_file_that_is_far_away_are_asked_for_at_the_same_time(
+    tmp_path: Path, rclone: Path, dav: faulty.Faulty
+) -> None:
+    dav.fill("data", {"random.bin": os.urandom(MIB)})
+    with network.distant(dav.url, 0.3) as far, told(far, tmp_path, rclone) as rc:
+        seconds = {}
+        for at_once in (3, 1):
+            began = time.monotonic()
+            assert ranges.rate(rc, "source:data", "random.bin", MIB, at_once=at_once)
+            seconds[at_once] = time.monotonic() - began
+    # Each takes several round trips of 0.3 s, whatever the machine has to do besides.
+    assert seconds[3] < seconds[1] - 0.3
+
+
 def test_how_fast_one_connection_is_is_told(
     tmp_path: Path, rclone: Path, dav: faulty.Faulty
 ) -> None:

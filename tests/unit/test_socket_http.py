@@ -85,3 +85,31 @@ def test_where_nobody_listens_nobody_is_waited_for(listener: socket.socket, clie
     listener.close()
     with pytest.raises(Gone):
         client.post("rc/noop", {}, 20)
+
+
+def test_a_call_never_comes_by_a_connection_that_was_read_a_file_from(
+    listener: socket.socket, client: Client
+) -> None:
+    """A storage that ignores the range has rclone break it off, after all that was asked for
+    has come: the next call was told that rclone had ended.
+    """
+
+    def serve_files_and_calls() -> None:
+        for _ in range(2):
+            connection, _ = listener.accept()
+            with connection:
+                asked = connection.recv(65536)
+                if asked.startswith(b"GET"):
+                    # As Go's server does.
+                    close = b"Connection: close\r\n" if b"Connection: close" in asked else b""
+                    head = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 4\r\n"
+                    connection.sendall(head + close + b"\r\npart")
+                    connection.recv(65536)  # whatever comes now is not answered
+                else:
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    server = threading.Thread(target=serve_files_and_calls, daemon=True)
+    server.start()
+    assert client.get("[x:]/file", {"Range": "bytes=0-3"}, 4, 20, 20).content == b"part"
+    assert client.post("rc/noop", {}, 20).body == {}
+    server.join(20)

@@ -23,6 +23,8 @@ from efss_transfer.result import Side
 # A listing that takes longer is one of many folders, whose files keep all transfers busy.
 _LOOK_SECONDS: Final = 2.0
 _STEP_SECONDS: Final = 0.1
+# All that a source is asked to prove that it gives parts of a file, at once.
+_PROBES: Final = 3
 _OPTIONS: Final = {"recurse": True, "filesOnly": True, "noModTime": True, "noMimeType": True}
 
 
@@ -79,7 +81,8 @@ class Scout:
         parted = largest >= LARGE and destination.remote.backend in CHUNKED
         rate = None
         if parted and source.remote != destination.remote and self._context.must_end() is None:
-            rate = ranges.rate(self._rc, fs, path, largest)
+            at_once = min(_PROBES, bounds.most or _PROBES)
+            rate = ranges.rate(self._rc, fs, path, largest, at_once=at_once)
         large = sum(size >= LARGE for size in sizes.values())
         return Seen(large, largest, rate)
 

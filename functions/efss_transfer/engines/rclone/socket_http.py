@@ -98,7 +98,9 @@ class Client:
             reply = self._pool.urlopen(
                 "GET",
                 f"/{path}",
-                headers={"Accept-Encoding": "identity", **headers},
+                # No call comes by this connection: where a storage sends more than it was asked
+                # for, rclone breaks it off, after what was asked for is already here.
+                headers={"Accept-Encoding": "identity", "Connection": "close", **headers},
                 retries=False,
                 redirect=False,
                 timeout=patience,
