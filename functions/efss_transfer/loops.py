@@ -13,6 +13,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -58,16 +59,11 @@ class Loop:
         """Have the loop do something, from another thread, and wait until it is done, or it
         is clear that it never will be.
         """
-        done = threading.Event()
-        tasks = []
-
-        def begin() -> None:
-            # The loop itself knows its tasks by weak references only.
-            tasks.append(self._loop.create_task(work()))
-            tasks[0].add_done_callback(lambda _: done.set())
-
-        self.soon(begin)
-        while not done.wait(_LOOK_UP_SECONDS) and self.runs:
+        with self._lock:
+            if self._over:
+                return
+            doing = asyncio.run_coroutine_threadsafe(work(), self._loop)
+        while wait([doing], _LOOK_UP_SECONDS).not_done and self.runs:
             pass
 
     def end(self) -> None:

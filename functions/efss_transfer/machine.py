@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -59,8 +60,9 @@ def usable_processors() -> int | None:
     return None if given is None else min(max(2, math.ceil(given)), len(os.sched_getaffinity(0)))
 
 
+@cache
 def number_of_processors() -> int:
-    """How many processors all that runs here can use."""
+    """How many processors all that runs here can use. Looked up once: each transfer asks."""
     return usable_processors() or len(os.sched_getaffinity(0))
 
 
