@@ -2,7 +2,7 @@
 
 import azure.functions as func
 
-from efss_transfer import whole
+from efss_transfer.runtimes import buffered
 
 # Azure's load balancer gives up on an answer after that long, whatever functionTimeout says.
 SECONDS = 230.0
@@ -13,7 +13,7 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
 def transfer(req: func.HttpRequest) -> func.HttpResponse:
     """POST a transfer request, or GET what the service says of itself."""
     path = "/" + req.route_params.get("path", "")
-    status, headers, body = whole.answer(
+    status, headers, body = buffered.answer(
         req.method, path, req.headers, req.get_body(), seconds=SECONDS
     )
     return func.HttpResponse(body, status_code=status, headers=headers)

@@ -5,7 +5,7 @@ import gc
 # Nothing of what is imported is garbage: a tenth of a start is saved by not looking for any.
 gc.disable()
 
-from efss_transfer.aws_lambda import handler  # noqa: E402
+from efss_transfer.runtimes.aws.handler import handler  # noqa: E402
 
 gc.freeze()
 gc.enable()

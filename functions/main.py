@@ -4,6 +4,6 @@ functions-framework loads this file under the name `main`, so code that stood he
 exist twice in a process.
 """
 
-from efss_transfer.function import transfer
+from efss_transfer.runtimes.flask.function import transfer
 
 __all__ = ["transfer"]

@@ -26,12 +26,12 @@ from rich.filesize import decimal as size
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from efss_transfer import schemas
+from efss_transfer.contract import schemas
 
 # The tests' servers are not installed: only the tests and this need them.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import servers
+from support import storages as servers
 
 NDJSON: Final = "application/x-ndjson"
 TREE: Final = "Measurements"

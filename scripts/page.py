@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "functions" / "page"
-TARGET = ROOT / "functions" / "efss_transfer" / "page.html"
+TARGET = ROOT / "functions" / "efss_transfer" / "service" / "page.html"
 
 
 def bundled(packages: Path, file: Path) -> str:

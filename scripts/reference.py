@@ -10,9 +10,11 @@ from typing import Final
 
 import click
 
-from efss_transfer import cli, client_errors, schemas
-from efss_transfer.errors import CODES, ConfigurationError
-from efss_transfer.settings import PREFIX, Settings
+from efss_transfer.cli import main as cli_main
+from efss_transfer.client import errors
+from efss_transfer.config.settings import PREFIX, Settings
+from efss_transfer.contract import schemas
+from efss_transfer.model.errors import CODES, ConfigurationError
 from reference_schemas import cell, page, slug, storages
 
 ROOT: Final = Path(__file__).parents[1]
@@ -106,7 +108,7 @@ def _allowed(name: str) -> str:
 
 def codes() -> str:
     """Every code that a problem, an error in a result, or the Python client may have."""
-    classes = {it.code: it for it in _errors(client_errors.ClientError)}
+    classes = {it.code: it for it in _errors(errors.ClientError)}
     lines = [
         "# Codes",
         "",
@@ -137,8 +139,8 @@ def codes() -> str:
 
 
 def _errors(
-    root: type[client_errors.ClientError],
-) -> Iterator[type[client_errors.ClientError]]:
+    root: type[errors.ClientError],
+) -> Iterator[type[errors.ClientError]]:
     """The classes that have a code of their own."""
     for one in root.__subclasses__():
         if "code" in vars(one):
@@ -148,7 +150,7 @@ def _errors(
 
 def command() -> str:
     """What `--help` knows, and the defaults; the exit codes stand in the README."""
-    found = list(_commands(cli.main, "efss-transfer"))
+    found = list(_commands(cli_main.main, "efss-transfer"))
     parts = [
         "# The command",
         _COMMAND,

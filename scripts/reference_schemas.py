@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
-from efss_transfer import endpoints
-from efss_transfer.schemas import schema
+from efss_transfer.contract import storage_types
+from efss_transfer.contract.schemas import schema
 
 Schema = Mapping[str, Any]
 _URN: Final = re.compile(r"urn:efss-transfer:schema:\w+:(?P<name>[\w-]+)#?(?P<pointer>.*)")
@@ -48,7 +48,7 @@ def storages() -> str:
         "\n".join(f"- [{kind}](#{slug(kind)})" for kind in types),
     ]
     for kind in types:
-        described = whole["$defs"][endpoints.definition(kind).removeprefix("/$defs/")]
+        described = whole["$defs"][storage_types.definition(kind).removeprefix("/$defs/")]
         walk = _Walk(whole)
         parts += [f"## {kind}"]
         if text := described.get("description"):

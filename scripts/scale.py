@@ -19,8 +19,8 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import bench_told
-from bench_rows import DEFAULTS, SERVICE
+from benchmark import report
+from benchmark.rows import DEFAULTS, SERVICE
 
 ROOT: Final = Path(__file__).parents[1]
 MEASURED: Final = ROOT / "docs/bench.json"
@@ -168,8 +168,8 @@ def sections(found: Mapping[str, Any], given: Assumed) -> dict[str, str]:
             f"{about['system']}, servers and proxies on the same machine, and nothing else; load "
             f"{min(loads):.1f} to {max(loads):.1f}, by the copies themselves.\n"
         ),
-        "bench": bench_told.markdown(rows),
-        "apart": bench_told.markdown([row for row in found["rows"] if row["apart"]]),
+        "bench": report.markdown(rows),
+        "apart": report.markdown([row for row in found["rows"] if row["apart"]]),
         "short": _short(rows),
         "memory": _memory(found["rows"]),
         "measured": _table(
@@ -286,8 +286,8 @@ def _short(rows: list[dict[str, Any]]) -> str:
     shown = [
         [
             f"{row['title']}, {row['way']}",
-            bench_told.number(row["columns"][DEFAULTS]["seconds"]),
-            bench_told.number(row["columns"][SERVICE]["seconds"]),
+            report.number(row["columns"][DEFAULTS]["seconds"]),
+            report.number(row["columns"][SERVICE]["seconds"]),
             f"{row['ratios'][SERVICE]:.2f}",
         ]
         for row in rows
@@ -318,7 +318,7 @@ def _memory(rows: list[dict[str, Any]]) -> str:
             elif row["failed"]:
                 cells.append("failed")
             else:
-                peak = bench_told.megabytes(row["columns"][SERVICE]["peak_bytes"])
+                peak = report.megabytes(row["columns"][SERVICE]["peak_bytes"])
                 cells.append(peak if row["within"] else f"{peak}: beyond")
         shown.append([told, *cells])
     return _table("copied | " + " | ".join(f"of {bound >> 20} MiB" for bound in bounds), shown)
@@ -335,7 +335,7 @@ def filled(text: str, tables: Mapping[str, str]) -> str:
 
 def plotted(found: Mapping[str, Any]) -> str:
     """The plot of it."""
-    return bench_told.plot(unbound(found), "Time as a ratio to rclone copy at its defaults")
+    return report.plot(unbound(found), "Time as a ratio to rclone copy at its defaults")
 
 
 def main() -> int:

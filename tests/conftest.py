@@ -12,9 +12,9 @@ from typing import Final
 import pytest
 from hypothesis import settings
 
-import servers
-from efss_transfer.engines.rclone.binary import find_binary
-from servers import Function, Storage
+from efss_transfer.engines.rclone.process.binary import find_binary
+from support import storages as servers
+from support.storages import Function, Storage
 
 # The same examples in each run, because a failure must be of the change that it is found with;
 # and no bound on an example's time, because the machine has other work as well.

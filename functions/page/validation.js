@@ -3,7 +3,7 @@
 // The library interprets the schema: what compiles one needs `eval`, which the page's policy
 // forbids, or would be sixteen times as long.
 import { Validator } from "@cfworker/json-schema";
-import wording from "../efss_transfer/wording.json";
+import wording from "../efss_transfer/contract/wording.json";
 
 // Keywords that say something of a value; all others only lead to these.
 const TELLING = new Set([

@@ -15,26 +15,29 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from efss_transfer.engines.base import Context, Health, Survey, TransferRequest
-from efss_transfer.engines.rclone import account, orders, sandbox, tuning
-from efss_transfer.engines.rclone.bench import Interrupted
-from efss_transfer.engines.rclone.binary import begin_hashing, find_binary, verify
-from efss_transfer.engines.rclone.cleaning import Cleaner
-from efss_transfer.engines.rclone.daemon import booted
-from efss_transfer.engines.rclone.failures import classify
-from efss_transfer.engines.rclone.log import Record
-from efss_transfer.engines.rclone.looks import Refused
-from efss_transfer.engines.rclone.outward import UNGUARDED
-from efss_transfer.engines.rclone.rc import Rc, RcError
-from efss_transfer.engines.rclone.remotes import Place, places
+from efss_transfer.config.settings import Settings
+from efss_transfer.engines.base import Context, Health, Survey
+from efss_transfer.engines.rclone.log.error_codes import classify
+from efss_transfer.engines.rclone.log.parser import Record
+from efss_transfer.engines.rclone.process import run_as, sandbox
+from efss_transfer.engines.rclone.process.binary import begin_hashing, find_binary, verify
+from efss_transfer.engines.rclone.process.daemon import booted
+from efss_transfer.engines.rclone.process.network import UNGUARDED
+from efss_transfer.engines.rclone.process.standby import Ready, Standby, fresh
+from efss_transfer.engines.rclone.rc import config
+from efss_transfer.engines.rclone.rc.client import Rc, RcError
+from efss_transfer.engines.rclone.rc.jobs import Interrupted
+from efss_transfer.engines.rclone.rc.remotes import Place, places
 from efss_transfer.engines.rclone.report import exit_code, report
-from efss_transfer.engines.rclone.standby import Ready, Standby, fresh
-from efss_transfer.engines.rclone.survey import Surveyor, dry
-from efss_transfer.engines.rclone.transfer import Transfer
-from efss_transfer.errors import EngineError, EngineUnavailable
-from efss_transfer.events import Event, FileDone, Finished, Started
-from efss_transfer.result import Failure, Result, State, VerifyMode, now
-from efss_transfer.settings import Settings
+from efss_transfer.engines.rclone.transfer import tuning
+from efss_transfer.engines.rclone.transfer.job import Transfer
+from efss_transfer.engines.rclone.transfer.path_kind import Refused
+from efss_transfer.engines.rclone.transfer.survey import Surveyor, dry
+from efss_transfer.engines.redaction import Cleaner
+from efss_transfer.model.errors import EngineError, EngineUnavailable
+from efss_transfer.model.events import Event, FileDone, Finished, Started
+from efss_transfer.model.request import TransferRequest
+from efss_transfer.model.result import Failure, Result, State, VerifyMode, now
 
 OLDEST: Final = (1, 75, 0)
 """The oldest rclone whose messages and calls this engine knows."""
@@ -55,7 +58,7 @@ class RcloneEngine:
         self._versions: dict[Path, str] = {}
         self._running = 0
         self._lock = threading.Lock()
-        account.find(settings.user)
+        run_as.find(settings.user)
         self._measures = sandbox.measures(settings, by_port=True)
         sandbox.log_measures(self._measures)
         # Begun with the first question: whoever makes this may fork the processes that serve.
@@ -81,7 +84,7 @@ class RcloneEngine:
             with self._counted(), self._daemon(binary, request, context, record) as ready:
                 rc, way = ready.rc, ready.way
                 self._check_version(binary, rc)
-                orders.check(rc, request.selection)
+                config.check(rc, request.selection)
                 source, destination = places(
                     request,
                     lambda type_: {
@@ -210,7 +213,7 @@ class RcloneEngine:
         """The rclone to run, which is a known one, and can be run by whom it is to be."""
         binary = find_binary(self._settings.rclone)
         verify(binary, self._settings.rclone_sha256)
-        account.check_reach(binary, self._settings.user)
+        run_as.check_reach(binary, self._settings.user)
         return binary
 
     def _check_version(self, binary: Path, rc: Rc) -> None:

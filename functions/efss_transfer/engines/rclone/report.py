@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from efss_transfer.engines.rclone.cleaning import Cleaner
-from efss_transfer.engines.rclone.tuning import Tuning
-from efss_transfer.result import ErrorGroup, Json, State
+from efss_transfer.engines.rclone.transfer.tuning import Tuning
+from efss_transfer.engines.redaction import Cleaner
+from efss_transfer.model.result import ErrorGroup, Json, State
 
 _JOB: Final = ("id", "group", "startTime", "endTime", "duration", "finished", "success")
 _STATS: Final = (

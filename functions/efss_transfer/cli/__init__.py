@@ -1,0 +1,1 @@
+"""The `efss-transfer` command."""

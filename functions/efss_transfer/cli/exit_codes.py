@@ -1,0 +1,65 @@
+"""The exit code of the command: rclone's own, where they have a meaning.
+
+rclone's manual, "Exit code", says what each means there; the README has the table.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from efss_transfer.client.errors import ClientError
+from efss_transfer.model.result import Result, State
+
+OK: Final = 0
+ERROR: Final = 1
+USAGE: Final = 2
+NO_FOLDER: Final = 3
+NO_FILE: Final = 4
+TEMPORARY: Final = 5
+LESS_SERIOUS: Final = 6
+FATAL: Final = 7
+LIMIT: Final = 8
+NOTHING: Final = 9
+TIME: Final = 10
+
+_CODES: Final = {
+    "invalid_json": USAGE,
+    "invalid_request": USAGE,
+    "body_too_large": USAGE,
+    "not_configured": USAGE,
+    "source_not_found": NO_FOLDER,
+    "unauthenticated": FATAL,
+    "forbidden": FATAL,
+    "not_found": FATAL,
+    "method_not_allowed": FATAL,
+    "authentication_failed": FATAL,
+    "permission_denied": FATAL,
+    "quota_exceeded": FATAL,
+    "service_untrusted": FATAL,
+    "unexpected_answer": FATAL,
+    "internal": FATAL,
+}
+
+
+def of_result(result: Result, *, nothing_is_an_error: bool = False) -> int:
+    """The exit code of a transfer that ran."""
+    match result.state:
+        case State.SUCCEEDED:
+            empty = not result.totals.transferred
+            return NOTHING if empty and nothing_is_an_error else OK
+        case State.INCOMPLETE:
+            return TIME
+        case State.CANCELLED:
+            return ERROR
+    if result.retryable:
+        return TEMPORARY
+    codes = {group.code for group in result.errors}
+    if result.state is State.PARTIAL:
+        return NO_FILE if codes == {"source_not_found"} else LESS_SERIOUS
+    # The site's bounds of files and bytes are found out about when the source is listed.
+    return LIMIT if result.code == "forbidden" else _CODES.get(result.code or "", ERROR)
+
+
+def of_error(error: ClientError) -> int:
+    """The exit code where there is no result."""
+    return TEMPORARY if error.retryable else _CODES.get(error.code, ERROR)

@@ -1,0 +1,246 @@
+"""What a service has told, from the contract's JSON back to the types it was made of.
+
+Members that are not known are passed over, so that a newer service can be understood.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from efss_transfer.client import errors as client_errors
+from efss_transfer.client.errors import UnexpectedAnswer
+from efss_transfer.contract import problems
+from efss_transfer.model.errors import CODES
+from efss_transfer.model.events import Event, FileDone, Finished, InFlight, Phase, Progress, Started
+from efss_transfer.model.result import (
+    ErrorGroup,
+    Failure,
+    FileOutcome,
+    FileState,
+    Notification,
+    NotificationError,
+    Reason,
+    Result,
+    Sample,
+    Shard,
+    Side,
+    State,
+    Totals,
+    Verification,
+    VerifyMode,
+)
+
+Json = Mapping[str, Any]
+_Known = TypeVar("_Known", bound=StrEnum)
+
+_ODD: Final = "The answer is not one of efss-transfer's, or of a version that is not known."
+
+
+def event(line: bytes) -> Event | None:
+    """The event of a line of the stream; None for a kind that is not known.
+
+    Raises UnexpectedAnswer.
+    """
+    try:
+        document = json.loads(line)
+        match document["event"]:
+            case "started":
+                return Started(document["engine"], _time(document["started"]), document.get("id"))
+            case "progress":
+                return _progress(document)
+            case "file":
+                return FileDone(_outcome(document))
+            case "result":
+                return Finished(result(document))
+            case _:
+                return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UnexpectedAnswer(_ODD) from None
+
+
+def answer(
+    status: int, kind: str, body: bytes, retry_after: float | None = None
+) -> Iterator[Event]:
+    """The events of an answer that came as one document: what a stream would have told of it.
+
+    Raises the ClientError that it is, where no transfer ran.
+    """
+    try:
+        document = json.loads(body)
+        if status == 200 and kind == "application/json":
+            ended = result(document)
+        elif kind == "application/problem+json":
+            if "result" not in document:
+                raise client_errors.of_problem(document, status=status, retry_after=retry_after)
+            ended = replace(result(document["result"]), code=document["code"])
+        else:
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UnexpectedAnswer(f"{_ODD} Its status is {status}.", status=status) from None
+    yield Started(ended.engine, ended.started, ended.id)
+    yield from map(FileDone, ended.files or ())
+    yield Finished(replace(ended, files=None))
+
+
+def document(kind: str, body: bytes) -> dict[str, Any]:
+    """A document that is no transfer's result. Raises UnexpectedAnswer."""
+    try:
+        told = json.loads(body)
+    except (ValueError, RecursionError):
+        told = None
+    if kind != "application/json" or not isinstance(told, dict):
+        raise UnexpectedAnswer(_ODD)
+    return told
+
+
+def result(document: Json) -> Result:
+    """A result. Raises ValueError, KeyError, TypeError or AttributeError for what is none."""
+    state = State(document["state"])
+    engine = str(document["engine"])
+    errors = tuple(map(_group, document["errors"]))
+    files = document.get("files")
+    return Result(
+        state=state,
+        engine=engine,
+        totals=_totals(document["totals"]),
+        started=_time(document["started"]),
+        finished=_time(document["finished"]),
+        code=_code(state, errors),
+        errors=errors,
+        files=None if files is None else tuple(map(_outcome, files)),
+        files_omitted=int(document.get("files_omitted", 0)),
+        attempts=int(document["attempts"]),
+        verification=_verification(document.get("verification")),
+        id=document.get("id"),
+        shard=_shard(document.get("shard")),
+        engine_report=dict(document.get(engine, {})),
+        notification=_notification(document.get("notification")),
+    )
+
+
+def failure(ended: Result, retry_after: float | None = None) -> client_errors.Problem:
+    """The error that a result means which is no success."""
+    code = ended.code or "internal"
+    problem = problems.of_result(code if code in CODES else "internal", ended)
+    told = {**problem.document, "code": code}
+    waits = problem.headers.get("Retry-After")
+    if retry_after is None and waits is not None:
+        retry_after = float(waits)
+    return client_errors.of_problem(told, retry_after=retry_after, result=ended)
+
+
+def _code(state: State, errors: tuple[ErrorGroup, ...]) -> str | None:
+    """The code that decides the HTTP status, which a stream's result does not have."""
+    if state is State.SUCCEEDED:
+        return None
+    if state is State.FAILED:
+        return errors[0].code if errors else "engine_failed"
+    return state.value
+
+
+def _progress(it: Json) -> Progress:
+    files, moved = it["files"], it["bytes"]
+    return Progress(
+        totals=Totals(files["transferred"], files["skipped"], files["failed"]),
+        current_bytes=int(moved["transferred"]),
+        expected_files=int(files["expected"]),
+        expected_bytes=int(moved["expected"]),
+        speed=float(it["bytes_per_second"]),
+        eta_seconds=None if it.get("eta_seconds") is None else float(it["eta_seconds"]),
+        phase=_known(Phase, it["phase"]) or Phase.COPYING,
+        attempt=int(it["attempt"]),
+        in_flight=tuple(
+            InFlight(str(one["path"]), int(one["bytes"]), one.get("size"))
+            for one in it["in_flight"]
+        ),
+    )
+
+
+def _outcome(it: Json) -> FileOutcome:
+    error = it.get("error")
+    return FileOutcome(
+        str(it["path"]),
+        FileState(it["state"]),
+        it.get("bytes"),
+        None
+        if error is None
+        else Failure(
+            str(error["code"]),
+            str(error["message"]),
+            bool(error["retryable"]),
+            _known(Side, error.get("side")),
+        ),
+        _known(Reason, it.get("reason")),
+    )
+
+
+def _group(it: Json) -> ErrorGroup:
+    return ErrorGroup(
+        str(it["code"]),
+        _known(Side, it.get("side")),
+        bool(it["retryable"]),
+        int(it["count"]),
+        tuple(Sample(str(one.get("path", "")), str(one["message"])) for one in it["samples"]),
+    )
+
+
+def _totals(it: Json) -> Totals:
+    files, moved = it["files"], it["bytes"]
+    reasons = {
+        reason: int(count)
+        for name, count in it.get("skipped", {}).items()
+        if (reason := _known(Reason, name)) is not None
+    }
+    return Totals(
+        int(files["transferred"]),
+        int(files["skipped"]),
+        int(files["failed"]),
+        int(moved["transferred"]),
+        reasons,
+        int(moved.get("dry_run", 0)),
+    )
+
+
+def _verification(it: Json | None) -> Verification | None:
+    if it is None:
+        return None
+    return Verification(
+        VerifyMode(it["mode"]),
+        int(it["checked"]),
+        int(it["differing"]),
+        int(it["missing"]),
+        it.get("hash"),
+        int(it.get("by_size", 0)),
+    )
+
+
+def _shard(it: Json | None) -> Shard | None:
+    return None if it is None else Shard(int(it["index"]), int(it["count"]))
+
+
+def _notification(it: Json | None) -> Notification | None:
+    if it is None:
+        return None
+    error = it.get("error")
+    return Notification(
+        int(it["attempts"]),
+        it.get("status"),
+        None if error is None else NotificationError(error["code"], str(error["message"])),
+    )
+
+
+def _known(kind: type[_Known], name: object) -> _Known | None:
+    """A member of an enumeration that may have grown since; None for one that is not known."""
+    try:
+        return kind(str(name))
+    except ValueError:
+        return None
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,1 @@
+"""Checks requests against the JSON Schema and turns them into the model's types."""

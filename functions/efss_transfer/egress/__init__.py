@@ -1,0 +1,1 @@
+"""Decides where connections may go, and makes them."""

@@ -1,0 +1,1 @@
+"""Parses rclone's log into outcomes and error codes."""

@@ -1,0 +1,1 @@
+"""Starts, confines and stops the rclone daemon."""

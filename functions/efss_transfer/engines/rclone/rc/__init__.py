@@ -1,0 +1,1 @@
+"""Talks to the daemon through rclone's rc API."""

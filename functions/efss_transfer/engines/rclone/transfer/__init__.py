@@ -1,0 +1,1 @@
+"""Runs one copy: attempts, limits, tuning, verification."""

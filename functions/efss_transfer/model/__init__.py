@@ -1,0 +1,1 @@
+"""The contract as frozen types: requests, results, events and errors."""

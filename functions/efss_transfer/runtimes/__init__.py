@@ -1,0 +1,1 @@
+"""Adapters for FaaS runtimes and web servers, a file each."""

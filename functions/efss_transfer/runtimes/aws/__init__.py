@@ -1,0 +1,1 @@
+"""The adapter for AWS Lambda and Step Functions."""

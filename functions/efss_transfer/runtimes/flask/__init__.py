@@ -1,0 +1,1 @@
+"""The adapter for functions-framework and Flask."""

@@ -1,0 +1,1 @@
+"""Serves one request, from HTTP message to answer, whatever the runtime."""

@@ -1,0 +1,1 @@
+"""Builds the service's OpenAPI description from the schemas."""

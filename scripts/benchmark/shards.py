@@ -1,0 +1,118 @@
+"""Time four shards at once beside the same copy in one request, from a source that is far away,
+and takes four connections of each: with as many as are usual, nothing here waits for a round
+trip, and there would be nothing to gain.
+
+Both are this service's, in the same run, and in turns: the ratio tells what dividing a copy
+gains where it waits for its source. `scripts/bench --rows shards` runs it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+
+from efss_transfer.engines.rclone.process.binary import find_binary
+from support import slow_network
+from support import storages as servers
+
+SHARDS: Final = 4
+FILES: Final = 800
+FOLDERS: Final = 8
+SIZE: Final = 4096
+ROUND_TRIP: Final = 0.1
+TRANSFERS: Final = 4
+AIM: Final = 0.35
+
+
+@dataclass(frozen=True)
+class Row:
+    """Seconds are medians; the ratio is the median of the runs' own ratios."""
+
+    workload: str
+    runs: int
+    one_request_seconds: float
+    shards_seconds: float
+    ratio: float
+    aim: float
+
+
+def copied(function: servers.Function, source: Any, destination: Any, count: int) -> float:
+    """Seconds until all shards, sent at once, are answered; every file must have arrived."""
+
+    def one(index: int) -> int:
+        selection = {"shard": {"index": index, "count": count}} if count > 1 else {}
+        options = {"transfers": TRANSFERS}
+        answer = function.copy(source, destination, selection=selection, options=options)
+        if answer.status_code != 200:
+            raise SystemExit(f"scripts/bench: the function did not copy: {answer.text[:500]}")
+        return int(answer.json()["totals"]["files"]["transferred"])
+
+    with ThreadPoolExecutor(count) as pool:
+        began = time.perf_counter()
+        files = sum(pool.map(one, range(count)))
+        seconds = time.perf_counter() - began
+    if files != FILES:
+        raise SystemExit(f"scripts/bench: {files} of {FILES} files were copied")
+    return seconds
+
+
+def measured(runs: int) -> Row:
+    """Copy by one request and by four shards, so often and once more that is not counted."""
+    pairs: list[tuple[float, float]] = []
+    with ExitStack() as running:
+        root = Path(running.enter_context(tempfile.TemporaryDirectory()))
+        for name in ("run", "source", "destination"):
+            (root / name).mkdir()
+        binary = find_binary(None)
+        function = running.enter_context(servers.function(root / "run"))
+        source = running.enter_context(servers.rclone_webdav(root / "source", binary))
+        destination = running.enter_context(servers.rclone_webdav(root / "destination", binary))
+        source.fill(
+            "far", {f"{n % FOLDERS}/{n:04}.bin": bytes([n % 256]) * SIZE for n in range(FILES)}
+        )
+        far = running.enter_context(slow_network.distant(source.parameters["url"], ROUND_TRIP))
+        start = source.endpoint("far", url=far)
+        for run in range(runs + 1):
+            seconds = {}
+            # In turns, and each first in turn: the first may find caches cold.
+            for count in (1, SHARDS) if run % 2 else (SHARDS, 1):
+                target = f"{run}-{count}"
+                seconds[count] = copied(function, start, destination.endpoint(target), count)
+                shutil.rmtree(root / "destination" / target)
+            if run:
+                pairs.append((seconds[1], seconds[SHARDS]))
+    return Row(
+        workload=f"{FILES} files of {SIZE // 1024} KB from {ROUND_TRIP * 1000:.0f} ms away, "
+        f"{TRANSFERS} at a time",
+        runs=runs,
+        one_request_seconds=round(statistics.median(one for one, _ in pairs), 3),
+        shards_seconds=round(statistics.median(shards for _, shards in pairs), 3),
+        ratio=round(statistics.median(shards / one for one, shards in pairs), 3),
+        aim=AIM,
+    )
+
+
+def table(row: Row) -> Table:
+    """What a person is told of it."""
+    shown = Table("workload", "runs", "one request", f"{SHARDS} shards at once", "ratio", "aim")
+    shown.add_row(
+        row.workload,
+        str(row.runs),
+        f"{row.one_request_seconds:.2f} s",
+        f"{row.shards_seconds:.2f} s",
+        f"{row.ratio:.2f}",
+        f"≤ {row.aim:.2f}",
+    )
+    return shown

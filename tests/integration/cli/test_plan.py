@@ -1,0 +1,151 @@
+"""`efss-transfer plan`, run as a person and as a program run it."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from efss_transfer.cli.main import main
+from support import storages as servers
+from support.contract import complaints
+from support.storages import LOOPBACK, Function, Storage
+
+COMMAND = str(Path(sys.executable).parent / "efss-transfer")
+
+
+def run(*arguments: str, body: Any = None) -> Result:
+    """The command with these arguments, in this process; a request is on its standard input."""
+    return CliRunner().invoke(
+        main, ["plan", *arguments], input=None if body is None else json.dumps(body)
+    )
+
+
+@pytest.fixture
+def request_of(webdav: Storage, s3: Storage) -> dict[str, Any]:
+    webdav.fill("commanded", {f"{n}.txt": b"x" * 1000 for n in range(20)})
+    return {"source": webdav.endpoint("commanded"), "destination": s3.endpoint("commanded")}
+
+
+def test_a_person_is_told_in_a_table(
+    function: Function, request_of: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps({**request_of, "plan": {"rate": 1}}))
+    ended = run(str(file), "--url", function.url, "--rate=2e6", "--files-per-second=1")
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    rows = dict(line.split("  ", 1) for line in ended.stdout.splitlines())
+    told = {name.strip(): what.strip() for name, what in rows.items()}
+    assert told["to copy"] == "20 files, 20.0 kB"
+    assert told["largest"].startswith("1.0 kB, ")
+    assert told["at"] == "2.0 MB or 1 files a second (given)"
+    assert told["an invocation has"] == "1 h 0 min"
+    assert told["shards"].startswith("1, each of about 20 files, 20.0 kB, 20.")
+
+
+def test_a_program_is_given_json(function: Function, request_of: dict[str, Any]) -> None:
+    ended = run("-", "--url", f"{function.url}/", "--seconds", "5", "--json", body=request_of)
+    assert (ended.exit_code, ended.stderr) == (0, "")
+    plan = json.loads(ended.stdout)
+    assert complaints("plan", plan) == []
+    assert (plan["files"], plan["seconds"]["limit"]) == (20, 5)
+
+
+def test_what_cannot_work_ends_with_1_and_says_why(
+    function: Function, request_of: dict[str, Any]
+) -> None:
+    url = ("--url", function.url)
+    ended = run("-", *url, "--rate", "1", "--seconds", "60", body=request_of)
+    assert ended.exit_code == 1
+    assert "20 files" in ended.stdout
+    assert ended.stderr.startswith("too_large: A file of 1000 bytes takes 1000 s")
+    ended = run("-", *url, "--json", "--rate", "1", "--seconds", "60", body=request_of)
+    assert ended.exit_code == 1
+    assert json.loads(ended.stdout)["code"] == "too_large"
+    ended = run("-", *url, "--rate", "0", body=request_of)
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "/plan/rate: Must be at least 1." in ended.stderr
+
+
+def test_what_is_no_request_or_no_service_is_told_without_a_traceback(
+    tmp_path: Path, webdav: Storage, request_of: dict[str, Any]
+) -> None:
+    (tmp_path / "no.json").write_text("{")
+    cases = {
+        "is not JSON": run(str(tmp_path / "no.json")),
+        "cannot be asked": run("-", "--url", "http://127.0.0.1:1", body=request_of),
+        "is no efss-transfer": run("-", "--url", webdav.parameters["url"], body=request_of),
+    }
+    for text, ended in cases.items():
+        assert (ended.exit_code, ended.stdout) == (1, ""), text
+        assert text in ended.stderr
+        assert isinstance(ended.exception, SystemExit), text
+        assert webdav.parameters["pass"] not in ended.stderr
+
+
+def test_nobody_else_is_sent_what_the_request_holds(request_of: dict[str, Any]) -> None:
+    came: list[str] = []
+
+    def other(handler: http.server.BaseHTTPRequestHandler) -> None:
+        came.append(handler.path)
+        servers.reply(handler, 404)
+
+    with servers.misbehaving(other) as elsewhere:
+
+        def away(handler: http.server.BaseHTTPRequestHandler) -> None:
+            handler.send_response(307)
+            handler.send_header("Location", f"{elsewhere}/plan")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+        with servers.misbehaving(away) as url:
+            ended = run("-", "--url", url, body=request_of)
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "is no efss-transfer" in ended.stderr
+    assert came == []
+
+
+def test_a_source_that_is_not_there_is_told(
+    function: Function, request_of: dict[str, Any], webdav: Storage
+) -> None:
+    missing = {**request_of, "source": webdav.endpoint("nowhere")}
+    ended = run("-", "--url", function.url, body=missing)
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("source_not_found: ")
+    as_json = run("-", "--url", function.url, "--json", body=missing)
+    assert json.loads(as_json.stdout)["code"] == "source_not_found"
+
+
+@pytest.fixture
+def asking() -> Iterator[Function]:
+    token = {"caller": "alice", "sha256": hashlib.sha256(b"canary-token").hexdigest()}
+    site = {**LOOPBACK, "authentication": {"mode": "tokens", "tokens": [token]}}
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        (runtime := Path(folder) / "run").mkdir()
+        with servers.function(runtime, site=site) as running:
+            yield running
+
+
+@pytest.mark.slow
+def test_a_token_comes_from_a_file(
+    asking: Function, request_of: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("canary-token\n")
+    url = ("--url", asking.url)
+    assert run("-", *url, "--token-file", str(tmp_path / "token"), body=request_of).exit_code == 0
+    ended = run("-", *url, body=request_of)
+    assert (ended.exit_code, ended.stderr.partition(":")[0]) == (1, "unauthenticated")
+
+
+def test_help_has_an_example() -> None:
+    ended = subprocess.run([COMMAND, "plan", "--help"], capture_output=True, text=True, check=True)
+    assert "efss-transfer plan request.json --seconds 840" in ended.stdout

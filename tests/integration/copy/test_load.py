@@ -1,0 +1,189 @@
+"""Many files in one request, and many requests at once."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from support import storages as servers
+from support.storages import Function, Storage
+
+MANY = 10_000
+MIB = 1 << 20
+
+
+@pytest.fixture
+def eight(tmp_path: Path) -> Iterator[Function]:
+    (tmp_path / "run").mkdir()
+    with servers.function(tmp_path / "run", CONCURRENT_TRANSFERS="8", THREADS="24") as running:
+        yield running
+
+
+def test_eight_run_and_all_others_are_told_busy_at_once(eight: Function, s3: Storage) -> None:
+    go = threading.Event()
+    with servers.slow_source(2 * MIB, MIB) as slow:
+        bodies = [
+            {"source": slow.endpoint("data"), "destination": s3.endpoint(f"busy-{number}")}
+            for number in range(50)
+        ]
+
+        def post(body: object) -> tuple[requests.Response, float]:
+            go.wait()
+            began = time.monotonic()
+            return eight.post(body), time.monotonic() - began
+
+        with ThreadPoolExecutor(50) as pool:
+            answers = [pool.submit(post, body) for body in bodies]
+            go.set()
+            done = [answer.result() for answer in answers]
+
+    statuses = Counter(answer.status_code for answer, _ in done)
+    assert statuses == {200: 8, 503: 42}
+    for answer, seconds in done:
+        if answer.status_code == 503:
+            assert answer.json()["code"] == "busy"
+            assert answer.json()["retryable"] is True
+            assert int(answer.headers["Retry-After"]) > 0
+            assert seconds < 2, "to be told `busy` took as long as a transfer"
+    eight.wait_clean()
+
+
+def test_fifty_one_after_another_leave_memory_and_files_as_they_were(
+    eight: Function, webdav: Storage, s3: Storage
+) -> None:
+    webdav.fill("fifty", {"a": b"a", "b": b"b"})
+    process = eight.worker()
+
+    def copy(number: int) -> None:
+        answer = eight.copy(webdav.endpoint("fifty"), s3.endpoint(f"fifty-{number}"))
+        assert answer.status_code == 200, answer.text
+
+    for number in range(10):
+        copy(number)
+    memory, files = process.memory_info().rss, process.num_fds()
+    for number in range(10, 60):
+        copy(number)
+    eight.wait_clean()
+    grown = process.memory_info().rss - memory
+    assert grown < 4 * MIB, f"memory grew by {grown} bytes in 50 transfers"
+    assert process.num_fds() <= files + 1
+    assert psutil.Process(eight.process.pid).num_fds() < 40
+
+
+class Peak:
+    """The largest memory that a process had while the block ran."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self.process = process
+        self.bytes = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Peak:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.02):
+            self.bytes = max(self.bytes, self.process.memory_info().rss)
+
+
+@pytest.fixture(scope="module")
+def many(storages: dict[str, Storage]) -> str:
+    webdav = storages["rclone"]
+    folder = webdav.details["folder"] / "many"
+    for number in range(MANY):
+        below = folder / f"{number % 100:02}"
+        below.mkdir(parents=True, exist_ok=True)
+        (below / f"{number:05}.txt").write_bytes(str(number).encode())
+    webdav.fill("many", {"00/00000.txt": b"0"})  # makes the server look again
+    return "many"
+
+
+@pytest.mark.slow
+def test_ten_thousand_files_are_all_accounted_for(
+    eight: Function, storages: dict[str, Storage], s3: Storage, many: str
+) -> None:
+    """Slow, because rclone's pace for WebDAV is 100 calls a second by default."""
+    source = storages["rclone"]
+    expected = {f"{n % 100:02}/{n:05}.txt" for n in range(MANY)}
+    process = eight.worker()
+    eight.copy(source.endpoint(many + "/00/00000.txt"), s3.endpoint("warm"))
+    before = process.memory_info().rss
+
+    with Peak(process) as peak:
+        answer = eight.post(
+            {"source": source.endpoint(many), "destination": s3.endpoint("many")},
+            headers={"Accept": "application/x-ndjson"},
+            timeout=1200,
+        )
+    events = [json.loads(line) for line in answer.text.splitlines()]
+    files = [event["path"] for event in events if event["event"] == "file"]
+    assert len(files) == MANY
+    assert set(files) == expected
+    result = events[-1]
+    assert result["state"] == "succeeded"
+    assert result["totals"] == {
+        "files": {"transferred": MANY, "skipped": 0, "failed": 0},
+        "bytes": {"transferred": sum(len(str(n)) for n in range(MANY))},
+    }
+    print(f"stream of {MANY} files: Python grew by {(peak.bytes - before) / MIB:.1f} MiB")
+    assert peak.bytes - before < 16 * MIB
+
+    with Peak(process) as peak:
+        whole = eight.post(
+            {
+                "source": source.endpoint(many),
+                "destination": s3.endpoint("many"),
+                "options": {"report": "all"},
+            },
+            timeout=1200,
+        )
+    named = {file["path"] for file in whole.json()["files"]}
+    assert named == expected
+    assert whole.json()["totals"]["files"] == {"transferred": 0, "skipped": MANY, "failed": 0}
+    print(f"JSON of {MANY} files: Python grew by {(peak.bytes - before) / MIB:.1f} MiB")
+    assert peak.bytes - before < 48 * MIB
+
+
+@pytest.mark.slow
+def test_a_large_file_of_a_source_that_ignores_range_arrives_as_it_is(
+    eight: Function, s3: Storage
+) -> None:
+    """With several streams rclone would put the file's beginning into every part of it."""
+    blocks = [hashlib.sha256(str(number).encode()).digest() * (MIB // 32) for number in range(300)]
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if handler.command == "PROPFIND":
+            shown = {"/data/": 0, "/data/large.bin": 0}
+            if "large" in handler.path:
+                shown = {"/data/large.bin": 0}
+            body = servers.multistatus(dict.fromkeys(shown, len(blocks) * MIB))
+            servers.reply(handler, 207, body, "text/xml")
+        else:
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(blocks) * MIB))
+            handler.end_headers()
+            for block in blocks:
+                handler.wfile.write(block)
+
+    with servers.misbehaving(answer) as url:
+        source = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
+        response = eight.copy(source, s3.endpoint("large"))
+    assert response.status_code == 200, response.text
+    assert s3.hashes("bucket/large") == {"large.bin": servers.digest(b"".join(blocks))}

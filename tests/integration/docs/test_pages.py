@@ -1,0 +1,300 @@
+"""Every command of docs/, run as a reader would, by the real rclone between real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from efss_transfer.cli.commands.copy import run as run_command
+from support import faulty_webdav
+from support import storages as servers
+from support.doc_blocks import DOCS, PAGES, blocks
+from support.doc_reader import PROGRAMS, Hook, Reader, leading, serving
+from support.faulty_webdav import Faulty
+from support.nginx import FILE, NAME, gateway, tool
+from support.storages import LOOPBACK, Storage
+
+pytestmark = pytest.mark.slow
+
+HOW_TO = DOCS / "how-to"
+FOLLOWED = {
+    DOCS / "tutorial.md",
+    HOW_TO / "gateway.md",
+    HOW_TO / "app-passwords.md",
+    HOW_TO / "nightly.md",
+    HOW_TO / "migration.md",
+}
+FILES = {"a.h5": bytes(1 << 20), "raw/b.h5": os.urandom(200_000), "notes.txt": b"of alice"}
+
+# Lines that are not run, each with the reason.
+NOT_RUN = {
+    r"python3 -m venv .*": "the environment of the tests is one, with this tree installed",
+    r".*/pip install efss-transfer": "it is installed already, from this tree",
+    r"apt-get install .*": "changes the machine; scripts/tools brings the same nginx",
+    r"systemctl daemon-reload": "there is no systemd in a test; it is asked to verify the unit",
+    r"systemctl reload nginx": "nginx is started with the file by the line before it",
+}
+
+
+def test_every_page_with_commands_is_followed() -> None:
+    with_commands = {
+        page for page in PAGES if any(block.language == "sh" for block in blocks(page))
+    }
+    assert with_commands == FOLLOWED
+
+
+def test_nothing_is_left_out_without_need() -> None:
+    lines = [
+        line
+        for page in FOLLOWED
+        for block in blocks(page)
+        if block.language == "sh"
+        for line in block.content.splitlines()
+    ]
+    for wanted in NOT_RUN:
+        assert any(re.fullmatch(wanted, line) for line in lines), wanted
+
+
+@pytest.fixture
+def cloud() -> Iterator[Faulty]:
+    with faulty_webdav.serving() as dav:
+        yield dav
+
+
+@pytest.fixture
+def there() -> str:
+    """A folder in the bucket that is this test's."""
+    return f"bucket/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def running() -> Iterator[ExitStack]:
+    """What a page starts, until its end."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def reader(tmp_path: Path, cloud: Faulty, s3: Storage, there: str) -> Reader:
+    nextcloud = cloud.nextcloud
+    nextcloud.fill("Measurements", FILES)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "opt" / "efss-transfer").mkdir(parents=True)
+    (home / "opt" / "efss-transfer" / "bin").symlink_to(PROGRAMS)
+    (home / "deploy").symlink_to(servers.ROOT / "deploy")
+    (home / "functions").symlink_to(servers.ROOT / "functions")
+    keys = s3.parameters
+    return Reader(
+        home,
+        {
+            "HOME": str(home),
+            "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+            "LANG": "C.UTF-8",
+            "NO_PROXY": "127.0.0.1,localhost",
+        },
+        said={
+            f"https://cloud.example.org{faulty_webdav.NEXTCLOUD}": nextcloud.parameters["url"],
+            # Whoever logs in has the same files there, as at a real one.
+            "https://cloud.example.org/remote.php/webdav": nextcloud.parameters["url"],
+            "https://s3.example.org": keys["endpoint"],
+            '"bucket"': f'"{there}"',
+            "app-password-of-alice": nextcloud.parameters["pass"],
+            "/opt/efss-transfer": f"{home}/opt/efss-transfer",
+            "/etc/": f"{home}/etc/",
+        },
+        secrets={
+            "app-password": nextcloud.parameters["pass"],
+            "key-id": keys["access_key_id"],
+            "secret-key": keys["secret_access_key"],
+        },
+        instead=dict.fromkeys(NOT_RUN, nothing),
+    )
+
+
+def nothing(_reader: Reader, _line: re.Match[str]) -> None:
+    """What is not run."""
+
+
+def knows_both(reader: Reader) -> None:
+    """The reader has followed the tutorial that far."""
+    for block in blocks(DOCS / "tutorial.md"):
+        if "stdin" in block.marks:
+            reader.run(block.content, stdin=reader.typed(block))
+        elif "file" in block.marks:
+            reader.write(block)
+
+
+def starts(running: ExitStack, site: Path | None = None) -> dict[str, Hook]:
+    """`efss-transfer serve &`, with the site file that the line names, or that one."""
+
+    def start(reader: Reader, line: re.Match[str]) -> None:
+        named = reader.home / line["site"] if line["site"] else site
+        url = running.enter_context(serving(reader, named))
+        reader.said["http://127.0.0.1:8080"] = url
+
+    return {r"(EFSS_TRANSFER_SITE=(?P<site>\S+) )?efss-transfer serve &": start}
+
+
+def hashes() -> dict[str, str]:
+    return {path: servers.digest(content) for path, content in FILES.items()}
+
+
+def test_the_tutorial(
+    reader: Reader, running: ExitStack, tmp_path: Path, s3: Storage, there: str
+) -> None:
+    (tmp_path / "site.json").write_text('{"allow": {"networks": ["127.0.0.0/8"]}}')
+    reader.instead = {**reader.instead, **starts(running, tmp_path / "site.json")}
+    reader.follow(DOCS / "tutorial.md")
+    assert s3.hashes(f"{there}/2026") == hashes()
+    assert s3.hashes(f"{there}/chosen") == {"a.h5": hashes()["a.h5"]}
+    secrets = reader.home / ".secrets"
+    assert secrets.stat().st_mode & 0o077 == 0
+    assert all(file.stat().st_mode & 0o077 == 0 for file in secrets.iterdir())
+
+
+def test_behind_nginx(
+    reader: Reader, running: ExitStack, tmp_path: Path, s3: Storage, there: str
+) -> None:
+    knows_both(reader)
+    (reader.home / "etc" / "systemd" / "system").mkdir(parents=True)
+    (reader.home / "etc" / "nginx" / "conf.d").mkdir(parents=True)
+    unix = tmp_path / "http"
+    reader.said["/run/efss-transfer.sock"] = str(unix)
+    example = "0" * 64
+
+    def verified(reader: Reader, line: re.Match[str]) -> None:
+        unit = reader.place(line[1])
+        copied = tmp_path / unit.name
+        # It looks whether the program is there.
+        program = "/opt/efss-transfer/bin/functions-framework"
+        copied.write_text(unit.read_text("utf-8").replace(program, "/bin/true"))
+        socket = unit.with_suffix(".socket")
+        (tmp_path / socket.name).write_text(socket.read_text("utf-8"))
+        done = subprocess.run(
+            [tool("systemd-analyze"), "verify", "--man=no", copied, tmp_path / socket.name],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        # Of what both need, some is missing where there is no systemd.
+        assert not [line for line in done.stderr.splitlines() if "efss-transfer" in line]
+
+    def enabled(reader: Reader, _line: re.Match[str]) -> None:
+        site = json.loads((reader.home / "etc/efss-transfer/site.json").read_text("utf-8"))
+        (tmp_path / "run").mkdir()
+        running.enter_context(servers.function(tmp_path / "run", unix=unix, site=site))
+
+    def tested(reader: Reader, _line: re.Match[str]) -> None:
+        installed = reader.home / "etc/nginx/conf.d/efss-transfer.conf"
+        assert installed.read_bytes() == FILE.read_bytes()
+        # It does the same `nginx -t` before it starts one.
+        front = running.enter_context(gateway(tmp_path / "n", unix))
+        reader.environment |= {
+            "HTTPS_PROXY": running.enter_context(leading({NAME: front.port})),
+            "CURL_CA_BUNDLE": str(front.authority),
+        }
+
+    def hashed(reader: Reader, _line: re.Match[str]) -> None:
+        reader.said[example] = servers.digest(
+            (reader.home / "portal.token").read_text("ascii").strip().encode()
+        )
+        told = reader.run("tr -d '\\n' <portal.token | sha256sum")
+        assert told.split()[0] == reader.said[example]
+
+    reader.instead = {
+        **reader.instead,
+        r"systemd-analyze verify (\S+)": verified,
+        r"systemctl enable --now .*": enabled,
+        r"nginx -t": tested,
+        r"tr -d '\\n' <portal.token \| sha256sum": hashed,
+    }
+    reader.follow(HOW_TO / "gateway.md")
+    assert s3.hashes(f"{there}/2026") == hashes()
+    assert (reader.home / "portal.token").stat().st_mode & 0o077 == 0
+    servers.wait_clean(tmp_path / "run", 5)
+
+
+def test_app_passwords(reader: Reader, running: ExitStack, s3: Storage, there: str) -> None:
+    reader.instead = {**reader.instead, **starts(running)}
+    reader.follow(HOW_TO / "app-passwords.md")
+    assert s3.hashes(f"{there}/alice/2026") == hashes()
+
+
+def test_a_nightly_copy(
+    reader: Reader, running: ExitStack, tmp_path: Path, cloud: Faulty, s3: Storage, there: str
+) -> None:
+    knows_both(reader)
+    (reader.home / ".secrets" / "token").write_text("a-token\n")
+    (tmp_path / "run").mkdir()
+    function = running.enter_context(servers.function(tmp_path / "run"))
+    reader.said["https://transfer.example.org"] = function.url
+    reader.follow(HOW_TO / "nightly.md")
+    assert s3.hashes(f"{there}/nightly") == hashes()
+    # And that there is mail when something is wrong.
+    cloud.fail("PROPFIND", "*", faulty_webdav.status(403))
+    told = reader.run("~/bin/nightly-copy", code=7)
+    assert "The nightly copy ended with 7:" in told
+    assert "permission_denied" in told
+    function.wait_clean()
+
+
+def test_a_migration(
+    reader: Reader, running: ExitStack, tmp_path: Path, cloud: Faulty, s3: Storage, there: str
+) -> None:
+    nextcloud = cloud.nextcloud
+    files = {f"{part}/{n}.h5": os.urandom(1000) for part in ("first", "next") for n in range(20)}
+    wanted = {**hashes(), **nextcloud.fill("Measurements", files)}
+
+    def kept(parameters: dict[str, str]) -> dict[str, object]:
+        """With the secrets in files, as a site file wants it."""
+        made: dict[str, object] = dict(parameters)
+        for name in parameters.keys() & {"pass", "access_key_id", "secret_access_key"}:
+            (tmp_path / name).write_text(parameters[name])
+            made[name] = {"file": str(tmp_path / name)}
+        return made
+
+    site = {
+        **LOOPBACK,
+        "storages": {
+            "nextcloud": {"type": "webdav", "parameters": kept(nextcloud.parameters)},
+            "archive": {"type": "s3", "parameters": kept(s3.parameters), "root": there},
+        },
+    }
+    (tmp_path / "run").mkdir()
+    function = running.enter_context(servers.function(tmp_path / "run", site=site))
+    reader.said["https://transfer.example.org"] = function.url
+
+    def locked(_reader: Reader, _line: re.Match[str]) -> None:
+        # Since the last copy there are two more, and one of them cannot be read.
+        more = {"next/locked.h5": b"locked", "next/new.h5": b"new"}
+        wanted.update(nextcloud.fill("Measurements", more))
+        cloud.fail(
+            "GET",
+            f"{faulty_webdav.NEXTCLOUD}/Measurements/next/locked.h5",
+            faulty_webdav.status(403),
+        )
+
+    def mended(reader: Reader, _line: re.Match[str]) -> None:
+        assert (reader.home / "failed.txt").read_text() == "next/locked.h5\n"
+        arrived = {path: it for path, it in wanted.items() if path != "next/locked.h5"}
+        assert s3.hashes(f"{there}/migration") == arrived
+        cloud.heal()
+
+    reader.before = {
+        r"mkdir -p results": locked,
+        r"efss-transfer copy --files-from failed.txt .*": mended,
+    }
+    # It comes with a release of the command that has it.
+    options = {name for option in run_command.params for name in option.opts}
+    reader.follow(HOW_TO / "migration.md", frozenset(options & {"--shards"}))
+    assert s3.hashes(f"{there}/migration") == wanted
+    function.wait_clean()

@@ -1,0 +1,106 @@
+"""The bench itself runs, every row of it; how fast is not asked here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmark import cpus
+from support.storages import ROOT
+
+
+def bench(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts/benchmark"), *words],
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+
+
+def row_of(found: dict[str, Any], name: str, round_trip: int) -> dict[str, Any]:
+    (row,) = [
+        row for row in found["rows"] if (row["row"], row["round_trip_ms"]) == (name, round_trip)
+    ]
+    return dict(row)
+
+
+@pytest.mark.slow
+def test_every_row_is_measured(tmp_path: Path) -> None:
+    names = "tiny,small-to-s3,small-to-webdav,again,large,held,mixed,sixteen,many,huge,listing"
+    plot, kept = tmp_path / "bench.svg", tmp_path / "bench.json"
+    words = ("--quick", "--json", "--round-trips=20", f"--svg={plot}", f"--save={kept}")
+    done = bench(*words, f"--rows={names}")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert len(found["rows"]) == 10
+    for row in found["rows"]:
+        assert set(row["columns"]) == set(row["ratios"])
+        assert len(row["columns"]) == 4
+        for column in row["columns"].values():
+            assert column["seconds"] > 0
+            assert column["cpu_seconds"] > 0
+            assert column["peak_bytes"] > 10 << 20, "rclone alone takes more"
+    # A connection takes two round trips, and a copy asks both sides.
+    for column in row_of(found, "tiny", 20)["columns"].values():
+        assert column["seconds"] > 0.08
+    assert row_of(found, "sixteen", 20)["files"] == 16 * 2
+    assert found["listing"]["files"] == 200
+    assert json.loads(kept.read_text("utf-8"))["rows"] == found["rows"]
+    assert ElementTree.parse(plot).getroot().tag.endswith("svg")  # noqa: S314 - it is our own
+
+
+@pytest.mark.slow
+def test_a_bound_of_memory_is_told_of_and_kept_to() -> None:
+    words = ("--quick", "--json", "--columns=efss-transfer", "--rows=small-to-s3,large")
+    done = bench(*words, "--memory=512M", "--round-trips=0")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for row in found["rows"]:
+        assert row["memory_bound"] == 512 << 20
+        assert row["within"] is True
+        assert row["columns"]["efss-transfer"]["peak_bytes"] <= 512 << 20
+    # Less memory, less of it for what is read ahead.
+    assert row_of(found, "small-to-s3", 0)["tuning"]["buffer_bytes"] < 16 << 20
+
+
+@pytest.mark.slow
+def test_storages_may_have_processors_of_their_own() -> None:
+    before = os.sched_getaffinity(0)
+    ours = cpus.Processors.apart()
+    assert ours.storages | ours.copiers == before
+    assert not ours.storages & ours.copiers
+    with cpus.on(ours.copiers):
+        command = [sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"]
+        there = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert there == str(set(ours.copiers))
+    assert os.sched_getaffinity(0) == before
+    done = bench("--quick", "--json", "--apart", "--rows=tiny", "--round-trips=20")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["apart"] is True
+
+
+def test_an_earlier_run_is_shown(tmp_path: Path) -> None:
+    plot = tmp_path / "bench.svg"
+    done = bench(f"--show={ROOT / 'docs/bench.json'}", f"--svg={plot}")
+    assert done.returncode == 0, done.stderr
+    assert "efss-transfer" in done.stdout
+    assert plot.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    "words", [("--rows=tyni",), ("--memory=12",), ("--memory=512X",)], ids=" ".join
+)
+def test_what_is_not_known_is_refused(words: tuple[str, ...]) -> None:
+    done = bench(*words)
+    assert done.returncode == 2
+    assert "scripts/bench" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,141 @@
+"""An rclone that is booted ahead of the transfer: it is used once, and is as confined."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from efss_transfer.config.settings import Settings
+from support import storages as servers
+from support.storages import Function, Storage
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Iterator[Function]:
+    (tmp_path / "run").mkdir()
+    with servers.function(tmp_path / "run", STANDBY="1") as running:
+        assert running.get("/healthz").status_code == 200
+        yield running
+    servers.wait_clean(tmp_path / "run", 8)
+
+
+def rclones(function: Function) -> set[int]:
+    found = set()
+    for process in function.family():
+        try:
+            if process.name() == "rclone":
+                found.add(process.pid)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def standing_by(function: Function, number: int = 1) -> int:
+    """The `number`-th that is ready, once it is: its process."""
+    until = time.monotonic() + 20
+    while len(told := re.findall(r"stands by as process (\d+)", function.log.read_text())) < number:
+        assert time.monotonic() < until, f"there are {told}"
+        time.sleep(0.05)
+    return int(told[number - 1])
+
+
+def test_each_serves_one_transfer_and_another_takes_its_place(
+    ready: Function, webdav: Storage, s3: Storage
+) -> None:
+    hashes = webdav.fill("ahead", {"a": b"a", "b/ü": b"b"})
+    used: list[int] = []
+    for number in range(3):
+        used.append(standing_by(ready, number + 1))
+        assert rclones(ready) == {used[-1]}
+        name = uuid.uuid4().hex
+        answer = ready.copy(webdav.endpoint("ahead"), s3.endpoint(name))
+        assert answer.status_code == 200, answer.text
+        assert s3.hashes(f"bucket/{name}") == hashes
+        assert used[-1] not in rclones(ready)
+    assert len(set(used)) == 3
+    # None was booted but those.
+    assert standing_by(ready, 4) not in used
+
+
+def test_at_once_one_is_ahead_and_the_others_are_booted(
+    ready: Function, webdav: Storage, s3: Storage
+) -> None:
+    hashes = webdav.fill("at-once", {"a": b"a"})
+    standing_by(ready)
+    names = [uuid.uuid4().hex for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(
+            pool.map(lambda n: ready.copy(webdav.endpoint("at-once"), s3.endpoint(n)), names)
+        )
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert all(s3.hashes(f"bucket/{name}") == hashes for name in names)
+    standing_by(ready, 2)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "deaf"])
+def test_one_that_does_not_answer_is_ended_and_another_is_booted(
+    ready: Function, webdav: Storage, s3: Storage, how: signal.Signals
+) -> None:
+    hashes = webdav.fill("broken", {"a": b"a"})
+    pid = standing_by(ready)
+    psutil.Process(pid).send_signal(how)
+    name = uuid.uuid4().hex
+    answer = ready.copy(webdav.endpoint("broken"), s3.endpoint(name))
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes(f"bucket/{name}") == hashes
+    assert rclones(ready) <= {standing_by(ready, 2)}
+    assert "stood by does not answer" in ready.log.read_text()
+
+
+def test_its_guard_lets_out_what_the_transfer_may_reach_and_nothing_else(
+    ready: Function, s3: Storage
+) -> None:
+    """Nothing before it is used, and then as if it had been booted for this transfer."""
+    with socket.create_server(("127.0.0.2", 0)) as listener:
+        listener.settimeout(0.2)
+
+        def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+            handler.send_response(302)
+            handler.send_header("Location", f"http://127.0.0.2:{listener.getsockname()[1]}/x")
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+        with (
+            servers.misbehaving(answer) as url,
+            servers.function(
+                ready.runtime_dir,
+                site={"allow": {"networks": ["127.0.0.1/32"]}},
+                STANDBY="1",
+            ) as strict,
+        ):
+            strict.get("/healthz")
+            standing_by(strict)
+            source = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
+            refused = strict.copy(source, s3.endpoint(uuid.uuid4().hex))
+            assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def test_it_holds_no_secret_and_has_no_remote(ready: Function) -> None:
+    process = psutil.Process(standing_by(ready))
+    assert set(process.environ()) <= {
+        "PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LISTEN_FDS",
+        "LISTEN_PID", "GOGC", "GOMEMLIMIT", "GOMAXPROCS", "PWD", "HTTP_PROXY", "HTTPS_PROXY",
+        "SSL_CERT_FILE", "SSL_CERT_DIR",
+    }  # fmt: skip
+
+
+def test_on_lambda_there_is_none_whatever_is_set() -> None:
+    there = {"EFSS_TRANSFER_STANDBY": "1", "AWS_LAMBDA_FUNCTION_NAME": "copy"}
+    assert Settings.read(there).standby is False

@@ -1,0 +1,61 @@
+"""The pages of docs/, as their blocks of code; what stands in a comment before one, marks it.
+
+<!-- file: ~/bin/nightly-copy -->       the block is that file, which the reader writes
+<!-- file: site.json, schema: site -->  and it is of that schema
+<!-- exit: 3 -->                        these commands end with that
+<!-- stdin: app-password key-id -->     they ask for these secrets, one after another
+<!-- output -->                         what the commands before it say, numbers aside
+<!-- cron -->                           a line of a crontab
+<!-- needs: --shards -->                they need that option of the command's
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.storages import ROOT
+
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+PAGES = sorted(file for file in DOCS.rglob("*.md") if REFERENCE not in file.parents)
+_BLOCK = re.compile(r"^(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code; `line` is where it begins."""
+
+    language: str
+    content: str
+    marks: dict[str, str]
+    line: int
+
+
+def blocks(page: Path) -> list[Block]:
+    """Those of a page, in order."""
+    text = page.read_text("utf-8")
+    found = []
+    for match in _BLOCK.finditer(text):
+        marks = dict((mark + ": ").split(": ")[:2] for mark in (match[1] or "").split(", ") if mark)
+        line = text.count("\n", 0, match.start()) + 1
+        found.append(Block(match[2], match[3], marks, line))
+    return found
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks."""
+    return _BLOCK.sub("", page.read_text("utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link to a page may name behind `#`, as GitHub makes it of headings."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        number = 0
+        while (name := f"{slug}-{number}" if number else slug) in found:
+            number += 1
+        found.add(name)
+    return found

@@ -1,0 +1,145 @@
+"""What a person is told, and that nothing in it can steer their terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from efss_transfer.cli import exit_codes, progress, summary
+from efss_transfer.cli.in_process import NotConfigured
+from efss_transfer.cli.progress import duration, printable, size
+from efss_transfer.client.errors import Busy, ClientError, ServiceUnreachable, Unauthenticated
+from efss_transfer.client.resume import Again
+from efss_transfer.model.events import InFlight, Progress
+from efss_transfer.model.result import (
+    ErrorGroup,
+    Reason,
+    Result,
+    Sample,
+    Side,
+    State,
+    Totals,
+    Verification,
+    VerifyMode,
+    now,
+)
+
+HOSTILE = "x\x1b]0;title\x07\n[bold red]y\u202e"
+
+
+def ended(
+    state: State, *errors: ErrorGroup, code: str | None = None, transferred: int = 0
+) -> Result:
+    moment = now()
+    return Result(state, "rclone", Totals(transferred), moment, moment, code, errors)
+
+
+def group(code: str, *, retryable: bool = False, count: int = 7) -> ErrorGroup:
+    return ErrorGroup(code, Side.SOURCE, retryable, count, (Sample(HOSTILE, HOSTILE),))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_failures_are_told_as_they_are_and_steer_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "300")
+    summary.tell(ended(State.PARTIAL, group("storage_error"), transferred=1), 3)
+    told = capsys.readouterr().out
+    assert told.startswith(
+        "Some files were not copied.\n1 files copied, 0 B, in 0 s, 3 invocations"
+    )
+    assert "storage_error at the source" in told
+    assert "and 6 more" in told
+    assert r"x\x1b]0;title\x07\n[bold red]y\u202e" in told
+    assert "\x1b]" not in told
+    assert "\x07" not in told
+    assert ("Failures" in told) is terminal
+
+
+def test_what_was_skipped_and_verified_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    totals = Totals(1, 3, 0, 2048, {Reason.SAME: 1, Reason.OLDER: 1, Reason.DRY_RUN: 1}, 5)
+    seen = Verification(VerifyMode.CHECKSUM, 3, 1, 0, "md5")
+    moment = now()
+    summary.tell(Result(State.SUCCEEDED, "rclone", totals, moment, moment, verification=seen), 1)
+    assert capsys.readouterr().out == (
+        "Done.\n"
+        "1 files copied, 2.0 KiB, in 0 s; 3 skipped, 0 failed.\n"
+        "1 files, 5 B, would have been copied.\n"
+        "Skipped: 1 the same, 1 not newer.\n"
+        "Verified by checksum (md5): 3 files, 1 differ, 0 are missing.\n"
+    )
+
+
+def test_lines_come_now_and_then() -> None:
+    out = io.StringIO()
+    lines = progress.Lines(out)
+    one = Progress(Totals(1, 0, 1), 1024, 3, 4096, 512.0, 6.0, in_flight=(InFlight("a", 1, 2),))
+    for _ in range(100):
+        lines.event(one)
+    lines.again(Again(2, 0.0, None))
+    lines.again(Again(3, 2.2, Busy(f"Full{HOSTILE}")))
+    assert out.getvalue().splitlines() == [
+        "Copying: 1 of 3 files (1 failed), 1.0 KiB of 4.0 KiB, 512 B/s, 6 s left",
+        "The service's time ran out: invocation 2 goes on.",
+        f"Full{printable(HOSTILE)} Trying again in 2 s.",
+    ]
+
+
+def test_amounts_for_people() -> None:
+    told = [size(it) for it in (0, 1023, 1024, 1536, 5 * 1024**3, 2 * 1024**6)]
+    assert told == ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "5.0 GiB", "2.0 EiB"]
+    assert [duration(it) for it in (0, 59.4, 60, 3599, 3600, 90061)] == [
+        "0 s",
+        "59 s",
+        "1 min 00 s",
+        "59 min 59 s",
+        "1 h 00 min",
+        "25 h 01 min",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (ended(State.SUCCEEDED, transferred=1), 0),
+        (ended(State.SUCCEEDED), 0),
+        (ended(State.INCOMPLETE, code="incomplete"), 10),
+        (ended(State.PARTIAL, group("name_refused"), code="partial"), 6),
+        (ended(State.PARTIAL, group("source_not_found"), code="partial"), 4),
+        (ended(State.PARTIAL, group("storage_busy", retryable=True), code="partial"), 5),
+        (ended(State.FAILED, group("source_not_found"), code="source_not_found"), 3),
+        (ended(State.FAILED, group("authentication_failed"), code="authentication_failed"), 7),
+        (ended(State.FAILED, group("quota_exceeded"), code="quota_exceeded"), 7),
+        (ended(State.FAILED, group("forbidden"), code="forbidden"), 8),
+        (ended(State.FAILED, group("storage_error"), code="storage_error"), 1),
+        (
+            ended(State.FAILED, group("storage_busy", retryable=True), code="storage_busy"),
+            5,
+        ),
+    ],
+)
+def test_exit_codes_are_rclone_s(result: Result, code: int) -> None:
+    assert exit_codes.of_result(result) == code
+
+
+def test_nothing_to_copy_is_an_error_if_asked_for() -> None:
+    assert exit_codes.of_result(ended(State.SUCCEEDED), nothing_is_an_error=True) == 9
+    some = ended(State.SUCCEEDED, transferred=1)
+    assert exit_codes.of_result(some, nothing_is_an_error=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ServiceUnreachable("gone", retryable=True), 5),
+        (Busy("full", retryable=True), 5),
+        (Unauthenticated("who?"), 7),
+        (NotConfigured("wrong"), 2),
+        (ClientError("what?", code="of tomorrow"), 1),
+    ],
+)
+def test_exit_codes_of_errors(error: ClientError, code: int) -> None:
+    assert exit_codes.of_error(error) == code

@@ -1,0 +1,86 @@
+"""What a sandbox gives is found wherever it is written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from efss_transfer.config import resources
+from efss_transfer.config.settings import Settings
+
+MIB = 1 << 20
+ALL = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    return tmp_path / "own"
+
+
+def write(root: Path, **files: str) -> None:
+    for name, text in files.items():
+        path = root / name.replace("__", "/").replace("_max", ".max")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+
+
+def test_the_machine_s_own_is_the_bound_where_there_is_no_other(tmp_path: Path, own: Path) -> None:
+    assert resources.memory({}, tmp_path, own) == ALL
+    own.write_text("0::/a\n")
+    write(tmp_path, a__memory_max="max", a__cpu_max="max 100000")
+    assert resources.memory({}, tmp_path, own) == ALL
+    assert resources.processors(tmp_path, own) is None
+
+
+def test_the_second_version_and_the_groups_above(tmp_path: Path, own: Path) -> None:
+    own.write_text("0::/site/function\n")
+    write(tmp_path, site__function__memory_max="max", site__memory_max=str(512 * MIB))
+    write(tmp_path, site__function__cpu_max="150000 100000", site__cpu_max="400000 100000")
+    assert resources.memory({}, tmp_path, own) == 512 * MIB
+    assert resources.processors(tmp_path, own) == 1.5
+
+
+def test_the_first_version(tmp_path: Path, own: Path) -> None:
+    own.write_text("3:cpu,cpuacct:/x\n5:memory:/x\n1:name=systemd:/\n")
+    write(tmp_path, memory__x__dummy="", **{"cpu,cpuacct__x__dummy": ""})
+    (tmp_path / "memory/x/memory.limit_in_bytes").write_text(f"{300 * MIB}\n")
+    (tmp_path / "memory/memory.limit_in_bytes").write_text("9223372036854771712\n")
+    (tmp_path / "cpu,cpuacct/x/cpu.cfs_quota_us").write_text("50000\n")
+    (tmp_path / "cpu,cpuacct/x/cpu.cfs_period_us").write_text("100000\n")
+    assert resources.memory({}, tmp_path, own) == 300 * MIB
+    assert resources.processors(tmp_path, own) == 0.5
+
+
+def test_lambda_says_it_in_a_variable(tmp_path: Path, own: Path) -> None:
+    environment = {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512"}
+    assert resources.memory(environment, tmp_path, own) == 512 * MIB
+
+
+@pytest.mark.parametrize(
+    ("memory", "transfers", "each"),
+    [(512, 1, 352), (1024, 3, 288), (3008, 8, 356), (20000, 8, 2048)],
+    ids=["512", "1024", "3008", "20000"],
+)
+def test_the_defaults_fit_into_the_sandbox(
+    tmp_path: Path, memory: int, transfers: int, each: int
+) -> None:
+    environment = {
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory),
+        "THREADS": "24",
+        "EFSS_TRANSFER_RUNTIME_DIR": str(tmp_path),
+    }
+    found = Settings.read(environment)
+    assert found.concurrent_transfers == transfers
+    assert found.memory_bytes // MIB == each
+
+
+def test_on_lambda_one_transfer_has_all_of_it(tmp_path: Path) -> None:
+    environment = {
+        "AWS_LAMBDA_FUNCTION_NAME": "copy",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+        "EFSS_TRANSFER_RUNTIME_DIR": str(tmp_path),
+    }
+    found = Settings.read(environment)
+    assert (found.concurrent_transfers, found.memory_bytes) == (1, 864 * MIB)

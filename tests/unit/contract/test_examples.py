@@ -1,0 +1,178 @@
+"""The files in schema/examples are documentation, and hold the schema to what it promises."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from efss_transfer.contract import request_parser
+from efss_transfer.model.errors import InvalidRequest
+from efss_transfer.model.request import Endpoint
+from efss_transfer.site.overlap import distinct
+from support.contract import EXAMPLES, NAMES, complaints, schema
+
+VALID = sorted((EXAMPLES / "valid").glob("*.json"))
+INVALID = sorted((EXAMPLES / "invalid").glob("*.json"))
+STORAGES = set(schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"])
+
+
+def of_the_site(_: str, document: Any) -> Endpoint:
+    """Takes the place of a site, which has every storage."""
+    return Endpoint("s3", document.get("parameters", {}), document["path"], storage="x")
+
+
+def load(file: Path) -> Any:
+    return json.loads(file.read_text("utf-8"))
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text among the values of a document; names of members are no values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from texts(part)
+
+
+def with_examples(part: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
+    """Every subschema that has examples, and where it stands."""
+    if isinstance(part, dict):
+        if isinstance(part.get("examples"), list):
+            yield pointer, part["examples"]
+        for name, below in part.items():
+            if name not in ("examples", "default", "const", "enum"):
+                yield from with_examples(below, f"{pointer}/{name}")
+    elif isinstance(part, list):
+        for index, below in enumerate(part):
+            yield from with_examples(below, f"{pointer}/{index}")
+
+
+@pytest.mark.parametrize("file", VALID, ids=lambda file: file.stem)
+def test_a_valid_example_is_accepted_as_it_stands(file: Path) -> None:
+    document = load(file)
+
+    parsed = request_parser.parse(file.read_bytes(), of_the_site)
+    distinct(parsed)
+
+    assert parsed.id == document.get("id")
+    for end, given in (
+        (parsed.source, document["source"]),
+        (parsed.destination, document["destination"]),
+    ):
+        assert end.type == given.get("type", "s3")
+        assert end.parameters == given.get("parameters", {})
+        assert end.path == given.get("path", "")
+
+
+def test_the_valid_examples_show_every_storage() -> None:
+    shown = {load(file)[end].get("type") for file in VALID for end in ("source", "destination")}
+    # And one that the site has configured, which has no type in a request.
+    assert shown == STORAGES | {None}
+
+
+def test_the_valid_examples_show_every_parameter_of_every_storage() -> None:
+    shown: dict[str, set[str]] = {}
+    for file in VALID:
+        for end in ("source", "destination"):
+            given = load(file)[end]
+            if "type" not in given:
+                continue
+            shown.setdefault(given["type"], set()).update(given["parameters"])
+    for storage, names in shown.items():
+        described = schema("request")["$defs"][f"{storage.replace(' ', '_')}_parameters"]
+        assert names == set(described["properties"]), storage
+
+
+@pytest.mark.parametrize("file", INVALID, ids=lambda file: file.stem)
+def test_an_invalid_example_is_refused_for_its_reasons_and_no_others(file: Path) -> None:
+    example = load(file)
+    assert example.keys() == {"description", "request", "expected"}
+
+    with pytest.raises(InvalidRequest) as refused:
+        request_parser.parse(json.dumps(example["request"]).encode())
+
+    reported = [
+        {"pointer": violation.pointer, "keyword": violation.keyword}
+        for violation in refused.value.violations
+    ]
+    assert sorted(reported, key=str) == sorted(example["expected"], key=str)
+
+
+@pytest.mark.parametrize("file", INVALID, ids=lambda file: file.stem)
+def test_no_value_of_an_invalid_example_comes_back(file: Path) -> None:
+    example = load(file)
+    with pytest.raises(InvalidRequest) as refused:
+        request_parser.parse(json.dumps(example["request"]).encode())
+    # What the schema says itself, such as the name of a member, is no secret.
+    known = json.dumps(schema("request"), ensure_ascii=False)
+    secret = [text for text in texts(example["request"]) if len(text) > 3 and text not in known]
+
+    told = [violation.message for violation in refused.value.violations] + [str(refused.value)]
+
+    assert [text for text in secret for message in told if text in message] == []
+
+
+def test_the_invalid_examples_have_values_that_could_come_back() -> None:
+    canaries = [text for file in INVALID for text in texts(load(file)) if "canary" in text]
+    assert len(canaries) > 50
+
+
+def test_the_examples_are_told_apart_by_what_they_show() -> None:
+    descriptions = {json.dumps(load(file)["request"]) for file in INVALID}
+    assert len(descriptions) == len(INVALID)
+    assert len({file.read_bytes() for file in VALID}) == len(VALID)
+
+
+@pytest.mark.parametrize(
+    ("name", "pointer", "examples"),
+    [
+        pytest.param(name, pointer, examples, id=f"{name}{pointer}")
+        for name in NAMES
+        for pointer, examples in with_examples(schema(name))
+    ],
+)
+def test_an_example_in_a_schema_fits_the_part_that_it_illustrates(
+    name: str, pointer: str, examples: list[Any]
+) -> None:
+    assert examples
+    for example in examples:
+        assert complaints(name, example, pointer) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schema_needs_no_other(name: str) -> None:
+    def references(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            yield from (value for key, value in part.items() if key == "$ref")
+            for below in part.values():
+                yield from references(below)
+        elif isinstance(part, list):
+            for below in part:
+                yield from references(below)
+
+    assert {it for it in references(schema(name)) if not it.startswith("#/$defs/")} == set()
+
+
+@pytest.mark.parametrize("name", ["event", "problem"])
+def test_what_stands_twice_says_the_same(name: str) -> None:
+    whole = schema("result")
+    shared = schema(name)["$defs"].keys() & whole["$defs"].keys() - {"result", "file"}
+    assert len(shared) > 6
+    for part in shared:
+        assert schema(name)["$defs"][part] == whole["$defs"][part], part
+
+
+def test_a_problem_holds_a_whole_result() -> None:
+    plain = {key: it for key, it in schema("result").items() if key not in ("$id", "$schema")}
+    del plain["$defs"]
+    assert schema("problem")["$defs"]["result"] == plain
+    assert schema("problem")["$defs"]["file"] == schema("result")["$defs"]["file"]
+
+
+def test_the_site_file_knows_the_types_that_requests_know() -> None:
+    known = schema("request")["$defs"]["endpoint"]["properties"]["type"]
+    assert schema("site")["$defs"]["storage_type"] == known

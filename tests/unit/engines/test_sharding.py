@@ -1,0 +1,62 @@
+"""Which shard a path is in, told by us and by rclone: the same, whatever letters it has."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from efss_transfer.engines.sharding import holds, narrowed
+from efss_transfer.model.request import ListedFile, Selection
+from efss_transfer.model.result import Shard
+
+COUNT = 4
+CASED = [
+    letter
+    for letter in map(chr, range(sys.maxunicode))
+    if letter.lower() != letter or unicodedata.decomposition(letter)
+]
+
+
+def test_rclone_puts_every_odd_letter_where_we_do(rclone: Path, tmp_path: Path) -> None:
+    # All letters that have a case or are composed, some to a name: a name is a hash, so that
+    # one letter which is read otherwise moves it to another part in three cases of four.
+    names = {"".join(CASED[at : at + 2]) for at in range(0, len(CASED), 2)}
+    assert len(names) > 3000
+    for name in names:
+        (tmp_path / f"{name}x").touch()
+    for index in range(COUNT):
+        listed = subprocess.run(
+            [rclone, "lsf", "--config", "", f"--hash-filter={index}/{COUNT}", tmp_path],
+            capture_output=True,
+            check=True,
+            env={},
+        )
+        there = set(listed.stdout.decode().splitlines())
+        ours = {f"{name}x" for name in names if holds(Shard(index, COUNT), f"{name}x")}
+        assert there == ours
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("É.txt", "e\u0301.TXT"), ("K", "\u212a"), ("Σ", "σ"), ("\u0130", "i")],
+)
+def test_names_that_a_storage_may_take_for_one_are_together(one: str, other: str) -> None:
+    for index in range(64):
+        assert holds(Shard(index, 64), one) is holds(Shard(index, 64), other)
+
+
+def test_a_list_is_shared_out_whole_and_once() -> None:
+    files = tuple(ListedFile(f"{number}") for number in range(100))
+    parts = [
+        narrowed(Selection(files=files, shard=Shard(index, 7))).files or () for index in range(7)
+    ]
+    assert sorted(file.path for part in parts for file in part) == sorted(f.path for f in files)
+
+
+def test_what_has_no_shard_or_no_list_stays_as_it_is() -> None:
+    for selection in (Selection(files=(ListedFile("a"),)), Selection(shard=Shard(0, 2))):
+        assert narrowed(selection) is selection

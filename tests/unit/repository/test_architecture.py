@@ -1,0 +1,237 @@
+"""The rooms of the code, as docs/design.md draws them: which may import which, and who owns what.
+
+Imports are read from the source and not from loaded modules, so that an import within a
+function counts as well.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+FUNCTIONS = Path(__file__).parents[3] / "functions"
+OURS = "efss_transfer"
+RCLONE = "engines.rclone"
+
+# Which rooms each room may import, besides itself. `engines` is its files and not its folders.
+ROOMS = {
+    "model": set[str](),
+    "contract": {"model"},
+    "config": {"model"},
+    "egress": {"model", "config"},
+    "client": {"model", "contract"},
+    "engines": {"model", "config", "egress"},
+    RCLONE: {"model", "config", "egress", "engines"},
+    "site": {"model", "contract", "config", "egress", "engines"},
+    "auth": {"model", "contract", "config", "egress", "site"},
+    "service": {
+        *("model", "contract", "config", "egress"),
+        *("engines", "site", "auth"),
+    },
+    "runtimes": {"model", "contract", "config", "service"},
+    "runtimes.aws": {"model", "contract", "config", "service", "runtimes", "client", "engines"},
+    "cli": {"model", "contract", "config", "egress", "client", "site", "auth"},
+    "aws_lambda": {"runtimes.aws"},
+}
+# Inside rclone, `transfer` and `process` never meet.
+RCLONE_ROOMS = {
+    "log": set[str](),
+    "rc": {"log"},
+    "process": {"rc", "log"},
+    "transfer": {"rc", "log"},
+    "report": {"transfer", "process", "rc", "log"},
+    "engine": {"report", "transfer", "process", "rc", "log"},
+}
+# What a single module may import beyond its room's rule.
+EXCEPTIONS = {
+    "site.storages": {"engines.base"},
+    "site.policy": {"engines.base"},
+    "runtimes.aws.warmup": {"engines.registry"},
+    "cli.in_process": {"service"},
+    "engines.registry": {RCLONE},
+}
+# The only module of `engines` that a room above may import, where it is not named above.
+ENGINES_FROM_ABOVE = {
+    "site": {"base"},
+    "service": {"base", "registry"},
+    "runtimes.aws": {"registry"},
+}
+
+# Each library has one owner: a module, or all of a room.
+OWNERS = {
+    "flask": {"runtimes.flask"},
+    "werkzeug": {"runtimes.flask"},
+    "functions_framework": {"runtimes.flask"},
+    "jsonschema": {"contract.validation"},
+    "referencing": {"contract.validation"},
+    "idna": {"model.targets"},
+    "boto3": {"site.secrets"},
+    "prometheus_client": {"service.metrics"},
+    "tenacity": {"client.resume", "engines.retry", "service.webhook"},
+    "click": {"cli"},
+    "rich": {"cli.progress", "cli.summary"},
+    "subprocess": {"engines.rclone.process.daemon"},
+    "jwt": {"auth.authentication"},
+    "requests": {"auth.oidc", "client.client", "client.transport"},
+    "urllib3": {"client.transport", "engines.rclone.rc.unix_http"},
+}
+NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "manager", "managers", "common"}
+MOST_FILES = 17
+MOST_LINES = 300
+# What is longer, and why.
+LONGER = {
+    "client.errors": (330, "one hierarchy, each class with the sentence that a caller needs"),
+    "client.merge": (309, "to be split with what resumes a transfer"),
+    "client.parallel_shards": (305, "to be split"),
+    "engines.rclone.transfer.job": (317, "to be composed of its parts"),
+    "model.result": (337, "the result's types, one for each object of its schema"),
+}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module below functions/efss_transfer, by its name without the package's own."""
+    found = {}
+    for file in sorted((FUNCTIONS / OURS).rglob("*.py")):
+        parts = file.relative_to(FUNCTIONS / OURS).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+@cache
+def imports(module: str) -> tuple[str, ...]:
+    """What a module imports, by full names: of a module where there is one, else of its origin."""
+    return tuple(_imports(module, ast.parse(modules()[module].read_text("utf-8"))))
+
+
+def _imports(module: str, tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively, which this test cannot read"
+            for name in node.names:
+                full = f"{node.module}.{name.name}"
+                yield full if full.removeprefix(f"{OURS}.") in modules() else str(node.module)
+
+
+def of_ours(module: str) -> set[str]:
+    """The modules of ours that a module imports, but for the package itself."""
+    found = {
+        name.removeprefix(f"{OURS}.")
+        for name in imports(module)
+        if name.partition(".")[0] == OURS and name != OURS
+    }
+    assert found <= modules().keys(), f"{module} imports {found - modules().keys()}"
+    return found
+
+
+def room(module: str) -> str:
+    """The room that a module is in: the longest name in ROOMS that begins its own."""
+    return max((name for name in ROOMS if _is_in(module, name)), key=len, default="")
+
+
+def _is_in(module: str, name: str) -> bool:
+    return f"{module}.".startswith(f"{name}.")
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if name])
+def test_a_module_imports_only_what_its_room_may(module: str) -> None:
+    mine = room(module)
+    assert mine, f"{module} is in no room of ROOMS"
+    for other in of_ours(module):
+        theirs = room(other)
+        allowed = theirs == mine or theirs in ROOMS[mine]
+        if allowed and theirs == "engines" and theirs != mine and mine in ENGINES_FROM_ABOVE:
+            allowed = other.removeprefix("engines.") in ENGINES_FROM_ABOVE[mine]
+        allowed = allowed or any(_is_in(other, one) for one in EXCEPTIONS.get(module, ()))
+        assert allowed, f"{module} (in {mine}) imports {other} (in {theirs})"
+
+
+@pytest.mark.parametrize("module", [name for name in modules() if _is_in(name, RCLONE)])
+def test_inside_rclone_the_rooms_keep_their_order(module: str) -> None:
+    def inner(name: str) -> str:
+        return name.removeprefix(RCLONE).removeprefix(".").partition(".")[0]
+
+    for other in of_ours(module):
+        if _is_in(other, RCLONE) and inner(other) != inner(module):
+            assert inner(other) in RCLONE_ROOMS[inner(module)], f"{module} imports {other}"
+
+
+def test_no_rule_is_kept_for_a_room_or_module_that_is_gone() -> None:
+    named = {*ROOMS, *EXCEPTIONS, *(owner for owners in OWNERS.values() for owner in owners)}
+    named |= {f"{RCLONE}.{name}" for name in RCLONE_ROOMS}
+    assert named <= modules().keys()
+
+
+def test_no_module_needs_itself_in_the_end() -> None:
+    # static_order raises CycleError, which names the modules of a circle.
+    order = list(
+        TopologicalSorter({module: of_ours(module) for module in modules()}).static_order()
+    )
+    assert set(order) == modules().keys()
+
+
+@pytest.mark.parametrize("library", OWNERS)
+def test_a_library_has_one_owner(library: str) -> None:
+    importers = {
+        module
+        for module in modules()
+        if any(name.partition(".")[0] == library for name in imports(module))
+    }
+    assert importers
+    for module in importers:
+        assert any(_is_in(module, owner) for owner in OWNERS[library]), module
+    for owner in OWNERS[library]:
+        assert any(_is_in(module, owner) for module in importers), f"{owner} does not import it"
+
+
+def test_only_the_registry_names_an_engine() -> None:
+    known = {
+        module
+        for module in modules()
+        if not _is_in(module, RCLONE) and any(_is_in(one, RCLONE) for one in of_ours(module))
+    }
+    assert known == {"engines.registry"}
+
+
+@pytest.mark.parametrize(
+    "package", [name for name, file in modules().items() if "__init__" in str(file)]
+)
+def test_a_package_imports_nothing_when_it_is_imported(package: str) -> None:
+    tree = ast.parse(modules()[package].read_text("utf-8"))
+    ours = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(OURS)
+    ]
+    assert not ours
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({file.parent for file in modules().values()}), ids=lambda one: one.name
+)
+def test_a_folder_has_no_more_files_than_a_reader_takes_in(folder: Path) -> None:
+    assert len([file for file in folder.glob("*.py") if file.stem != "__init__"]) <= MOST_FILES
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_has_no_more_lines_than_one_purpose_needs(module: str) -> None:
+    most, _ = LONGER.get(module, (MOST_LINES, ""))
+    assert len(modules()[module].read_text("utf-8").splitlines()) <= most
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_is_named_after_what_it_does(module: str) -> None:
+    assert not NAMES_THAT_SAY_NOTHING & set(module.split("."))
+
+
+@pytest.mark.parametrize("module", modules())
+def test_a_module_says_what_it_is_for(module: str) -> None:
+    assert ast.get_docstring(ast.parse(modules()[module].read_text("utf-8")))

@@ -1,0 +1,101 @@
+"""The log: whatever is told, it is one line that a machine can read, and nothing else is in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from efss_transfer.service import logs
+from efss_transfer.service.logs import JsonLines, TextLines
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SPAN = "b7ad6b7169203331"
+ODD = 'a\nb\r\n{"x": 1}\u2028\u0085\x1b[31m\ud800 é 🎉'
+
+
+def record(message: str = "a message", *args: object, **more: Any) -> logging.LogRecord:
+    made = logging.LogRecord(
+        "efss_transfer.x", logging.INFO, "x.py", 1, message, args, more.pop("exc_info", None)
+    )
+    vars(made).update(more)
+    return made
+
+
+def test_a_line_has_what_it_is_about() -> None:
+    about = logs.line("transfer.ended", {"caller": "alice"}, state="succeeded", code=None)
+    line = json.loads(JsonLines().format(record("it is %s", "done", **about)))
+    moment = datetime.fromisoformat(line.pop("time"))
+    assert abs((datetime.now(UTC) - moment).total_seconds()) < 60
+    assert line == {
+        "level": "INFO",
+        "logger": "efss_transfer.x",
+        "message": "it is done",
+        "event": "transfer.ended",
+        "caller": "alice",
+        "state": "succeeded",
+    }
+
+
+@pytest.mark.parametrize("lines", [JsonLines, TextLines])
+def test_nothing_breaks_a_line(lines: Callable[[], logging.Formatter]) -> None:
+    text = lines().format(record(ODD, **logs.line("x", {"caller": ODD}, **{ODD: ODD})))
+    assert len(text.splitlines()) == 1
+    assert text.encode()  # no half of a surrogate pair
+    assert "\x1b" not in text
+    if lines is JsonLines:
+        assert json.loads(text)["caller"] == ODD
+        assert text.isascii()
+
+
+@pytest.mark.parametrize("lines", [JsonLines, TextLines])
+def test_an_exception_is_told_by_where_it_came_from(lines: Callable[[], logging.Formatter]) -> None:
+    password = "canary-local"
+    try:
+        raise ValueError(f"canary-text {password}")
+    except ValueError:
+        text = lines().format(record("it broke", exc_info=sys.exc_info()))
+    assert len(text.splitlines()) == 1
+    assert "test_logs.py:" in text
+    assert "canary" not in text
+    if lines is JsonLines:
+        assert json.loads(text)["error"] == "ValueError"
+
+
+def test_a_trace_is_taken_from_its_header() -> None:
+    for flags in ("00", "01", "ff"):
+        assert logs.trace(f"00-{TRACE}-{SPAN}-{flags}") == {"trace_id": TRACE, "span_id": SPAN}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "00",
+        f"00-{TRACE}-{SPAN}",
+        f"00-{TRACE}-{SPAN}-1",
+        f"00-{TRACE}-{SPAN}-01-",
+        f"00-{TRACE}-{SPAN}-01-more",
+        f"00-{TRACE}-{SPAN}-01\n",
+        f" 00-{TRACE}-{SPAN}-01",
+        f"00-{TRACE.upper()}-{SPAN}-01",
+        f"00-{TRACE}-{SPAN.upper()}-01",
+        f"00-{'0' * 32}-{SPAN}-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"00-{TRACE[:-1]}-{SPAN}-01",
+        f"00-{TRACE[:-1]}g-{SPAN}-01",
+        f"00-{TRACE[:-1]}\u0661-{SPAN}-01",
+        f"00-{TRACE}-{SPAN}-01,00-{TRACE}-{SPAN}-01",
+        f"01-{TRACE}-{SPAN}-01",
+        f"ff-{TRACE}-{SPAN}-01",
+        "x" * 100_000,
+    ],
+)
+def test_a_header_that_is_malformed_is_passed_over(header: str | None) -> None:
+    assert logs.trace(header) == {}

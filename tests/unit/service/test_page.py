@@ -1,0 +1,183 @@
+"""The page that GET / gives to a browser: to whom, with which policy, and what it holds."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+from typing import Any
+
+import pytest
+
+from efss_transfer.config.settings import Settings
+from efss_transfer.contract import request_parser
+from efss_transfer.model.errors import InvalidRequest
+from efss_transfer.service import page
+from efss_transfer.service.application import Service
+from efss_transfer.service.http_messages import Answer, Call
+from efss_transfer.site.site_file import Site
+from support.contract import EXAMPLES
+from support.node import NPM, node, packages
+from support.storages import ROOT
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+
+
+def asked(accept: str | None, method: str = "GET") -> Answer:
+    serving = Service(Settings.read({}), Site(), {})
+    return serving.answer(
+        Call(
+            method=method,
+            path="/",
+            header={"Accept": accept}.get,
+            kind="",
+            representation=lambda: "application/json",
+            body=lambda _: b"",
+            remote="127.0.0.1",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("accept", "html"),
+    [
+        (BROWSER, True),
+        ("text/html", True),
+        ("TEXT/HTML ; q=0.9, application/json;q=0.2", True),
+        (None, False),
+        ("", False),
+        ("*/*", False),
+        ("text/*", False),
+        ("application/json", False),
+        ("application/json, text/html", False),
+        ("application/json, text/html;q=0.9", False),
+        ("text/html;q=0", False),
+        ("text/html;level=1;q=0.000", False),
+        ("application/x-ndjson", False),
+    ],
+)
+def test_only_who_asks_for_html_gets_the_page(accept: str | None, html: bool) -> None:
+    answer = asked(accept)
+    assert answer.status == 200
+    assert isinstance(answer.body, bytes)
+    assert answer.headers["Vary"] == "Accept"
+    if html:
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert answer.body.startswith(b"<!doctype html>")
+    else:
+        assert json.loads(answer.body)["name"] == "efss-transfer"
+
+
+def policy() -> dict[str, str]:
+    sent = asked(BROWSER).headers["Content-Security-Policy"]
+    return dict(entry.split(" ", 1) for entry in sent.split("; "))
+
+
+def test_the_policy_allows_what_the_page_needs_and_no_more() -> None:
+    sent = policy()
+    script, style = sent.pop("script-src"), sent.pop("style-src")
+    for source in (script, style):
+        assert re.fullmatch(r"'sha256-[A-Za-z0-9+/]{43}='", source)
+    assert sent == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "connect-src": "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    headers = asked(BROWSER).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_the_policys_hashes_are_the_pages() -> None:
+    body = asked(BROWSER).body
+    assert isinstance(body, bytes)
+    for directive, tag in (("script-src", b"script"), ("style-src", b"style")):
+        [text] = re.findall(rb"<%s[^>]*>(.*?)</%s>" % (tag, tag), body, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text).digest()).decode()
+        assert policy()[directive] == f"'sha256-{digest}'"
+
+
+def test_the_page_names_no_other_place_and_stores_nothing() -> None:
+    text = page.content().decode()
+    # Names of schemas and of SVG, and an advice in a message of the library's.
+    places = set(re.findall(r"https?://[\w.-]+", text))
+    names = {"http://www.w3.org", "https://json-schema.org", "http://json-schema.org"}
+    assert places <= names | {"https://github.com"}
+    assert not re.findall(r"<(?:link|script|img|iframe|a)[^>]*(?:src|href)=.?(?:https?:)?//", text)
+    for word in (
+        "localStorage",
+        "sessionStorage",
+        "indexedDB",
+        "document.cookie",
+        "eval(",
+        "innerHTML",
+    ):
+        assert word not in text
+    assert " style=" not in text
+    assert len(text) < 80_000
+
+
+def test_the_page_is_what_its_sources_make() -> None:
+    made = subprocess.run([ROOT / "scripts" / "page", "--check"], stdout=subprocess.PIPE, text=True)
+    assert made.returncode == 0, made.stdout
+
+
+CHECK = """
+import { checker } from "SOURCE";
+import { readFileSync } from "node:fs";
+const check = checker(JSON.parse(readFileSync("SCHEMA", "utf8")));
+console.log(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map((it) => check(it))));
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the page tells of every example, by its name."""
+    folder = tmp_path_factory.mktemp("page")
+    source = ROOT / "functions" / "page" / "validation.js"
+    program = CHECK.replace("SOURCE", str(source))
+    program = program.replace("SCHEMA", str(ROOT / "schema" / "request.schema.json"))
+    (folder / "check.mjs").write_text(program, "utf-8")
+    [esbuild] = (packages() / "@esbuild").glob("*/bin/esbuild")
+    subprocess.run(
+        [
+            *(esbuild, folder / "check.mjs", "--bundle", "--platform=node", "--format=esm"),
+            *("--log-level=warning", f"--outfile={folder / 'made.mjs'}"),
+        ],
+        env={"NODE_PATH": str(NPM / "node_modules")},
+        check=True,
+    )
+    files = [file for kind in ("valid", "invalid") for file in sorted((EXAMPLES / kind).glob("*"))]
+    documents = [json.loads(file.read_text("utf-8")) for file in files]
+    given = [it.get("request") if "expected" in it else it for it in documents]
+    found = json.loads(node(folder / "made.mjs", given=given))
+    return {f"{file.parent.name}/{file.stem}": it for file, it in zip(files, found, strict=True)}
+
+
+def test_the_page_takes_every_valid_example(told: Any) -> None:
+    assert {name: it for name, it in told.items() if name.startswith("valid/") and it} == {}
+    assert len(told) > 100
+
+
+@pytest.mark.parametrize(
+    "name", [file.stem for file in sorted((EXAMPLES / "invalid").glob("*.json"))]
+)
+def test_the_page_says_what_the_service_says(told: Any, name: str) -> None:
+    example = json.loads((EXAMPLES / "invalid" / f"{name}.json").read_text("utf-8"))
+    with pytest.raises(InvalidRequest) as refused:
+        request_parser.parse(json.dumps(example["request"]).encode())
+    # Whether a path stands twice in a list, and a shard is one of those that there are, is left
+    # to the service.
+    wanted = {
+        (it.pointer, it.keyword, it.message)
+        for it in refused.value.violations
+        if it.keyword != "distinct"
+        and (it.pointer, it.keyword) != ("/selection/shard/index", "order")
+    }
+    shown = {(it["pointer"], it["keyword"], it["message"]) for it in told[f"invalid/{name}"]}
+    assert shown == wanted

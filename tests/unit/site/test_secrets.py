@@ -1,0 +1,104 @@
+"""Secrets that stand elsewhere: in a variable, in a file, at AWS."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.backends import get_backend
+
+from efss_transfer.model.errors import ConfigurationError
+from efss_transfer.site.secrets import Reference, References, problem
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    # Only these two services are emptied: the S3 of the session's storages is moto's as well,
+    # in this very process, and its bucket must outlive this.
+    mocked = mock_aws()
+    mocked.start(reset=False)
+    try:
+        yield
+    finally:
+        mocked.stop(remove_data=False)
+        for service in ("secretsmanager", "ssm"):
+            for account in get_backend(service).values():
+                for backend in account.values():
+                    backend.reset()
+
+
+def test_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_SECRET", "hush")
+    assert References().value({"env": "A_SECRET"}) == "hush"
+    assert problem({"env": "A_SECRET"}) is None
+
+
+@pytest.mark.parametrize("content", ["hush", "hush\n", "hush\r\n"])
+def test_a_file_whose_line_end_is_not_part_of_it(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(content.encode())
+    assert References().value({"file": str(file)}) == "hush"
+    assert problem({"file": str(file)}) is None
+
+
+def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
+    file, known = tmp_path / "secret", References()
+    file.write_text("old")
+    assert known.value({"file": str(file)}) == "old"
+    file.write_text("new")
+    assert known.value({"file": str(file)}) == "new"
+
+
+def test_the_parameter_store(aws: None) -> None:
+    boto3.client("ssm").put_parameter(Name="/a/b", Value="hush", Type="SecureString")
+    assert References().value({"aws_ssm_parameter": "/a/b"}) == "hush"
+
+
+def test_the_secrets_manager(aws: None) -> None:
+    client = boto3.client("secretsmanager")
+    client.create_secret(Name="plain", SecretString="hush")
+    client.create_secret(Name="object", SecretString=json.dumps({"key": "hush", "other": "no"}))
+    assert References().value({"aws_secrets_manager": "plain"}) == "hush"
+    assert References().value({"aws_secrets_manager": "object", "key": "key"}) == "hush"
+
+
+def test_aws_is_asked_again_after_five_minutes(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    client, known, clock = boto3.client("ssm"), References(), [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    client.put_parameter(Name="p", Value="old", Type="SecureString")
+    assert known.value({"aws_ssm_parameter": "p"}) == "old"
+    client.put_parameter(Name="p", Value="new", Type="SecureString", Overwrite=True)
+    assert known.value({"aws_ssm_parameter": "p"}) == "old"
+    clock[0] += 301
+    assert known.value({"aws_ssm_parameter": "p"}) == "new"
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        {"env": "NOT_THERE"},
+        {"file": "/nonexistent/secret"},
+        {"aws_ssm_parameter": "nope"},
+        {"aws_secrets_manager": "nope"},
+        {"aws_secrets_manager": "plain", "key": "nope"},
+        {"vault": "x"},
+    ],
+)
+def test_what_is_not_there_is_told_by_its_place(aws: None, reference: Reference) -> None:
+    boto3.client("secretsmanager").create_secret(Name="plain", SecretString='{"a": "hush"}')
+    with pytest.raises(ConfigurationError) as error:
+        References().value(reference)
+    assert "hush" not in str(error.value)
+
+
+@pytest.mark.parametrize("reference", [{"env": "NOT_THERE"}, {"file": "/nonexistent/secret"}])
+def test_what_can_be_told_without_asking_is(reference: Reference) -> None:
+    assert problem(reference)

@@ -1,0 +1,342 @@
+"""A site file is read whole, or refused with every mistake that it has."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from efss_transfer.cli import main
+from efss_transfer.contract.schemas import schema
+from efss_transfer.model.errors import InvalidSite
+from efss_transfer.model.request import Limits
+from efss_transfer.site import site_file
+
+HASH = "a" * 64
+S3 = {
+    "type": "s3",
+    "parameters": {
+        "endpoint": "https://s3.example.org",
+        "access_key_id": {"env": "ARCHIVE_KEY"},
+        "secret_access_key": {"env": "ARCHIVE_SECRET"},
+    },
+    "root": "bucket",
+    "use": ["destination"],
+}
+CLOUD = {
+    "type": "webdav",
+    "parameters": {"url": "https://cloud.example.org/remote.php/webdav"},
+    "caller_parameters": ["user", "pass"],
+}
+TOKENS = {"mode": "tokens", "tokens": [{"caller": "alice", "sha256": HASH}]}
+
+
+@pytest.fixture(autouse=True)
+def variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHIVE_KEY", "key")
+    monkeypatch.setenv("ARCHIVE_SECRET", "a secret that must not be shown")
+    monkeypatch.delenv("NOT_THERE", raising=False)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "site.json"
+
+
+def mistakes(file: Path, document: Any) -> list[tuple[str, str]]:
+    """What is told of a site file: pointers and keywords."""
+    file.write_text(json.dumps(document))
+    with pytest.raises(InvalidSite) as refused:
+        site_file.read(file)
+    told = str(refused.value)
+    for violation in refused.value.violations:
+        assert violation.pointer in told
+        assert violation.message in told
+    assert "must not be shown" not in told
+    return [(violation.pointer, violation.keyword) for violation in refused.value.violations]
+
+
+def storage(**change: Any) -> dict[str, Any]:
+    return {"storages": {"archive": {**S3, **change}}}
+
+
+def with_parameters(**change: Any) -> dict[str, Any]:
+    parameters: dict[str, Any] = {**S3["parameters"], **change}  # type: ignore[dict-item]
+    return storage(parameters=parameters)
+
+
+def test_what_a_site_may_say_is_read(file: Path) -> None:
+    file.write_text(
+        json.dumps(
+            {
+                "storages": {"archive": S3, "cloud": CLOUD},
+                "allow": {"types": ["s3"], "hosts": ["*.Example.org"], "networks": ["10.0.0.0/8"]},
+                "deny": {"types": ["ftp"], "hosts": ["x.example.org"], "networks": ["10.1.0.0/16"]},
+                "egress_proxy": "http://proxy.example.org:3128",
+                "notify": {"secret": {"env": "ARCHIVE_SECRET"}},
+                "limits": {"files": 1, "bytes": 2, "duration_seconds": 3, "body_bytes": 4},
+                "authentication": TOKENS,
+                "callers": {"alice": {"storages": ["cloud"], "limits": {"files": 5}}},
+            }
+        )
+    )
+    read = site_file.read(file)
+    assert read.storages["archive"].root == "bucket"
+    assert read.storages["archive"].use == {"destination"}
+    assert read.storages["cloud"].caller_parameters == {"user", "pass"}
+    assert read.allowed_types == frozenset({"s3"})
+    assert read.denied_types == {"ftp"}
+    assert read.reach.hosts == ("*.example.org",)
+    assert [str(network) for network in read.reach.networks] == ["10.0.0.0/8"]
+    assert read.notify_secret == {"env": "ARCHIVE_SECRET"}
+    assert read.egress_proxy == "http://proxy.example.org:3128"
+    assert read.limits == Limits(files=1, bytes=2, duration_seconds=3)
+    assert read.settings() == {"DURATION_SECONDS": 3, "BODY_BYTES": 4}
+    alice = read.caller("alice")
+    assert alice is not None
+    assert alice.storages == frozenset({"cloud"})
+    assert alice.limits.files == 5
+    assert read.caller("bob") is None
+
+
+def test_an_empty_site_is_the_strict_one(file: Path) -> None:
+    file.write_text("{}")
+    assert site_file.read(file) == site_file.Site()
+    assert site_file.Site().reach.hosts is None
+    assert site_file.Site().reach.networks == ()
+    assert site_file.Site().authentication == {"mode": "none"}
+
+
+def test_a_star_is_everybody_who_is_not_named(file: Path) -> None:
+    file.write_text(
+        json.dumps({"authentication": TOKENS, "callers": {"*": {"types": []}, "alice": {}}})
+    )
+    read = site_file.read(file)
+    bob, alice = read.caller("bob"), read.caller("alice")
+    assert bob is not None
+    assert alice is not None
+    assert bob.types == frozenset()
+    assert alice.types is None
+
+
+def test_the_examples_of_the_schema_are_sites(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for example in schema("site")["examples"]:
+        text = json.dumps(example).replace('{"file": "/run/secrets/archive"}', '{"env": "PATH"}')
+        file.write_text(text)
+        site_file.read(file)
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ([], ("", "type")),
+        ({"storage": {}}, ("/storage", "unevaluatedProperties")),
+        ({"storages": {"a b": S3}}, ("/storages", "pattern")),
+        (storage(type="local"), ("/storages/archive/type", "enum")),
+        (storage(root="a/../b"), ("/storages/archive/root", "pattern")),
+        (storage(use=["sauce"]), ("/storages/archive/use/0", "enum")),
+        (storage(use=[]), ("/storages/archive/use", "minItems")),
+        (
+            with_parameters(secret_access_key="inline"),
+            ("/storages/archive/parameters/secret_access_key", "reference"),
+        ),
+        (
+            with_parameters(secret_access_key={"env": "NOT_THERE"}),
+            ("/storages/archive/parameters/secret_access_key", "reference"),
+        ),
+        (
+            with_parameters(secret_access_key={"file": "/nonexistent/secret"}),
+            ("/storages/archive/parameters/secret_access_key", "reference"),
+        ),
+        (
+            with_parameters(secret_access_key={"env": "ARCHIVE_KEY", "file": "/etc/hosts"}),
+            ("/storages/archive/parameters/secret_access_key", "reference"),
+        ),
+        (
+            with_parameters(secret_access_key={}),
+            ("/storages/archive/parameters/secret_access_key", "anyOf"),
+        ),
+        (
+            with_parameters(secret_access_key={"vault": "x"}),
+            ("/storages/archive/parameters/secret_access_key/vault", "unevaluatedProperties"),
+        ),
+        (
+            with_parameters(env_auth=True),
+            ("/storages/archive/parameters/env_auth", "unevaluatedProperties"),
+        ),
+        (
+            with_parameters(endpoint="https://a@b"),
+            ("/storages/archive/parameters/endpoint", "pattern"),
+        ),
+        (
+            with_parameters(endpoint="https://0x7f.1"),
+            ("/storages/archive/parameters/endpoint", "format"),
+        ),
+        (
+            storage(caller_parameters=["endpoint"]),
+            ("/storages/archive/caller_parameters/0", "policy"),
+        ),
+        (
+            storage(caller_parameters=["env_auth"]),
+            ("/storages/archive/caller_parameters/0", "reference"),
+        ),
+        (
+            storage(caller_parameters=["access_key_id"]),
+            ("/storages/archive/caller_parameters/0", "reference"),
+        ),
+        ({"storages": {"c": {**CLOUD, "parameters": {}}}}, ("/storages/c/parameters", "required")),
+        ({"allow": {"types": ["local"]}}, ("/allow/types/0", "enum")),
+        ({"allow": {"hosts": ["https://x"]}}, ("/allow/hosts/0", "pattern")),
+        ({"allow": {"hosts": ["*"]}}, ("/allow/hosts/0", "pattern")),
+        ({"allow": {"networks": ["10.0.0.1/8"]}}, ("/allow/networks/0", "format")),
+        ({"deny": {"networks": ["10.0.0.0/33"]}}, ("/deny/networks/0", "format")),
+        ({"allow": {"everything": True}}, ("/allow/everything", "unevaluatedProperties")),
+        ({"egress_proxy": "socks5://proxy:1"}, ("/egress_proxy", "pattern")),
+        ({"egress_proxy": "http://user:secret@proxy:1"}, ("/egress_proxy", "pattern")),
+        ({"limits": {"files": 0}}, ("/limits/files", "minimum")),
+        ({"limits": {"files": "many"}}, ("/limits/files", "type")),
+        ({"authentication": {}}, ("/authentication", "required")),
+        ({"authentication": {"mode": "basic"}}, ("/authentication/mode", "enum")),
+        ({"authentication": {"mode": "tokens"}}, ("/authentication", "required")),
+        ({"authentication": {"mode": "oidc"}}, ("/authentication", "required")),
+        ({"authentication": {**TOKENS, "issuer": "https://x"}}, ("/authentication/issuer", "mode")),
+        (
+            {"authentication": {"mode": "tokens", "tokens": [{"caller": "a", "sha256": "x"}]}},
+            ("/authentication/tokens/0/sha256", "pattern"),
+        ),
+        (
+            {
+                "authentication": {
+                    "mode": "oidc",
+                    "issuer": "http://sso.example.org",
+                    "audience": ["a"],
+                }
+            },
+            ("/authentication/issuer", "pattern"),
+        ),
+        (
+            {
+                "authentication": {
+                    "mode": "oidc",
+                    "issuer": "https://sso.example.org",
+                    "audience": ["a"],
+                    "algorithms": ["HS256"],
+                }
+            },
+            ("/authentication/algorithms/0", "enum"),
+        ),
+        ({"callers": {}}, ("/callers", "mode")),
+        (
+            {"authentication": TOKENS, "callers": {"bob": {}}},
+            ("/authentication/tokens/0/caller", "reference"),
+        ),
+        (
+            {"authentication": TOKENS, "callers": {"alice": {"storages": ["archive"]}}},
+            ("/callers/alice/storages/0", "reference"),
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_its_pointer(
+    file: Path, document: Any, expected: tuple[str, str]
+) -> None:
+    told = mistakes(file, document)
+    assert expected in told
+    # What is said besides is about the same place.
+    assert {pointer for pointer, _ in told} <= {expected[0], expected[0].rpartition("/")[0]}
+
+
+def test_all_mistakes_are_told_at_once(file: Path) -> None:
+    document = {
+        "storages": {
+            "a": {**S3, "parameters": {"env_auth": True}},
+            "b": {**CLOUD, "parameters": {}},
+        },
+        "allow": {"networks": ["10.0.0.1/8"]},
+        "callers": {},
+    }
+    assert {pointer for pointer, _ in mistakes(file, document)} == {
+        "/allow/networks/0",
+        "/callers",
+        "/storages/a/parameters",
+        "/storages/a/parameters/env_auth",
+        "/storages/b/parameters",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1", '{"a": 1, "a": 2}', "\x00"])
+def test_what_is_no_json_is_told(file: Path, text: str) -> None:
+    file.write_text(text)
+    with pytest.raises(InvalidSite):
+        site_file.read(file)
+
+
+def test_a_file_that_is_not_there_is_told(file: Path) -> None:
+    with pytest.raises(InvalidSite, match="No such file"):
+        site_file.read(file)
+
+
+def test_site_check_says_what_a_good_file_means(file: Path) -> None:
+    file.write_text(json.dumps({"storages": {"archive": S3}, "authentication": TOKENS}))
+    told = CliRunner().invoke(main.main, ["site", "check", str(file)])
+    assert told.exit_code == 0, told.output
+    assert "valid" in told.output
+    assert "storage archive" in told.output
+    assert "by tokens" in told.output
+    told = CliRunner().invoke(main.main, ["site", "check", "--json", str(file)])
+    assert json.loads(told.output) == {"valid": True, "errors": []}
+
+
+def test_site_check_names_every_mistake(file: Path) -> None:
+    file.write_text(json.dumps({"callers": {}, "limits": {}, "allow": {"networks": ["::/129"]}}))
+    told = CliRunner().invoke(main.main, ["site", "check", str(file)])
+    assert told.exit_code == 1
+    assert "/callers" in told.output
+    assert "/allow/networks/0" in told.output
+    assert "Traceback" not in told.output
+    told = CliRunner().invoke(main.main, ["site", "check", "--json", str(file)])
+    assert told.exit_code == 1
+    document = json.loads(told.stdout)
+    assert not document["valid"]
+    assert [error["pointer"] for error in document["errors"]] == ["/allow/networks/0", "/callers"]
+
+
+def test_site_check_takes_the_file_that_is_set(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("{}")
+    monkeypatch.setenv("EFSS_TRANSFER_SITE", str(file))
+    assert CliRunner().invoke(main.main, ["site", "check"]).exit_code == 0
+
+
+@pytest.mark.parametrize("words", [["--help"], ["site", "--help"], ["site", "check", "--help"]])
+def test_every_command_says_what_it_does(words: list[str]) -> None:
+    told = CliRunner().invoke(main.main, words)
+    assert told.exit_code == 0
+    assert "Usage:" in told.output
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(file: Path) -> None:
+    assert CliRunner().invoke(main.main, ["site", "check", str(file)]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("notify", "pointer", "keyword"),
+    [
+        ({}, "/notify", "required"),
+        ({"secret": "whsec_in-plain-sight"}, "/notify/secret", "type"),
+        ({"secret": {}}, "/notify/secret", "anyOf"),
+        ({"secret": {"env": "NOT_THERE"}}, "/notify/secret", "reference"),
+        ({"secret": {"env": "ARCHIVE_KEY", "file": "/x"}}, "/notify/secret", "reference"),
+        ({"secret": {"file": "/nowhere/at/all"}}, "/notify/secret", "reference"),
+        (
+            {"secret": {"env": "ARCHIVE_KEY"}, "url": "https://x.org"},
+            "/notify/url",
+            "unevaluatedProperties",
+        ),
+    ],
+)
+def test_what_is_wrong_with_notify_is_told(
+    file: Path, notify: Any, pointer: str, keyword: str
+) -> None:
+    assert mistakes(file, {"notify": notify}) == [(pointer, keyword)]

@@ -1,0 +1,209 @@
+"""A storage of the site's: what a caller adds, may use, and cannot leave."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from efss_transfer.contract.request_parser import parse
+from efss_transfer.model.errors import ConfigurationError, Forbidden, InvalidRequest
+from efss_transfer.model.request import Endpoint
+from efss_transfer.site.site_file import Caller, Site, Storage
+from efss_transfer.site.storages import Storages
+
+OTHER = {
+    "type": "sftp",
+    "parameters": {"host": "h.example.org", "user": "u", "pass": "p"},
+    "path": "x",
+}
+SITE = Site(
+    storages={
+        "archive": Storage(
+            "archive",
+            "s3",
+            {
+                "endpoint": "https://s3.example.org",
+                "access_key_id": {"env": "ARCHIVE_KEY"},
+                "secret_access_key": {"env": "ARCHIVE_SECRET"},
+            },
+            root="bucket/incoming",
+            use=frozenset({"destination"}),
+        ),
+        "cloud": Storage(
+            "cloud",
+            "webdav",
+            {"url": "https://cloud.example.org/remote.php/webdav", "vendor": "nextcloud"},
+            frozenset({"user", "pass"}),
+        ),
+        "home": Storage("home", "sftp", OTHER["parameters"], frozenset(), ""),  # type: ignore[arg-type]
+        "disk": Storage("disk", "sftp", OTHER["parameters"], frozenset(), "/srv/data"),  # type: ignore[arg-type]
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARCHIVE_KEY", "the key")
+    monkeypatch.setenv("ARCHIVE_SECRET", "the secret")
+
+
+def ask(side: str, end: dict[str, Any], caller: Caller | None = None) -> Endpoint:
+    """One side of a request, as the site completes it."""
+    storages = Storages(SITE)
+    body = {"source": OTHER, "destination": OTHER, side: end}
+    asked = parse(json.dumps(body).encode(), lambda *it: storages.endpoint(caller or Caller(), *it))
+    return asked.source if side == "source" else asked.destination
+
+
+def refused(side: str, end: dict[str, Any], caller: Caller | None = None) -> list[str]:
+    with pytest.raises(Forbidden) as error:
+        ask(side, end, caller)
+    assert all(it.keyword == "policy" for it in error.value.violations)
+    return [it.pointer for it in error.value.violations]
+
+
+def test_the_sites_parameters_are_added_and_its_secrets_are_secrets() -> None:
+    end = ask("destination", {"storage": "archive", "path": "2026"})
+    assert end.type == "s3"
+    assert end.parameters == {
+        "endpoint": "https://s3.example.org",
+        "access_key_id": "the key",
+        "secret_access_key": "the secret",
+    }
+    assert end.secrets == {"the key", "the secret"}
+    assert end.fixed == set(end.parameters)
+    assert end.storage == "archive"
+    assert "the secret" not in repr(end)
+
+
+def test_a_caller_adds_credentials() -> None:
+    end = ask("source", {"storage": "cloud", "parameters": {"user": "alice", "pass": "secret"}})
+    assert end.parameters["user"] == "alice"
+    assert end.fixed == {"url", "vendor"}
+    assert end.secrets == {"secret"}
+
+
+@pytest.mark.parametrize(
+    ("storage", "path", "expected"),
+    [
+        ("archive", "", "bucket/incoming/"),
+        ("archive", "2026/a", "bucket/incoming/2026/a"),
+        ("archive", "/2026/a", "bucket/incoming/2026/a"),
+        ("archive", "//other-bucket/a", "bucket/incoming/other-bucket/a"),
+        ("archive", "2026/", "bucket/incoming/2026/"),
+        ("archive", "%2e%2e/a", "bucket/incoming/%2e%2e/a"),
+        ("home", "", ""),
+        ("home", "/etc", "etc"),
+        ("disk", "/etc", "/srv/data/etc"),
+        ("disk", "", "/srv/data/"),
+    ],
+)
+def test_a_path_begins_in_the_root(storage: str, path: str, expected: str) -> None:
+    assert ask("destination", {"storage": storage, "path": path}).path == expected
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "..",
+        "../other",
+        "a/../../b",
+        "a/..",
+        "./a",
+        "a/./b",
+        "．．/a",
+        "a／../b",
+        "..\\a",
+        "a\\..\\b",
+        "․․/a",
+        "﹒﹒/a",
+        "‥/a",
+        "／．．／a",
+        "a/\0",
+        "a\n../b",
+    ],
+)
+def test_no_path_leaves_the_root(path: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        ask("destination", {"storage": "archive", "path": path})
+    assert [it.pointer for it in error.value.violations] == ["/destination/path"]
+
+
+def test_what_the_site_sets_is_not_the_callers_to_change() -> None:
+    added = {"endpoint": "https://evil.example.com", "region": "x", "user": "alice"}
+    assert refused("destination", {"storage": "archive", "parameters": added}) == [
+        "/destination/parameters/endpoint",
+        "/destination/parameters/region",
+        "/destination/parameters/user",
+    ]
+    assert refused(
+        "source", {"storage": "cloud", "parameters": {"url": "https://evil.example.com"}}
+    ) == ["/source/parameters/url"]
+
+
+def test_what_the_caller_adds_must_fit_the_type() -> None:
+    with pytest.raises(InvalidRequest) as error:
+        ask("source", {"storage": "cloud", "parameters": {"user": 1}})
+    assert [(it.pointer, it.keyword) for it in error.value.violations] == [
+        ("/source/parameters/user", "type")
+    ]
+
+
+def test_a_storage_is_used_as_the_site_says() -> None:
+    assert refused("source", {"storage": "archive"}) == ["/source/storage"]
+
+
+def test_a_storage_that_is_not_the_callers_is_like_one_that_is_not_there() -> None:
+    bob = Caller(storages=frozenset({"cloud"}))
+    texts = set()
+    for name in ("archive", "nonexistent", "Cloud"):
+        with pytest.raises(Forbidden) as error:
+            ask("destination", {"storage": name}, bob)
+        (violation,) = error.value.violations
+        assert violation.pointer == "/destination/storage"
+        texts.add(violation.message)
+    assert len(texts) == 1
+
+
+def test_both_sides_are_told_at_once() -> None:
+    storages = Storages(SITE)
+    body = {"source": {"storage": "archive"}, "destination": {"storage": "nope"}}
+    with pytest.raises(Forbidden) as error:
+        parse(json.dumps(body).encode(), lambda *it: storages.endpoint(Caller(), *it))
+    assert [it.pointer for it in error.value.violations] == [
+        "/source/storage",
+        "/destination/storage",
+    ]
+
+
+@pytest.mark.parametrize("value", ["", "two\nlines"])
+def test_a_secret_that_cannot_be_used_is_the_sites_fault_and_its_place_is_not_told(
+    value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ARCHIVE_SECRET", value)
+    with pytest.raises(ConfigurationError) as error:
+        ask("destination", {"storage": "archive"})
+    assert error.value.status == 500
+    assert "ARCHIVE_SECRET" not in str(error.value)
+    assert "'archive'" in caplog.text
+    assert "two" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"storage": "cloud", "type": "webdav"},
+        {"storage": "cloud", "type": "webdav", "parameters": {"url": "https://evil.example.com"}},
+        {"storage": ""},
+        {"storage": 1},
+        {"storage": "a" * 65},
+        {"storage": "cloud", "root": "/"},
+        {},
+        {"path": "x"},
+    ],
+)
+def test_an_end_is_a_type_or_a_storage_and_not_both(end: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        ask("source", end)
