@@ -9,7 +9,13 @@ from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from efss_transfer.auth.authentication import Authenticator, Nobody, Oidc, Token, Tokens
+from efss_transfer.auth.authentication import (
+    Authenticator,
+    NoAuthentication,
+    OidcAuthenticator,
+    Token,
+    TokenAuthenticator,
+)
 from efss_transfer.model.errors import Forbidden, Violation
 from efss_transfer.model.targets import inner
 from efss_transfer.site.site_file import Caller, Site
@@ -26,7 +32,7 @@ class Admission:
         self._site = site
         self._proxied = proxied
         self._authenticator = _authenticator(site.authentication)
-        self._asks_nobody = isinstance(self._authenticator, Nobody)
+        self._asks_nobody = isinstance(self._authenticator, NoAuthentication)
         if self._asks_nobody:
             _LOG.warning(
                 "Nobody is asked who they are: callers on this machine are served, and no "
@@ -90,16 +96,16 @@ def _authenticator(document: Mapping[str, Any]) -> Authenticator:
     """Who knows callers, by the site file's `authentication`. Raises ConfigurationError."""
     match document["mode"]:
         case "none":
-            return Nobody()
+            return NoAuthentication()
         case "tokens":
-            return Tokens(
+            return TokenAuthenticator(
                 [
                     Token(entry["caller"], entry["sha256"].lower(), _time(entry.get("expires")))
                     for entry in document["tokens"]
                 ]
             )
         case _:
-            return Oidc(
+            return OidcAuthenticator(
                 issuer=document["issuer"],
                 audience=tuple(document["audience"]),
                 algorithms=tuple(document.get("algorithms", _ALGORITHMS)),

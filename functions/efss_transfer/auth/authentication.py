@@ -1,7 +1,8 @@
 """Who calls: the bearer token of the Authorization header (RFC 6750), and whose it is.
 
-A site knows its callers in one of three ways: `Nobody` asks nobody, `Tokens` knows the
-tokens that the site file lists, and `Oidc` believes what an issuer of tokens has signed.
+A site file chooses one of three modes: `NoAuthentication` asks for nothing, `TokenAuthenticator`
+accepts the tokens that the site file lists, and `OidcAuthenticator` accepts tokens that an issuer
+has signed (OpenID Connect).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Authenticator(Protocol):
         """
 
 
-class Nobody:
+class NoAuthentication:
     """Mode `none`: everybody may call, and is `anonymous`."""
 
     def caller(self, authorization: str | None) -> str:  # noqa: ARG002 - whatever is sent
@@ -67,7 +68,7 @@ class Token:
     expires: datetime | None = None
 
 
-class Tokens:
+class TokenAuthenticator:
     """Mode `tokens`: those that the site file lists, by their SHA-256.
 
     A token must be random, of at least 128 bits (`openssl rand -hex 32`): then nobody can
@@ -102,7 +103,7 @@ class Tokens:
         return found.caller
 
 
-class Oidc:
+class OidcAuthenticator:
     """Mode `oidc`: JSON Web Tokens, signed by one issuer for this service (`audience`).
 
     Its keys come from `jwks_uri`, or from where the issuer's own description says.

@@ -13,7 +13,7 @@ from efss_transfer.model.errors import BodyTooLarge, ConfigurationError
 from efss_transfer.model.events import Event, Finished
 from efss_transfer.model.result import State
 from efss_transfer.service.application import Service
-from efss_transfer.service.http_messages import JSON, NDJSON, Answer, Call
+from efss_transfer.service.http_messages import JSON, NDJSON, Request, Response
 
 
 class NotConfigured(ClientError):
@@ -22,7 +22,7 @@ class NotConfigured(ClientError):
     code = "not_configured"
 
 
-class Local:
+class InProcessService:
     """The service as this process's environment sets it, site file included.
 
     `interrupted` is asked several times a second whether a transfer must end early, and as
@@ -60,7 +60,7 @@ class Local:
                 raise decoding.failure(event.result)
         raise AssertionError("a plan that is none has an error")
 
-    def _answer(self, path: str, request: Mapping[str, Any], kind: str) -> Answer:
+    def _answer(self, path: str, request: Mapping[str, Any], kind: str) -> Response:
         body = json.dumps(request).encode()
 
         def sent(most: int) -> bytes:
@@ -69,7 +69,7 @@ class Local:
             return body
 
         return self._service.answer(
-            Call(
+            Request(
                 method="POST",
                 path=path,
                 header=lambda name: self._headers.get(name.lower()),
@@ -86,7 +86,7 @@ class Local:
 class LocalStream:
     """The events of one invocation; closing it early cancels the transfer."""
 
-    def __init__(self, events: Generator[Event, None, None], answer: Answer) -> None:
+    def __init__(self, events: Generator[Event, None, None], answer: Response) -> None:
         self._events = events
         self._answer = answer
 
@@ -99,7 +99,7 @@ class LocalStream:
         self._answer.close()
 
 
-def _told(answer: Answer, body: bytes) -> list[Event]:
+def _told(answer: Response, body: bytes) -> list[Event]:
     """The events of an answer in one piece. Raises ClientError for what was refused."""
     waits = answer.headers.get("Retry-After")
     kind = answer.headers["Content-Type"]

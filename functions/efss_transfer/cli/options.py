@@ -18,7 +18,7 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Ways:
+class ServiceOptions:
     """By which services, how often, as how many shards, and how it is shown.
 
     `shards` is None for a request that is sent as it is, and 0 where a plan is to say.
@@ -105,9 +105,9 @@ def service_options(command: _Command) -> _Command:
 
     @wraps(command)
     def called(**given: Any) -> Any:
-        chosen = {name: given.pop(name) for name in Ways.__dataclass_fields__}
+        chosen = {name: given.pop(name) for name in ServiceOptions.__dataclass_fields__}
         urls = [it.strip() for url in chosen["url"] for it in url.split(",")]
-        ways = Ways(**{**chosen, "url": tuple(dict.fromkeys(it for it in urls if it))})
+        ways = ServiceOptions(**{**chosen, "url": tuple(dict.fromkeys(it for it in urls if it))})
         # Before anybody is asked for a password.
         if not ways.url and not ways.local:
             raise click.UsageError(

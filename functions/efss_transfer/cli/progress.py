@@ -17,7 +17,7 @@ from rich.progress import BarColumn, ProgressColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from efss_transfer.client.resume import Again
+from efss_transfer.client.resume import Resumed
 from efss_transfer.model import events
 from efss_transfer.model.events import Event, Phase
 from efss_transfer.model.result import encoded
@@ -44,11 +44,11 @@ class Display(Protocol):
     def event(self, event: Event) -> None:
         """Something has happened."""
 
-    def again(self, again: Again) -> None:
+    def again(self, again: Resumed) -> None:
         """The request is about to be sent again."""
 
 
-class JsonLines:
+class JsonEvents:
     """For programs: each event on a line of its own."""
 
     def __init__(self, out: TextIO) -> None:
@@ -69,11 +69,11 @@ class JsonLines:
         self._out.write(encoded(document).decode() + "\n")
         self._out.flush()
 
-    def again(self, again: Again) -> None:
+    def again(self, again: Resumed) -> None:
         """Nothing: the next `started` tells it."""
 
 
-class Lines:
+class TextProgress:
     """For logs and pipes: a line every ten seconds, and when something else happens."""
 
     def __init__(self, out: TextIO) -> None:
@@ -100,7 +100,7 @@ class Lines:
             parts.append(f"{duration(event.eta_seconds)} left")
         self._line(f"{_PHASES[event.phase]}: {', '.join(parts)}")
 
-    def again(self, again: Again) -> None:
+    def again(self, again: Resumed) -> None:
         """Tell it."""
         self._line(told_again(again))
 
@@ -109,7 +109,7 @@ class Lines:
         self._out.flush()
 
 
-class Quiet:
+class NoProgress:
     """Nothing before the end."""
 
     def __enter__(self) -> Self:
@@ -121,11 +121,11 @@ class Quiet:
     def event(self, event: Event) -> None:
         """Nothing."""
 
-    def again(self, again: Again) -> None:
+    def again(self, again: Resumed) -> None:
         """Nothing."""
 
 
-class Bars:
+class ProgressBars:
     """For a person: files and bytes of the whole, and below them what is on its way."""
 
     def __init__(self, console: Console) -> None:
@@ -168,7 +168,7 @@ class Bars:
             )
             self._show(event.in_flight[:_MOST_SHOWN])
 
-    def again(self, again: Again) -> None:
+    def again(self, again: Resumed) -> None:
         """Tell it above the bars."""
         self._progress.console.print(Text(told_again(again)))
 
@@ -191,16 +191,16 @@ class Bars:
 def display(*, as_json: bool, quiet: bool) -> Display:
     """The display that suits where the output goes."""
     if as_json:
-        return JsonLines(sys.stdout)
+        return JsonEvents(sys.stdout)
     if quiet:
-        return Quiet()
+        return NoProgress()
     console = Console(stderr=True, highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
-        return Bars(console)
-    return Lines(sys.stderr)
+        return ProgressBars(console)
+    return TextProgress(sys.stderr)
 
 
-def told_again(again: Again) -> str:
+def told_again(again: Resumed) -> str:
     """Why the request is sent again, and when."""
     of = "" if again.shard is None else f"Shard {again.shard}: "
     if again.error is None:

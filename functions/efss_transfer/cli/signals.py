@@ -13,7 +13,7 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PIECE_SECONDS: Final = 0.2
 
 
-class Interrupted(BaseException):
+class SignalReceived(BaseException):
     """A signal asks this process to end. No Exception, so that nothing takes it for an error."""
 
 
@@ -34,7 +34,7 @@ class Interruption:
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         if not self.gently:
-            raise Interrupted
+            raise SignalReceived
 
     def sleep(self, seconds: float) -> None:
         """Wait, until a signal comes: then raises Interrupted."""
@@ -43,7 +43,7 @@ class Interruption:
         while self.signal is None and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _PIECE_SECONDS))
         if self.signal is not None:
-            raise Interrupted
+            raise SignalReceived
 
     @property
     def exit_code(self) -> int:

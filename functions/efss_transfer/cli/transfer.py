@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from efss_transfer.cli.options import Ways
+from efss_transfer.cli.options import ServiceOptions
 from efss_transfer.config.settings import PREFIX
 
 if TYPE_CHECKING:
-    from efss_transfer.cli.in_process import Local
+    from efss_transfer.cli.in_process import InProcessService
     from efss_transfer.cli.signals import Interruption
     from efss_transfer.client.client import Client
-    from efss_transfer.client.resume import Again
+    from efss_transfer.client.resume import Resumed
     from efss_transfer.model.events import Event
     from efss_transfer.model.result import Result
 
@@ -29,11 +29,11 @@ _RESULT_BYTES: Final = 4095  # and the line's end: a Pod's termination message h
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
-def transfer(request: Mapping[str, Any], ways: Ways) -> int:
+def transfer(request: Mapping[str, Any], ways: ServiceOptions) -> int:
     """Do it, show it, and give the exit code."""
     from efss_transfer.cli import exit_codes, summary
-    from efss_transfer.cli.progress import JsonLines, display, printable
-    from efss_transfer.cli.signals import Interrupted, interruptible
+    from efss_transfer.cli.progress import JsonEvents, display, printable
+    from efss_transfer.cli.signals import SignalReceived, interruptible
     from efss_transfer.client import resume
     from efss_transfer.client.errors import ClientError
     from efss_transfer.model.events import Finished
@@ -51,7 +51,7 @@ def transfer(request: Mapping[str, Any], ways: Ways) -> int:
             with shown:
                 interruption.gently = ways.local
 
-                def told(again: resume.Again) -> None:
+                def told(again: resume.Resumed) -> None:
                     nonlocal invocations
                     invocations += 1
                     shown.again(again)
@@ -64,9 +64,9 @@ def transfer(request: Mapping[str, Any], ways: Ways) -> int:
                             ended = event.result
                 finally:
                     run.close()
-        except Interrupted:
+        except SignalReceived:
             text = "Cancelled; the same command goes on where it stopped."
-            if isinstance(shown, JsonLines):
+            if isinstance(shown, JsonEvents):
                 error = ClientError(text, code="cancelled", retryable=True)
                 shown.document({"event": "problem", **_problem(error)})
             else:
@@ -74,7 +74,7 @@ def transfer(request: Mapping[str, Any], ways: Ways) -> int:
             return interruption.exit_code
         except ClientError as error:
             _keep(error.result, ways)
-            if isinstance(shown, JsonLines):
+            if isinstance(shown, JsonEvents):
                 shown.document({"event": "problem", **_problem(error)})
             else:
                 lines = [printable(line) for line in str(error).splitlines()]
@@ -102,20 +102,20 @@ def transfer(request: Mapping[str, Any], ways: Ways) -> int:
 
 def _run(
     request: Mapping[str, Any],
-    ways: Ways,
+    ways: ServiceOptions,
     carry_on: bool,
     interruption: Interruption,
-    told: Callable[[Again], None],
+    told: Callable[[Resumed], None],
 ) -> Generator[Event, None, None]:
     """The events of the transfer, as it is or as shards."""
     from efss_transfer.client import resume
-    from efss_transfer.client.resume import Bounds
+    from efss_transfer.client.resume import RetryPolicy
     from efss_transfer.model.result import State
 
     def stopped() -> State | None:
         return None if interruption.signal is None else State.CANCELLED
 
-    bounds = Bounds(ways.retries, ways.max_invocations, carry_on)
+    bounds = RetryPolicy(ways.retries, ways.max_invocations, carry_on)
     services = _services(ways, stopped)
     if ways.shards is None:
         stream = services[0]().stream
@@ -142,7 +142,7 @@ def _run(
 
 
 def _planned(
-    services: list[Callable[[], Client | Local]], request: Mapping[str, Any]
+    services: list[Callable[[], Client | InProcessService]], request: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The plan of the first service that can be reached. Raises ClientError."""
     from efss_transfer.client.errors import ServiceUnreachable
@@ -153,7 +153,7 @@ def _planned(
     return services[-1]().plan(request)
 
 
-def _keep(ended: Result | None, ways: Ways) -> None:
+def _keep(ended: Result | None, ways: ServiceOptions) -> None:
     """Write the result where --result says."""
     from efss_transfer.client import merge
     from efss_transfer.model.result import encoded
@@ -169,20 +169,22 @@ def _keep(ended: Result | None, ways: Ways) -> None:
         click.echo(f"warning: {ways.result} cannot be written ({error.strerror}).", err=True)
 
 
-def _services(ways: Ways, stopped: Callable[[], Any]) -> list[Callable[[], Client | Local]]:
+def _services(
+    ways: ServiceOptions, stopped: Callable[[], Any]
+) -> list[Callable[[], Client | InProcessService]]:
     """What makes each service's client, or the service in this process. Raises UsageError."""
     token = _token(ways)
     if ways.local:
-        from efss_transfer.cli.in_process import Local
+        from efss_transfer.cli.in_process import InProcessService
 
-        local = Local(token=token, interrupted=stopped)
+        local = InProcessService(token=token, interrupted=stopped)
         return [lambda: local]
     from urllib.parse import urlsplit
 
     from efss_transfer.client.client import Client
 
     verify = None if ways.ca_bundle is None else str(ways.ca_bundle)
-    made: list[Callable[[], Client | Local]] = []
+    made: list[Callable[[], Client | InProcessService]] = []
     for url in ways.url:
         try:
             Client(url, token=token).close()
@@ -197,7 +199,7 @@ def _services(ways: Ways, stopped: Callable[[], Any]) -> list[Callable[[], Clien
     return made
 
 
-def _token(ways: Ways) -> str | None:
+def _token(ways: ServiceOptions) -> str | None:
     from efss_transfer.cli.endpoints_file import from_descriptor, from_file
 
     if ways.token_file is not None and ways.token_fd is not None:

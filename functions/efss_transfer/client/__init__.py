@@ -59,8 +59,8 @@ if TYPE_CHECKING:
         UntrustedService,
     )
     from efss_transfer.client.resume import (
-        Again,
-        Bounds,
+        Resumed,
+        RetryPolicy,
     )
     from efss_transfer.model.events import (
         Event,
@@ -110,15 +110,13 @@ _MODULES: Final = {
         "EngineFailed",
         "Internal",
     ),
-    "efss_transfer.client.resume": ("Again", "Bounds"),
+    "efss_transfer.client.resume": ("Resumed", "RetryPolicy"),
     "efss_transfer.model.events": ("Event", "FileDone", "Finished", "Phase", "Progress", "Started"),
 }
 
 __all__ = [
-    "Again",
     "AuthenticationFailed",
     "BodyTooLarge",
-    "Bounds",
     "Busy",
     "Cancelled",
     "ChecksumMismatch",
@@ -146,6 +144,8 @@ __all__ = [
     "QuotaExceeded",
     "Request",
     "RequestRefused",
+    "Resumed",
+    "RetryPolicy",
     "ServiceFailed",
     "ServiceUnreachable",
     "SourceNotFound",

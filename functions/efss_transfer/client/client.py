@@ -24,8 +24,8 @@ from typing import Any, Self
 import requests
 
 from efss_transfer.client import decoding, resume, transport
-from efss_transfer.client.outcomes import Outcomes
-from efss_transfer.client.resume import Again, Bounds
+from efss_transfer.client.outcomes import ReportedFiles
+from efss_transfer.client.resume import Resumed, RetryPolicy
 from efss_transfer.model.events import Event, FileDone, Finished
 from efss_transfer.model.result import Result, State
 
@@ -96,7 +96,7 @@ class Client:
     ) -> None:
         """Makes no connection. Raises ValueError for a URL or a token that cannot be used."""
         self._url = transport.checked(url)
-        self._auth = None if token is None else transport.Bearer(token)
+        self._auth = None if token is None else transport.BearerAuth(token)
         self._own = session is None
         self._session = transport.session() if session is None else session
         self._verify = verify
@@ -124,14 +124,14 @@ class Client:
         all that is no success: a TransferFailed has the result. What is `retryable` was tried
         again before, `incomplete` was not: see `complete`. A retry is always safe.
         """
-        return self._done(request, Bounds(self._retries, carry_on=False), lambda _: None)
+        return self._done(request, RetryPolicy(self._retries, carry_on=False), lambda _: None)
 
     def complete(
         self,
         request: Request,
         *,
         invocations: int | None = None,
-        told: Callable[[Again], None] = lambda _: None,
+        told: Callable[[Resumed], None] = lambda _: None,
     ) -> Result:
         """Copy, however long it takes: as `transfer`, but what is `incomplete` is gone on with.
 
@@ -140,7 +140,7 @@ class Client:
         enough, or with `overwrite: always`, with which each invocation would begin anew.
         """
         carry_on = resume.may_be_carried_on(_option(request, "overwrite", ""))
-        return self._done(request, Bounds(self._retries, invocations, carry_on), told)
+        return self._done(request, RetryPolicy(self._retries, invocations, carry_on), told)
 
     def stream(self, request: Request) -> Stream:
         """Send the request once, and tell the events as they happen; nothing is tried again.
@@ -175,8 +175,10 @@ class Client:
         )
         return transport.document(response)
 
-    def _done(self, request: Request, bounds: Bounds, told: Callable[[Again], None]) -> Result:
-        files = Outcomes(_option(request, "report", "errors"))
+    def _done(
+        self, request: Request, bounds: RetryPolicy, told: Callable[[Resumed], None]
+    ) -> Result:
+        files = ReportedFiles(_option(request, "report", "errors"))
         run = resume.events(partial(self.stream, request), bounds, told=told)
         for event in run:
             if isinstance(event, FileDone):

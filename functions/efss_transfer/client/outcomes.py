@@ -7,7 +7,7 @@ from dataclasses import replace
 from efss_transfer.model.result import FileOutcome, FileState, Result
 
 
-class Outcomes:
+class ReportedFiles:
     """What became of each file in the end, of those that `report` asks for.
 
     The later outcome counts; but a file that was copied, and that a later invocation then

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from efss_transfer.client import merge, resume
 from efss_transfer.client.errors import ClientError, RequestRefused
-from efss_transfer.client.resume import Again, Bounds, Running
+from efss_transfer.client.resume import Resumed, RetryPolicy, Running
 from efss_transfer.model.events import Event, Finished, Progress, Started
 from efss_transfer.model.result import Result, Shard, State
 
@@ -43,9 +43,9 @@ def events(
     request: Request,
     services: Sequence[Callable[[], Send]],
     division: Division,
-    bounds: Bounds,
+    bounds: RetryPolicy,
     *,
-    told: Callable[[Again], None] = lambda _: None,
+    told: Callable[[Resumed], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Generator[Event, None, None]:
     """The events of a transfer as shards.
@@ -55,7 +55,7 @@ def events(
     `stopped`, once it says so, for services that ask it themselves. Raises ClientError if all
     is refused before anything has begun.
     """
-    run = _Run(request, services, division, bounds, stopped)
+    run = _ParallelRun(request, services, division, bounds, stopped)
     try:
         run.start()
         yield from run.events(told)
@@ -67,7 +67,7 @@ class _Stopped(Exception):
     """The transfer is to end."""
 
 
-class _Pool:
+class _ServicePool:
     """Which service is to take the next invocation: the one that has the fewest; but not one
     that could not be reached just now, as long as there are others.
     """
@@ -99,14 +99,14 @@ class _Pool:
                 self._running[number] -= 1
 
 
-class _Invocation:
+class _ShardInvocation:
     """One invocation, at whatever service of the pool has a place for it."""
 
-    def __init__(self, pool: _Pool, sends: Sequence[Send], request: Request) -> None:
+    def __init__(self, pool: _ServicePool, sends: Sequence[Send], request: Request) -> None:
         self._events = self._run(pool, sends, request)
 
     def _run(
-        self, pool: _Pool, sends: Sequence[Send], request: Request
+        self, pool: _ServicePool, sends: Sequence[Send], request: Request
     ) -> Generator[Event, None, None]:
         with pool.place() as number, closing(sends[number](request)) as running:
             yield from running
@@ -119,13 +119,13 @@ class _Invocation:
         self._events.close()
 
 
-class _Run:
+class _ParallelRun:
     def __init__(
         self,
         request: Request,
         services: Sequence[Callable[[], Send]],
         division: Division,
-        bounds: Bounds,
+        bounds: RetryPolicy,
         stopped: Callable[[], bool],
     ) -> None:
         self._request = request
@@ -137,13 +137,13 @@ class _Run:
         for index in range(division.count):
             self._todo.put((index, 0))
         # Bounded, so that workers wait for whoever reads the events.
-        self._told: queue.Queue[tuple[int, Event | Again | BaseException | None]] = queue.Queue(
+        self._told: queue.Queue[tuple[int, Event | Resumed | BaseException | None]] = queue.Queue(
             _WAITING
         )
         self._over = threading.Event()
         # Of which shards something runs at this moment.
         self._running: set[int] = set()
-        self._pool = _Pool(len(services))
+        self._pool = _ServicePool(len(services))
         # Daemons: a service without streams may leave one waiting for minutes.
         self._workers = [
             threading.Thread(target=self._work, name=f"shards-{number}", daemon=True)
@@ -161,7 +161,7 @@ class _Run:
         for worker in self._workers:
             worker.join(None if until is None else max(0.0, until - time.monotonic()))
 
-    def events(self, told: Callable[[Again], None]) -> Generator[Event, None, None]:
+    def events(self, told: Callable[[Resumed], None]) -> Generator[Event, None, None]:
         """What the workers tell, as of one transfer."""
         started: Started | None = None
         progress: dict[int, Progress] = {}
@@ -184,7 +184,7 @@ class _Run:
                 results[index] = replace(event.result, shard=shard)
                 if index in progress:
                     progress[index] = _still(progress[index], event.result)
-            elif isinstance(event, Again):
+            elif isinstance(event, Resumed):
                 told(replace(event, shard=shard))
             elif isinstance(event, ClientError):
                 if isinstance(event, RequestRefused) and started is None and not results:
@@ -242,7 +242,7 @@ class _Run:
         )
         request = {**self._request, "selection": selection}
         run = resume.events(
-            lambda: _Invocation(self._pool, sends, request),
+            lambda: _ShardInvocation(self._pool, sends, request),
             self._bounds,
             told=lambda again: self._tell(index, again),
             sleep=self._sleep,
@@ -274,7 +274,7 @@ class _Run:
             if self._ending():
                 raise _Stopped
 
-    def _tell(self, index: int, event: Event | Again | BaseException | None) -> None:
+    def _tell(self, index: int, event: Event | Resumed | BaseException | None) -> None:
         while not self._over.is_set():
             with suppress(queue.Full):
                 self._told.put((index, event), timeout=0.2)

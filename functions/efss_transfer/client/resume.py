@@ -47,7 +47,7 @@ Invoke = Callable[[], Running]
 
 
 @dataclass(frozen=True)
-class Again:
+class Resumed:
     """The request is about to be sent again, `seconds` from now.
 
     It is because the time ran out if `error` is None. `number` is that of the invocation
@@ -61,7 +61,7 @@ class Again:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class RetryPolicy:
     """How often a request may be sent again.
 
     `retries` is how often at most for what can pass by itself: a service that is busy or gone,
@@ -77,9 +77,9 @@ class Bounds:
 
 def events(
     invoke: Invoke,
-    bounds: Bounds,
+    bounds: RetryPolicy,
     *,
-    told: Callable[[Again], None] = lambda _: None,
+    told: Callable[[Resumed], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Generator[Event, None, None]:
     """The events of a transfer that takes as many invocations as it takes.
@@ -127,7 +127,7 @@ def events(
             if seconds is None:
                 yield Finished(merged)
                 return
-        told(Again(number + 1, seconds, error))
+        told(Resumed(number + 1, seconds, error))
         if seconds:
             sleep(seconds)
     raise AssertionError("more invocations than there may be")

@@ -38,7 +38,7 @@ _LONGEST_LINE: Final = 64 << 20
 _KEEPALIVE_SECONDS: Final = 60
 
 
-class Bearer(AuthBase):
+class BearerAuth(AuthBase):
     """Sends a token. Given as `auth`, so that an entry in .netrc does not take its place."""
 
     def __init__(self, token: str) -> None:

@@ -21,7 +21,7 @@ RETRY_AFTER: Final = {"busy": 5, "storage_busy": 30, "incomplete": 0}
 
 
 @dataclass(frozen=True)
-class Problem:
+class ProblemDocument:
     """An answer as application/problem+json."""
 
     status: int
@@ -29,7 +29,7 @@ class Problem:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def of_error(error: EfssTransferError) -> Problem:
+def of_error(error: EfssTransferError) -> ProblemDocument:
     """What a caller is told of an error."""
     extra: dict[str, Json] = {}
     headers: dict[str, str] = {}
@@ -42,7 +42,7 @@ def of_error(error: EfssTransferError) -> Problem:
     return _problem(error.code, str(error), error.retryable, headers, **extra)
 
 
-def of_result(code: str, result: Result) -> Problem:
+def of_result(code: str, result: Result) -> ProblemDocument:
     """What a caller is told of a transfer that ran and did not succeed."""
     reasons = [
         f"{CODES[group.code].title}{f', at the {group.side.value}' if group.side else ''}"
@@ -53,21 +53,21 @@ def of_result(code: str, result: Result) -> Problem:
     return _problem(code, detail, result.retryable, {}, result=result.to_json())
 
 
-def of_plan(reasons: Sequence[tuple[str, str]], plan: Json) -> Problem:
+def of_plan(reasons: Sequence[tuple[str, str]], plan: Json) -> ProblemDocument:
     """What a caller is told of a plan that cannot work, for these reasons: codes and texts."""
     code = reasons[0][0]
     detail = " ".join(text for _, text in reasons)
     return _problem(code, detail, CODES[code].retryable, {}, plan=plan)
 
 
-def of_defect() -> Problem:
+def of_defect() -> ProblemDocument:
     """What a caller is told of an error that nobody expected."""
     return _problem("internal", CODES["internal"].title + "; its log says where.", False, {})
 
 
 def _problem(
     code: str, detail: str, retryable: bool, headers: dict[str, str], **extra: Json
-) -> Problem:
+) -> ProblemDocument:
     known = CODES[code]
     if code in RETRY_AFTER and retryable:
         headers = {**headers, "Retry-After": str(RETRY_AFTER[code])}
@@ -79,4 +79,4 @@ def _problem(
         "retryable": retryable,
         "detail": detail,
     }
-    return Problem(known.status, document | extra, headers)
+    return ProblemDocument(known.status, document | extra, headers)

@@ -21,7 +21,7 @@ what the request says of it. Raises Forbidden or InvalidRequest.
 
 
 @dataclass(frozen=True)
-class Reckoning:
+class PlanOptions:
     """What a plan is to reckon with, in bytes and files a second, and seconds for one
     invocation; None where the caller does not say.
     """
@@ -45,10 +45,10 @@ def parse(body: bytes, named: Named = no_storages) -> TransferRequest:
     return _request(_checked("request", body), named)
 
 
-def parse_plan(body: bytes, named: Named = no_storages) -> tuple[TransferRequest, Reckoning]:
+def parse_plan(body: bytes, named: Named = no_storages) -> tuple[TransferRequest, PlanOptions]:
     """The request that is to be planned, and what to reckon with. Raises as `parse` does."""
     document = _checked("plan-request", body)
-    return _request(document, named), Reckoning(**document.get("plan", {}))
+    return _request(document, named), PlanOptions(**document.get("plan", {}))
 
 
 def _checked(name: str, body: bytes) -> dict[str, Any]:

@@ -38,14 +38,14 @@ _REPLIES: Final = {
 }
 
 
-class NotAllowed(Rejected):
+class DialRefused(Rejected):
     """None of a host's addresses may be connected to."""
 
     def __init__(self) -> None:
         super().__init__(Reply.NOT_ALLOWED.encode())
 
 
-class Dialler:
+class Dialer:
     """Connects to what is permitted. It belongs to one event loop.
 
     `in_loop` has the loop call something, from any thread, or does nothing if the loop is
@@ -77,7 +77,7 @@ class Dialler:
     async def dial(self, to: Destination) -> socket.socket:
         """A connection, which is not blocking. Raises Rejected, and NotAllowed."""
         if not _PLAIN.fullmatch(to.host):
-            raise NotAllowed
+            raise DialRefused
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
                 addresses = await self._addresses(to)
@@ -149,7 +149,7 @@ class Dialler:
         host = to.host.lower().removesuffix(".")
         permitted = [one for one in dict.fromkeys(found) if self._permits(host, to.port, one)]
         if not permitted:
-            raise NotAllowed
+            raise DialRefused
         return permitted
 
 

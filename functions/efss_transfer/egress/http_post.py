@@ -27,7 +27,7 @@ from efss_transfer.model import targets
 from efss_transfer.model.targets import WEB_PORTS, Target
 
 
-class NotAllowed(Exception):
+class PostRefused(Exception):
     """None of the host's addresses may be connected to."""
 
 
@@ -42,7 +42,7 @@ def post(
     parts = urlsplit(url)
     target = targets.target("url", url)
     if target is None or target.port is None:  # not of a URL that has passed the policy
-        raise NotAllowed
+        raise PostRefused
     host = f"[{target.host}]" if ":" in target.host else target.host
     where = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     authority = host if target.port == WEB_PORTS[parts.scheme] else f"{host}:{target.port}"
@@ -89,7 +89,7 @@ def _dialled(target: Target, egress: Egress, until: float) -> socket.socket:
         if found:
             found = [address for address in found if _permitted(egress, host, port, address)]
             if not found:
-                raise NotAllowed
+                raise PostRefused
     failed = OSError("no address")
     for address in found:
         try:

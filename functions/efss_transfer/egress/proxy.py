@@ -20,7 +20,7 @@ from functools import cache
 from typing import Final, cast
 
 from efss_transfer.egress.addresses import Permits
-from efss_transfer.egress.dialer import Dialler, NotAllowed
+from efss_transfer.egress.dialer import Dialer, DialRefused
 from efss_transfer.egress.event_loops import Loop, Loops, as_many_as_are_of_use, report
 from efss_transfer.egress.relay import Carriers, relay
 from efss_transfer.egress.socks5 import Destination, Rejected, Reply, conversation
@@ -68,7 +68,7 @@ class Guard:
         self.port: int = listener.getsockname()[1]
         self._listener = listener
         self._carriers = carriers
-        self._dialler = Dialler(permits, loop.soon, report)
+        self._dialler = Dialer(permits, loop.soon, report)
         self._tasks: set[asyncio.Task[None]] = set()
         self._refused: list[str] = []
         self._left = False
@@ -155,7 +155,7 @@ class Guard:
     async def _dialled(self, to: Destination) -> socket.socket:
         try:
             return await self._dialler.dial(to)
-        except NotAllowed:
+        except DialRefused:
             # Escaped: it goes into a log, and a client writes what it likes.
             host = to.host.encode("unicode_escape").decode("ascii")[:_LONGEST_HOST]
             entry = f"[{host}]:{to.port}" if ":" in host else f"{host}:{to.port}"

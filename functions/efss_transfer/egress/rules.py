@@ -13,7 +13,7 @@ _OTHERS_ONLY: Final = "This site allows other hosts only."
 
 
 @dataclass(frozen=True)
-class Reach:
+class EgressRules:
     """What may be dialled. What is denied is denied, whatever allows it.
 
     `networks` may be reached whatever the host's name. `hosts`, if given, are the only

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from efss_transfer.engines.seen_paths import Told, ToldAs
+from efss_transfer.engines.seen_paths import SeenPaths, ToldAs
 from efss_transfer.model.result import (
     SAMPLES,
     ErrorGroup,
@@ -32,7 +32,7 @@ _OUTAGE_IN_A_ROW: Final = 8
 _OUTAGES: Final = frozenset({"storage_unreachable", "storage_busy"})
 
 
-class Ledger:
+class FileOutcomes:
     """What became of every file, so far.
 
     It is told from one thread, which reads the log, and read from another, which drives the
@@ -44,7 +44,7 @@ class Ledger:
         self._changed = threading.Condition()
         self._pending: deque[FileOutcome] = deque()
         self._held = False
-        self._told = Told()
+        self._told = SeenPaths()
         self._counts: Counter[FileState] = Counter()
         self._reasons: Counter[Reason] = Counter()
         self._bytes = self._dry_bytes = 0

@@ -18,7 +18,7 @@ _SHORTEST_TO_REPLACE: Final = 4
 _SHORTEST_PART: Final = 8
 
 
-class Cleaner:
+class Redactor:
     """Takes everything secret out of a text before anybody sees it.
 
     A server may put what it was sent into its answer, and rclone puts that answer into

@@ -19,7 +19,7 @@ _HINT: Final = re.compile(
 )
 
 
-class Patience:
+class RetrySchedule:
     """The attempts that a transfer has: tenacity counts them, and says how long to wait.
 
     Back-off doubles from `seconds`, with jitter; what a server asked for counts if it is

@@ -18,7 +18,7 @@ class ToldAs(IntEnum):
     FAILED = 3
 
 
-class Told:
+class SeenPaths:
     """Which paths were told in earlier attempts, and as what, in eight bytes each.
 
     A hash of 62 bits stands for a path: of a hundred million paths the chance that any two

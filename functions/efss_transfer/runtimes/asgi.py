@@ -20,7 +20,7 @@ from efss_transfer.model.result import State
 from efss_transfer.runtimes import buffered
 from efss_transfer.service import runner
 from efss_transfer.service.application import Service
-from efss_transfer.service.http_messages import JSON, PROBLEM, STREAMS, Answer, Call
+from efss_transfer.service.http_messages import JSON, PROBLEM, STREAMS, Request, Response
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -96,7 +96,7 @@ class _Exchange:
     def run(self, service: Service) -> None:
         client = self._scope.get("client")
         answer = service.answer(
-            Call(
+            Request(
                 method=self._scope["method"],
                 path=self._scope["path"],
                 header=lambda name: self._headers.get(name.lower()),
@@ -124,7 +124,7 @@ class _Exchange:
             raise InvalidJson("The body could not be read to its end.") from None
         return body
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: Response) -> None:
         headers = [
             (name.lower().encode(), value.encode()) for name, value in answer.headers.items()
         ]

@@ -17,7 +17,7 @@ from efss_transfer.model.errors import BodyTooLarge, ConfigurationError, NotAcce
 
 if TYPE_CHECKING:
     from efss_transfer.service.application import Service
-    from efss_transfer.service.http_messages import Answer
+    from efss_transfer.service.http_messages import Response
 
 # The answer needs a moment to get back, before the runtime ends the call.
 _RETURNING_SECONDS: Final = 1.0
@@ -49,7 +49,7 @@ def answer(
     body: bytes,
     *,
     seconds: float = math.inf,
-    fits: Callable[[Answer], bool] = lambda _: True,
+    fits: Callable[[Response], bool] = lambda _: True,
     vouched: bool = False,
 ) -> tuple[int, dict[str, str], bytes]:
     """Answer a request: status, headers and body. Never raises.
@@ -60,7 +60,7 @@ def answer(
     """
     began = time.monotonic()
     from efss_transfer.contract import problems
-    from efss_transfer.service.http_messages import Answer, Call, told
+    from efss_transfer.service.http_messages import Request, Response, told
 
     sent = {name.lower(): value for name, value in headers.items()}
     try:
@@ -70,7 +70,7 @@ def answer(
         given = told(problems.of_defect())
     else:
         given = configured.answer(
-            Call(
+            Request(
                 method=method.upper(),
                 path=path or "/",
                 header=lambda name: sent.get(name.lower()),
@@ -84,7 +84,7 @@ def answer(
             )
         )
     if method.upper() == "HEAD":
-        given = Answer(given.status, given.headers, b"")
+        given = Response(given.status, given.headers, b"")
     content = given.body if isinstance(given.body, bytes) else b"".join(given.body)
     return given.status, dict(given.headers), content
 

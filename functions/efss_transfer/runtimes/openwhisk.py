@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from efss_transfer.runtimes import buffered
 
 if TYPE_CHECKING:
-    from efss_transfer.service.http_messages import Answer
+    from efss_transfer.service.http_messages import Response
 
 MOST_BYTES: Final = 1 << 20
 """OpenWhisk takes a result of 1 MB (docs/reference.md, "Per activation payload size")."""
@@ -78,7 +78,7 @@ def _body(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _content(answer: Answer) -> bytes:
+def _content(answer: Response) -> bytes:
     return answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
 
 

@@ -31,11 +31,11 @@ from efss_transfer.model.errors import (
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import State
 from efss_transfer.service import http_messages, logs, page, planning, runner
-from efss_transfer.service.concurrency import Capacity
-from efss_transfer.service.http_messages import JSON, STREAMS, Answer, Call
+from efss_transfer.service.concurrency import ConcurrencyLimit
+from efss_transfer.service.http_messages import JSON, STREAMS, Request, Response
 from efss_transfer.service.metrics import Metrics
 from efss_transfer.service.openapi import description
-from efss_transfer.service.runner import Terms
+from efss_transfer.service.runner import RunParameters
 from efss_transfer.site import policy, site_file
 from efss_transfer.site.site_file import Caller, Site
 from efss_transfer.site.storages import Storages
@@ -63,7 +63,7 @@ class Service:
         self._admission = Admission(site, proxied=proxied)
         self._engines = engines
         self._storages = Storages(site)
-        self._capacity = Capacity(settings.concurrent_transfers)
+        self._capacity = ConcurrencyLimit(settings.concurrent_transfers)
         self._metrics = Metrics()
 
     @classmethod
@@ -81,7 +81,7 @@ class Service:
             logs.configure(settings.log_level, settings.log_format)
         return cls(settings, site, registry.engines(settings), proxied=behind_a_proxy(os.environ))
 
-    def answer(self, call: Call) -> Answer:
+    def answer(self, call: Request) -> Response:
         """Answer a call. Never raises: whatever happens has an answer of its own."""
         # What is known of the request, for the log; more is added where it becomes known.
         about = logs.trace(call.header("traceparent"))
@@ -107,7 +107,7 @@ class Service:
         extra = logs.line("refused", about, code=error.code, status=error.status)
         _LOG.info("refused: %s", error.code, extra=extra)
 
-    def _route(self, call: Call, about: dict[str, str]) -> Answer:
+    def _route(self, call: Request, about: dict[str, str]) -> Response:
         path = call.path.rstrip("/") or "/"
         if path == "/" and call.method == "POST":
             return self._transfer(call, about)
@@ -115,7 +115,7 @@ class Service:
             if call.method != "POST":
                 raise MethodNotAllowed(("POST",))
             return self._plan(call, about)
-        known: dict[str, Callable[[], Answer]] = {
+        known: dict[str, Callable[[], Response]] = {
             "/": partial(self._describe, call.header("Accept")),
             "/healthz": self._health,
             "/metrics": lambda: self._measured(call.header("Accept") or ""),
@@ -130,7 +130,7 @@ class Service:
             raise MethodNotAllowed(("GET", "HEAD", "POST") if path == "/" else ("GET", "HEAD"))
         return known[path]()
 
-    def _transfer(self, call: Call, about: dict[str, str]) -> Answer:
+    def _transfer(self, call: Request, about: dict[str, str]) -> Response:
         # Request in: from somebody who may ask, and validated for security and for sense.
         name, caller = self._admitted(call, about)
         accepted = call.representation()
@@ -150,7 +150,7 @@ class Service:
                 runner.result(run, asked.options.report, most), most, call.fits
             )
 
-    def _plan(self, call: Call, about: dict[str, str]) -> Answer:
+    def _plan(self, call: Request, about: dict[str, str]) -> Response:
         # As a transfer is let in, because it looks at the same storages; and then one look.
         name, caller = self._admitted(call, about)
         if call.representation() in STREAMS:
@@ -177,7 +177,7 @@ class Service:
             return http_messages.told(problems.of_plan(reasons, plan.to_json()))
         return http_messages.of_json(plan.to_json())
 
-    def _admitted(self, call: Call, about: dict[str, str]) -> tuple[str, Caller]:
+    def _admitted(self, call: Request, about: dict[str, str]) -> tuple[str, Caller]:
         name, caller = self._admission.admit(
             call.header("Authorization"), call.remote, call.header("Origin"), vouched=call.vouched
         )
@@ -185,8 +185,13 @@ class Service:
         return name, caller
 
     def _terms(
-        self, call: Call, about: dict[str, str], name: str, caller: Caller, asked: TransferRequest
-    ) -> tuple[Engine, TransferRequest, Terms]:
+        self,
+        call: Request,
+        about: dict[str, str],
+        name: str,
+        caller: Caller,
+        asked: TransferRequest,
+    ) -> tuple[Engine, TransferRequest, RunParameters]:
         """By which engine, as what, and on what terms a request may run, if it may."""
         if asked.id is not None:
             about["request_id"] = asked.id
@@ -201,7 +206,7 @@ class Service:
             asked.options.deadline_seconds or math.inf,
             call.seconds,
         )
-        terms = Terms(
+        terms = RunParameters(
             name,
             duration,
             limits,
@@ -212,9 +217,9 @@ class Service:
         )
         return engine, admitted.request, terms
 
-    def _describe(self, accept: str | None) -> Answer:
+    def _describe(self, accept: str | None) -> Response:
         if page.wanted(accept):
-            return Answer(200, page.headers(), page.content())
+            return Response(200, page.headers(), page.content())
         types = schemas.schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
         described = http_messages.of_json(
             {
@@ -236,11 +241,11 @@ class Service:
         )
         return replace(described, headers={**described.headers, "Vary": "Accept"})
 
-    def _measured(self, accept: str) -> Answer:
+    def _measured(self, accept: str) -> Response:
         numbers, kind = self._metrics.exposed(accept)
-        return Answer(200, http_messages.headers(kind), numbers)
+        return Response(200, http_messages.headers(kind), numbers)
 
-    def _health(self) -> Answer:
+    def _health(self) -> Response:
         engines = {name: engine.health() for name, engine in self._engines.items()}
         usable = all(health.usable for health in engines.values())
         return http_messages.of_json(

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from efss_transfer.model.errors import Busy
 
 
-class Place:
+class Slot:
     """A place among the transfers that may run. Giving it back twice is once."""
 
-    def __init__(self, capacity: Capacity, caller: str) -> None:
-        self._capacity: Capacity | None = capacity
+    def __init__(self, capacity: ConcurrencyLimit, caller: str) -> None:
+        self._capacity: ConcurrencyLimit | None = capacity
         self._caller = caller
         self.handed_on = False
         """Whether somebody else than the block that took it gives it back."""
@@ -26,7 +26,7 @@ class Place:
             capacity._free(self._caller)
 
 
-class Capacity:
+class ConcurrencyLimit:
     """The places that there are. Used from many threads."""
 
     def __init__(self, most: int) -> None:
@@ -35,7 +35,7 @@ class Capacity:
         self._lock = threading.Lock()
 
     @contextmanager
-    def place(self, caller: str, most_of_caller: int | None) -> Iterator[Place]:
+    def place(self, caller: str, most_of_caller: int | None) -> Iterator[Slot]:
         """A place for the length of the block, or beyond it if it was handed on.
 
         Raises Busy if there is none, in all or for this caller.
@@ -46,7 +46,7 @@ class Capacity:
             if most_of_caller is not None and self._taken[caller] >= most_of_caller:
                 raise Busy("This caller has as many transfers as are allowed. Nothing was started.")
             self._taken[caller] += 1
-        place = Place(self, caller)
+        place = Slot(self, caller)
         try:
             yield place
         finally:

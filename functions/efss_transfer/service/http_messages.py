@@ -13,7 +13,7 @@ from efss_transfer.contract import problems
 from efss_transfer.model.errors import UnsupportedMediaType
 from efss_transfer.model.events import Event, Finished
 from efss_transfer.model.result import Json, Result, State, encoded
-from efss_transfer.service.concurrency import Place
+from efss_transfer.service.concurrency import Slot
 from efss_transfer.service.file_report import fitted
 
 JSON: Final = "application/json"
@@ -27,7 +27,7 @@ _LEAST_BYTES: Final = 64 << 10
 
 
 @dataclass(frozen=True)
-class Call:
+class Request:
     """A request, as a runtime's adapter tells it.
 
     `header` gives a header whatever the case of its name, `kind` is the body's media type
@@ -49,12 +49,12 @@ class Call:
     remote: str | None = None
     interrupted: Callable[[], State | None] = lambda: None
     seconds: float = math.inf
-    fits: Callable[[Answer], bool] = lambda _: True
+    fits: Callable[[Response], bool] = lambda _: True
     vouched: bool = False
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """What goes back: a body at once, or an iterator of events as they happen.
 
     Whoever has the answer calls `close` when done with it, also where nothing of it was
@@ -68,13 +68,13 @@ class Answer:
     early: bool = False
 
 
-def told(problem: problems.Problem, *, early: bool = False) -> Answer:
+def told(problem: problems.ProblemDocument, *, early: bool = False) -> Response:
     """A problem as an answer."""
     content = encoded(problem.document) + _END
-    return Answer(problem.status, headers(PROBLEM) | problem.headers, content, early=early)
+    return Response(problem.status, headers(PROBLEM) | problem.headers, content, early=early)
 
 
-def body(call: Call, most: int) -> bytes:
+def body(call: Request, most: int) -> bytes:
     """What was sent, if it is JSON. Raises UnsupportedMediaType, and what `Call.body` raises."""
     kind = call.kind
     if kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
@@ -94,7 +94,7 @@ def _message(number: int, event: dict[str, Json]) -> bytes:
 _FRAMES: Final = {NDJSON: (NDJSON, _line), SSE: (f"{SSE}; charset=utf-8", _message)}
 
 
-def streamed(run: Generator[Event, None, None], place: Place, accepted: str, most: int) -> Answer:
+def streamed(run: Generator[Event, None, None], place: Slot, accepted: str, most: int) -> Response:
     """The events one by one. What fails before the first still has its HTTP status."""
     first = next(run)
     if isinstance(first, Finished):
@@ -115,17 +115,19 @@ def streamed(run: Generator[Event, None, None], place: Place, accepted: str, mos
         place.give_back()
 
     place.handed_on = True
-    return Answer(200, headers(kind), framed(), close)
+    return Response(200, headers(kind), framed(), close)
 
 
-def of_result(result: Result, most: int, fits: Callable[[Answer], bool] = lambda _: True) -> Answer:
+def of_result(
+    result: Result, most: int, fits: Callable[[Response], bool] = lambda _: True
+) -> Response:
     """The result, or the problem that it is: 200 is for `succeeded` alone."""
     while not fits(answer := _within(result, most)) and most > _LEAST_BYTES:
         most = max(_LEAST_BYTES, most * 3 // 4)
     return answer
 
 
-def _within(result: Result, most: int) -> Answer:
+def _within(result: Result, most: int) -> Response:
     code = result.code
     if code is None:
         return of_json(fitted(result, most - len(_END), Result.to_json).to_json())
@@ -133,9 +135,9 @@ def _within(result: Result, most: int) -> Answer:
     return told(problems.of_result(code, shown))
 
 
-def of_json(content: Json, kind: str = JSON, status: int = 200) -> Answer:
+def of_json(content: Json, kind: str = JSON, status: int = 200) -> Response:
     """A document as an answer."""
-    return Answer(status, headers(kind), encoded(content) + _END)
+    return Response(status, headers(kind), encoded(content) + _END)
 
 
 def headers(kind: str) -> dict[str, str]:

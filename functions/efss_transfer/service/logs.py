@@ -55,7 +55,7 @@ def where(error: BaseException) -> list[str]:
     ]
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """A record as one JSON object in one line, in ASCII: no character of it can end the line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -63,7 +63,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(_members(record), default=str)
 
 
-class TextLines(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """A record as one line for a person; what could break the line is escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -98,6 +98,6 @@ def configure(level: str, form: str) -> None:
     log.setLevel(level)
     if not log.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(JsonLines() if form == "json" else TextLines())
+        handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
         log.addHandler(handler)
         log.propagate = False

@@ -25,13 +25,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from efss_transfer.contract.request_parser import Reckoning
+from efss_transfer.contract.request_parser import PlanOptions
 from efss_transfer.engines.base import Context, Engine, Survey, Unobserved
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Json, Shard
 from efss_transfer.service import logs, runner
 from efss_transfer.service.metrics import Metrics
-from efss_transfer.service.runner import Terms
+from efss_transfer.service.runner import RunParameters
 
 _ASSUMED_RATE: Final = 50_000_000.0
 _ASSUMED_FILES_PER_SECOND: Final = 25.0
@@ -121,7 +121,9 @@ class _Boots(Unobserved):
         self._metrics.booted(self._engine, seconds)
 
 
-def surveyed(request: TransferRequest, engine: Engine, terms: Terms, *, measure: bool) -> Survey:
+def surveyed(
+    request: TransferRequest, engine: Engine, terms: RunParameters, *, measure: bool
+) -> Survey:
     """Look at both ends once; as long as there is time, and somebody waits for it.
 
     Raises EngineError if the engine could not begin.
@@ -155,7 +157,7 @@ def surveyed(request: TransferRequest, engine: Engine, terms: Terms, *, measure:
 
 
 def reckoned(
-    request: TransferRequest, survey: Survey, reckoning: Reckoning, seconds: float
+    request: TransferRequest, survey: Survey, reckoning: PlanOptions, seconds: float
 ) -> Plan:
     """What follows from a look that has succeeded, for invocations of so many seconds."""
     limit = reckoning.seconds or seconds
@@ -207,6 +209,6 @@ def _refusals(survey: Survey, rate: float, limit: float, *, guessed: bool) -> li
     return found
 
 
-def _log(terms: Terms, event: str, text: str, **more: Json) -> None:
+def _log(terms: RunParameters, event: str, text: str, **more: Json) -> None:
     about = logs.line(event, terms.about, **more)
     _LOG.info("plan for %r: %s", terms.caller, text, extra=about)

@@ -41,7 +41,7 @@ Events = Generator[Event, None, None]
 
 
 @dataclass(frozen=True)
-class Terms:
+class RunParameters:
     """On what terms a transfer runs: for whom, how long in seconds, and within what.
 
     `interrupted` is asked several times a second whether the transfer must end early.
@@ -64,14 +64,14 @@ def deadline(began: float, seconds: float) -> float:
     return began + seconds - min(_LETTING_GO_SECONDS, seconds / 4)
 
 
-def events(request: TransferRequest, engine: Engine, terms: Terms) -> Events:
+def events(request: TransferRequest, engine: Engine, terms: RunParameters) -> Events:
     """Run a transfer; the events as they happen, the result last.
 
     Closing the generator cancels the transfer and returns when it is cleaned up. Raises
     EngineError if the engine could not even begin; a retry is safe then. Whom the request
     wants to be notified is told of every transfer that began, before its result is.
     """
-    run = _Run(request, terms)
+    run = _TransferRun(request, terms)
     # Time to let go and to notify, so that the answer is there when it is wanted; and before
     # that, time for what is on its way to arrive.
     seconds = terms.duration_seconds - run.notify_seconds
@@ -103,13 +103,13 @@ def events(request: TransferRequest, engine: Engine, terms: Terms) -> Events:
                 yield run.taken(Finished(run.result(State.FAILED, "internal")))
 
 
-class _Run:
+class _TransferRun:
     """What is known of a transfer while it runs, for whoever must be told how it ends.
 
     It is the engine's observer, too.
     """
 
-    def __init__(self, request: TransferRequest, terms: Terms) -> None:
+    def __init__(self, request: TransferRequest, terms: RunParameters) -> None:
         self.began = time.monotonic()
         self.started: Started | None = None
         self.ended: Result | None = None

@@ -32,7 +32,7 @@ from efss_transfer.egress.rules import Egress
 from efss_transfer.model.errors import ConfigurationError
 from efss_transfer.model.result import Json, Notification, NotificationError, Result, rfc3339
 from efss_transfer.service import logs
-from efss_transfer.site.secrets import References
+from efss_transfer.site.secrets import SecretReferences
 from efss_transfer.site.site_file import Site
 
 SECONDS: Final = 10.0
@@ -66,7 +66,7 @@ class Notifier:
 
     def __init__(self, site: Site) -> None:
         self._secret = site.notify_secret
-        self._references = References()
+        self._references = SecretReferences()
         # Not what a request may reach besides, because the site has a storage there.
         self._egress = Egress(site.reach.permits, site.egress_proxy)
 
@@ -209,7 +209,7 @@ def _attempted(receiver: Receiver, identifier: str, body: bytes, until: float) -
     }
     try:
         status, retry_after = http_post.post(receiver.url, receiver.egress, headers, body, until)
-    except http_post.NotAllowed:
+    except http_post.PostRefused:
         return _Answer("forbidden")
     except ssl.SSLCertVerificationError:
         return _Answer("untrusted")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from efss_transfer.egress import addresses
-from efss_transfer.egress.rules import Egress, Reach
+from efss_transfer.egress.rules import Egress, EgressRules
 from efss_transfer.engines.base import Engine
 from efss_transfer.model import targets
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Unreachable, Violation
@@ -157,7 +157,7 @@ def _types(
             )
 
 
-def _services(ends: Mapping[str, Endpoint], reach: Reach) -> Iterator[Violation]:
+def _services(ends: Mapping[str, Endpoint], reach: EgressRules) -> Iterator[Violation]:
     """What a site does not allow of the services that are reached without being named."""
     for side, end in ends.items():
         named = {form for form in end.dials.values() if form != "service_account"}

@@ -28,7 +28,7 @@ _KEPT_SECONDS: Final = 300
 _LONGEST: Final = 65_536
 
 
-class References:
+class SecretReferences:
     """Reads secrets by reference. One instance serves all requests, from many threads."""
 
     def __init__(self) -> None:

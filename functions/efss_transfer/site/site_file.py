@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from efss_transfer.contract import storage_types
 from efss_transfer.contract.validation import escaped, load, violations
-from efss_transfer.egress.rules import Reach
+from efss_transfer.egress.rules import EgressRules
 from efss_transfer.model import targets
 from efss_transfer.model.errors import InvalidJson, InvalidSite, Violation
 from efss_transfer.model.request import Limits, Value
@@ -25,7 +25,7 @@ _SIDES: Final = frozenset({"source", "destination"})
 
 
 @dataclass(frozen=True)
-class Storage:
+class SiteStorage:
     """A storage that requests can name. `parameters` are values, or references to them."""
 
     name: str
@@ -49,10 +49,10 @@ class Caller:
 class Site:
     """What the operator allows. Without a site file: this machine's callers, public hosts."""
 
-    storages: Mapping[str, Storage] = field(default_factory=dict)
+    storages: Mapping[str, SiteStorage] = field(default_factory=dict)
     allowed_types: frozenset[str] | None = None
     denied_types: frozenset[str] = frozenset()
-    reach: Reach = field(default_factory=Reach)
+    reach: EgressRules = field(default_factory=EgressRules)
     egress_proxy: str | None = None
     limits: Limits = field(default_factory=Limits)
     body_bytes: int | None = None
@@ -210,7 +210,7 @@ def _site(document: Mapping[str, Any]) -> Site:
     callers = document.get("callers")
     return Site(
         storages={
-            name: Storage(
+            name: SiteStorage(
                 name=name,
                 type=it["type"],
                 parameters=it["parameters"],
@@ -222,7 +222,7 @@ def _site(document: Mapping[str, Any]) -> Site:
         },
         allowed_types=_set(allow, "types"),
         denied_types=frozenset(deny.get("types", ())),
-        reach=Reach(
+        reach=EgressRules(
             hosts=_hosts(allow["hosts"]) if "hosts" in allow else None,
             networks=_networks(allow.get("networks", ())),
             denied_hosts=_hosts(deny.get("hosts", ())),

@@ -11,8 +11,8 @@ from efss_transfer.contract import storage_types
 from efss_transfer.contract.validation import escaped, violations
 from efss_transfer.model.errors import ConfigurationError, Forbidden, InvalidRequest, Violation
 from efss_transfer.model.request import Endpoint, Value
-from efss_transfer.site.secrets import References
-from efss_transfer.site.site_file import Caller, Site, Storage
+from efss_transfer.site.secrets import SecretReferences
+from efss_transfer.site.site_file import Caller, Site, SiteStorage
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class Storages:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._references = References()
+        self._references = SecretReferences()
 
     def endpoint(self, caller: Caller, side: str, document: Mapping[str, Any]) -> Endpoint:
         """The endpoint that one side of a request names.
@@ -61,7 +61,7 @@ class Storages:
             fixed=frozenset(fixed),
         )
 
-    def _fixed(self, storage: Storage) -> dict[str, Value]:
+    def _fixed(self, storage: SiteStorage) -> dict[str, Value]:
         try:
             return {
                 name: self._references.value(value) if isinstance(value, Mapping) else value
@@ -79,7 +79,7 @@ def _below(root: str, path: str) -> str:
     return posixpath.join(root, path.lstrip("/"))
 
 
-def _not_the_callers(side: str, storage: Storage, names: list[str]) -> Iterator[Violation]:
+def _not_the_callers(side: str, storage: SiteStorage, names: list[str]) -> Iterator[Violation]:
     allowed = ", ".join(sorted(storage.caller_parameters)) or "none"
     for name in names:
         pointer = f"/{side}/parameters/{escaped(name)}"

@@ -11,7 +11,7 @@ import pytest
 
 from efss_transfer.client import errors
 from efss_transfer.client.client import Client
-from efss_transfer.client.resume import Again
+from efss_transfer.client.resume import Resumed
 from efss_transfer.model.events import FileDone, Finished, Progress, Started
 from efss_transfer.model.result import FileState, State
 from support import storages as servers
@@ -128,7 +128,7 @@ def test_a_copy_that_takes_several_invocations(
         "destination": s3.endpoint(name),
         "options": {"bandwidth_limit": 1_000_000, "deadline_seconds": 3, "report": "all"},
     }
-    told: list[Again] = []
+    told: list[Resumed] = []
     with Client(function.url) as client:
         with pytest.raises(errors.Incomplete) as short:
             client.transfer(request)

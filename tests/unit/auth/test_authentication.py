@@ -36,10 +36,10 @@ from efss_transfer.auth.authentication import (
     MISSING,
     REFUSED,
     Authenticator,
-    Nobody,
-    Oidc,
+    NoAuthentication,
+    OidcAuthenticator,
     Token,
-    Tokens,
+    TokenAuthenticator,
 )
 from efss_transfer.model.errors import Busy, ConfigurationError, Unauthenticated
 from support.storages import misbehaving, serving
@@ -207,7 +207,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def trusting(issuer: Issuer, clock: Callable[[], float], /, **changes: Any) -> Oidc:
+def trusting(issuer: Issuer, clock: Callable[[], float], /, **changes: Any) -> OidcAuthenticator:
     """A site that believes this issuer."""
     settings: dict[str, Any] = {
         "issuer": issuer.url,
@@ -215,7 +215,7 @@ def trusting(issuer: Issuer, clock: Callable[[], float], /, **changes: Any) -> O
         "algorithms": ("RS256", "PS256", "ES256", "EdDSA"),
         "clock": clock,
     }
-    return Oidc(**(settings | changes))
+    return OidcAuthenticator(**(settings | changes))
 
 
 def bearer(token: str) -> str:
@@ -239,13 +239,13 @@ def sha256(token: str) -> str:
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer x", "Basic x", "\r\n", "ü" * 99_999])
 def test_where_nobody_is_asked_everybody_is_anonymous(authorization: str | None) -> None:
-    assert Nobody().caller(authorization) == "anonymous"
+    assert NoAuthentication().caller(authorization) == "anonymous"
 
 
 # The header.
 
 SECRET = "0123456789abcdef.-_~+/0123456789ABCDEF=="
-LISTED = Tokens([Token("alice", sha256(SECRET))])
+LISTED = TokenAuthenticator([Token("alice", sha256(SECRET))])
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer ", "Bearer  "])
@@ -314,7 +314,7 @@ def test_what_is_not_one_bearer_token_is_refused(name: str, issuer: Issuer, cloc
 
 def test_a_token_may_have_16_kib() -> None:
     long = "a" * 16 * 1024
-    tokens = Tokens([Token("alice", sha256(long)), Token("alice", sha256(long + "a"))])
+    tokens = TokenAuthenticator([Token("alice", sha256(long)), Token("alice", sha256(long + "a"))])
     assert tokens.caller(bearer(long)) == "alice"
     assert_refused(tokens, bearer(long + "a"))
 
@@ -328,7 +328,7 @@ def test_each_token_is_its_callers_and_a_caller_may_have_several() -> None:
         Token("alice", sha256("alice-new")),
         Token("bob", sha256("bob").upper()),
     ]
-    tokens = Tokens(entries)
+    tokens = TokenAuthenticator(entries)
     assert [tokens.caller(bearer(token)) for token in ("alice-old", "alice-new", "bob")] == [
         "alice",
         "alice",
@@ -346,12 +346,12 @@ def test_a_token_that_is_not_listed_is_refused(token: str) -> None:
 
 
 def test_where_no_token_is_listed_none_is_accepted() -> None:
-    assert_refused(Tokens([]), bearer(SECRET))
+    assert_refused(TokenAuthenticator([]), bearer(SECRET))
 
 
 def test_a_token_ends_when_it_expires() -> None:
-    def expiring(expires: datetime) -> Tokens:
-        return Tokens([Token("alice", sha256(SECRET), expires)])
+    def expiring(expires: datetime) -> TokenAuthenticator:
+        return TokenAuthenticator([Token("alice", sha256(SECRET), expires)])
 
     now = datetime.now(UTC)
     far = timezone_of("+14:00")
@@ -367,7 +367,9 @@ def timezone_of(offset: str) -> Any:
 
 def test_an_expired_token_does_not_end_the_callers_others() -> None:
     past = datetime.now(UTC) - timedelta(hours=1)
-    tokens = Tokens([Token("alice", sha256("old"), past), Token("alice", sha256("new"))])
+    tokens = TokenAuthenticator(
+        [Token("alice", sha256("old"), past), Token("alice", sha256("new"))]
+    )
     assert_refused(tokens, bearer("old"))
     assert tokens.caller(bearer("new")) == "alice"
 
@@ -376,7 +378,7 @@ def test_as_much_is_compared_whichever_token_matches_and_if_none_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     past = datetime.now(UTC) - timedelta(hours=1)
-    tokens = Tokens(
+    tokens = TokenAuthenticator(
         [Token(f"caller-{n}", sha256(f"token-{n}"), past if n == 3 else None) for n in range(7)]
     )
     compared: list[tuple[int, int]] = []
@@ -407,7 +409,7 @@ def test_as_much_is_compared_whichever_token_matches_and_if_none_does(
 )
 def test_entries_that_mean_nothing_for_certain_stop_the_start(entries: list[Token]) -> None:
     with pytest.raises(ConfigurationError):
-        Tokens(entries)
+        TokenAuthenticator(entries)
 
 
 # Mode "oidc": what is believed.
@@ -918,8 +920,8 @@ def test_an_issuer_whose_answers_anybody_could_give_stops_the_start(
     ],
 )
 def test_https_is_asked_and_this_machine_also_without(url: str, clock: Clock) -> None:
-    Oidc(url, (AUDIENCE,), ("RS256",), clock=clock)
-    Oidc("issuer", (AUDIENCE,), ("RS256",), jwks_uri=url, clock=clock)
+    OidcAuthenticator(url, (AUDIENCE,), ("RS256",), clock=clock)
+    OidcAuthenticator("issuer", (AUDIENCE,), ("RS256",), jwks_uri=url, clock=clock)
 
 
 # The issuer's keys.

@@ -10,7 +10,7 @@ from efss_transfer.cli import exit_codes, progress, summary
 from efss_transfer.cli.in_process import NotConfigured
 from efss_transfer.cli.progress import duration, printable, size
 from efss_transfer.client.errors import Busy, ClientError, ServiceUnreachable, Unauthenticated
-from efss_transfer.client.resume import Again
+from efss_transfer.client.resume import Resumed
 from efss_transfer.model.events import InFlight, Progress
 from efss_transfer.model.result import (
     ErrorGroup,
@@ -75,12 +75,12 @@ def test_what_was_skipped_and_verified_is_told(capsys: pytest.CaptureFixture[str
 
 def test_lines_come_now_and_then() -> None:
     out = io.StringIO()
-    lines = progress.Lines(out)
+    lines = progress.TextProgress(out)
     one = Progress(Totals(1, 0, 1), 1024, 3, 4096, 512.0, 6.0, in_flight=(InFlight("a", 1, 2),))
     for _ in range(100):
         lines.event(one)
-    lines.again(Again(2, 0.0, None))
-    lines.again(Again(3, 2.2, Busy(f"Full{HOSTILE}")))
+    lines.again(Resumed(2, 0.0, None))
+    lines.again(Resumed(3, 2.2, Busy(f"Full{HOSTILE}")))
     assert out.getvalue().splitlines() == [
         "Copying: 1 of 3 files (1 failed), 1.0 KiB of 4.0 KiB, 512 B/s, 6 s left",
         "The service's time ran out: invocation 2 goes on.",

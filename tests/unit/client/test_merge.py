@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from efss_transfer.client.merge import successive
-from efss_transfer.client.outcomes import Outcomes
+from efss_transfer.client.outcomes import ReportedFiles
 from efss_transfer.model.result import FileOutcome, FileState, Reason, Result, State, Totals, now
 
 
@@ -41,7 +41,7 @@ def test_one_that_ran_out_of_time_early_does_not_take_back_what_was_seen() -> No
     ("report", "paths"), [("summary", None), ("errors", ["b"]), ("all", ["a", "b", "c"])]
 )
 def test_only_the_files_that_are_asked_for_are_kept(report: str, paths: list[str] | None) -> None:
-    files = Outcomes(report)
+    files = ReportedFiles(report)
     for path, state in (
         ("a", FileState.FAILED),
         ("b", FileState.FAILED),

@@ -16,7 +16,7 @@ from efss_transfer.client.errors import (
     ServiceUnreachable,
     StorageUnreachable,
 )
-from efss_transfer.client.resume import Again, Bounds
+from efss_transfer.client.resume import Resumed, RetryPolicy
 from efss_transfer.model.events import Event, FileDone, Finished, Progress, Started
 from efss_transfer.model.result import (
     ErrorGroup,
@@ -40,7 +40,7 @@ class Script:
         self.sent = 0
         self.closed = 0
         self.waits: list[float] = []
-        self.told: list[Again] = []
+        self.told: list[Resumed] = []
 
     def __call__(self) -> Script:
         self.sent += 1
@@ -59,7 +59,7 @@ class Script:
     def close(self) -> None:
         self.closed += 1
 
-    def run(self, bounds: Bounds = Bounds()) -> list[Event]:  # noqa: B008
+    def run(self, bounds: RetryPolicy = RetryPolicy()) -> list[Event]:  # noqa: B008
         return list(resume.events(self, bounds, told=self.told.append, sleep=self.waits.append))
 
 
@@ -127,13 +127,13 @@ def test_it_ends_when_no_file_arrives_any_more() -> None:
 
 def test_it_ends_at_the_bound() -> None:
     script = Script(*(invocation(State.INCOMPLETE, 1) for _ in range(9)))
-    done = result(script.run(Bounds(invocations=2)))
+    done = result(script.run(RetryPolicy(invocations=2)))
     assert (done.state, done.totals.transferred, script.sent) == (State.INCOMPLETE, 2, 2)
 
 
 def test_it_is_not_gone_on_with_unless_asked_to() -> None:
     script = Script(invocation(State.INCOMPLETE, 1))
-    assert result(script.run(Bounds(carry_on=False))).state is State.INCOMPLETE
+    assert result(script.run(RetryPolicy(carry_on=False))).state is State.INCOMPLETE
 
 
 def test_what_can_pass_by_itself_is_tried_again_after_a_wait_that_doubles() -> None:
@@ -162,16 +162,16 @@ def test_a_wait_that_a_storage_asks_for_is_kept() -> None:
 def test_it_is_not_tried_again_more_often_than_it_may() -> None:
     script = Script(*(Busy("full", retryable=True) for _ in range(9)))
     with pytest.raises(Busy):
-        script.run(Bounds(retries=2))
+        script.run(RetryPolicy(retries=2))
     assert script.sent == 3
     script = Script(Busy("full", retryable=True))
     with pytest.raises(Busy):
-        script.run(Bounds(retries=0))
+        script.run(RetryPolicy(retries=0))
     failing = [
         invocation(State.FAILED, code="storage_unreachable", retryable=True) for _ in range(9)
     ]
     script = Script(*failing)
-    assert result(script.run(Bounds(retries=1))).code == "storage_unreachable"
+    assert result(script.run(RetryPolicy(retries=1))).code == "storage_unreachable"
     assert script.sent == 2
 
 
@@ -203,7 +203,7 @@ def test_connections_that_break_now_and_then_do_not_end_a_copy_that_gets_on() ->
         for _ in range(9)
     ]
     script = Script(*broken, invocation(State.SUCCEEDED, 1, 9))
-    done = result(script.run(Bounds(retries=1)))
+    done = result(script.run(RetryPolicy(retries=1)))
     assert (done.totals.transferred, done.totals.skipped, done.totals.failed) == (10, 0, 0)
     assert done.totals.transferred_bytes == 100
 
@@ -218,7 +218,7 @@ def test_an_error_at_last_tells_what_was_done_before() -> None:
 
 def test_who_stops_listening_cancels() -> None:
     script = Script(invocation(State.SUCCEEDED, 3))
-    run = resume.events(script, Bounds())
+    run = resume.events(script, RetryPolicy())
     next(run)
     assert script.closed == 0
     run.close()

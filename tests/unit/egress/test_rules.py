@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from efss_transfer.egress.rules import Reach
+from efss_transfer.egress.rules import EgressRules
 from efss_transfer.model.targets import Target
 
 INSIDE = (ip_network("10.20.0.0/16"), ip_network("fd00::/8"))
@@ -15,59 +15,69 @@ INSIDE = (ip_network("10.20.0.0/16"), ip_network("fd00::/8"))
 @pytest.mark.parametrize(
     ("reach", "host", "address", "permitted"),
     [
-        (Reach(), "h.example.org", "8.8.8.8", True),
-        (Reach(), "h.example.org", "10.20.0.1", False),
-        (Reach(networks=INSIDE), "h.example.org", "10.20.0.1", True),
-        (Reach(networks=INSIDE), "h.example.org", "::ffff:10.20.0.1", True),
-        (Reach(networks=INSIDE), "h.example.org", "fd00::1", True),
-        (Reach(networks=INSIDE), "h.example.org", "10.21.0.1", False),
-        (Reach(networks=INSIDE), "h.example.org", "8.8.8.8", True),
-        (Reach(hosts=("*.example.org",)), "h.example.org", "8.8.8.8", True),
-        (Reach(hosts=("*.example.org",)), "a.b.example.org", "8.8.8.8", True),
-        (Reach(hosts=("*.example.org",)), "example.org", "8.8.8.8", False),
-        (Reach(hosts=("*.example.org",)), "notexample.org", "8.8.8.8", False),
-        (Reach(hosts=("*.example.org",)), "h.example.org.evil.com", "8.8.8.8", False),
-        (Reach(hosts=("h.example.org",)), "h.example.org", "8.8.8.8", True),
-        (Reach(hosts=("h.example.org",)), "x.h.example.org", "8.8.8.8", False),
-        (Reach(hosts=("h.example.org",)), "h.example.org", "127.0.0.1", False),
-        (Reach(hosts=()), "h.example.org", "8.8.8.8", False),
+        (EgressRules(), "h.example.org", "8.8.8.8", True),
+        (EgressRules(), "h.example.org", "10.20.0.1", False),
+        (EgressRules(networks=INSIDE), "h.example.org", "10.20.0.1", True),
+        (EgressRules(networks=INSIDE), "h.example.org", "::ffff:10.20.0.1", True),
+        (EgressRules(networks=INSIDE), "h.example.org", "fd00::1", True),
+        (EgressRules(networks=INSIDE), "h.example.org", "10.21.0.1", False),
+        (EgressRules(networks=INSIDE), "h.example.org", "8.8.8.8", True),
+        (EgressRules(hosts=("*.example.org",)), "h.example.org", "8.8.8.8", True),
+        (EgressRules(hosts=("*.example.org",)), "a.b.example.org", "8.8.8.8", True),
+        (EgressRules(hosts=("*.example.org",)), "example.org", "8.8.8.8", False),
+        (EgressRules(hosts=("*.example.org",)), "notexample.org", "8.8.8.8", False),
+        (EgressRules(hosts=("*.example.org",)), "h.example.org.evil.com", "8.8.8.8", False),
+        (EgressRules(hosts=("h.example.org",)), "h.example.org", "8.8.8.8", True),
+        (EgressRules(hosts=("h.example.org",)), "x.h.example.org", "8.8.8.8", False),
+        (EgressRules(hosts=("h.example.org",)), "h.example.org", "127.0.0.1", False),
+        (EgressRules(hosts=()), "h.example.org", "8.8.8.8", False),
         # Networks that are named are open, whatever the name.
-        (Reach(hosts=("h.example.org",), networks=INSIDE), "x.example.org", "10.20.0.1", True),
-        (Reach(denied_hosts=("*.example.org",)), "h.example.org", "8.8.8.8", False),
         (
-            Reach(hosts=("*.example.org",), denied_hosts=("h.example.org",)),
+            EgressRules(hosts=("h.example.org",), networks=INSIDE),
+            "x.example.org",
+            "10.20.0.1",
+            True,
+        ),
+        (EgressRules(denied_hosts=("*.example.org",)), "h.example.org", "8.8.8.8", False),
+        (
+            EgressRules(hosts=("*.example.org",), denied_hosts=("h.example.org",)),
             "h.example.org",
             "8.8.8.8",
             False,
         ),
-        (Reach(denied_networks=(ip_network("8.8.0.0/16"),)), "h.example.org", "8.8.8.8", False),
         (
-            Reach(denied_networks=(ip_network("8.8.0.0/16"),)),
+            EgressRules(denied_networks=(ip_network("8.8.0.0/16"),)),
+            "h.example.org",
+            "8.8.8.8",
+            False,
+        ),
+        (
+            EgressRules(denied_networks=(ip_network("8.8.0.0/16"),)),
             "h.example.org",
             "::ffff:8.8.8.8",
             False,
         ),
         (
-            Reach(networks=INSIDE, denied_networks=(ip_network("10.20.1.0/24"),)),
+            EgressRules(networks=INSIDE, denied_networks=(ip_network("10.20.1.0/24"),)),
             "h.example.org",
             "10.20.1.1",
             False,
         ),
     ],
 )
-def test_what_is_permitted(reach: Reach, host: str, address: str, permitted: bool) -> None:
+def test_what_is_permitted(reach: EgressRules, host: str, address: str, permitted: bool) -> None:
     assert reach.permits(host, 443, ip_address(address)) is permitted
 
 
 def test_a_host_of_the_sites_own_is_permitted_at_its_port_only() -> None:
-    reach = Reach(hosts=(), own=frozenset({Target("s3.internal", 9000)}))
+    reach = EgressRules(hosts=(), own=frozenset({Target("s3.internal", 9000)}))
     assert reach.permits("s3.internal", 9000, ip_address("10.0.0.1"))
     assert not reach.permits("s3.internal", 22, ip_address("10.0.0.1"))
     assert not reach.permits("x.s3.internal", 9000, ip_address("10.0.0.1"))
 
 
 def test_what_is_denied_is_denied_to_the_sites_own_storages_too() -> None:
-    reach = Reach(
+    reach = EgressRules(
         denied_networks=(ip_network("10.0.0.0/8"),), own=frozenset({Target("s3.internal", 9000)})
     )
     assert not reach.permits("s3.internal", 9000, ip_address("10.0.0.1"))
@@ -75,5 +85,5 @@ def test_what_is_denied_is_denied_to_the_sites_own_storages_too() -> None:
 
 def test_one_address_that_may_not_be_reached_is_enough() -> None:
     found = [ip_address("8.8.8.8"), ip_address("127.0.0.1")]
-    assert Reach().refusal(Target("h.example.org", 443), found) is not None
-    assert Reach().refusal(Target("h.example.org", 443), found[:1]) is None
+    assert EgressRules().refusal(Target("h.example.org", 443), found) is not None
+    assert EgressRules().refusal(Target("h.example.org", 443), found[:1]) is None

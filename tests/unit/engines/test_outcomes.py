@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from efss_transfer.engines.outcomes import MOST_HELD_BACK, Ledger
+from efss_transfer.engines.outcomes import MOST_HELD_BACK, FileOutcomes
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Reason, Side, Totals
 
 BUSY = Failure("storage_busy", "later", retryable=True, side=Side.SOURCE)
@@ -24,12 +24,12 @@ def failed(path: str, failure: Failure = BUSY) -> FileOutcome:
     return FileOutcome(path, FileState.FAILED, error=failure)
 
 
-def told(ledger: Ledger) -> list[tuple[str, str]]:
+def told(ledger: FileOutcomes) -> list[tuple[str, str]]:
     return [(outcome.path, outcome.state.value) for outcome in ledger.outcomes()]
 
 
 def test_what_another_attempt_may_do_is_held_back_until_it_has() -> None:
-    ledger = Ledger()
+    ledger = FileOutcomes()
     ledger.begin(last=False)
     for outcome in (copied("a"), failed("b"), failed("c", DENIED), failed("d")):
         ledger.tell(outcome)
@@ -50,7 +50,7 @@ def test_what_another_attempt_may_do_is_held_back_until_it_has() -> None:
 
 
 def test_what_was_told_is_not_told_again() -> None:
-    ledger = Ledger()
+    ledger = FileOutcomes()
     ledger.begin(last=False)
     ledger.tell(copied("a"))
     ledger.tell(failed("b"))
@@ -63,7 +63,7 @@ def test_what_was_told_is_not_told_again() -> None:
 
 
 def test_a_file_that_fails_after_it_was_there_has_failed() -> None:
-    ledger = Ledger()
+    ledger = FileOutcomes()
     ledger.begin(last=False)
     ledger.tell(copied("a"))
     ledger.tell(skipped("b"))
@@ -78,7 +78,7 @@ def test_a_file_that_fails_after_it_was_there_has_failed() -> None:
 
 def test_what_is_not_met_again_is_told_at_the_end() -> None:
     """It may have vanished meanwhile: that is no success."""
-    ledger = Ledger()
+    ledger = FileOutcomes()
     ledger.begin(last=False)
     ledger.tell(failed("gone"))
     ledger.begin(last=True)
@@ -88,7 +88,7 @@ def test_what_is_not_met_again_is_told_at_the_end() -> None:
 
 
 def test_trouble_with_a_folder_wants_all_looked_at_again() -> None:
-    ledger = Ledger()
+    ledger = FileOutcomes()
     ledger.begin(last=False)
     ledger.tell(failed("a"))
     ledger.trouble(BUSY, "folder")
@@ -101,7 +101,7 @@ def test_trouble_with_a_folder_wants_all_looked_at_again() -> None:
 
 
 def test_an_outage_is_many_failures_without_a_success_between() -> None:
-    ledger = Ledger()
+    ledger = FileOutcomes()
     ledger.begin(last=False)
     for number in range(7):
         ledger.tell(failed(f"{number}"))
@@ -118,7 +118,7 @@ def test_an_outage_is_many_failures_without_a_success_between() -> None:
 
 
 def test_only_so_many_are_held_back() -> None:
-    ledger = Ledger()
+    ledger = FileOutcomes()
     ledger.begin(last=False)
     mismatch = Failure("checksum_mismatch", "it changed", retryable=True)
     for number in range(MOST_HELD_BACK):
@@ -142,7 +142,7 @@ def test_only_so_many_are_held_back() -> None:
 def test_a_difference_counts_where_there_should_be_none(
     before: FileOutcome | None, counts: bool, totals: tuple[int, int, int]
 ) -> None:
-    ledger = Ledger()
+    ledger = FileOutcomes()
     ledger.begin(last=True)
     if before is not None:
         ledger.tell(before)
@@ -155,7 +155,7 @@ def test_a_difference_counts_where_there_should_be_none(
 
 
 def test_a_hundred_thousand_paths_are_told_apart() -> None:
-    ledger = Ledger()
+    ledger = FileOutcomes()
     ledger.begin(last=False)
     for number in range(100_000):
         ledger.tell(copied(f"folder/{number}"))

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from efss_transfer.engines.base import Context
-from efss_transfer.engines.retry import Patience, asked_for
+from efss_transfer.engines.retry import RetrySchedule, asked_for
 from efss_transfer.model.result import Failure
 
 
@@ -22,7 +22,7 @@ def context(seconds: float = 3600) -> Context:
 def test_the_wait_doubles_with_jitter_and_the_number_is_a_bound() -> None:
     seen: set[float] = set()
     for _ in range(20):
-        patience = Patience(4, 4.0, context())
+        patience = RetrySchedule(4, 4.0, context())
         waits = []
         assert not patience.is_last()
         while (wait := patience.after([failure()])) is not None:
@@ -36,27 +36,27 @@ def test_the_wait_doubles_with_jitter_and_the_number_is_a_bound() -> None:
 
 
 def test_the_wait_has_a_bound_of_its_own() -> None:
-    patience = Patience(10, 50.0, context(10_000))
+    patience = RetrySchedule(10, 50.0, context(10_000))
     assert [patience.after([failure()]) for _ in range(3)][2] <= 60 + 25  # type: ignore[operator]
 
 
 def test_one_attempt_is_the_last() -> None:
-    patience = Patience(1, 4.0, context())
+    patience = RetrySchedule(1, 4.0, context())
     assert patience.is_last()
     assert patience.after([failure()]) is None
 
 
 def test_no_attempt_begins_too_late() -> None:
-    assert Patience(3, 4.0, context(3)).after([failure()]) is None
+    assert RetrySchedule(3, 4.0, context(3)).after([failure()]) is None
     late = Context(time.monotonic() + 100, last_start=time.monotonic() + 3)
-    assert Patience(3, 4.0, late).after([failure()]) is None
-    assert Patience(3, 4.0, context(10)).after([failure()]) is not None
+    assert RetrySchedule(3, 4.0, late).after([failure()]) is None
+    assert RetrySchedule(3, 4.0, context(10)).after([failure()]) is not None
 
 
 def test_what_a_storage_asks_for_is_waited_if_it_is_longer() -> None:
-    assert Patience(3, 1.0, context()).after([failure("try again in 30 seconds")]) == 30
-    assert 1 <= (Patience(3, 1.0, context()).after([failure("retry after 0 s")]) or 0) < 2
-    assert Patience(3, 1.0, context(20)).after([failure("try again in 30 seconds")]) is None
+    assert RetrySchedule(3, 1.0, context()).after([failure("try again in 30 seconds")]) == 30
+    assert 1 <= (RetrySchedule(3, 1.0, context()).after([failure("retry after 0 s")]) or 0) < 2
+    assert RetrySchedule(3, 1.0, context(20)).after([failure("try again in 30 seconds")]) is None
 
 
 @pytest.mark.parametrize(

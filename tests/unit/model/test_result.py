@@ -33,9 +33,9 @@ from efss_transfer.model.result import (
     Totals,
     rfc3339,
 )
-from efss_transfer.runtimes.flask.app import Service
+from efss_transfer.runtimes.flask.app import FlaskService
 from efss_transfer.service import runner
-from efss_transfer.service.runner import Terms
+from efss_transfer.service.runner import RunParameters
 from efss_transfer.site.site_file import Site
 from support.contract import complaints, schema
 
@@ -129,7 +129,7 @@ def answer(
 ) -> tuple[int, str, bytes]:
     """What the service answers to a request whose transfer goes so."""
     chosen = Settings.read({f"EFSS_TRANSFER_{name}": value for name, value in settings.items()})
-    service = Service(chosen, Site(), {"rclone": StandIn(*events)})
+    service = FlaskService(chosen, Site(), {"rclone": StandIn(*events)})
     environ = EnvironBuilder(
         path="/",
         method="POST",
@@ -282,7 +282,7 @@ def test_server_sent_events_are_the_same_stream() -> None:
 
 def test_a_defect_after_the_start_still_has_a_result_that_fits_its_schema() -> None:
     engine = StandIn(STARTED, RuntimeError("canary"))
-    terms = Terms("alice", 60, Limits(), Egress())
+    terms = RunParameters("alice", 60, Limits(), Egress())
     told = runner.result(runner.events(parse(BODY), engine, terms), "errors", 1 << 20).to_json()
 
     assert (told["state"], told["errors"][0]["code"]) == ("failed", "internal")

@@ -88,7 +88,7 @@ LONGER = {
     "client.errors": (330, "one hierarchy, each class with the sentence that a caller needs"),
     "client.merge": (309, "to be split with what resumes a transfer"),
     "client.parallel_shards": (305, "to be split"),
-    "engines.rclone.transfer.job": (317, "to be composed of its parts"),
+    "engines.rclone.transfer.job": (331, "to be composed of its parts"),
     "model.result": (337, "the result's types, one for each object of its schema"),
 }
 
@@ -235,3 +235,16 @@ def test_a_module_is_named_after_what_it_does(module: str) -> None:
 @pytest.mark.parametrize("module", modules())
 def test_a_module_says_what_it_is_for(module: str) -> None:
     assert ast.get_docstring(ast.parse(modules()[module].read_text("utf-8")))
+
+
+def test_no_class_name_stands_twice() -> None:
+    names: dict[str, list[str]] = {}
+    for module, file in modules().items():
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                names.setdefault(node.name, []).append(module)
+    # The client raises what the service reports, under the same names.
+    mirrored = ["client.errors", "model.errors"]
+    assert not {
+        name: found for name, found in names.items() if len(found) > 1 and found != mirrored
+    }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from efss_transfer.model.errors import Busy
-from efss_transfer.service.concurrency import Capacity
+from efss_transfer.service.concurrency import ConcurrencyLimit
 
 
 def test_there_are_as_many_places_as_there_are() -> None:
-    capacity = Capacity(2)
+    capacity = ConcurrencyLimit(2)
     with (
         capacity.place("alice", None),
         capacity.place("bob", None),
@@ -22,7 +22,7 @@ def test_there_are_as_many_places_as_there_are() -> None:
 
 
 def test_a_caller_has_places_of_its_own() -> None:
-    capacity = Capacity(3)
+    capacity = ConcurrencyLimit(3)
     with capacity.place("alice", 1):
         with pytest.raises(Busy), capacity.place("alice", 1):
             pass
@@ -33,7 +33,7 @@ def test_a_caller_has_places_of_its_own() -> None:
 
 
 def test_a_place_that_was_handed_on_is_given_back_once_by_whoever_has_it() -> None:
-    capacity = Capacity(1)
+    capacity = ConcurrencyLimit(1)
     with capacity.place("alice", None) as place:
         place.handed_on = True
     with pytest.raises(Busy), capacity.place("bob", None):
@@ -45,7 +45,7 @@ def test_a_place_that_was_handed_on_is_given_back_once_by_whoever_has_it() -> No
 
 
 def test_an_error_gives_the_place_back() -> None:
-    capacity = Capacity(1)
+    capacity = ConcurrencyLimit(1)
     with pytest.raises(ZeroDivisionError), capacity.place("alice", None):
         raise ZeroDivisionError
     with capacity.place("alice", None):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from efss_transfer.service import logs
-from efss_transfer.service.logs import JsonLines, TextLines
+from efss_transfer.service.logs import JsonFormatter, TextFormatter
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
@@ -29,7 +29,7 @@ def record(message: str = "a message", *args: object, **more: Any) -> logging.Lo
 
 def test_a_line_has_what_it_is_about() -> None:
     about = logs.line("transfer.ended", {"caller": "alice"}, state="succeeded", code=None)
-    line = json.loads(JsonLines().format(record("it is %s", "done", **about)))
+    line = json.loads(JsonFormatter().format(record("it is %s", "done", **about)))
     moment = datetime.fromisoformat(line.pop("time"))
     assert abs((datetime.now(UTC) - moment).total_seconds()) < 60
     assert line == {
@@ -42,18 +42,18 @@ def test_a_line_has_what_it_is_about() -> None:
     }
 
 
-@pytest.mark.parametrize("lines", [JsonLines, TextLines])
+@pytest.mark.parametrize("lines", [JsonFormatter, TextFormatter])
 def test_nothing_breaks_a_line(lines: Callable[[], logging.Formatter]) -> None:
     text = lines().format(record(ODD, **logs.line("x", {"caller": ODD}, **{ODD: ODD})))
     assert len(text.splitlines()) == 1
     assert text.encode()  # no half of a surrogate pair
     assert "\x1b" not in text
-    if lines is JsonLines:
+    if lines is JsonFormatter:
         assert json.loads(text)["caller"] == ODD
         assert text.isascii()
 
 
-@pytest.mark.parametrize("lines", [JsonLines, TextLines])
+@pytest.mark.parametrize("lines", [JsonFormatter, TextFormatter])
 def test_an_exception_is_told_by_where_it_came_from(lines: Callable[[], logging.Formatter]) -> None:
     password = "canary-local"
     try:
@@ -63,7 +63,7 @@ def test_an_exception_is_told_by_where_it_came_from(lines: Callable[[], logging.
     assert len(text.splitlines()) == 1
     assert "test_logs.py:" in text
     assert "canary" not in text
-    if lines is JsonLines:
+    if lines is JsonFormatter:
         assert json.loads(text)["error"] == "ValueError"
 
 

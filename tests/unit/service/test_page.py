@@ -16,7 +16,7 @@ from efss_transfer.contract import request_parser
 from efss_transfer.model.errors import InvalidRequest
 from efss_transfer.service import page
 from efss_transfer.service.application import Service
-from efss_transfer.service.http_messages import Answer, Call
+from efss_transfer.service.http_messages import Request, Response
 from efss_transfer.site.site_file import Site
 from support.contract import EXAMPLES
 from support.node import NPM, node, packages
@@ -25,10 +25,10 @@ from support.storages import ROOT
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 
-def asked(accept: str | None, method: str = "GET") -> Answer:
+def asked(accept: str | None, method: str = "GET") -> Response:
     serving = Service(Settings.read({}), Site(), {})
     return serving.answer(
-        Call(
+        Request(
             method=method,
             path="/",
             header={"Accept": accept}.get,

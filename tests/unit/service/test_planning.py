@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from efss_transfer.contract.request_parser import Reckoning, parse, parse_plan
+from efss_transfer.contract.request_parser import PlanOptions, parse, parse_plan
 from efss_transfer.engines.base import Survey
 from efss_transfer.model.errors import InvalidRequest
 from efss_transfer.model.request import Options, Selection, TransferRequest
@@ -28,14 +28,14 @@ SEEN = Survey(
     there=120,
     seconds=12.4,
 )
-GIVEN = Reckoning(rate=50_000_000, seconds=840)
+GIVEN = PlanOptions(rate=50_000_000, seconds=840)
 
 
 def request(**members: Any) -> TransferRequest:
     return replace(parse(json.dumps(MINIMAL).encode()), **members)
 
 
-def made(survey: Survey = SEEN, reckoning: Reckoning = GIVEN, **members: Any) -> Plan:
+def made(survey: Survey = SEEN, reckoning: PlanOptions = GIVEN, **members: Any) -> Plan:
     plan = reckoned(request(**members), survey, reckoning, 3600)
     assert complaints("plan", plan.to_json()) == []
     return plan
@@ -64,15 +64,15 @@ def test_every_shard_has_time_to_look_and_a_margin() -> None:
 
 
 def test_the_services_own_time_is_the_limit_where_none_is_given() -> None:
-    plan = made(reckoning=Reckoning(rate=50_000_000))
+    plan = made(reckoning=PlanOptions(rate=50_000_000))
     assert (plan.limit, plan.count) == (3600, 2)
 
 
 def test_where_the_rate_is_from_is_told() -> None:
     assert made().basis == "given"
-    measured = made(replace(SEEN, rate=80e6), Reckoning())
+    measured = made(replace(SEEN, rate=80e6), PlanOptions())
     assert (measured.basis, measured.rate) == ("measured", 80e6)
-    assert made(reckoning=Reckoning()).basis == "assumed"
+    assert made(reckoning=PlanOptions()).basis == "assumed"
     limited = made(options=Options(bandwidth_limit=1_000_000))
     assert (limited.rate, limited.basis) == (1_000_000, "given")
 
@@ -92,8 +92,8 @@ def test_a_file_that_is_too_large_is_refused_unless_the_rate_is_a_guess() -> Non
     large = replace(SEEN, largest=("a", 50_000_000_000))
     assert codes(made(large)) == ["too_large"]
     assert codes(made(large, replace(GIVEN, seconds=1100))) == []
-    assert codes(made(replace(large, rate=50e6), Reckoning(seconds=840))) == ["too_large"]
-    assert codes(made(large, Reckoning(seconds=840))) == []
+    assert codes(made(replace(large, rate=50e6), PlanOptions(seconds=840))) == ["too_large"]
+    assert codes(made(large, PlanOptions(seconds=840))) == []
 
 
 def test_a_look_that_leaves_no_time_is_refused() -> None:
@@ -110,8 +110,8 @@ def test_a_plans_request_is_checked_as_a_transfers() -> None:
     body = {**MINIMAL, "plan": {"rate": 5, "seconds": 9.5}}
     asked, reckoning = parse_plan(json.dumps(body).encode())
     assert asked == parse(json.dumps(MINIMAL).encode())
-    assert reckoning == Reckoning(rate=5, seconds=9.5)
-    assert parse_plan(json.dumps(MINIMAL).encode())[1] == Reckoning()
+    assert reckoning == PlanOptions(rate=5, seconds=9.5)
+    assert parse_plan(json.dumps(MINIMAL).encode())[1] == PlanOptions()
     wrong = {**body, "plan": {"rate": -1}, "selection": {"shard": {"index": 0}}, "more": 1}
     with pytest.raises(InvalidRequest) as refused:
         parse_plan(json.dumps(wrong).encode())

@@ -23,7 +23,7 @@ from efss_transfer.model.request import Limits, TransferRequest
 from efss_transfer.model.result import FileOutcome, FileState, Notification, Result, State, Totals
 from efss_transfer.service import runner
 from efss_transfer.service.metrics import Metrics
-from efss_transfer.service.runner import Terms
+from efss_transfer.service.runner import RunParameters
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 STARTED = Started("rclone", NOW)
@@ -85,7 +85,7 @@ class Watch:
             self.told.append((result, seconds))
             return Notification(1, 204)
 
-        terms = Terms(
+        terms = RunParameters(
             "alice",
             duration,
             Limits(),

@@ -21,7 +21,7 @@ from efss_transfer.engines.base import Context, Health, Survey
 from efss_transfer.model.events import Event, FileDone, Finished, Started
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import FileOutcome, FileState, Result, State, Totals
-from efss_transfer.runtimes.flask.app import Service
+from efss_transfer.runtimes.flask.app import FlaskService
 from efss_transfer.site.site_file import Site
 from support.contract import complaints
 
@@ -106,7 +106,7 @@ class StandIn:
 
 def answer(names: list[str], accept: str, **headers: str) -> tuple[str, bytes]:
     """The type and the body of the answer to a transfer of files of these names."""
-    service = Service(Settings.read({}), Site(), {"rclone": StandIn(names)})
+    service = FlaskService(Settings.read({}), Site(), {"rclone": StandIn(names)})
     environ = EnvironBuilder(
         path="/",
         method="POST",

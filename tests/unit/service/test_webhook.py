@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from efss_transfer.egress import addresses
-from efss_transfer.egress.rules import Egress, Reach
+from efss_transfer.egress.rules import Egress, EgressRules
 from efss_transfer.model import targets
 from efss_transfer.model.errors import ConfigurationError
 from efss_transfer.model.result import FileOutcome, FileState, Result, State, Totals
@@ -29,7 +29,7 @@ from support import storages as servers
 from support.contract import complaints
 from support.receivers import KEY, SECRET, certificates, receiver
 
-HERE = Egress(Reach(networks=(ip_network("127.0.0.0/8"),)).permits)
+HERE = Egress(EgressRules(networks=(ip_network("127.0.0.0/8"),)).permits)
 BEGUN = datetime(2026, 11, 22, 16, 0, 0, tzinfo=UTC)
 RESULT = Result(
     state=State.SUCCEEDED,
@@ -251,7 +251,7 @@ def test_what_is_no_http_is_no_answer(said: bytes) -> None:
 
 def test_an_address_that_may_not_be_reached_is_not_connected_to() -> None:
     with receiver() as it:
-        public = Egress(Reach().permits)
+        public = Egress(EgressRules().permits)
         assert outcome(told(it.url, egress=public)) == ("forbidden", 1, None)
     assert it.heard == []
 
@@ -269,7 +269,7 @@ def test_a_name_that_leads_elsewhere_by_now_is_not_followed(
     monkeypatch.setattr(addresses, "resolved", resolved)
     with receiver() as it:
         url = f"http://rebinding.example.org:{it.url.rpartition(':')[2]}"
-        assert outcome(told(url, egress=Egress(Reach().permits))) == ("forbidden", 1, None)
+        assert outcome(told(url, egress=Egress(EgressRules().permits))) == ("forbidden", 1, None)
         assert outcome(told(url)) == ("delivered", 1, 204)
     assert asked == ["rebinding.example.org"] * 2
     assert it.heard[0].headers["host"].startswith("rebinding.example.org:")

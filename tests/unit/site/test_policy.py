@@ -15,13 +15,13 @@ import pytest
 
 from efss_transfer.contract.request_parser import parse
 from efss_transfer.egress import addresses
-from efss_transfer.egress.rules import Reach
+from efss_transfer.egress.rules import EgressRules
 from efss_transfer.engines.base import Engine
 from efss_transfer.model import targets
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Unreachable
 from efss_transfer.site import policy
 from efss_transfer.site.policy import Admitted
-from efss_transfer.site.site_file import Caller, Site, Storage
+from efss_transfer.site.site_file import Caller, Site, SiteStorage
 from efss_transfer.site.storages import Storages
 from support.ssrf_spellings import SPELLINGS, TRICKS
 
@@ -317,7 +317,7 @@ def named(source: dict[str, Any], destination: dict[str, Any]) -> list[str]:
     return []
 
 
-LOOPBACK = Site(reach=Reach(networks=(ip_network("127.0.0.0/8"),)))
+LOOPBACK = Site(reach=EgressRules(networks=(ip_network("127.0.0.0/8"),)))
 
 
 @pytest.mark.parametrize("text", SPELLINGS)
@@ -406,7 +406,7 @@ def test_with_an_egress_proxy_nothing_goes_past_it() -> None:
 
 
 def test_a_storage_of_the_sites_may_be_inside() -> None:
-    storage = Storage("cloud", "webdav", {"url": "http://inside.example.org/dav"})
+    storage = SiteStorage("cloud", "webdav", {"url": "http://inside.example.org/dav"})
     site = Site(storages={"cloud": storage}, allowed_types=frozenset({"ftp"}))
     admitted = admit({"storage": "cloud", "path": "a"}, ftp("b"), site)
     assert admitted.egress.permits("inside.example.org", 80, ip_address("10.0.0.1"))
@@ -418,20 +418,20 @@ def test_a_storage_of_the_sites_may_be_inside() -> None:
 
 
 def test_a_storage_of_the_sites_that_is_denied_is_named_without_its_address() -> None:
-    storage = Storage("cloud", "webdav", {"url": "http://inside.example.org/dav"})
-    reach = Reach(denied_networks=(ip_network("10.0.0.0/8"),))
+    storage = SiteStorage("cloud", "webdav", {"url": "http://inside.example.org/dav"})
+    reach = EgressRules(denied_networks=(ip_network("10.0.0.0/8"),))
     site = Site(storages={"cloud": storage}, reach=reach)
     assert refusals({"storage": "cloud", "path": "a"}, ftp("b"), site) == ["/source/storage"]
 
 
 def test_a_service_that_no_parameter_names_is_a_host_like_any_other() -> None:
-    only = Site(reach=Reach(hosts=("8.8.8.8", "ftp.example.org")))
+    only = Site(reach=EgressRules(hosts=("8.8.8.8", "ftp.example.org")))
     assert refusals(aws("b/a"), ftp("b", host="8.8.8.8"), only) == ["/source/type"]
     assert refusals(gcs("b/a"), ftp("b", host="8.8.8.8"), only) == ["/source/type"]
-    with_aws = Site(reach=Reach(hosts=("8.8.8.8", "*.amazonaws.com")))
+    with_aws = Site(reach=EgressRules(hosts=("8.8.8.8", "*.amazonaws.com")))
     admit(aws("b/a"), ftp("b", host="8.8.8.8"), with_aws)
     admit(aws("b/a"), ftp("b", host="8.8.8.8"))
-    denied = Site(reach=Reach(denied_hosts=("*.googleapis.com",)))
+    denied = Site(reach=EgressRules(denied_hosts=("*.googleapis.com",)))
     assert refusals(gcs("b/a"), ftp("b", host="8.8.8.8"), denied) == ["/source/type"]
 
 
@@ -457,10 +457,10 @@ def test_a_receiver_is_held_to_the_rules_for_hosts() -> None:
         "https://both.example.org",
     ):
         assert why_nobody_is_told(url) == ["/notify/url"]
-    narrow = replace(SIGNED, reach=Reach(hosts=("*.example.org",)))
+    narrow = replace(SIGNED, reach=EgressRules(hosts=("*.example.org",)))
     assert why_nobody_is_told("https://hooks.example.org", narrow) == []
     assert why_nobody_is_told("https://hooks.elsewhere.net", narrow) == ["/notify/url"]
-    denied = replace(SIGNED, reach=Reach(denied_hosts=("hooks.example.org",)))
+    denied = replace(SIGNED, reach=EgressRules(denied_hosts=("hooks.example.org",)))
     assert why_nobody_is_told("https://HOOKS.example.org.", denied) == ["/notify/url"]
 
 
@@ -482,7 +482,7 @@ def test_a_receiver_is_not_looked_up_where_it_is_refused_anyway(
 
     monkeypatch.setattr(addresses, "resolved", resolved)
     why_nobody_is_told("https://hooks.example.org", Site())
-    narrow = replace(SIGNED, reach=Reach(hosts=("cloud.example.org", "s3.example.org")))
+    narrow = replace(SIGNED, reach=EgressRules(hosts=("cloud.example.org", "s3.example.org")))
     why_nobody_is_told("https://hooks.example.org", narrow)
     inside = webdav("a", "http://127.0.0.1/")
     with pytest.raises(Forbidden):
@@ -501,7 +501,7 @@ def test_a_receiver_that_is_no_host_is_refused(url: str) -> None:
 
 def test_where_a_storage_of_the_sites_stands_nobody_is_notified() -> None:
     """The site's own storages may be inside; what a request POSTs is none of theirs."""
-    own = Storage("own", "webdav", {"url": "http://10.0.0.1:8080"})
+    own = SiteStorage("own", "webdav", {"url": "http://10.0.0.1:8080"})
     site = replace(SIGNED, storages={"own": own})
     end = {"storage": "own", "path": "a"}
     admit(end, s3("b"), site)

@@ -10,7 +10,7 @@ import pytest
 from efss_transfer.contract.request_parser import parse
 from efss_transfer.model.errors import ConfigurationError, Forbidden, InvalidRequest
 from efss_transfer.model.request import Endpoint
-from efss_transfer.site.site_file import Caller, Site, Storage
+from efss_transfer.site.site_file import Caller, Site, SiteStorage
 from efss_transfer.site.storages import Storages
 
 OTHER = {
@@ -20,7 +20,7 @@ OTHER = {
 }
 SITE = Site(
     storages={
-        "archive": Storage(
+        "archive": SiteStorage(
             "archive",
             "s3",
             {
@@ -31,14 +31,14 @@ SITE = Site(
             root="bucket/incoming",
             use=frozenset({"destination"}),
         ),
-        "cloud": Storage(
+        "cloud": SiteStorage(
             "cloud",
             "webdav",
             {"url": "https://cloud.example.org/remote.php/webdav", "vendor": "nextcloud"},
             frozenset({"user", "pass"}),
         ),
-        "home": Storage("home", "sftp", OTHER["parameters"], frozenset(), ""),  # type: ignore[arg-type]
-        "disk": Storage("disk", "sftp", OTHER["parameters"], frozenset(), "/srv/data"),  # type: ignore[arg-type]
+        "home": SiteStorage("home", "sftp", OTHER["parameters"], frozenset(), ""),  # type: ignore[arg-type]
+        "disk": SiteStorage("disk", "sftp", OTHER["parameters"], frozenset(), "/srv/data"),  # type: ignore[arg-type]
     }
 )
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from efss_transfer.cli.options import Ways, service_options
+from efss_transfer.cli.options import ServiceOptions, service_options
 from efss_transfer.cli.param_types import Name, Size
 from efss_transfer.cli.transfer import read_input, transfer
 from efss_transfer.config.settings import PREFIX
@@ -78,7 +78,7 @@ def copy(
     endpoints: Path | None,
     files_from: str | None,
     name: str | None,
-    ways: Ways,
+    ways: ServiceOptions,
     **chosen: Any,
 ) -> None:
     """Copy SOURCE to DESTINATION, however long it takes.
@@ -118,7 +118,7 @@ def copy(
 @click.command()
 @click.argument("request", metavar="REQUEST.json")
 @service_options
-def run(request: str, ways: Ways) -> None:
+def run(request: str, ways: ServiceOptions) -> None:
     """Send a transfer request, which is a file, or - for stdin.
 
     It is what the schema `request` describes, see `efss-transfer schema`. Otherwise as `copy`.

@@ -18,22 +18,22 @@ from typing import Final
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context, Health, Survey
 from efss_transfer.engines.rclone.log.error_codes import classify
-from efss_transfer.engines.rclone.log.parser import Record
+from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.process import run_as, sandbox
 from efss_transfer.engines.rclone.process.binary import begin_hashing, find_binary, verify
 from efss_transfer.engines.rclone.process.daemon import booted
 from efss_transfer.engines.rclone.process.network import UNGUARDED
-from efss_transfer.engines.rclone.process.standby import Ready, Standby, fresh
+from efss_transfer.engines.rclone.process.standby import BootedDaemon, Standby, fresh
 from efss_transfer.engines.rclone.rc import config
 from efss_transfer.engines.rclone.rc.client import Rc, RcError
-from efss_transfer.engines.rclone.rc.jobs import Interrupted
-from efss_transfer.engines.rclone.rc.remotes import Place, places
+from efss_transfer.engines.rclone.rc.jobs import TransferInterrupted
+from efss_transfer.engines.rclone.rc.remotes import RemotePath, places
 from efss_transfer.engines.rclone.report import exit_code, report
 from efss_transfer.engines.rclone.transfer import tuning
 from efss_transfer.engines.rclone.transfer.job import Transfer
-from efss_transfer.engines.rclone.transfer.path_kind import Refused
+from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
 from efss_transfer.engines.rclone.transfer.survey import Surveyor, dry
-from efss_transfer.engines.redaction import Cleaner
+from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import EngineError, EngineUnavailable
 from efss_transfer.model.events import Event, FileDone, Finished, Started
 from efss_transfer.model.request import TransferRequest
@@ -76,8 +76,8 @@ class RcloneEngine:
         """
         started, began = now(), time.monotonic()
         binary = self._binary()
-        cleaner = Cleaner(request.source.secrets | request.destination.secrets)
-        record = Record(cleaner)
+        cleaner = Redactor(request.source.secrets | request.destination.secrets)
+        record = LogParser(cleaner)
         transfer: Transfer | None = None
         state: State | None = None
         try:
@@ -111,9 +111,9 @@ class RcloneEngine:
                         yield from surveyor.look(
                             rc, record, context, transfer.folder_of(source), destination
                         )
-        except Interrupted as interrupted:
+        except TransferInterrupted as interrupted:
             state = interrupted.state
-        except Refused as refused:
+        except CopyRefused as refused:
             record.fail(refused.failure)
         except RcError as error:
             # Where a side is known at all: what is refused here was a parameter's value.
@@ -185,8 +185,8 @@ class RcloneEngine:
 
     @contextmanager
     def _daemon(
-        self, binary: Path, request: TransferRequest, context: Context, record: Record
-    ) -> Iterator[Ready]:
+        self, binary: Path, request: TransferRequest, context: Context, record: LogParser
+    ) -> Iterator[BootedDaemon]:
         """The daemon of this transfer: the one that stands by, or one that is booted now."""
         if self._standby is None:
             with fresh(binary, self._settings, record.take, context.egress, request) as ready:
@@ -231,11 +231,11 @@ class RcloneEngine:
     def _result(
         self,
         started: datetime,
-        record: Record,
+        record: LogParser,
         state: State | None,
         transfer: Transfer | None,
         binary: Path,
-        cleaner: Cleaner,
+        cleaner: Redactor,
     ) -> Result:
         totals, errors = record.totals, record.errors
         failed = "engine_failed"
@@ -271,7 +271,9 @@ class RcloneEngine:
 
 
 @contextmanager
-def _remotes(rc: Rc, source: Place, destination: Place, stop_seconds: float) -> Iterator[None]:
+def _remotes(
+    rc: Rc, source: RemotePath, destination: RemotePath, stop_seconds: float
+) -> Iterator[None]:
     """Both remotes, or the one that both sides share, for the length of the block."""
     recorded: list[str] = []
     try:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from efss_transfer.engines.rclone.transfer.tuning import Tuning
-from efss_transfer.engines.redaction import Cleaner
+from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import ErrorGroup, Json, State
 
 _JOB: Final = ("id", "group", "startTime", "endTime", "duration", "finished", "success")
@@ -70,7 +70,7 @@ def report(
     code: int,
     status: Mapping[str, Json],
     stats: Mapping[str, Json],
-    cleaner: Cleaner,
+    cleaner: Redactor,
     tuning: Tuning | None,
 ) -> dict[str, Json]:
     """The member `rclone` of a result. Durations in it are seconds, sizes bytes."""

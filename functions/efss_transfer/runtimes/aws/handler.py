@@ -45,14 +45,14 @@ MOST_BYTES: Final = 6_000_000
 _LOG: Final = logging.getLogger(__name__)
 
 
-class Context(Protocol):
+class LambdaContext(Protocol):
     """What is used of the object that Lambda's runtime hands over beside the event."""
 
     def get_remaining_time_in_millis(self) -> int:
         """How much time is left to this invocation."""
 
 
-def handler(event: Any, context: Context) -> dict[str, Any]:
+def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     """Answer an event. Never raises: whatever happens has an answer of its own."""
     try:
         if events.is_step(event):
@@ -71,7 +71,7 @@ def handler(event: Any, context: Context) -> dict[str, Any]:
     return _returned(event, answer)
 
 
-def _answered(event: Any, context: Context) -> http_messages.Answer:
+def _answered(event: Any, context: LambdaContext) -> http_messages.Response:
     asked = events.read(event)
     try:
         configured = _service()
@@ -79,7 +79,7 @@ def _answered(event: Any, context: Context) -> http_messages.Answer:
         # It is for the operator to read, and it is said each time: nothing else will work.
         _LOG.error("%s", error)
         return http_messages.told(problems.of_defect())
-    call = http_messages.Call(
+    call = http_messages.Request(
         method=asked.method,
         path=asked.path,
         header=lambda name: asked.headers.get(name.lower()),
@@ -92,7 +92,7 @@ def _answered(event: Any, context: Context) -> http_messages.Answer:
     )
     answer = configured.answer(call)
     if asked.method == "HEAD":
-        return http_messages.Answer(answer.status, answer.headers, b"")
+        return http_messages.Response(answer.status, answer.headers, b"")
     return answer
 
 
@@ -102,7 +102,7 @@ def _service() -> application.Service:
     return application.Service.configured()
 
 
-def _returned(event: Any, answer: http_messages.Answer) -> dict[str, Any]:
+def _returned(event: Any, answer: http_messages.Response) -> dict[str, Any]:
     body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
     return events.envelope(event, answer.status, answer.headers, body)
 

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from flask import Request, Response
+import flask
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 
 from efss_transfer.config.settings import warn_of_starved_server
 from efss_transfer.model.errors import BodyTooLarge, ConfigurationError, InvalidJson, NotAcceptable
-from efss_transfer.runtimes.flask.backpressure import Delivery
+from efss_transfer.runtimes.flask.backpressure import DeliveryWatch
 from efss_transfer.runtimes.flask.disconnect import watch
 from efss_transfer.service import application
-from efss_transfer.service.http_messages import JSON, PROBLEM, STREAMS, Answer, Call
+from efss_transfer.service.http_messages import JSON, PROBLEM, STREAMS, Request, Response
 
 _LONG: Final = 1 << 16
 _CHUNK: Final = 1 << 16
@@ -26,14 +26,14 @@ _CHUNK: Final = 1 << 16
 _MOST_DISCARDED: Final = 64 << 20
 
 
-class Service(application.Service):
+class FlaskService(application.Service):
     """The service as an HTTP function."""
 
-    def handle(self, request: Request) -> Response:
+    def handle(self, request: flask.Request) -> flask.Response:
         """Answer a request. Never raises: whatever happens has an answer of its own."""
-        delivery = Delivery(request.environ)
+        delivery = DeliveryWatch(request.environ)
         answer = self.answer(
-            Call(
+            Request(
                 method=request.method,
                 path=request.path,
                 header=request.headers.get,
@@ -50,21 +50,21 @@ class Service(application.Service):
         return response
 
 
-def from_environment() -> Service:
+def from_environment() -> FlaskService:
     """The service as the environment sets it; a wrong setting ends the start, in a line."""
     try:
-        configured = Service.configured()
+        configured = FlaskService.configured()
     except ConfigurationError as error:
         sys.exit(f"efss-transfer: {error}")
     warn_of_starved_server(configured.settings, os.environ)
     return configured
 
 
-def _response(answer: Answer, delivery: Delivery) -> Response:
+def _response(answer: Response, delivery: DeliveryWatch) -> flask.Response:
     body = answer.body
     if not isinstance(body, bytes):
-        return Response(_paced(body, delivery), answer.status, dict(answer.headers))
-    response = Response(body, answer.status, dict(answer.headers))
+        return flask.Response(_paced(body, delivery), answer.status, dict(answer.headers))
+    response = flask.Response(body, answer.status, dict(answer.headers))
     if answer.early:
         # As a stream: for all others functions-framework reads what is left of the
         # request's body into memory, and that may be without an end.
@@ -75,13 +75,13 @@ def _response(answer: Answer, delivery: Delivery) -> Response:
     return response
 
 
-def _paced(events: Iterator[bytes], delivery: Delivery) -> Iterator[bytes]:
+def _paced(events: Iterator[bytes], delivery: DeliveryWatch) -> Iterator[bytes]:
     for event in events:
         delivery.wait_for_room()
         yield event
 
 
-def _representation(request: Request) -> str:
+def _representation(request: flask.Request) -> str:
     if not request.headers.get("Accept"):
         return JSON
     # Some clients name a charset as well; all that is sent here is UTF-8.
@@ -94,7 +94,7 @@ def _representation(request: Request) -> str:
     return best if best in STREAMS else JSON
 
 
-def _body(request: Request, most: int) -> bytes:
+def _body(request: flask.Request, most: int) -> bytes:
     try:
         body = b""
         while len(body) <= most and (chunk := request.stream.read(_CHUNK)):

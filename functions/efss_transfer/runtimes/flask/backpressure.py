@@ -48,7 +48,7 @@ _PIECE: Final = 4096
 _PAUSE_SECONDS: Final = 0.02
 
 
-class Delivery:
+class DeliveryWatch:
     """The connection of a request, watched until `end`.
 
     Afterwards it is as it was: whether it is kept for another request, and for how long,

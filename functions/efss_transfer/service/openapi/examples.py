@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from efss_transfer.auth.authentication import MISSING
 from efss_transfer.contract import problems
-from efss_transfer.contract.problems import Problem
+from efss_transfer.contract.problems import ProblemDocument
 from efss_transfer.contract.schemas import schema
 from efss_transfer.contract.validation import violations
 from efss_transfer.model import events
@@ -118,7 +118,7 @@ def result(code: str | None = None) -> Result:
 
 
 @cache
-def problem(code: str) -> Problem:
+def problem(code: str) -> ProblemDocument:
     """The answer that has this code."""
     refused = {error.code: error for error in _refusals()}
     if code in refused:

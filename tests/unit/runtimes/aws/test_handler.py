@@ -21,7 +21,7 @@ from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import FileOutcome, FileState, Result, State, Totals, encoded
 from efss_transfer.runtimes.aws import handler
 from efss_transfer.service.application import Service
-from efss_transfer.service.http_messages import Answer, Call
+from efss_transfer.service.http_messages import Request, Response
 from efss_transfer.site.site_file import Site
 from support.contract import complaints
 
@@ -112,10 +112,12 @@ class Heard:
     """In place of the service: what it was called with."""
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.answer_with = Answer(200, {"Content-Type": "application/json"}, b'{"a":"\xc3\xa9"}\n')
+        self.calls: list[Request] = []
+        self.answer_with = Response(
+            200, {"Content-Type": "application/json"}, b'{"a":"\xc3\xa9"}\n'
+        )
 
-    def answer(self, call: Call) -> Answer:
+    def answer(self, call: Request) -> Response:
         self.calls.append(call)
         return self.answer_with
 
@@ -207,7 +209,7 @@ def test_each_is_answered_in_its_own_way(heard: Heard, event: Any) -> None:
 
 
 def test_what_is_no_text_goes_back_as_base64(heard: Heard) -> None:
-    heard.answer_with = Answer(200, {}, b"\xff")
+    heard.answer_with = Response(200, {}, b"\xff")
     answer = handler.handler(url_event(), Clock())
     assert (answer["body"], answer["isBase64Encoded"]) == ("/w==", True)
 
@@ -299,8 +301,8 @@ def test_what_fits_is_measured_as_it_is_sent(heard: Heard, event: Any) -> None:
     handler.handler(event, Clock())
     fits = heard.calls[0].fits
 
-    def answer(text: str) -> Answer:
-        return Answer(200, {}, encoded({"text": text}))
+    def answer(text: str) -> Response:
+        return Response(200, {}, encoded({"text": text}))
 
     assert fits(answer("a" * 5_900_000))
     assert not fits(answer("a" * 6_000_000))

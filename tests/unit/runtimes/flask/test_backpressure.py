@@ -47,7 +47,7 @@ def test_the_options_are_set_while_it_is_sent_and_no_longer() -> None:
     served, client = pair()
     with served, client:
         before = [served.getsockopt(*option) for option in OPTIONS]
-        watched = backpressure.Delivery({"gunicorn.socket": served})
+        watched = backpressure.DeliveryWatch({"gunicorn.socket": served})
         assert [served.getsockopt(*option) for option in OPTIONS] == [1, 1, 1, 3, 16384]
         watched.end()
         watched.end()
@@ -56,7 +56,7 @@ def test_the_options_are_set_while_it_is_sent_and_no_longer() -> None:
 
 def test_where_no_connection_is_told_there_is_nothing_to_watch() -> None:
     before = watchers()
-    backpressure.Delivery({}).end()
+    backpressure.DeliveryWatch({}).end()
     assert watchers() == before
 
 
@@ -66,7 +66,7 @@ def test_nobody_reads_and_so_the_sender_is_let_go(
 ) -> None:
     served, client = connected()
     with served, client:
-        watched = backpressure.Delivery({"gunicorn.socket": served})
+        watched = backpressure.DeliveryWatch({"gunicorn.socket": served})
         assert 3.5 < sent_until_given_up(served) < 5
         watched.end()
 
@@ -78,7 +78,7 @@ def test_a_connection_that_was_closed_is_watched_no_longer(
     before = watchers()
     served, client = connected()
     with client:
-        watched = backpressure.Delivery({"werkzeug.socket": served})
+        watched = backpressure.DeliveryWatch({"werkzeug.socket": served})
         served.close()
         until = time.monotonic() + 2
         while watchers() > before:

@@ -14,7 +14,7 @@ from efss_transfer.config.settings import Settings
 from efss_transfer.contract import schemas
 from efss_transfer.model.errors import CODES
 from efss_transfer.service import application
-from efss_transfer.service.http_messages import Call
+from efss_transfer.service.http_messages import Request
 from efss_transfer.service.openapi import description, examples
 from efss_transfer.site.site_file import Site
 from support.contract import EXAMPLES, complaints
@@ -155,7 +155,7 @@ def test_what_the_service_answers_is_as_shown(code: str, call: dict[str, Any]) -
     serving = application.Service(Settings.read({}), Site(), {})
 
     answer = serving.answer(
-        Call(
+        Request(
             **{**given, **call},
             header=lambda _: None,
             representation=lambda: "application/json",

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import Final
 
-from efss_transfer.engines.redaction import Cleaner
+from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.result import Failure, Side
 
@@ -108,7 +108,7 @@ def side_of(text: str) -> Side | None:
     return None
 
 
-def classify(text: str, side: Side | None, cleaner: Cleaner) -> Failure:
+def classify(text: str, side: Side | None, cleaner: Redactor) -> Failure:
     """What a text of rclone's means, on a side that is known, or named by the text.
 
     A thing that is missing at the destination is no missing source, and a source that is

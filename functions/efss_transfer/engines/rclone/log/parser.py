@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from efss_transfer.engines.outcomes import Ledger
+from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.error_codes import TIME_IS_UP, classify
 from efss_transfer.engines.rclone.log.source_errors import Reading
-from efss_transfer.engines.redaction import Cleaner
+from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Reason, Side
 
 _COPIED: Final = re.compile(r"(Multi-thread )?Copied \(")
@@ -67,7 +67,7 @@ def _shortened(path: str) -> str:
 
 
 @dataclass
-class Checked:
+class CheckedPair:
     """What verification has looked at so far; `by_size` are those of `equal` for which no
     checksum was compared.
     """
@@ -85,14 +85,14 @@ def mismatch(side: Side | None, message: str) -> Failure:
     return Failure("checksum_mismatch", message, retryable=False, side=side)
 
 
-class Record(Ledger):
+class LogParser(FileOutcomes):
     """What became of every file, so far: a ledger that reads rclone's log.
 
     `take` is called from the thread that reads the log, all else from the one that drives
     the transfer.
     """
 
-    def __init__(self, cleaner: Cleaner) -> None:
+    def __init__(self, cleaner: Redactor) -> None:
         super().__init__()
         self._cleaner = cleaner
         self._shortened: dict[str, str] = {}
@@ -102,7 +102,7 @@ class Record(Ledger):
         self._aside = False
         self._before: dict[str, int] = {}
         self._reading = Reading()
-        self._checked: Checked | None = None
+        self._checked: CheckedPair | None = None
         self.cut_off: dict[str, int] = {}
         """Files that were cut off when the work was stopped, and how many bytes each had at
         the destination before; -1 if it was not there."""
@@ -124,7 +124,7 @@ class Record(Ledger):
         self._reading = Reading()
         self._checked = None
 
-    def verify(self, checked: Checked) -> None:
+    def verify(self, checked: CheckedPair) -> None:
         """From here on the log tells what comparing both sides shows; `checked` counts it."""
         self.begin(last=True)
         self._checked = checked
@@ -228,7 +228,7 @@ class Record(Ledger):
         failure = classify(text, Side.DESTINATION, self._cleaner)
         self.tell(FileOutcome(path, FileState.FAILED, error=failure))
 
-    def _take_check(self, message: str, name: str, checked: Checked) -> bool:
+    def _take_check(self, message: str, name: str, checked: CheckedPair) -> bool:
         """Take a line of verification's; tells whether it was one."""
         if message in (_EQUAL, _EQUAL_SIZE):
             checked.equal += 1

@@ -25,7 +25,7 @@ _ASK_FOR_VERSION: Final = 1
 _BENEATH_A_PATH, _AT_A_PORT = 1, 2
 
 
-class Files(IntFlag):
+class PathRights(IntFlag):
     """Rights to a file, or to everything below a folder."""
 
     EXECUTE = 1 << 0
@@ -43,17 +43,28 @@ class Tcp(IntFlag):
     CONNECT = 1 << 1
 
 
-class Beyond(IntFlag):
+class Scope(IntFlag):
     """What would reach processes that did not give up the same rights."""
 
     ABSTRACT_SOCKETS = 1 << 0
     SIGNALS = 1 << 1
 
 
-_OF_A_FILE: Final = Files.EXECUTE | Files.WRITE | Files.READ | Files.TRUNCATE | Files.USE_DEVICE
+_OF_A_FILE: Final = (
+    PathRights.EXECUTE
+    | PathRights.WRITE
+    | PathRights.READ
+    | PathRights.TRUNCATE
+    | PathRights.USE_DEVICE
+)
 # By the ABI that brought them. The first four are those above; with them came nine, and then
 # a tenth, of making, removing and moving what is in folders, which are never granted here.
-_FILES_SINCE: Final = {1: (1 << 13) - 1, 2: 1 << 13, 3: Files.TRUNCATE, 5: Files.USE_DEVICE}
+_FILES_SINCE: Final = {
+    1: (1 << 13) - 1,
+    2: 1 << 13,
+    3: PathRights.TRUNCATE,
+    5: PathRights.USE_DEVICE,
+}
 TCP_SINCE: Final = 4
 BEYOND_SINCE: Final = 6
 
@@ -82,7 +93,7 @@ class Ruleset:
         self._descriptor = descriptor
         self._files = files
 
-    def allow(self, path: Path, rights: Files) -> None:
+    def allow(self, path: Path, rights: PathRights) -> None:
         """Allow it at a path and below; links are followed now. Nothing if it is missing,
         or out of this process's reach, because it is out of a child's then, too.
         """
@@ -116,7 +127,7 @@ def ruleset(tcp: Tcp) -> Iterator[Ruleset]:
     """
     version = abi()
     files = sum(int(rights) for since, rights in _FILES_SINCE.items() if since <= version)
-    beyond = Beyond.ABSTRACT_SOCKETS | Beyond.SIGNALS
+    beyond = Scope.ABSTRACT_SOCKETS | Scope.SIGNALS
     attributes = struct.pack(
         "=QQQ",
         files,

@@ -23,7 +23,7 @@ _SMB_PORT: Final = 445
 
 
 @dataclass(frozen=True)
-class Way:
+class Route:
     """How rclone is made to take it.
 
     `proxy` is a flag's value, `parameter` what remotes that dial for themselves are given;
@@ -40,20 +40,20 @@ class Way:
 
 
 @contextmanager
-def way_out(egress: Egress, request: TransferRequest | None) -> Iterator[Way]:
+def way_out(egress: Egress, request: TransferRequest | None) -> Iterator[Route]:
     """The way for the length of the block; without a request, for whatever takes the guard."""
     if egress.proxy is not None:
         yield _by_proxy(egress.proxy)
         return
     with guard(egress.permits) as guarding:
-        yield Way(
+        yield Route(
             f"socks5://127.0.0.1:{guarding.port}",
             ("socks_proxy", f"127.0.0.1:{guarding.port}"),
             _ports(guarding.port, request),
         )
 
 
-def _by_proxy(url: str) -> Way:
+def _by_proxy(url: str) -> Route:
     """By the site's proxy, and by its address: rclone itself looks no names up."""
     parts = urlsplit(url)
     found = resolved(parts.hostname or "")
@@ -61,7 +61,7 @@ def _by_proxy(url: str) -> Way:
         raise EngineError("The site's proxy for connections has no address.")
     host = f"[{found[0]}]" if found[0].version == 6 else str(found[0])
     proxy = f"http://{host}:{parts.port}"
-    return Way(proxy, ("http_proxy", proxy), frozenset({parts.port}))
+    return Route(proxy, ("http_proxy", proxy), frozenset({parts.port}))
 
 
 def _ports(guarding: int, request: TransferRequest | None) -> frozenset[int] | None:

@@ -32,7 +32,7 @@ from typing import Final, TypeVar
 from efss_transfer.config import resources
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.rclone.process import landlock, seccomp
-from efss_transfer.engines.rclone.process.landlock import Files, Tcp
+from efss_transfer.engines.rclone.process.landlock import PathRights, Tcp
 
 SHELL: Final = Path("/bin/sh")
 """What starts rclone; so that it cannot be forbidden."""
@@ -204,16 +204,16 @@ def _restrict_by_landlock(binary: Path, folder: Path, connect_ports: frozenset[i
     tcp = Tcp.BIND if connect_ports is None else Tcp.BIND | Tcp.CONNECT
     with landlock.ruleset(tcp) as allowed:
         for program in (SHELL, binary):
-            allowed.allow(program, Files.EXECUTE | Files.READ)
+            allowed.allow(program, PathRights.EXECUTE | PathRights.READ)
             if (loader := _loader(program)) is not None:
-                allowed.allow(loader, Files.EXECUTE | Files.READ)
+                allowed.allow(loader, PathRights.EXECUTE | PathRights.READ)
                 # The library of C is where its loader is; others of its kind are there, too.
-                allowed.allow(loader.resolve().parent, Files.READ)
+                allowed.allow(loader.resolve().parent, PathRights.READ)
         trusted = [os.environ.get("SSL_CERT_FILE", "")]
         trusted += os.environ.get("SSL_CERT_DIR", "").split(":")
         for path in (str(folder), *_READABLE, *filter(None, trusted)):
-            allowed.allow(Path(path), Files.READ | Files.LIST)
-        allowed.allow(Path(os.devnull), Files.READ | Files.WRITE | Files.TRUNCATE)
+            allowed.allow(Path(path), PathRights.READ | PathRights.LIST)
+        allowed.allow(Path(os.devnull), PathRights.READ | PathRights.WRITE | PathRights.TRUNCATE)
         if landlock.abi() >= landlock.TCP_SINCE:
             for port in connect_ports or ():
                 allowed.allow_connections(port)

@@ -17,7 +17,7 @@ from typing import Final
 from efss_transfer.config.settings import Settings
 from efss_transfer.egress.rules import Egress
 from efss_transfer.engines.rclone.process.daemon import booted
-from efss_transfer.engines.rclone.process.network import UNGUARDED, Way, way_out
+from efss_transfer.engines.rclone.process.network import UNGUARDED, Route, way_out
 from efss_transfer.engines.rclone.rc.client import Rc, RcError
 from efss_transfer.model.errors import EfssTransferError
 from efss_transfer.model.request import TransferRequest
@@ -28,12 +28,12 @@ _ALIVE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Ready:
+class BootedDaemon:
     """A daemon, by its API, and the way that its connections take."""
 
     pid: int
     rc: Rc
-    way: Way
+    way: Route
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def fresh(
     take_line: Callable[[bytes], None],
     egress: Egress,
     request: TransferRequest | None = None,
-) -> Iterator[Ready]:
+) -> Iterator[BootedDaemon]:
     """A daemon that is booted now, for the length of the block; its first answer is waited
     for by who asks it. Without a request it may connect to its guard alone.
     """
@@ -52,7 +52,7 @@ def fresh(
         booted(binary, settings, take_line, connect_ports=way.ports, proxy=way.proxy) as daemon,
         Rc(daemon.socket_path, settings.boot_seconds) as rc,
     ):
-        yield Ready(daemon.pid, rc, way)
+        yield BootedDaemon(daemon.pid, rc, way)
 
 
 class Standby:
@@ -136,7 +136,7 @@ class _Spare:
         return self._ready.rc.is_alive(_ALIVE_SECONDS)
 
     @contextmanager
-    def used(self, take_line: Callable[[bytes], None], egress: Egress) -> Iterator[Ready]:
+    def used(self, take_line: Callable[[bytes], None], egress: Egress) -> Iterator[BootedDaemon]:
         """Use it for the length of the block; it is ended then."""
         with self._undo:
             self._egress, self._take_line = egress, take_line

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from efss_transfer.engines.rclone.rc.unix_http import Piece
 
 # What a storage has no part in is answered in milliseconds; a daemon that is silent for
-# longer is broken. What waits for a storage is `Work`, and may take as long as it takes.
+# longer is broken. What waits for a storage is `Job`, and may take as long as it takes.
 _CALL_SECONDS: Final = 10.0
 # All work of a daemon is accounted, and can be stopped, under one name.
 _GROUP: Final = "transfer"
@@ -50,7 +50,7 @@ class Rc:
         from efss_transfer.engines.rclone.rc import unix_http
 
         self._http: Final = unix_http
-        self._client: Final = unix_http.Client(socket_path)
+        self._client: Final = unix_http.UnixHttpClient(socket_path)
         self._patience = boot_seconds
         self._answered_within = _CALL_SECONDS
         self._broken: EngineError | None = None
@@ -117,15 +117,15 @@ class Rc:
 
     def begin(
         self, call: str, parameters: Mapping[str, Any], signal: threading.Event | None = None
-    ) -> Work:
+    ) -> Job:
         """Begin a call that waits for a storage; it is done when rclone answers, and then
         sets `signal` as well, which several may share.
         """
-        return Work(self, call, {**parameters, "_group": _GROUP}, signal)
+        return Job(self, call, {**parameters, "_group": _GROUP}, signal)
 
-    def begin_look(self, call: str, parameters: Mapping[str, Any]) -> Work:
+    def begin_look(self, call: str, parameters: Mapping[str, Any]) -> Job:
         """The same for a look that is no part of the transfer's work."""
-        return Work(self, call, {**parameters, "_group": _LOOK}, None)
+        return Job(self, call, {**parameters, "_group": _LOOK}, None)
 
     def end_looks(self) -> None:
         """Stop all looks."""
@@ -190,13 +190,13 @@ class Rc:
         try:
             reply = self._client.post(call, parameters, patience)
             job = int(reply.headers.get("x-rclone-jobid", 0))
-        except self._http.Silent:
+        except self._http.ServerSilent:
             self._broken = EngineError(f"rclone did not answer for {patience:g} s.")
             raise self._broken from None
-        except (self._http.Unreadable, ValueError):
+        except (self._http.UnreadableAnswer, ValueError):
             self._broken = EngineError("rclone's answer is not to be understood.")
             raise self._broken from None
-        except self._http.Gone:
+        except self._http.ServerGone:
             self._broken = EngineError("rclone ended before its work was done.")
             raise self._broken from None
         if reply.status != 200:
@@ -205,7 +205,7 @@ class Rc:
         return reply.body, job
 
 
-class Work:
+class Job:
     """A call that takes as long as a storage takes; made in a thread of its own.
 
     The thread ends with the call, and at the latest with the daemon, whose death breaks

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from efss_transfer.engines.base import Context
-from efss_transfer.engines.rclone.log.parser import Record
-from efss_transfer.engines.rclone.rc.client import Rc, RcError, Work
+from efss_transfer.engines.rclone.log.parser import LogParser
+from efss_transfer.engines.rclone.rc.client import Job, Rc, RcError
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import Event, FileDone, InFlight, Phase, Progress
 from efss_transfer.model.result import Json, State
@@ -21,7 +21,7 @@ _LOOK_UP_SECONDS: Final = 0.2
 _PROGRESS_SECONDS: Final = 0.5
 
 
-class Interrupted(Exception):
+class TransferInterrupted(Exception):
     """The transfer must end now, in this state."""
 
     def __init__(self, state: State) -> None:
@@ -29,7 +29,7 @@ class Interrupted(Exception):
         self.state = state
 
 
-class Call(NamedTuple):
+class RcCall(NamedTuple):
     """A call of rclone's API, and whatever its maker knows it by."""
 
     key: Any
@@ -37,14 +37,14 @@ class Call(NamedTuple):
     parameters: Mapping[str, Any]
 
 
-class Bench:
+class JobRunner:
     """Makes calls that take their time. Its methods are generators: they yield events
     while they wait, and raise Interrupted if the transfer must end.
 
     However they are left, rclone does not work on it any more, or is dead.
     """
 
-    def __init__(self, rc: Rc, record: Record, context: Context, stop_seconds: float) -> None:
+    def __init__(self, rc: Rc, record: LogParser, context: Context, stop_seconds: float) -> None:
         self._rc = rc
         self._record = record
         self._context = context
@@ -70,23 +70,23 @@ class Bench:
             self._rc.collect_garbage()
             self._collects = True
 
-    def done(self, call: str, **parameters: Any) -> Generator[Event, None, Work]:
+    def done(self, call: str, **parameters: Any) -> Generator[Event, None, Job]:
         """Have rclone do something that waits for a storage, until it is done."""
-        finished: list[Work] = []
+        finished: list[Job] = []
         yield from self.all_done(
-            [Call(None, call, parameters)], 1, lambda _, work: finished.append(work)
+            [RcCall(None, call, parameters)], 1, lambda _, work: finished.append(work)
         )
         return finished[0]
 
     def all_done(
-        self, calls: Iterable[Call], at_once: int, take: Callable[[Any, Work], None]
+        self, calls: Iterable[RcCall], at_once: int, take: Callable[[Any, Job], None]
     ) -> Generator[Event, None, None]:
         """Make calls, so many at once; `take` is given each with its key when it is done.
 
         Of several calls none is begun when it is too late to begin with a file.
         """
         self._record.doubt = ""
-        running: dict[int, tuple[Call, Work]] = {}
+        running: dict[int, tuple[RcCall, Job]] = {}
         something = threading.Event()
         waiting = iter(calls)
         call = next(waiting, None)
@@ -132,7 +132,7 @@ class Bench:
         for name, times in self._made.items():
             self._record.settle(name, times, self._stop_seconds)
         if late:
-            raise Interrupted(State.INCOMPLETE)
+            raise TransferInterrupted(State.INCOMPLETE)
 
     def pause(self, seconds: float) -> Iterator[Event]:
         """Let time pass."""
@@ -171,9 +171,9 @@ class Bench:
 
     def _look_up(self) -> None:
         if (state := self._context.must_end()) is not None:
-            raise Interrupted(state)
+            raise TransferInterrupted(state)
 
-    def _stop(self, running: Collection[tuple[Call, Work]]) -> None:
+    def _stop(self, running: Collection[tuple[RcCall, Job]]) -> None:
         """Stop the work and wait for it, so that rclone removes what is half written."""
         self._record.end()
         self._rc.hurry(self._stop_seconds)

@@ -40,7 +40,7 @@ class Remote:
 
 
 @dataclass(frozen=True)
-class Place:
+class RemotePath:
     """A place in a remote: what rclone calls an fs, and paths within it."""
 
     remote: Remote
@@ -77,7 +77,7 @@ class Place:
 
 def places(
     request: TransferRequest, more: Callable[[str], Mapping[str, str]] = lambda _: {}
-) -> tuple[Place, Place]:
+) -> tuple[RemotePath, RemotePath]:
     """The source and the destination; `more` gives what a type is given besides.
 
     Raises EngineError if a parameter is not one that rclone may be given.
@@ -93,13 +93,13 @@ def places(
         destination.remote.parameters,
     )
     if same:
-        destination = Place(source.remote, destination.path, Side.DESTINATION)
+        destination = RemotePath(source.remote, destination.path, Side.DESTINATION)
     return source, destination
 
 
 def _place(
     name: str, side: Side, endpoint: Endpoint, more: Callable[[str], Mapping[str, str]]
-) -> Place:
+) -> RemotePath:
     allowed = for_rclone(endpoint.type, endpoint.parameters)
     parameters = {key: _text(key, value) for key, value in allowed.items()}
     if ":" in (host := parameters.get("host", "")) and not host.startswith("["):
@@ -118,7 +118,7 @@ def _place(
         path = posixpath.join(unquote(nested["path"]), path.lstrip("/"))
     if endpoint.type not in _ROOTED:
         path = path.lstrip("/")
-    return Place(Remote(name, endpoint.type, parameters), path, side)
+    return RemotePath(Remote(name, endpoint.type, parameters), path, side)
 
 
 def _text(name: str, value: Value) -> str:

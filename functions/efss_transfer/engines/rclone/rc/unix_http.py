@@ -30,20 +30,20 @@ _JSON: Final = {"Content-Type": "application/json", "Accept-Encoding": "identity
 _PIECE: Final = 1 << 18
 
 
-class Silent(Exception):
+class ServerSilent(Exception):
     """There was no answer in time."""
 
 
-class Gone(Exception):
+class ServerGone(Exception):
     """Nobody is there any more who could answer."""
 
 
-class Unreadable(Exception):
+class UnreadableAnswer(Exception):
     """The answer is no JSON object."""
 
 
 @dataclass(frozen=True)
-class Reply:
+class RcResponse:
     """An answer: its status, its headers, and the JSON object that it is."""
 
     status: int
@@ -59,13 +59,13 @@ class Piece:
     seconds: float = 0.0
 
 
-class Client:
+class UnixHttpClient:
     """Sends to one socket, from many threads."""
 
     def __init__(self, path: Path) -> None:
-        self._pool = _Pool(str(path))
+        self._pool = _ConnectionPool(str(path))
 
-    def post(self, call: str, parameters: Mapping[str, Any], patience: float | None) -> Reply:
+    def post(self, call: str, parameters: Mapping[str, Any], patience: float | None) -> RcResponse:
         """POST a JSON object; `patience` is in seconds, None is for as long as it takes.
 
         Raises Silent, Gone or Unreadable; none of them quotes anything that was sent.
@@ -78,14 +78,14 @@ class Client:
             body = json.loads(reply.data)
         # `from None`: an exception of a library can quote what was sent.
         except TimedOut:
-            raise Silent from None
+            raise ServerSilent from None
         except ValueError:
-            raise Unreadable from None
+            raise UnreadableAnswer from None
         except HTTPError:
-            raise Gone from None
+            raise ServerGone from None
         if not isinstance(body, dict):
-            raise Unreadable
-        return Reply(reply.status, reply.headers, body)
+            raise UnreadableAnswer
+        return RcResponse(reply.status, reply.headers, body)
 
     def get(
         self, path: str, headers: Mapping[str, str], count: int, patience: float, enough: float
@@ -164,7 +164,7 @@ def _timeval(seconds: float | None) -> bytes:
     return struct.pack("ll", *divmod(microseconds, 1_000_000))
 
 
-class _Pool(HTTPConnectionPool):
+class _ConnectionPool(HTTPConnectionPool):
     """Connections to one unix socket, kept open between calls.
 
     requests-unixsocket2 does that too; but it connects anew for every path, which doubled

@@ -13,21 +13,26 @@ from efss_transfer.engines import sharding
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.rclone.log import error_codes
 from efss_transfer.engines.rclone.log.error_codes import classify
-from efss_transfer.engines.rclone.log.parser import Record
+from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.rc import config as rc_config
 from efss_transfer.engines.rclone.rc.client import Rc
-from efss_transfer.engines.rclone.rc.jobs import Bench, Interrupted
-from efss_transfer.engines.rclone.rc.remotes import Place
+from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
+from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.transfer import limits as transfer_limits
 from efss_transfer.engines.rclone.transfer import tuning
-from efss_transfer.engines.rclone.transfer.listed_files import Listed
-from efss_transfer.engines.rclone.transfer.partial_files import Remnants
-from efss_transfer.engines.rclone.transfer.path_kind import Kind, Looks, Refused, refusal
-from efss_transfer.engines.rclone.transfer.source_probe import Scout
-from efss_transfer.engines.rclone.transfer.tuning import NOTHING_LARGE, Bounds, Tuning
+from efss_transfer.engines.rclone.transfer.listed_files import ListedFiles
+from efss_transfer.engines.rclone.transfer.partial_files import PartialFiles
+from efss_transfer.engines.rclone.transfer.path_kind import (
+    CopyRefused,
+    PathInspector,
+    PathKind,
+    refusal,
+)
+from efss_transfer.engines.rclone.transfer.source_probe import SourceProbe
+from efss_transfer.engines.rclone.transfer.tuning import NOTHING_LARGE, Tuning, TuningLimits
 from efss_transfer.engines.rclone.transfer.verification import Pair, verify
-from efss_transfer.engines.redaction import Cleaner
-from efss_transfer.engines.retry import Patience
+from efss_transfer.engines.redaction import Redactor
+from efss_transfer.engines.retry import RetrySchedule
 from efss_transfer.model.events import Event, Phase
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Failure, Json, Side, State, Totals, Verification, VerifyMode
@@ -48,8 +53,8 @@ class Transfer:
     def __init__(
         self,
         rc: Rc,
-        record: Record,
-        cleaner: Cleaner,
+        record: LogParser,
+        cleaner: Redactor,
         request: TransferRequest,
         context: Context,
         settings: Settings,
@@ -64,12 +69,12 @@ class Transfer:
         self._context = context
         self._settings = settings
         self._beside = beside
-        self._bench = Bench(rc, record, context, settings.stop_seconds)
+        self._bench = JobRunner(rc, record, context, settings.stop_seconds)
         self._bench.give_up = self._is_better_stopped
-        self._remnants = Remnants(rc, record, settings.stop_seconds)
+        self._remnants = PartialFiles(rc, record, settings.stop_seconds)
         self._bench.after_stop = self._remnants.remove
-        self._looks = Looks(self._bench, record, cleaner)
-        self._scout = Scout(rc, record, self._bench, context)
+        self._looks = PathInspector(self._bench, record, cleaner)
+        self._scout = SourceProbe(rc, record, self._bench, context)
         self._filter = rc_config.filters(self._selection)
         self._config: dict[str, Any] = {}
         self.tuning: Tuning | None = None
@@ -93,11 +98,11 @@ class Transfer:
         """The stats of all work, as rclone gave them last."""
         return self._bench.stats
 
-    def folder_of(self, source: Place) -> str:
+    def folder_of(self, source: RemotePath) -> str:
         """The fs that the paths of the files are relative to, once they were copied."""
         return source.fs if self._remnants.renamed is None else source.parent
 
-    def copy(self, source: Place, destination: Place) -> Iterator[Event]:
+    def copy(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Copy a folder's content, a file, or the files that are listed; then verify.
 
         Raises Refused with the true cause if nothing could be copied at all.
@@ -114,20 +119,24 @@ class Transfer:
         refused = yield from self._try(source, destination)
         self._record.close()
         if refused is not None:
-            raise Refused(refused)
+            raise CopyRefused(refused)
         # What was never begun is not missing, and so there is nothing to compare it with.
         done = not (self._options.dry_run or self._cut_short or self._nothing_here)
         if done and (self._options.verify is not VerifyMode.NONE or self._is_known_of_files):
             self._bench.phase = Phase.VERIFYING
             yield from self._verify(source, destination)
 
-    def _try(self, source: Place, destination: Place) -> Generator[Event, None, Failure | None]:
+    def _try(
+        self, source: RemotePath, destination: RemotePath
+    ) -> Generator[Event, None, Failure | None]:
         """As many attempts as it takes and there are; the failure of the last, if it could
         not even begin.
         """
         files = self._selection.files
         paths = asked = None if files is None else tuple(file.path for file in files)
-        patience = Patience(self._options.attempts, self._settings.retry_seconds, self._context)
+        patience = RetrySchedule(
+            self._options.attempts, self._settings.retry_seconds, self._context
+        )
         while True:
             self._cut_short = False
             self._context.observer.attempt(self._bench.attempt)
@@ -140,9 +149,11 @@ class Transfer:
                     yield from self._copy_none(source)
                 else:
                     at_once = self._files_at_once
-                    listed = Listed(self._bench, self._record, self._cleaner, self._config, at_once)
+                    listed = ListedFiles(
+                        self._bench, self._record, self._cleaner, self._config, at_once
+                    )
                     yield from listed.copy(source, destination, paths, lambda: self._cut_short)
-            except Refused as error:
+            except CopyRefused as error:
                 refused = error.failure
             why = self._record.held_back
             if refused is not None and refused.retryable:
@@ -157,9 +168,9 @@ class Transfer:
             self._rc.forget_storages()
             paths = asked if refused is not None else self._again(asked)
 
-    def _tune(self, source: Place, destination: Place) -> Iterator[Event]:
+    def _tune(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Choose what makes the copy fast, by what a look at the source shows."""
-        bounds = Bounds(
+        bounds = TuningLimits(
             self._settings.memory_bytes,
             max(0.0, self._context.deadline - time.monotonic()),
             self._options.bandwidth_limit,
@@ -202,12 +213,12 @@ class Transfer:
             return asked
         return self._record.again or asked
 
-    def _copy_all(self, source: Place, destination: Place) -> Iterator[Event]:
+    def _copy_all(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         # Folders are what is mostly copied, so that is tried without a look first.
         yield from self._post_copy("sync/copy", srcFs=source.fs, dstFs=destination.fs)
         error = self._looks.cause(str(self.status.get("error", "")))
         if error_codes.TIME_IS_UP in error:
-            raise Interrupted(State.INCOMPLETE)
+            raise TransferInterrupted(State.INCOMPLETE)
         if self._record.failures:
             return
         if not error:
@@ -216,14 +227,14 @@ class Transfer:
         elif error_codes.IS_A_FILE in error:
             yield from self._copy_file(source, destination)
         else:
-            raise Refused(self._failure(error, source, destination))
+            raise CopyRefused(self._failure(error, source, destination))
 
-    def _copy_file(self, source: Place, destination: Place) -> Iterator[Event]:
+    def _copy_file(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Copy one file, because rclone said of one of the two that it is a file."""
         kind = yield from self._looks.at(source)
-        if kind is Kind.FOLDER:
+        if kind is PathKind.FOLDER:
             raise refusal("not_a_directory", "It is a file.", Side.DESTINATION)
-        if kind is Kind.MISSING:
+        if kind is PathKind.MISSING:
             raise refusal("source_not_found", "There is no such file.", Side.SOURCE)
         if source.path.endswith("/"):
             raise refusal("not_a_directory", "It is a file.", Side.SOURCE)
@@ -232,7 +243,10 @@ class Transfer:
         if (shard := self._selection.shard) and not sharding.holds(shard, source.name):
             self._nothing_here, self.status = True, {}
             return
-        if destination.names_a_folder or (yield from self._looks.at(destination)) is Kind.FOLDER:
+        if (
+            destination.names_a_folder
+            or (yield from self._looks.at(destination)) is PathKind.FOLDER
+        ):
             folder, name = destination.fs, source.name
         else:
             folder, name = destination.parent, destination.name
@@ -252,16 +266,16 @@ class Transfer:
                 # S3 answers that without a body, so bad keys look like a lack of rights.
                 # What it answers to a look has a body, and is raised.
                 yield from self._looks.at(destination)
-            raise Refused(self._failure(error, source, destination))
+            raise CopyRefused(self._failure(error, source, destination))
 
-    def _copy_none(self, source: Place) -> Iterator[Event]:
+    def _copy_none(self, source: RemotePath) -> Iterator[Event]:
         """Copy nothing, because none of the listed files is in this shard; but not from a
         source that is not there, or cannot be read.
         """
         yield from self._looks.confirm_there(source)
         self._nothing_here = True
 
-    def _verify(self, source: Place, destination: Place) -> Iterator[Event]:
+    def _verify(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Compare both sides. What cannot be compared is no success."""
         pairs: list[Pair] | None = None
         if self._remnants.renamed is not None:
@@ -301,7 +315,7 @@ class Transfer:
             self._cut_short = stops or self._record.hopeless or self._record.is_outage()
         return self._cut_short
 
-    def _failure(self, error: str, source: Place, destination: Place) -> Failure:
+    def _failure(self, error: str, source: RemotePath, destination: RemotePath) -> Failure:
         side = self._looks.side_at_fault(source, destination)
         return classify(error, side, self._cleaner)
 
@@ -309,7 +323,7 @@ class Transfer:
         self.status = {}
         seconds = min(self._context.last_start, self._context.deadline) - time.monotonic()
         if seconds <= 0:
-            raise Interrupted(State.INCOMPLETE)
+            raise TransferInterrupted(State.INCOMPLETE)
         config = self._config | rc_config.ending(seconds)
         filtering = rc_config.filtering(self._selection)
         work = yield from self._bench.done(call, _config=config, **filtering, **parameters)

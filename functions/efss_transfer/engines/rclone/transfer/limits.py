@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterator
 
 from efss_transfer.engines.rclone.log import error_codes
 from efss_transfer.engines.rclone.rc import config
-from efss_transfer.engines.rclone.rc.jobs import Bench, Call
-from efss_transfer.engines.rclone.rc.remotes import Place
+from efss_transfer.engines.rclone.rc.jobs import JobRunner, RcCall
+from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.transfer.path_kind import refusal
 from efss_transfer.model.events import Event
 from efss_transfer.model.request import Limits, TransferRequest
@@ -15,7 +15,7 @@ from efss_transfer.model.result import Side
 
 
 def keep(
-    bench: Bench, source: Place, request: TransferRequest, limits: Limits, at_once: int
+    bench: JobRunner, source: RemotePath, request: TransferRequest, limits: Limits, at_once: int
 ) -> Iterator[Event]:
     """Raise Refused if what is selected of a source is more than is allowed.
 
@@ -36,7 +36,7 @@ def keep(
 
 
 def _of_all(
-    bench: Bench, source: Place, request: TransferRequest
+    bench: JobRunner, source: RemotePath, request: TransferRequest
 ) -> Generator[Event, None, tuple[int | None, int | None]]:
     work = yield from bench.done(
         "operations/size", fs=source.fs, **config.filtering(request.selection)
@@ -48,13 +48,13 @@ def _of_all(
 
 
 def _of_listed(
-    bench: Bench, source: Place, request: TransferRequest, at_once: int
+    bench: JobRunner, source: RemotePath, request: TransferRequest, at_once: int
 ) -> Generator[Event, None, int]:
     sizes: list[int] = []
     opt = {"noModTime": True, "noMimeType": True}
     yield from bench.all_done(
         (
-            Call(None, "operations/stat", {"fs": source.fs, "remote": file.path, "opt": opt})
+            RcCall(None, "operations/stat", {"fs": source.fs, "remote": file.path, "opt": opt})
             for file in request.selection.files or ()
         ),
         at_once,

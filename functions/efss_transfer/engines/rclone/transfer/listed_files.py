@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from efss_transfer.engines.rclone.log import error_codes
 from efss_transfer.engines.rclone.log.error_codes import classify
-from efss_transfer.engines.rclone.log.parser import Record
-from efss_transfer.engines.rclone.rc.client import Work
-from efss_transfer.engines.rclone.rc.jobs import Bench, Call, Interrupted
-from efss_transfer.engines.rclone.rc.remotes import Place
-from efss_transfer.engines.redaction import Cleaner
+from efss_transfer.engines.rclone.log.parser import LogParser
+from efss_transfer.engines.rclone.rc.client import Job
+from efss_transfer.engines.rclone.rc.jobs import JobRunner, RcCall, TransferInterrupted
+from efss_transfer.engines.rclone.rc.remotes import RemotePath
+from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.events import Event
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Side
 
@@ -21,16 +21,16 @@ _MISSING: Final = dict.fromkeys((error_codes.OBJECT_NOT_FOUND, error_codes.NO_FO
 _UNTOLD: Final = "It is not known what became of this file."
 
 
-class Listed:
+class ListedFiles:
     """Copies each file with a call of its own: what rclone is given as a list it looks
     through without a word about what is not there.
     """
 
     def __init__(
         self,
-        bench: Bench,
-        record: Record,
-        cleaner: Cleaner,
+        bench: JobRunner,
+        record: LogParser,
+        cleaner: Redactor,
         config: Mapping[str, Any],
         at_once: int,
     ) -> None:
@@ -42,8 +42,8 @@ class Listed:
 
     def copy(
         self,
-        source: Place,
-        destination: Place,
+        source: RemotePath,
+        destination: RemotePath,
         paths: tuple[str, ...],
         is_cut_short: Callable[[], bool],
     ) -> Iterator[Event]:
@@ -53,7 +53,7 @@ class Listed:
         """
         refused: dict[str, str] = {}
 
-        def take(path: str, work: Work) -> None:
+        def take(path: str, work: Job) -> None:
             if work.error:
                 refused[path] = work.error
 
@@ -62,11 +62,11 @@ class Listed:
         # seen. Two at once would be two views, which do not know of the folders that the
         # other is just making.
         first = [next(calls)]
-        interrupted: Interrupted | None = None
+        interrupted: TransferInterrupted | None = None
         try:
             yield from self._bench.all_done(first, 1, take)
             yield from self._bench.all_done(calls, self._at_once, take)
-        except Interrupted as error:
+        except TransferInterrupted as error:
             interrupted = error
         unaccounted = self._record.unaccounted
         untold = {path: refused[path] for path in unaccounted if path in refused}
@@ -85,8 +85,8 @@ class Listed:
         if interrupted is not None:
             raise interrupted
 
-    def _call(self, source: Place, destination: Place, path: str) -> Call:
-        return Call(
+    def _call(self, source: RemotePath, destination: RemotePath, path: str) -> RcCall:
+        return RcCall(
             path,
             "operations/copyfile",
             {
@@ -99,7 +99,7 @@ class Listed:
         )
 
     def _sides(
-        self, source: Place, refused: Mapping[str, str]
+        self, source: RemotePath, refused: Mapping[str, str]
     ) -> Generator[Event, None, dict[str, Side]]:
         """The side that each text is of: the source's, if that says it once more when it is
         looked at. Files that failed by the same text are looked at once.
@@ -107,13 +107,13 @@ class Listed:
         sides = dict(_MISSING)
         samples = {text: path for path, text in refused.items() if text not in sides}
 
-        def take(text: str, work: Work) -> None:
+        def take(text: str, work: Job) -> None:
             sides[text] = Side.SOURCE if work.error else Side.DESTINATION
 
         opt = {"noModTime": True, "noMimeType": True}
         yield from self._bench.all_done(
             (
-                Call(text, "operations/stat", {"fs": source.fs, "remote": path, "opt": opt})
+                RcCall(text, "operations/stat", {"fs": source.fs, "remote": path, "opt": opt})
                 for text, path in islice(samples.items(), _MOST_LOOKED_AT)
             ),
             self._at_once,

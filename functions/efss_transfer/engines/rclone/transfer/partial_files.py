@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from efss_transfer.engines.rclone.log.parser import NOTHING, Record
+from efss_transfer.engines.rclone.log.parser import NOTHING, LogParser
 from efss_transfer.engines.rclone.rc.client import Rc, RcError
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.result import FileOutcome, FileState
 
 
-class Remnants:
+class PartialFiles:
     """Removes them. rclone does that itself where an upload fails, but not where it was
     stopped: there its own call is cut off as well.
 
     Files go to `folder`; a single one may be `renamed` on its way.
     """
 
-    def __init__(self, rc: Rc, record: Record, seconds: float) -> None:
+    def __init__(self, rc: Rc, record: LogParser, seconds: float) -> None:
         self._rc = rc
         self._record = record
         self._seconds = seconds

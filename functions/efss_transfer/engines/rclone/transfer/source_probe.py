@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.rclone.log import error_codes
-from efss_transfer.engines.rclone.log.parser import Record
+from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.rc import config as rc_config
-from efss_transfer.engines.rclone.rc.client import Rc, Work
-from efss_transfer.engines.rclone.rc.jobs import Bench
-from efss_transfer.engines.rclone.rc.remotes import Place
+from efss_transfer.engines.rclone.rc.client import Job, Rc
+from efss_transfer.engines.rclone.rc.jobs import JobRunner
+from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.transfer.tuning import (
     CHUNKED,
     LARGE,
     UNSEEN,
-    Bounds,
-    Seen,
+    LargeFiles,
+    TuningLimits,
     checking,
 )
 from efss_transfer.model.events import Event
@@ -55,10 +55,10 @@ _PROBES: Final = 3
 _OPTIONS: Final = {"recurse": True, "filesOnly": True, "noModTime": True, "noMimeType": True}
 
 
-class Scout:
+class SourceProbe:
     """Looks at the source. Its methods are generators: they yield events while they wait."""
 
-    def __init__(self, rc: Rc, record: Record, bench: Bench, context: Context) -> None:
+    def __init__(self, rc: Rc, record: LogParser, bench: JobRunner, context: Context) -> None:
         self._rc = rc
         self._record = record
         self._bench = bench
@@ -67,12 +67,12 @@ class Scout:
 
     def look(
         self,
-        source: Place,
-        destination: Place,
+        source: RemotePath,
+        destination: RemotePath,
         selection: Selection,
-        bounds: Bounds,
+        bounds: TuningLimits,
         config: Mapping[str, Any],
-    ) -> Generator[Event, None, Seen]:
+    ) -> Generator[Event, None, LargeFiles]:
         """What a look at the source shows. Meanwhile the destination is opened with the copy's
         `config`, which rclone does by itself only when it has opened the source.
         """
@@ -97,8 +97,12 @@ class Scout:
             return seen
 
     def _seen(
-        self, source: Place, destination: Place, selection: Selection, bounds: Bounds
-    ) -> Generator[Event, None, Seen]:
+        self,
+        source: RemotePath,
+        destination: RemotePath,
+        selection: Selection,
+        bounds: TuningLimits,
+    ) -> Generator[Event, None, LargeFiles]:
         found = yield from self._sizes(source, destination, selection, bounds)
         if found is None:
             return UNSEEN
@@ -111,10 +115,14 @@ class Scout:
             at_once = min(_PROBES, bounds.most or _PROBES)
             rate = stream_rate(self._rc, fs, path, largest, at_once=at_once)
         large = sum(size >= LARGE for size in sizes.values())
-        return Seen(large, largest, rate)
+        return LargeFiles(large, largest, rate)
 
     def _sizes(
-        self, source: Place, destination: Place, selection: Selection, bounds: Bounds
+        self,
+        source: RemotePath,
+        destination: RemotePath,
+        selection: Selection,
+        bounds: TuningLimits,
     ) -> Generator[Event, None, tuple[str, dict[str, int]] | None]:
         """The sizes that matter by path, and the fs that the paths are of; None if they are
         not to be had.
@@ -146,12 +154,12 @@ class Scout:
                 return source.parent, {source.name: int(item["Size"])}
         return None
 
-    def _done(self, call: str, **parameters: object) -> Generator[Event, None, Work | None]:
+    def _done(self, call: str, **parameters: object) -> Generator[Event, None, Job | None]:
         """The call once it is done; None if it took too long and was stopped."""
         work = self._rc.begin_look(call, parameters)
         return work if (yield from self._end(work)) else None
 
-    def _end(self, work: Work) -> Generator[Event, None, bool]:
+    def _end(self, work: Job) -> Generator[Event, None, bool]:
         """Wait for its end; whether it came by itself, and it was not stopped."""
         while not work.wait(_STEP_SECONDS):
             if time.monotonic() > self._until or self._context.must_end() is not None:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from efss_transfer.engines.base import Context, Survey
-from efss_transfer.engines.rclone.log.parser import Record
+from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.rc.client import Rc
-from efss_transfer.engines.rclone.rc.jobs import Bench, Interrupted
-from efss_transfer.engines.rclone.rc.remotes import Place
+from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
+from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.model.events import Event, FileDone
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import FileOutcome, Reason, Result, State, VerifyMode
@@ -57,7 +57,7 @@ class Surveyor:
             self._largest = (outcome.path, size)
 
     def look(
-        self, rc: Rc, record: Record, context: Context, folder: str, destination: Place
+        self, rc: Rc, record: LogParser, context: Context, folder: str, destination: RemotePath
     ) -> Iterator[Event]:
         """Ask for room at the destination, and read of the largest file below `folder`.
 
@@ -69,12 +69,12 @@ class Surveyor:
         if record.errors:
             return  # there is no plan without all of it
         record.rest_from(_ABOUT)
-        bench = Bench(rc, record, context, self._stop_seconds)
+        bench = JobRunner(rc, record, context, self._stop_seconds)
         try:
             self._free = yield from self._room(bench, destination)
             if self._measure and self._largest is not None and self._largest[1] >= _LEAST_BYTES:
                 self._rate = yield from self._read(rc, bench, folder, self._largest[0])
-        except Interrupted as interrupted:
+        except TransferInterrupted as interrupted:
             if interrupted.state is not State.INCOMPLETE:
                 raise
 
@@ -92,7 +92,9 @@ class Surveyor:
             self._seconds,
         )
 
-    def _room(self, bench: Bench, destination: Place) -> Generator[Event, None, int | None]:
+    def _room(
+        self, bench: JobRunner, destination: RemotePath
+    ) -> Generator[Event, None, int | None]:
         _give_up_after(bench, _ROOM_SECONDS)
         # The folder may have room of its own, and may not be there yet.
         for fs in dict.fromkeys((destination.fs, f"{destination.remote.name}:")):
@@ -103,7 +105,7 @@ class Surveyor:
         return None
 
     def _read(
-        self, rc: Rc, bench: Bench, folder: str, path: str
+        self, rc: Rc, bench: JobRunner, folder: str, path: str
     ) -> Generator[Event, None, float | None]:
         """How many bytes of a file come in a second, in one stream: rclone reads it to hash
         it, and is stopped when that takes long.
@@ -119,7 +121,7 @@ class Surveyor:
         return None if broke_off or moved <= 0 else moved / seconds
 
 
-def _give_up_after(bench: Bench, seconds: float) -> None:
+def _give_up_after(bench: JobRunner, seconds: float) -> None:
     until = time.monotonic() + seconds
     bench.give_up = lambda: time.monotonic() >= until
 

@@ -95,7 +95,7 @@ _FAST: Final = 100e6
 
 
 @dataclass(frozen=True)
-class Seen:
+class LargeFiles:
     """What a look at the source has shown of its large files: how many there are, or None
     if the look was ended before it was over; how many bytes the largest file has that
     matters; and how many bytes a second of it come by one connection, or None if the large
@@ -107,8 +107,8 @@ class Seen:
     rate: float | None = None
 
 
-UNSEEN: Final = Seen(None)
-NOTHING_LARGE: Final = Seen(0)
+UNSEEN: Final = LargeFiles(None)
+NOTHING_LARGE: Final = LargeFiles(0)
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def parameters(backend: str, memory: int, *, verified: bool = False) -> dict[str
 
 
 @dataclass(frozen=True)
-class Bounds:
+class TuningLimits:
     """Within what is chosen: the memory that rclone may take, in bytes; the time that there
     is, in seconds; the bytes a second, the caller's own number of transfers, and the site's,
     each if there is one. `beside` is how many copies are made here at the same time, with
@@ -207,7 +207,9 @@ class Bounds:
         return (self.rate or _BYTES_A_SECOND) * self.seconds / _ROUNDS
 
 
-def chosen(source: Remote, destination: Remote, bounds: Bounds, seen: Seen = UNSEEN) -> Tuning:
+def chosen(
+    source: Remote, destination: Remote, bounds: TuningLimits, seen: LargeFiles = UNSEEN
+) -> Tuning:
     """Choose for a copy from one remote to another. The caller's own number of transfers
     wins, unless the site allows fewer.
     """
@@ -244,7 +246,7 @@ def chosen(source: Remote, destination: Remote, bounds: Bounds, seen: Seen = UNS
     return Tuning(transfers, checkers, buffer, streams)
 
 
-def checking(source: Remote, destination: Remote, bounds: Bounds) -> int:
+def checking(source: Remote, destination: Remote, bounds: TuningLimits) -> int:
     """How many files and folders to look at at a time."""
     polite = bounds.shared(min(_polite(source), _polite(destination)))
     return max(_CHECKERS_OF_RCLONE, polite if bounds.most is None else min(polite, bounds.most))

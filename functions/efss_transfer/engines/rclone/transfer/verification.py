@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from efss_transfer.engines.rclone.log.error_codes import classify
-from efss_transfer.engines.rclone.log.parser import Checked, Record, mismatch
-from efss_transfer.engines.rclone.rc.client import Work
-from efss_transfer.engines.rclone.rc.jobs import Bench, Call
-from efss_transfer.engines.redaction import Cleaner
+from efss_transfer.engines.rclone.log.parser import CheckedPair, LogParser, mismatch
+from efss_transfer.engines.rclone.rc.client import Job
+from efss_transfer.engines.rclone.rc.jobs import JobRunner, RcCall
+from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.events import Event
 from efss_transfer.model.request import ListedFile
 from efss_transfer.model.result import Failure, Side, Verification, VerifyMode
@@ -34,9 +34,9 @@ class Pair:
 
 
 def verify(
-    bench: Bench,
-    record: Record,
-    cleaner: Cleaner,
+    bench: JobRunner,
+    record: LogParser,
+    cleaner: Redactor,
     mode: VerifyMode,
     pairs: list[Pair] | None,
     *,
@@ -47,7 +47,7 @@ def verify(
 
     The result says what was really compared; None if it could not be.
     """
-    checked = Checked()
+    checked = CheckedPair()
     record.verify(checked)
     if pairs is not None:
         arrived = [pair for pair in pairs if record.arrived(pair.path)]
@@ -68,7 +68,7 @@ def verify(
     return _summary(mode, kind, checked)
 
 
-def _summary(mode: VerifyMode, kind: str, checked: Checked) -> Verification:
+def _summary(mode: VerifyMode, kind: str, checked: CheckedPair) -> Verification:
     total = checked.equal + checked.differing
     if mode is VerifyMode.CHECKSUM and kind == "none":
         return Verification(VerifyMode.SIZE, total, checked.differing, checked.missing)
@@ -97,12 +97,12 @@ class _Pairs:
 
     def __init__(
         self,
-        bench: Bench,
-        record: Record,
-        cleaner: Cleaner,
+        bench: JobRunner,
+        record: LogParser,
+        cleaner: Redactor,
         mode: VerifyMode,
         at_once: int,
-        checked: Checked,
+        checked: CheckedPair,
     ) -> None:
         self._bench = bench
         self._record = record
@@ -133,7 +133,7 @@ class _Pairs:
         work = yield from self._bench.done("operations/fsinfo", fs=fs)
         return set(work.output.get("Hashes") or ())
 
-    def _stats(self, pairs: list[Pair], kind: str, there: set[str]) -> Iterator[Call]:
+    def _stats(self, pairs: list[Pair], kind: str, there: set[str]) -> Iterator[RcCall]:
         wanted = set() if kind == "none" else {kind}
         for pair in pairs:
             known = {pair.known.hash} if pair.known.hash in there else set()
@@ -143,7 +143,7 @@ class _Pairs:
                 places.append((Side.SOURCE, pair.source, name, wanted))
             for side, fs, name, kinds in places:
                 opt = {"filesOnly": True, "noMimeType": True, "showHash": bool(kinds)}
-                yield Call(
+                yield RcCall(
                     (pair.path, side, ""),
                     "operations/stat",
                     {"fs": fs, "remote": name, "opt": opt | {"hashTypes": sorted(kinds)}},
@@ -151,7 +151,7 @@ class _Pairs:
 
     def _downloads(
         self, pairs: list[Pair], facts: dict[tuple[str, Side], _Facts]
-    ) -> Iterator[Call]:
+    ) -> Iterator[RcCall]:
         """What must be read: all, if that was asked for, and whatever the destination has no
         checksum of, though it may have that kind of others.
         """
@@ -165,17 +165,17 @@ class _Pairs:
             if whole or (pair.known.hash and unknown):
                 yield self._download(pair.path, Side.DESTINATION, pair.destination, pair.name, kind)
 
-    def _download(self, path: str, side: Side, fs: str, name: str, kind: str) -> Call:
-        return Call(
+    def _download(self, path: str, side: Side, fs: str, name: str, kind: str) -> RcCall:
+        return RcCall(
             (path, side, kind),
             "operations/hashsumfile",
             {"fs": fs, "remote": name, "hashType": kind, "download": True},
         )
 
     def _ask(
-        self, calls: Iterator[Call], facts: dict[tuple[str, Side], _Facts]
+        self, calls: Iterator[RcCall], facts: dict[tuple[str, Side], _Facts]
     ) -> Generator[Event, None, None]:
-        def take(key: tuple[str, Side, str], work: Work) -> None:
+        def take(key: tuple[str, Side, str], work: Job) -> None:
             path, side, kind = key
             known = facts.setdefault((path, side), _Facts())
             if work.error:

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from efss_transfer.engines.rclone.log.parser import Record
-from efss_transfer.engines.redaction import Cleaner
+from efss_transfer.engines.rclone.log.parser import LogParser
+from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import (
     ErrorGroup,
     FileOutcome,
@@ -130,15 +130,15 @@ SUMMARY = (
 TOLD_IN_PASSING = (WANTED, UPLOADED, RENAMED, REMOVING, SET_TIME, NOTHING_TO_DO, LINK, SUMMARY)
 
 
-def record(*lines: str) -> Record:
+def record(*lines: str) -> LogParser:
     """A record that has read these lines, ended as a log ends them."""
-    made = Record(Cleaner(["canary-password"]))
+    made = LogParser(Redactor(["canary-password"]))
     for line in lines:
         made.take(line.encode() + b"\n")
     return made
 
 
-def states(made: Record) -> dict[str, str]:
+def states(made: LogParser) -> dict[str, str]:
     return {outcome.path: outcome.state.value for outcome in made.outcomes()}
 
 
@@ -393,7 +393,7 @@ def test_many_files_that_could_not_be_renamed_are_told_quickly_and_each_by_its_n
     assert states(made) == dict.fromkeys(names, "failed")
 
 
-def fed(made: Record, count: int) -> threading.Thread:
+def fed(made: LogParser, count: int) -> threading.Thread:
     """A thread that feeds lines to a record, as the one that reads the log does."""
 
     def feed() -> None:
@@ -405,7 +405,7 @@ def fed(made: Record, count: int) -> threading.Thread:
     return thread
 
 
-def settled(made: Record) -> int:
+def settled(made: LogParser) -> int:
     """How many files are counted once the count has stood still for a while."""
     counted = -1
     while counted != made.totals.transferred:

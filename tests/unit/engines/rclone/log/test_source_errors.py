@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from efss_transfer.engines.rclone.log.parser import Record
+from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.log.source_errors import Reading
-from efss_transfer.engines.redaction import Cleaner
+from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import Side
 
 CUT = "Reopening on read failure after offset 1000 bytes: retry 1/2: unexpected EOF"
@@ -60,7 +60,7 @@ def test_each_file_is_by_itself_and_forgotten_when_it_is_done() -> None:
 
 
 def test_the_record_tells_the_source_of_a_file_that_broke_off() -> None:
-    record = Record(Cleaner(()))
+    record = LogParser(Redactor(()))
     for level, message in [
         ("debug", CUT),
         ("debug", GIVEN_UP),

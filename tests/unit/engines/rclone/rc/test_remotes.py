@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from efss_transfer.engines.rclone.rc import remotes
-from efss_transfer.engines.rclone.rc.remotes import Place, places
+from efss_transfer.engines.rclone.rc.remotes import RemotePath, places
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.request import Endpoint, TransferRequest, Value
 from efss_transfer.model.result import Side
@@ -27,7 +27,7 @@ def end(storage: str, path: str = "", **parameters: Value) -> Endpoint:
     return Endpoint(storage, {**MINIMUM[storage], **parameters}, path)
 
 
-def place(storage: str, path: str = "", **parameters: Value) -> Place:
+def place(storage: str, path: str = "", **parameters: Value) -> RemotePath:
     """An end as rclone is told of it, with something else at the other."""
     other = end("ftp" if storage != "ftp" else "s3")
     return places(TransferRequest(end(storage, path, **parameters), other))[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from efss_transfer.engines.rclone.rc.unix_http import Client, Gone, Silent
+from efss_transfer.engines.rclone.rc.unix_http import ServerGone, ServerSilent, UnixHttpClient
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def listener(short: Path) -> Iterator[socket.socket]:
 
 
 @pytest.fixture
-def client(short: Path) -> Iterator[Client]:
-    made = Client(short / "rc")
+def client(short: Path) -> Iterator[UnixHttpClient]:
+    made = UnixHttpClient(short / "rc")
     yield made
     made.close()
 
@@ -50,7 +50,7 @@ def serve(listener: socket.socket) -> None:
 
 @pytest.mark.parametrize("patience", [20.0, None])
 def test_whoever_is_taken_late_is_answered(
-    listener: socket.socket, client: Client, patience: float | None
+    listener: socket.socket, client: UnixHttpClient, patience: float | None
 ) -> None:
     # rclone's own calls and sixteen files' at a time, on a machine with much to do: a full
     # backlog was told as an rclone that had ended.
@@ -65,7 +65,7 @@ def test_whoever_is_taken_late_is_answered(
 
 
 def test_whoever_is_not_taken_at_all_has_waited_as_long_as_he_has_patience(
-    listener: socket.socket, client: Client, short: Path
+    listener: socket.socket, client: UnixHttpClient, short: Path
 ) -> None:
     with ExitStack() as others:
         while True:
@@ -76,19 +76,21 @@ def test_whoever_is_not_taken_at_all_has_waited_as_long_as_he_has_patience(
             except BlockingIOError:
                 break  # there is no room any more
         began = time.monotonic()
-        with pytest.raises(Silent):
+        with pytest.raises(ServerSilent):
             client.post("rc/noop", {}, 0.3)
         assert 0.3 <= time.monotonic() - began < 5
 
 
-def test_where_nobody_listens_nobody_is_waited_for(listener: socket.socket, client: Client) -> None:
+def test_where_nobody_listens_nobody_is_waited_for(
+    listener: socket.socket, client: UnixHttpClient
+) -> None:
     listener.close()
-    with pytest.raises(Gone):
+    with pytest.raises(ServerGone):
         client.post("rc/noop", {}, 20)
 
 
 def test_a_call_never_comes_by_a_connection_that_was_read_a_file_from(
-    listener: socket.socket, client: Client
+    listener: socket.socket, client: UnixHttpClient
 ) -> None:
     """A storage that ignores the range has rclone break it off, after all that was asked for
     has come: the next call was told that rclone had ended.
