@@ -31,6 +31,7 @@ from efss_transfer.contract import schemas
 # The tests' servers are not installed: only the tests and this need them.
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from support import service_process
 from support import storages as servers
 
 NDJSON: Final = "application/x-ndjson"
@@ -232,10 +233,10 @@ def tree() -> dict[str, bytes]:
 
 
 @contextmanager
-def reachable(runtime: Path) -> Iterator[servers.Function]:
+def reachable(runtime: Path) -> Iterator[service_process.Function]:
     """The function; where it does not answer, its log says why."""
     try:
-        with servers.function(runtime) as function:
+        with service_process.function(runtime) as function:
             yield function
     except requests.RequestException as error:
         log = runtime.with_name(f"{runtime.name}.log")
@@ -277,7 +278,7 @@ def masked(endpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def send(
-    function: servers.Function, request: dict[str, Any], show: Callable[[Event], None]
+    function: service_process.Function, request: dict[str, Any], show: Callable[[Event], None]
 ) -> tuple[Event, float]:
     """Send the request, show the events as they come; the result, and the seconds it took."""
     began = time.monotonic()
@@ -409,7 +410,7 @@ def verdict(before: dict[str, str], after: dict[str, str], count: int, total: in
 def left_behind(runtime: Path, group: int | None = None) -> list[str]:
     """What remains of a function that has ended, and of the process group that it led."""
     until = time.monotonic() + 10
-    while (left := servers.leftovers(runtime)) and time.monotonic() < until:
+    while (left := service_process.leftovers(runtime)) and time.monotonic() < until:
         time.sleep(0.05)
     with suppress(ProcessLookupError):
         if group is not None:

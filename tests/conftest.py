@@ -13,8 +13,10 @@ import pytest
 from hypothesis import settings
 
 from efss_transfer.engines.rclone.process.binary import find_binary
+from support import service_process
 from support import storages as servers
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 
 # The same examples in each run, because a failure must be of the change that it is found with;
 # and no bound on an example's time, because the machine has other work as well.
@@ -55,7 +57,7 @@ def rclone() -> Path:
 @pytest.fixture(scope="session")
 def shared_function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
     runtime = tmp_path_factory.mktemp("runtime")
-    with servers.function(runtime) as running:
+    with service_process.function(runtime) as running:
         yield running
 
 

@@ -24,6 +24,7 @@ import build_layer
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.rclone.process.daemon import booted
 from efss_transfer.engines.rclone.rc.client import Rc
+from support import service_process
 from support import storages as servers
 
 _REQUESTS = """
@@ -113,7 +114,7 @@ def measure(runs: int) -> Cold:
         zipfile.ZipFile(root / "function.zip").extractall(task)
         binary = layer / "bin" / "rclone"
         binary.chmod(0o755)
-        (root / "site.json").write_text(json.dumps(servers.LOOPBACK))
+        (root / "site.json").write_text(json.dumps(service_process.LOOPBACK))
         environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "PYTHONPATH": f"{task}:{layer / 'python'}",

@@ -23,7 +23,7 @@ import requests
 
 from benchmark.cpus import SHARED, on
 from benchmark.meters import metered
-from support import storages as servers
+from support import service_process
 
 Copy = tuple[dict[str, Any], dict[str, Any]]
 
@@ -177,7 +177,7 @@ def _daemon(binary: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
-def service(function: servers.Function, rest: float = 0.0) -> Column:
+def service(function: service_process.Function, rest: float = 0.0) -> Column:
     """The service, which runs already, as it does at a site; after so many seconds of rest, in
     which it may prepare.
     """
@@ -222,7 +222,7 @@ def function(
     *,
     standby: bool = False,
     processors: frozenset[int] = SHARED.copiers,
-) -> Iterator[servers.Function]:
+) -> Iterator[service_process.Function]:
     """The service as scripts/run serves it, within a bound of memory if there is one.
 
     The bound is told to it as a platform tells it, and each of its processes is held to it
@@ -237,6 +237,6 @@ def function(
         words = ("prlimit", f"--data={memory}", *words)
     with ExitStack() as serving:
         with on(processors):
-            running = servers.function(folder, command=("env", told, keeping, *words))
+            running = service_process.function(folder, command=("env", told, keeping, *words))
             function = serving.enter_context(running)
         yield function

@@ -24,7 +24,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
 from efss_transfer.engines.rclone.process.binary import find_binary
-from support import slow_network
+from support import service_process, slow_network
 from support import storages as servers
 
 SHARDS: Final = 4
@@ -48,7 +48,7 @@ class Row:
     aim: float
 
 
-def copied(function: servers.Function, source: Any, destination: Any, count: int) -> float:
+def copied(function: service_process.Function, source: Any, destination: Any, count: int) -> float:
     """Seconds until all shards, sent at once, are answered; every file must have arrived."""
 
     def one(index: int) -> int:
@@ -76,7 +76,7 @@ def measured(runs: int) -> Row:
         for name in ("run", "source", "destination"):
             (root / name).mkdir()
         binary = find_binary(None)
-        function = running.enter_context(servers.function(root / "run"))
+        function = running.enter_context(service_process.function(root / "run"))
         source = running.enter_context(servers.rclone_webdav(root / "source", binary))
         destination = running.enter_context(servers.rclone_webdav(root / "destination", binary))
         source.fill(

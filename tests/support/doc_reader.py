@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from support import storages as servers
+from support import service_process, storages
 from support.doc_blocks import Block, blocks
 
 PROGRAMS: Final = Path(sys.executable).parent
@@ -194,7 +194,7 @@ def serving(reader: Reader, site: Path | None) -> Iterator[str]:
             finally:
                 if process.poll() is None:
                     process.kill()
-    servers.wait_clean(runtime, 5)
+    service_process.wait_clean(runtime, 5)
 
 
 @contextmanager
@@ -218,7 +218,7 @@ def leading(hosts: Mapping[str, int]) -> Iterator[str]:
 
     with (
         Server(("127.0.0.1", 0), Tunnel) as server,
-        servers.serving(lambda: server.serve_forever(0.02), server.shutdown),
+        storages.serving(lambda: server.serve_forever(0.02), server.shutdown),
     ):
         yield f"http://127.0.0.1:{server.server_address[1]}"
 

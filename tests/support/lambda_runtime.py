@@ -20,7 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support.storages import LOOPBACK, ROOT, misbehaving
+from support.http_servers import misbehaving
+from support.service_process import LOOPBACK
+from support.storages import ROOT
 
 NEXT = "/2018-06-01/runtime/invocation/next"
 # In mounts of its own, where one folder alone can be written to: not /tmp itself, because

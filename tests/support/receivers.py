@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from support import storages as servers
+from support import http_servers
 
 KEY = b"canary-of-the-notify-secret!"
 SECRET = "whsec_" + base64.b64encode(KEY).decode()
@@ -84,7 +84,7 @@ def receiver(
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
-    with servers.misbehaving(answer, tls) as url:
+    with http_servers.misbehaving(answer, tls) as url:
         made.url = url
         yield made
 

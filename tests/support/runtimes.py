@@ -26,7 +26,9 @@ from typing import Any
 import psutil
 import requests
 
-from support.storages import LOOPBACK, ROOT, Function, misbehaving
+from support.http_servers import misbehaving
+from support.service_process import LOOPBACK, Function
+from support.storages import ROOT
 
 
 @dataclass

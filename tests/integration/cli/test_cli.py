@@ -21,9 +21,10 @@ import pytest
 import requests
 
 from efss_transfer.cli import main
-from support import contract
+from support import contract, http_servers, service_process
 from support import storages as servers
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 from support.terminal import CTRL_C, LISTENING, Terminal, terminal
 
 PROGRAM = Path(sys.executable).parent / "efss-transfer"
@@ -154,7 +155,7 @@ def test_copy_in_a_pipe(user: User, webdav: Storage, s3: Storage, name: str) -> 
 
 
 def test_copy_in_a_terminal(user: User, s3: Storage, name: str) -> None:
-    with servers.slow_source(400_000, 200_000, files=2) as slow:
+    with http_servers.slow_source(400_000, 200_000, files=2) as slow:
         user.know(
             slow={"type": "webdav", "parameters": slow.parameters},
             archive={"type": "s3", "path": "bucket", "parameters": s3.parameters},
@@ -173,7 +174,7 @@ def test_copy_in_a_terminal(user: User, s3: Storage, name: str) -> None:
 
 @pytest.mark.slow
 def test_a_narrow_terminal_without_colours(user: User, s3: Storage, name: str) -> None:
-    with servers.slow_source(200_000, 200_000) as slow:
+    with http_servers.slow_source(200_000, 200_000) as slow:
         user.know(
             slow={"type": "webdav", "parameters": slow.parameters},
             archive={"type": "s3", "path": "bucket", "parameters": s3.parameters},
@@ -310,7 +311,7 @@ def local(user: User, tmp_path: Path) -> Path:
     runtime = tmp_path / "run"
     runtime.mkdir()
     user.environment["EFSS_TRANSFER_RUNTIME_DIR"] = str(runtime)
-    user.environment["EFSS_TRANSFER_SITE"] = str(user.write("local.json", servers.LOOPBACK))
+    user.environment["EFSS_TRANSFER_SITE"] = str(user.write("local.json", service_process.LOOPBACK))
     return runtime
 
 
@@ -325,7 +326,7 @@ def test_local_needs_no_server(
     assert done.returncode == 0, done.stderr
     assert re.match(r"(Copying: .*\n)*\Z", done.stderr)
     assert s3.hashes(f"bucket/{name}") == hashes
-    servers.wait_clean(runtime, 5)
+    service_process.wait_clean(runtime, 5)
     del user.environment["EFSS_TRANSFER_SITE"]
     refused = user.run("copy", "--local", f"cloud:{name}", f"archive:{name}")
     assert refused.returncode == 7
@@ -355,7 +356,7 @@ def test_an_interrupted_copy_is_cancelled(
     if where == "local":
         runtime = local(user, tmp_path)
         words.append("--local")
-    with servers.slow_source(20_000_000, 200_000) as slow:
+    with http_servers.slow_source(20_000_000, 200_000) as slow:
         user.know(
             slow={"type": "webdav", "parameters": slow.parameters},
             archive={"type": "s3", "path": "bucket", "parameters": s3.parameters},
@@ -374,7 +375,7 @@ def test_an_interrupted_copy_is_cancelled(
                 process.send_signal(signal.Signals[way])
                 text = process.stdout.read()
                 assert process.wait(20) == {"SIGINT": 130, "SIGTERM": 143}[way]
-        servers.wait_clean(runtime, 10)
+        service_process.wait_clean(runtime, 10)
     assert "ancelled" in text
     assert "Traceback" not in text
     assert s3.hashes(f"bucket/{name}") == {}
@@ -382,7 +383,7 @@ def test_an_interrupted_copy_is_cancelled(
 
 @pytest.mark.slow
 def test_who_reads_no_more_ends_it(user: User, function: Function, s3: Storage, name: str) -> None:
-    with servers.slow_source(20_000_000, 200_000) as slow:
+    with http_servers.slow_source(20_000_000, 200_000) as slow:
         user.know(
             slow={"type": "webdav", "parameters": slow.parameters},
             archive={"type": "s3", "path": "bucket", "parameters": s3.parameters},
@@ -413,7 +414,7 @@ def test_a_copy_that_needs_four_invocations_is_one_command(
     runtime = tmp_path / "run"
     runtime.mkdir()
     # The platform's limit, and not the caller's: 28 MB at 1 MB/s within ten seconds each.
-    with servers.function(runtime, DURATION_SECONDS="10") as function:
+    with service_process.function(runtime, DURATION_SECONDS="10") as function:
         user.environment["EFSS_TRANSFER_URL"] = function.url
         words = ["copy", "--bandwidth-limit", "1000000", f"cloud:{name}", f"archive:{name}"]
         with user.before(*words) as screen:
@@ -430,7 +431,7 @@ def test_a_copy_that_needs_four_invocations_is_one_command(
 
 @pytest.mark.slow
 def test_invocations_are_bounded(user: User, s3: Storage, name: str) -> None:
-    with servers.slow_source(200_000, 100_000, files=40) as slow:
+    with http_servers.slow_source(200_000, 100_000, files=40) as slow:
         user.know(
             slow={"type": "webdav", "parameters": slow.parameters},
             archive={"type": "s3", "path": "bucket", "parameters": s3.parameters},
@@ -444,7 +445,7 @@ def test_invocations_are_bounded(user: User, s3: Storage, name: str) -> None:
         always = user.run(*words, "--overwrite", "always")
         assert always.returncode == 10
         assert "it would begin anew" in always.stderr
-    with servers.slow_source(20_000_000, 100_000) as slow:
+    with http_servers.slow_source(20_000_000, 100_000) as slow:
         user.know(
             slow={"type": "webdav", "parameters": slow.parameters},
             archive={"type": "s3", "path": "bucket", "parameters": s3.parameters},
@@ -463,8 +464,8 @@ def test_tokens(user: User, tmp_path: Path, webdav: Storage, s3: Storage, name: 
     mode = {"mode": "tokens", "tokens": [{"caller": "alice", "sha256": sha256}]}
     (tmp_path / "run").mkdir()
     words = ["copy", f"cloud:{name}", f"archive:{name}"]
-    with servers.function(
-        tmp_path / "run", site={**servers.LOOPBACK, "authentication": mode}
+    with service_process.function(
+        tmp_path / "run", site={**service_process.LOOPBACK, "authentication": mode}
     ) as function:
         user.environment["EFSS_TRANSFER_URL"] = function.url
         none = user.run(*words)
@@ -538,7 +539,7 @@ def test_serve(user: User, tmp_path: Path) -> None:
         rest = process.stdout.read()
         assert process.wait(20) == 0, rest
     assert "Traceback" not in rest
-    servers.wait_clean(tmp_path / "run", 5)
+    service_process.wait_clean(tmp_path / "run", 5)
     assert user.run("serve", "--host", "").returncode == 2
 
 
@@ -586,7 +587,7 @@ def test_every_example_works(
         "request.json",
         {"source": webdav.endpoint(f"{mine}/raw"), "destination": s3.endpoint(there)},
     )
-    user.write("site.json", servers.LOOPBACK)
+    user.write("site.json", service_process.LOOPBACK)
     shown = re.search(r"<!-- result.json -->\n```json\n(.*?)```", README, re.DOTALL)
     assert shown is not None
     results = []

@@ -16,9 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from efss_transfer.cli.main import main
-from support import storages as servers
+from support import http_servers, service_process
 from support.contract import complaints
-from support.storages import LOOPBACK, Function, Storage
+from support.service_process import LOOPBACK, Function
+from support.storages import Storage
 
 COMMAND = str(Path(sys.executable).parent / "efss-transfer")
 
@@ -97,9 +98,9 @@ def test_nobody_else_is_sent_what_the_request_holds(request_of: dict[str, Any]) 
 
     def other(handler: http.server.BaseHTTPRequestHandler) -> None:
         came.append(handler.path)
-        servers.reply(handler, 404)
+        http_servers.reply(handler, 404)
 
-    with servers.misbehaving(other) as elsewhere:
+    with http_servers.misbehaving(other) as elsewhere:
 
         def away(handler: http.server.BaseHTTPRequestHandler) -> None:
             handler.send_response(307)
@@ -107,7 +108,7 @@ def test_nobody_else_is_sent_what_the_request_holds(request_of: dict[str, Any]) 
             handler.send_header("Content-Length", "0")
             handler.end_headers()
 
-        with servers.misbehaving(away) as url:
+        with http_servers.misbehaving(away) as url:
             ended = run("-", "--url", url, body=request_of)
     assert (ended.exit_code, ended.stdout) == (1, "")
     assert "is no efss-transfer" in ended.stderr
@@ -131,7 +132,7 @@ def asking() -> Iterator[Function]:
     site = {**LOOPBACK, "authentication": {"mode": "tokens", "tokens": [token]}}
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         (runtime := Path(folder) / "run").mkdir()
-        with servers.function(runtime, site=site) as running:
+        with service_process.function(runtime, site=site) as running:
             yield running
 
 

@@ -16,9 +16,10 @@ import yaml
 
 from efss_transfer.engines.sharding import holds
 from efss_transfer.model.result import Shard
-from support import contract, faulty_webdav
+from support import contract, faulty_webdav, http_servers, service_process
 from support import storages as servers
-from support.storages import Function, Storage, digest
+from support.service_process import Function
+from support.storages import Storage, digest
 from support.terminal import LISTENING
 
 PROGRAM = Path(sys.executable).parent / "efss-transfer"
@@ -108,7 +109,7 @@ def test_a_plan_says_how_many_shards(function: Function, webdav: Storage, s3: St
 def test_a_service_that_is_gone_leaves_its_shards_to_the_others(
     function: Function, webdav: Storage, s3: Storage
 ) -> None:
-    with servers.listening() as taken:
+    with service_process.listening() as taken:
         gone = f"http://127.0.0.1:{taken.getsockname()[1]}"
     request = between(webdav, s3)
     hashes = fill(webdav, request)
@@ -174,7 +175,7 @@ def test_wrong_use(words: list[str], text: str) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_cancels_all_shards(function: Function, s3: Storage) -> None:
-    with servers.slow_source(40_000_000, 100_000, files=12) as slow:
+    with http_servers.slow_source(40_000_000, 100_000, files=12) as slow:
         name = uuid.uuid4().hex
         request = {"source": slow.endpoint("data"), "destination": s3.endpoint(name)}
         with subprocess.Popen(
@@ -227,7 +228,7 @@ def test_shards_without_a_service_wait_for_a_place(
     runtime = tmp_path / "run"
     runtime.mkdir()
     site = tmp_path / "site.json"
-    site.write_text(json.dumps(servers.LOOPBACK))
+    site.write_text(json.dumps(service_process.LOOPBACK))
     request = between(webdav, s3)
     hashes = fill(webdav, request)
     done = run(
@@ -241,7 +242,7 @@ def test_shards_without_a_service_wait_for_a_place(
     assert done.returncode == 0, done.stdout + done.stderr
     assert "30 files copied" in done.stdout
     assert arrived(s3, request) == hashes
-    servers.wait_clean(runtime, 5)
+    service_process.wait_clean(runtime, 5)
 
 
 @pytest.mark.slow
@@ -291,7 +292,7 @@ def test_the_kubernetes_job_as_its_pods_run_it(
     request = between(webdav, s3)
     hashes = fill(webdav, request)
     (tmp_path / "request.json").write_text(json.dumps(request))
-    (tmp_path / "site.json").write_text(json.dumps(servers.LOOPBACK))
+    (tmp_path / "site.json").write_text(json.dumps(service_process.LOOPBACK))
     runtime = tmp_path / "run"
     runtime.mkdir()
     environment = {it["name"]: it.get("value", "") for it in container["env"]}
@@ -328,4 +329,4 @@ def test_the_kubernetes_job_as_its_pods_run_it(
     )
     assert done.returncode == 0, done.stderr
     assert "30 files copied" in done.stdout
-    servers.wait_clean(runtime, 5)
+    service_process.wait_clean(runtime, 5)

@@ -14,8 +14,10 @@ from efss_transfer.client.client import Client
 from efss_transfer.client.resume import Resumed
 from efss_transfer.model.events import FileDone, Finished, Progress, Started
 from efss_transfer.model.result import FileState, State
+from support import http_servers, service_process
 from support import storages as servers
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +62,7 @@ def test_a_stream(function: Function, webdav: Storage, s3: Storage, name: str) -
 
 
 def test_who_closes_the_stream_cancels_the_copy(function: Function, s3: Storage, name: str) -> None:
-    with servers.slow_source(10_000_000, 100_000) as slow, Client(function.url) as client:
+    with http_servers.slow_source(10_000_000, 100_000) as slow, Client(function.url) as client:
         request = {"source": slow.endpoint("data"), "destination": s3.endpoint(name)}
         with client.stream(request) as events:
             for event in events:
@@ -103,8 +105,8 @@ def test_a_token_is_asked_for(tmp_path: Path, webdav: Storage, s3: Storage, name
         "tokens": [{"caller": "alice", "sha256": servers.digest(token.encode())}],
     }
     (tmp_path / "run").mkdir()
-    with servers.function(
-        tmp_path / "run", site={**servers.LOOPBACK, "authentication": mode}
+    with service_process.function(
+        tmp_path / "run", site={**service_process.LOOPBACK, "authentication": mode}
     ) as function:
         with Client(function.url) as client, pytest.raises(errors.Unauthenticated):
             client.transfer(request)

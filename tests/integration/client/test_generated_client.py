@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from support.node import compiles, node, packages
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 
 pytestmark = pytest.mark.slow
 

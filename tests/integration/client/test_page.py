@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
-from support import faulty_webdav
-from support import storages as servers
+from support import faulty_webdav, http_servers, service_process
 from support.browser import Seen, chromium, opened
 from support.contract import schema
 from support.nginx import Gateway, gateway
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ SECRET = "canary-of-the-page"
 DOTS = "••••••"
 TOKEN = "canary-token-of-the-page"
 SITE = {
-    **servers.LOOPBACK,
+    **service_process.LOOPBACK,
     "authentication": {
         "mode": "tokens",
         "tokens": [{"caller": "person", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
@@ -192,7 +192,7 @@ def test_bars_move_and_leaving_cancels(
     browser: Browser, function: Function, s3: Storage, pictures: Path
 ) -> None:
     with (
-        servers.slow_source(4_000_000, 200_000, files=3) as source,
+        http_servers.slow_source(4_000_000, 200_000, files=3) as source,
         opened(browser, function.url, width=390, height=844, scheme="dark") as seen,
     ):
         filled(seen, "source", source, "data")
@@ -335,7 +335,7 @@ def test_without_streams_the_whole_answer_is_shown(
 def test_the_policy_holds_in_the_browser(browser: Browser, function: Function) -> None:
     with (
         opened(browser, function.url) as seen,
-        servers.misbehaving(lambda handler: servers.reply(handler, 200)) as other,
+        http_servers.misbehaving(lambda handler: http_servers.reply(handler, 200)) as other,
     ):
         sent = "(url) => fetch(url, {mode: 'no-cors'}).then(() => 'sent', () => 'refused')"
         assert seen.page.evaluate(sent, other) == "refused"
@@ -355,7 +355,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("p")
     (folder / "run").mkdir()
     with (
-        servers.function(folder / "run", unix=folder / "http", site=SITE),
+        service_process.function(folder / "run", unix=folder / "http", site=SITE),
         gateway(folder / "n", folder / "http", NO_HURRY) as running,
     ):
         yield running

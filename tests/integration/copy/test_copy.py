@@ -9,7 +9,8 @@ import uuid
 
 import pytest
 
-from support.storages import Function, Storage, digest
+from support.service_process import Function
+from support.storages import Storage, digest
 
 # What users call their files. The emulator of Google Cloud Storage does not quote a `%` in
 # the links that it hands out, and FTP has no way to name a file with a line's end.

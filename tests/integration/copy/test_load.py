@@ -16,8 +16,10 @@ import psutil
 import pytest
 import requests
 
+from support import http_servers, service_process
 from support import storages as servers
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 
 MANY = 10_000
 MIB = 1 << 20
@@ -26,13 +28,15 @@ MIB = 1 << 20
 @pytest.fixture
 def eight(tmp_path: Path) -> Iterator[Function]:
     (tmp_path / "run").mkdir()
-    with servers.function(tmp_path / "run", CONCURRENT_TRANSFERS="8", THREADS="24") as running:
+    with service_process.function(
+        tmp_path / "run", CONCURRENT_TRANSFERS="8", THREADS="24"
+    ) as running:
         yield running
 
 
 def test_eight_run_and_all_others_are_told_busy_at_once(eight: Function, s3: Storage) -> None:
     go = threading.Event()
-    with servers.slow_source(2 * MIB, MIB) as slow:
+    with http_servers.slow_source(2 * MIB, MIB) as slow:
         bodies = [
             {"source": slow.endpoint("data"), "destination": s3.endpoint(f"busy-{number}")}
             for number in range(50)
@@ -173,8 +177,8 @@ def test_a_large_file_of_a_source_that_ignores_range_arrives_as_it_is(
             shown = {"/data/": 0, "/data/large.bin": 0}
             if "large" in handler.path:
                 shown = {"/data/large.bin": 0}
-            body = servers.multistatus(dict.fromkeys(shown, len(blocks) * MIB))
-            servers.reply(handler, 207, body, "text/xml")
+            body = http_servers.multistatus(dict.fromkeys(shown, len(blocks) * MIB))
+            http_servers.reply(handler, 207, body, "text/xml")
         else:
             handler.send_response(200)
             handler.send_header("Content-Length", str(len(blocks) * MIB))
@@ -182,7 +186,7 @@ def test_a_large_file_of_a_source_that_ignores_range_arrives_as_it_is(
             for block in blocks:
                 handler.wfile.write(block)
 
-    with servers.misbehaving(answer) as url:
+    with http_servers.misbehaving(answer) as url:
         source = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
         response = eight.copy(source, s3.endpoint("large"))
     assert response.status_code == 200, response.text

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from support import contract
-from support.storages import Function, Storage, digest
+from support.service_process import Function
+from support.storages import Storage, digest
 
 FILES = {
     "a.h5": b"a" * 10,

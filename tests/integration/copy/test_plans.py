@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import requests
 
-from support import faulty_webdav
-from support import storages as servers
+from support import faulty_webdav, http_servers, service_process
 from support.contract import complaints
-from support.storages import LOOPBACK, Function, Storage
+from support.service_process import LOOPBACK, Function
+from support.storages import Storage
 
 MIB = 1 << 20
 
@@ -146,7 +146,7 @@ def test_the_rate_is_measured_by_reading_of_the_largest_file(
 def test_a_source_that_is_slow_is_read_for_three_seconds_and_no_longer(
     function: Function, s3: Storage
 ) -> None:
-    with servers.slow_source(100 * MIB, MIB) as slow:
+    with http_servers.slow_source(100 * MIB, MIB) as slow:
         told = plan(function, slow.endpoint("data"), s3.endpoint("planned-slowly"))
         assert told["rate"]["basis"] == "measured"
         assert MIB / 4 < told["rate"]["bytes_per_second"] < 2 * MIB
@@ -184,7 +184,7 @@ class Quota:
     def answer(self, handler: Any) -> None:
         asked = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         path = handler.path.rstrip("/")
-        status, body = 207, servers.multistatus({"/": 0})
+        status, body = 207, http_servers.multistatus({"/": 0})
         if handler.command != "PROPFIND" or path:
             status, body = 404, b""
         elif b"quota-available-bytes" in asked and self.room is not None:
@@ -203,7 +203,7 @@ def with_quota() -> Iterator[Callable[[Quota], Any]]:
     with ExitStack() as running:
 
         def serve(quota: Quota) -> Any:
-            url = running.enter_context(servers.misbehaving(quota.answer))
+            url = running.enter_context(http_servers.misbehaving(quota.answer))
             return {"type": "webdav", "parameters": {"url": url, "vendor": "other"}, "path": "in"}
 
         yield serve
@@ -273,7 +273,7 @@ def test_what_a_site_does_not_allow_is_refused_and_the_log_tells_of_what_it_does
     ends = (webdav.endpoint("planned-limits"), s3.endpoint("planned-limits"))
     site = {**LOOPBACK, "limits": {"files": 1}}
     (runtime := tmp_path / "run").mkdir()
-    with servers.function(runtime, site=site) as strict:
+    with service_process.function(runtime, site=site) as strict:
         problem = refused(strict, *ends)
         assert (problem["status"], problem["code"]) == (403, "forbidden")
         assert "2 files; 1 are allowed" in problem["detail"]

@@ -13,7 +13,7 @@ from efss_transfer.engines.base import Engine
 from efss_transfer.engines.rclone.engine import RcloneEngine
 from efss_transfer.model.request import Endpoint
 from engine_contract import EngineContract, Filled, Target
-from support import storages as servers
+from support import http_servers, service_process
 from support.storages import Storage
 
 
@@ -27,7 +27,7 @@ class TestRclone(EngineContract):
     def engine(self, tmp_path: Path) -> Iterator[Engine]:
         (tmp_path / "run").mkdir()
         yield RcloneEngine(Settings.read({"EFSS_TRANSFER_RUNTIME_DIR": str(tmp_path / "run")}))
-        assert servers.leftovers(tmp_path / "run") == []
+        assert service_process.leftovers(tmp_path / "run") == []
 
     @pytest.fixture
     def filled(self, webdav: Storage) -> Filled:
@@ -46,5 +46,5 @@ class TestRclone(EngineContract):
 
     @pytest.fixture
     def endless(self) -> Iterator[Endpoint]:
-        with servers.slow_source(600 << 20, 1 << 20) as slow:
+        with http_servers.slow_source(600 << 20, 1 << 20) as slow:
             yield endpoint(slow, "data")

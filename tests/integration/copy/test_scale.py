@@ -22,10 +22,11 @@ from typing import Any
 import psutil
 import pytest
 
-from support import contract, faulty_webdav
+from support import contract, faulty_webdav, service_process
 from support import storages as servers
 from support.faulty_webdav import Faulty
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 
 MIB = 1 << 20
 MANY = 100_000
@@ -39,7 +40,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
     """A function of this module's own, so that its memory is that of these transfers."""
     runtime = tmp_path_factory.mktemp("scale") / "run"
     runtime.mkdir()
-    with servers.function(
+    with service_process.function(
         runtime, CONCURRENT_TRANSFERS="1", RESPONSE_BYTES=str(RESPONSE_BYTES)
     ) as running:
         yield running

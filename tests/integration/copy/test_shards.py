@@ -16,7 +16,8 @@ from efss_transfer.engines.sharding import holds
 from efss_transfer.model.result import Shard
 from support import storages as servers
 from support.contract import complaints
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 
 COUNT = 8
 ODD = (

@@ -22,9 +22,10 @@ from efss_transfer.engines.rclone.process.daemon import booted
 from efss_transfer.engines.rclone.rc.client import Rc
 from efss_transfer.engines.rclone.transfer import source_probe
 from efss_transfer.engines.rclone.transfer.tuning import LARGE
-from support import faulty_webdav, slow_network
+from support import faulty_webdav, http_servers, service_process, slow_network
 from support import storages as servers
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 
 MIB = 1 << 20
 
@@ -65,12 +66,12 @@ def test_as_many_files_as_chosen_are_asked_for_at_a_time(function: Function, s3:
         path = handler.path.rstrip("/")
         if handler.command == "PROPFIND":
             shown = {path: 1} if path in names else {"/data/": 0, **dict.fromkeys(names, 1)}
-            servers.reply(handler, 207, servers.multistatus(shown), "text/xml")
+            http_servers.reply(handler, 207, http_servers.multistatus(shown), "text/xml")
         else:
             all_there.wait(20)
-            servers.reply(handler, 200, b"x")
+            http_servers.reply(handler, 200, b"x")
 
-    with servers.misbehaving(answer) as url:
+    with http_servers.misbehaving(answer) as url:
         source = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
         answered = function.copy(source, s3.endpoint(uuid.uuid4().hex))
     assert answered.status_code == 200, answered.text
@@ -87,11 +88,11 @@ def test_requests_at_the_same_time_share_what_is_of_use(
     def hold(handler: http.server.BaseHTTPRequestHandler) -> None:
         if handler.command == "PROPFIND":
             shown = {"/data/": 0, "/data/a": 1} if "/a" not in handler.path else {"/data/a": 1}
-            servers.reply(handler, 207, servers.multistatus(shown), "text/xml")
+            http_servers.reply(handler, 207, http_servers.multistatus(shown), "text/xml")
         else:
             both_asked.wait(60)
             assert go_on.wait(60)
-            servers.reply(handler, 200, b"a")
+            http_servers.reply(handler, 200, b"a")
 
     def copied(source: dict[str, Any], **selection: Any) -> dict[str, Any]:
         answer = function.copy(source, s3.endpoint(uuid.uuid4().hex), **selection)
@@ -99,7 +100,7 @@ def test_requests_at_the_same_time_share_what_is_of_use(
         tuned: dict[str, Any] = answer.json()["rclone"]["tuning"]
         return tuned
 
-    with servers.misbehaving(hold) as url, ThreadPoolExecutor() as pool:
+    with http_servers.misbehaving(hold) as url, ThreadPoolExecutor() as pool:
         held = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
         try:
             waiting = [pool.submit(copied, held) for _ in range(2)]
@@ -167,9 +168,9 @@ def test_s3_is_asked_once_for_what_it_has_stored(
                 for name, content in stored.items()
             )
             body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{rows}</ListBucketResult>"
-            servers.reply(handler, 200, body.encode(), "application/xml")
+            http_servers.reply(handler, 200, body.encode(), "application/xml")
 
-    with servers.misbehaving(answer) as url:
+    with http_servers.misbehaving(answer) as url:
         keys = {"access_key_id": "key", "secret_access_key": servers.password()}
         destination = {
             "type": "s3",
@@ -191,22 +192,22 @@ def test_a_look_that_takes_too_long_is_given_up(function: Function, s3: Storage)
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
         path = handler.path.rstrip("/")
         if handler.command == "GET":
-            servers.reply(handler, 200, b"x")
+            http_servers.reply(handler, 200, b"x")
         elif path == "/data":
             shown = {"/data/": 0, "/data/a": 1, "/data/slow/": 0}
-            servers.reply(handler, 207, servers.multistatus(shown), "text/xml")
+            http_servers.reply(handler, 207, http_servers.multistatus(shown), "text/xml")
         elif path == "/data/slow":
             asked.append(path)
             if len(asked) == 1:
                 threading.Event().wait(5)
-                servers.reply(handler, 403)
+                http_servers.reply(handler, 403)
             else:
                 shown = {"/data/slow/": 0, "/data/slow/b": 1}
-                servers.reply(handler, 207, servers.multistatus(shown), "text/xml")
+                http_servers.reply(handler, 207, http_servers.multistatus(shown), "text/xml")
         else:
-            servers.reply(handler, 207, servers.multistatus({path: 1}), "text/xml")
+            http_servers.reply(handler, 207, http_servers.multistatus({path: 1}), "text/xml")
 
-    with servers.misbehaving(answer) as url:
+    with http_servers.misbehaving(answer) as url:
         source = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
         name = uuid.uuid4().hex
         answered = function.copy(source, s3.endpoint(name))
@@ -245,7 +246,7 @@ def test_ranges_are_believed_only_where_they_were_shown(
         assert not honoured("missing.bin")
         dav.ranges = False
         assert not honoured("random [1].bin")
-    assert servers.leftovers(tmp_path) == []
+    assert service_process.leftovers(tmp_path) == []
 
 
 def test_the_parts_of_a_file_that_is_far_away_are_asked_for_at_the_same_time(
@@ -290,10 +291,10 @@ def test_a_server_that_answers_with_another_part_is_not_believed(
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
         if handler.command == "PROPFIND":
-            body = servers.multistatus({"/data/a": MIB})
-            return servers.reply(handler, 207, body, "text/xml")
+            body = http_servers.multistatus({"/data/a": MIB})
+            return http_servers.reply(handler, 207, body, "text/xml")
         if "Range" not in handler.headers:
-            return servers.reply(handler, 200, content)
+            return http_servers.reply(handler, 200, content)
         # It says the right thing, and sends what stands a byte further on.
         first, last = map(int, handler.headers["Range"].removeprefix("bytes=").split("-"))
         handler.send_response(206)
@@ -303,7 +304,7 @@ def test_a_server_that_answers_with_another_part_is_not_believed(
         handler.wfile.write((content + b"x")[first + 1 : last + 2])
         return None
 
-    with servers.misbehaving(answer) as url, told(url, tmp_path, rclone) as rc:
+    with http_servers.misbehaving(answer) as url, told(url, tmp_path, rclone) as rc:
         assert source_probe.stream_rate(rc, "source:", "data/a", MIB) is None
 
 
@@ -341,9 +342,9 @@ def test_as_many_parts_of_a_file_are_read_at_a_time_as_chosen(
         if handler.command == "PROPFIND":
             size = len(content)
             shown = {path: size} if path.endswith(".bin") else {"/data/": 0, "/data/a.bin": size}
-            return servers.reply(handler, 207, servers.multistatus(shown), "text/xml")
+            return http_servers.reply(handler, 207, http_servers.multistatus(shown), "text/xml")
         if "Range" not in handler.headers:
-            return servers.reply(handler, 200, content)
+            return http_servers.reply(handler, 200, content)
         first, last = map(int, handler.headers["Range"].removeprefix("bytes=").split("-"))
         if last - first >= 4 * MIB and not together.is_set():
             with suppress(threading.BrokenBarrierError):
@@ -364,7 +365,7 @@ def test_as_many_parts_of_a_file_are_read_at_a_time_as_chosen(
         return None
 
     name = uuid.uuid4().hex
-    with servers.misbehaving(answer) as url:
+    with http_servers.misbehaving(answer) as url:
         source = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
         answered = function.copy(source, s3.endpoint(name))
     assert answered.status_code == 200, answered.text
@@ -381,7 +382,7 @@ def test_a_large_tree_is_listed_within_the_least_memory_that_there_may_be(
     tree = {f"{n // 1000:02}/{n:05} {'of a long name ' * 8}.dat": b"" for n in range(20_000)}
     with servers.rclone_webdav(tmp_path / "served", rclone) as source:
         source.fill("tree", tree)
-        with servers.function(tmp_path / "run", MEMORY_BYTES=str(256 * MIB)) as function:
+        with service_process.function(tmp_path / "run", MEMORY_BYTES=str(256 * MIB)) as function:
             answer = function.copy(
                 source.endpoint("tree"),
                 s3.endpoint(uuid.uuid4().hex),

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from efss_transfer.cli.commands.copy import run as run_command
-from support import faulty_webdav
+from support import faulty_webdav, service_process
 from support import storages as servers
 from support.doc_blocks import DOCS, PAGES, blocks
 from support.doc_reader import PROGRAMS, Hook, Reader, leading, serving
 from support.faulty_webdav import Faulty
 from support.nginx import FILE, NAME, gateway, tool
-from support.storages import LOOPBACK, Storage
+from support.service_process import LOOPBACK
+from support.storages import Storage
 
 pytestmark = pytest.mark.slow
 
@@ -191,7 +192,7 @@ def test_behind_nginx(
     def enabled(reader: Reader, _line: re.Match[str]) -> None:
         site = json.loads((reader.home / "etc/efss-transfer/site.json").read_text("utf-8"))
         (tmp_path / "run").mkdir()
-        running.enter_context(servers.function(tmp_path / "run", unix=unix, site=site))
+        running.enter_context(service_process.function(tmp_path / "run", unix=unix, site=site))
 
     def tested(reader: Reader, _line: re.Match[str]) -> None:
         installed = reader.home / "etc/nginx/conf.d/efss-transfer.conf"
@@ -220,7 +221,7 @@ def test_behind_nginx(
     reader.follow(HOW_TO / "gateway.md")
     assert s3.hashes(f"{there}/2026") == hashes()
     assert (reader.home / "portal.token").stat().st_mode & 0o077 == 0
-    servers.wait_clean(tmp_path / "run", 5)
+    service_process.wait_clean(tmp_path / "run", 5)
 
 
 def test_app_passwords(reader: Reader, running: ExitStack, s3: Storage, there: str) -> None:
@@ -235,7 +236,7 @@ def test_a_nightly_copy(
     knows_both(reader)
     (reader.home / ".secrets" / "token").write_text("a-token\n")
     (tmp_path / "run").mkdir()
-    function = running.enter_context(servers.function(tmp_path / "run"))
+    function = running.enter_context(service_process.function(tmp_path / "run"))
     reader.said["https://transfer.example.org"] = function.url
     reader.follow(HOW_TO / "nightly.md")
     assert s3.hashes(f"{there}/nightly") == hashes()
@@ -270,7 +271,7 @@ def test_a_migration(
         },
     }
     (tmp_path / "run").mkdir()
-    function = running.enter_context(servers.function(tmp_path / "run", site=site))
+    function = running.enter_context(service_process.function(tmp_path / "run", site=site))
     reader.said["https://transfer.example.org"] = function.url
 
     def locked(_reader: Reader, _line: re.Match[str]) -> None:

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from support import contract, faulty_webdav
+from support import contract, faulty_webdav, service_process
 from support import storages as servers
 from support.faulty_webdav import Faulty
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 
 FILES = {f"{folder}/{number}.bin": os.urandom(2_000) for folder in "abc" for number in range(4)}
 
@@ -246,7 +247,7 @@ def test_a_wait_is_told_and_must_leave_time_for_an_attempt(
     dav.fail("PROPFIND", "*", faulty_webdav.status(503, words))
     runtime = tmp_path / "run"
     runtime.mkdir()
-    with servers.function(runtime, RETRY_SECONDS="4") as function:
+    with service_process.function(runtime, RETRY_SECONDS="4") as function:
         began = time.monotonic()
         told = events(
             function,
@@ -329,7 +330,7 @@ def test_a_server_that_is_away_for_ten_seconds_costs_an_attempt(
 
     away = threading.Timer(2, restart)
     # As it is deployed: waits of 4 s and then 8 s.
-    with servers.function(runtime, RETRY_SECONDS="4") as function:
+    with service_process.function(runtime, RETRY_SECONDS="4") as function:
         away.start()
         # One at a time: with more, rclone's own server now and then has the folder locked (423)
         # by another file's MKCOL, which on the last attempt is a failure of its own.

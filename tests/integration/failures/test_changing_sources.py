@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from support.storages import Function, Storage, digest
+from support.service_process import Function
+from support.storages import Storage, digest
 
 pytestmark = pytest.mark.slow  # each copy is slowed down, so that there is a middle of it
 

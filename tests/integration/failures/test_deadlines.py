@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from support import contract
-from support import storages as servers
-from support.storages import Function, Storage, digest
+from support import contract, http_servers, service_process
+from support.service_process import Function
+from support.storages import Storage, digest
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_the_site_s_time_counts_if_it_is_less(tmp_path: Path, s3: Storage) -> No
     runtime = tmp_path / "run"
     runtime.mkdir()
     with (
-        servers.slow_source(10_000_000, 100_000) as slow,
-        servers.function(runtime, DURATION_SECONDS="2") as function,
+        http_servers.slow_source(10_000_000, 100_000) as slow,
+        service_process.function(runtime, DURATION_SECONDS="2") as function,
     ):
         began = time.monotonic()
         answer = function.copy(
@@ -86,7 +86,7 @@ def test_what_is_on_its_way_may_still_arrive(function: Function, s3: Storage) ->
     """Near the end no file is begun, and those that were begun are waited for."""
     name = uuid.uuid4().hex
     # Four at a time, each of which takes two seconds.
-    with servers.slow_source(200_000, 100_000, files=40) as slow:
+    with http_servers.slow_source(200_000, 100_000, files=40) as slow:
         answer = function.copy(
             slow.endpoint("data"),
             s3.endpoint(name),
@@ -142,7 +142,7 @@ def test_what_was_in_flight_leaves_no_partial_file(
     name = uuid.uuid4().hex
     folder = "/".join(filter(None, (there.base, name)))
     kept = there.fill(folder, {"there before": b"kept"})
-    with servers.slow_source(50_000_000, 1_000_000, files=4) as slow:
+    with http_servers.slow_source(50_000_000, 1_000_000, files=4) as slow:
         leave(
             function,
             {"source": slow.endpoint("data"), "destination": there.endpoint(name)},
@@ -157,7 +157,7 @@ def test_a_single_file_in_flight_leaves_no_partial_file(
 ) -> None:
     there = storages[target]
     name = uuid.uuid4().hex
-    with servers.slow_source(50_000_000, 1_000_000) as slow:
+    with http_servers.slow_source(50_000_000, 1_000_000) as slow:
         by_the_deadline(
             function,
             {
@@ -175,7 +175,7 @@ def test_what_was_there_before_stays_where_a_storage_keeps_it(
     there = storages["sftp"]
     name = uuid.uuid4().hex
     there.fill(name, {"0.bin": b"precious"})
-    with servers.slow_source(50_000_000, 1_000_000) as slow:
+    with http_servers.slow_source(50_000_000, 1_000_000) as slow:
         by_the_deadline(
             function, {"source": slow.endpoint("data"), "destination": there.endpoint(name)}
         )
@@ -183,7 +183,7 @@ def test_what_was_there_before_stays_where_a_storage_keeps_it(
 
 
 def test_progress_names_what_is_in_flight(function: Function, s3: Storage) -> None:
-    with servers.slow_source(400_000, 100_000, files=6) as slow:
+    with http_servers.slow_source(400_000, 100_000, files=6) as slow:
         answer = function.post(
             {
                 "source": slow.endpoint("data"),
@@ -212,10 +212,10 @@ def test_progress_names_what_is_in_flight(function: Function, s3: Storage) -> No
 def test_a_site_s_limit_of_transfers_binds(tmp_path: Path, s3: Storage) -> None:
     runtime = tmp_path / "run"
     runtime.mkdir()
-    site = {**servers.LOOPBACK, "limits": {"transfers": 3}}
+    site = {**service_process.LOOPBACK, "limits": {"transfers": 3}}
     with (
-        servers.slow_source(200_000, 100_000, files=6) as slow,
-        servers.function(runtime, site=site) as function,
+        http_servers.slow_source(200_000, 100_000, files=6) as slow,
+        service_process.function(runtime, site=site) as function,
     ):
         answer = function.post(
             {

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import requests
 
-from support import contract
-from support import storages as servers
-from support.storages import Function, Storage, reply
+from support import contract, http_servers
+from support.http_servers import reply
+from support.service_process import Function
+from support.storages import Storage
 
 
 def refused(answer: requests.Response) -> tuple[int, str, str | None]:
@@ -167,7 +168,7 @@ def test_a_bucket_whose_host_does_not_answer_is_given_up_before_every_file_is_tr
 
 def test_a_login_page_is_not_an_empty_folder(function: Function, s3: Storage) -> None:
     page = b"<!DOCTYPE html><html><head><title>Log in</title></head><body></body></html>"
-    with servers.misbehaving(lambda handler: reply(handler, 200, page, "text/html")) as url:
+    with http_servers.misbehaving(lambda handler: reply(handler, 200, page, "text/html")) as url:
         for path in ("", "folder", "folder/"):
             source = {"type": "webdav", "parameters": {"url": url}, "path": path}
             answer = function.copy(source, s3.endpoint("login"))
@@ -186,7 +187,7 @@ def test_a_redirect_to_a_login_page(function: Function, s3: Storage) -> None:
         handler.end_headers()
         return None
 
-    with servers.misbehaving(answer) as url:
+    with http_servers.misbehaving(answer) as url:
         source = {"type": "webdav", "parameters": {"url": url}, "path": "folder"}
         status, _, side = refused(function.copy(source, s3.endpoint("login")))
         assert status in (422, 502)
@@ -195,7 +196,7 @@ def test_a_redirect_to_a_login_page(function: Function, s3: Storage) -> None:
 
 def test_a_login_page_as_the_destination(function: Function, webdav: Storage, filled: str) -> None:
     page = b"<html><form></form></html>"
-    with servers.misbehaving(lambda handler: reply(handler, 200, page, "text/html")) as url:
+    with http_servers.misbehaving(lambda handler: reply(handler, 200, page, "text/html")) as url:
         answer = function.copy(
             webdav.endpoint(filled), {"type": "webdav", "parameters": {"url": url}, "path": "x"}
         )
@@ -234,7 +235,7 @@ def test_a_url_that_is_itself_a_file(
 def test_a_webdav_server_that_refuses_everything(
     function: Function, webdav: Storage, filled: str, status: int, code: str, side: str
 ) -> None:
-    with servers.misbehaving(lambda handler: reply(handler, status)) as url:
+    with http_servers.misbehaving(lambda handler: reply(handler, status)) as url:
         broken = {"type": "webdav", "parameters": {"url": url}, "path": "x"}
         answer = (
             function.copy(broken, webdav.endpoint("x"))
@@ -258,11 +259,11 @@ def test_a_destination_that_can_be_read_but_refuses_every_upload(
         if handler.command == "PROPFIND":
             known = handler.path.rstrip("/") in ("/x", "/x/b", "")
             shown = {handler.path.rstrip("/") + "/": 0} if known else {}
-            reply(handler, 207 if known else 404, servers.multistatus(shown), "text/xml")
+            reply(handler, 207 if known else 404, http_servers.multistatus(shown), "text/xml")
         else:
             reply(handler, status if handler.command == "PUT" else 201)
 
-    with servers.misbehaving(answer) as url:
+    with http_servers.misbehaving(answer) as url:
         problem = function.copy(
             webdav.endpoint(filled), {"type": "webdav", "parameters": {"url": url}, "path": "x"}
         )
@@ -275,7 +276,7 @@ def test_a_destination_that_can_be_read_but_refuses_every_upload(
 def test_some_files_that_fail_make_it_partial(
     function: Function, webdav: Storage, s3: Storage
 ) -> None:
-    with servers.misbehaving(_one_file_broken) as url:
+    with http_servers.misbehaving(_one_file_broken) as url:
         answer = function.copy(
             {"type": "webdav", "parameters": {"url": url}, "path": "data"}, s3.endpoint("partial")
         )
@@ -294,7 +295,7 @@ def _one_file_broken(handler: http.server.BaseHTTPRequestHandler) -> None:
     path = handler.path.rstrip("/")
     if handler.command == "PROPFIND":
         shown = {path: 4} if path in sizes else {"/data/": 0, **sizes}
-        reply(handler, 207, servers.multistatus(shown), "text/xml")
+        reply(handler, 207, http_servers.multistatus(shown), "text/xml")
     else:
         reply(handler, 403 if "bad" in path else 200, b"good")
 

@@ -17,8 +17,9 @@ import psutil
 import pytest
 import requests
 
-from support import storages as servers
-from support.storages import Function, Storage
+from support import http_servers, service_process
+from support.service_process import Function
+from support.storages import Storage
 
 MIB = 1 << 20
 # Beyond the 200 MiB from which rclone uploads to S3 in parts.
@@ -29,7 +30,7 @@ LARGE = 300 * MIB
 def own(tmp_path: Path) -> Iterator[Function]:
     """A function of this test's own, to be killed."""
     (tmp_path / "run").mkdir()
-    with servers.function(tmp_path / "run", STOP_SECONDS="3") as running:
+    with service_process.function(tmp_path / "run", STOP_SECONDS="3") as running:
         yield running
 
 
@@ -78,7 +79,7 @@ def large_copy(slow: Storage, s3: Storage, path: str) -> dict[str, Any]:
 def test_a_caller_who_hangs_up_cancels_the_copy(
     function: Function, s3: Storage, accept: str
 ) -> None:
-    with servers.slow_source(LARGE, 20 * MIB) as slow:
+    with http_servers.slow_source(LARGE, 20 * MIB) as slow:
         host, port = function.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as caller:
             body = json.dumps(large_copy(slow, s3, "hung-up")).encode()
@@ -97,7 +98,7 @@ def test_a_caller_who_hangs_up_cancels_the_copy(
 
 def test_sigterm_of_the_function_ends_transfers_as_incomplete(own: Function, s3: Storage) -> None:
     with (
-        servers.slow_source(LARGE, 20 * MIB) as slow,
+        http_servers.slow_source(LARGE, 20 * MIB) as slow,
         posted(own, large_copy(slow, s3, "terminated")) as answer,
     ):
         wait_until(lambda: uploads(s3), "the upload never began")
@@ -116,7 +117,7 @@ def test_sigterm_of_the_function_ends_transfers_as_incomplete(own: Function, s3:
 @pytest.mark.parametrize("whom", ["worker", "all"])
 def test_kill_9_of_the_function_leaves_nothing_here(own: Function, s3: Storage, whom: str) -> None:
     with (
-        servers.slow_source(LARGE, 20 * MIB) as slow,
+        http_servers.slow_source(LARGE, 20 * MIB) as slow,
         posted(own, large_copy(slow, s3, f"killed-{whom}")) as answer,
     ):
         wait_until(lambda: uploads(s3), "the upload never began")
@@ -136,7 +137,7 @@ def test_a_daemon_that_dies_in_mid_copy_is_an_engine_failure(
     function: Function, s3: Storage
 ) -> None:
     with (
-        servers.slow_source(LARGE, 20 * MIB) as slow,
+        http_servers.slow_source(LARGE, 20 * MIB) as slow,
         posted(function, large_copy(slow, s3, "died")) as answer,
     ):
         wait_until(lambda: uploads(s3), "the upload never began")
@@ -154,7 +155,7 @@ def test_a_daemon_that_dies_in_mid_copy_is_an_engine_failure(
 def test_a_frozen_daemon_is_killed_within_the_bound(own: Function, s3: Storage) -> None:
     """Deaf to everything, SIGTERM too: as if it hung in the kernel."""
     with (
-        servers.slow_source(LARGE, 20 * MIB) as slow,
+        http_servers.slow_source(LARGE, 20 * MIB) as slow,
         posted(own, large_copy(slow, s3, "frozen")) as answer,
     ):
         wait_until(lambda: uploads(s3), "the upload never began")
@@ -172,8 +173,8 @@ def test_a_frozen_daemon_is_killed_within_the_bound(own: Function, s3: Storage) 
 def test_the_duration_is_a_bound_and_what_arrived_counts(tmp_path: Path, s3: Storage) -> None:
     (tmp_path / "run").mkdir()
     with (
-        servers.function(tmp_path / "run", DURATION_SECONDS="5") as short,
-        servers.slow_source(1 * MIB, MIB, files=40) as slow,
+        service_process.function(tmp_path / "run", DURATION_SECONDS="5") as short,
+        http_servers.slow_source(1 * MIB, MIB, files=40) as slow,
     ):
         began = time.monotonic()
         problem = short.copy(slow.endpoint("data"), s3.endpoint("late"), options={"transfers": 4})
@@ -190,7 +191,7 @@ def test_the_duration_is_a_bound_and_what_arrived_counts(tmp_path: Path, s3: Sto
 
 
 def test_progress_is_told_while_it_runs(function: Function, s3: Storage) -> None:
-    with servers.slow_source(6 * MIB, 2 * MIB, files=2) as slow:
+    with http_servers.slow_source(6 * MIB, 2 * MIB, files=2) as slow:
         answer = function.post(
             {
                 "id": "watched",
@@ -218,7 +219,7 @@ def test_progress_is_told_while_it_runs(function: Function, s3: Storage) -> None
 
 def test_nobody_else_on_the_machine_can_reach_the_daemon(function: Function, s3: Storage) -> None:
     with (
-        servers.slow_source(LARGE, 20 * MIB) as slow,
+        http_servers.slow_source(LARGE, 20 * MIB) as slow,
         posted(function, large_copy(slow, s3, "private")) as answer,
     ):
         (daemon,) = daemons(function)
@@ -234,7 +235,7 @@ def test_nobody_else_on_the_machine_can_reach_the_daemon(function: Function, s3:
 
 def test_ctrl_c_in_its_terminal_ends_all(own: Function, s3: Storage) -> None:
     with (
-        servers.slow_source(LARGE, 20 * MIB) as slow,
+        http_servers.slow_source(LARGE, 20 * MIB) as slow,
         posted(own, large_copy(slow, s3, "interrupted")) as answer,
     ):
         wait_until(lambda: uploads(s3), "the upload never began")
@@ -265,7 +266,7 @@ def test_no_thread_is_left_waiting(function: Function, webdav: Storage, s3: Stor
 def hasty(tmp_path: Path) -> Iterator[Function]:
     """A function whose rclone gets little time to end, because it is killed often."""
     (tmp_path / "run").mkdir()
-    with servers.function(tmp_path / "run", STOP_SECONDS="0.5") as running:
+    with service_process.function(tmp_path / "run", STOP_SECONDS="0.5") as running:
         yield running
 
 

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 import requests
 
-from support import contract, faulty_webdav
+from support import contract, faulty_webdav, service_process
 from support import storages as servers
 from support.faulty_webdav import Fault, Faulty
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 
 # Whoever calls may ask for several attempts at the whole; here each is looked at alone.
 ONE_ATTEMPT: dict[str, Any] = {"attempts": 1}
@@ -133,8 +134,8 @@ def outcomes(
     runtimes = [tmp_path_factory.mktemp(name) for name in ("patient", "impatient")]
     silence = str(STALL_SECONDS)
     with (
-        servers.function(runtimes[0]) as patient,
-        servers.function(runtimes[1], STALL_SECONDS=silence) as impatient,
+        service_process.function(runtimes[0]) as patient,
+        service_process.function(runtimes[1], STALL_SECONDS=silence) as impatient,
         ThreadPoolExecutor(4) as pool,
     ):
 

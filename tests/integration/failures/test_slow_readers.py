@@ -18,8 +18,10 @@ from typing import Any
 import psutil
 import pytest
 
+from support import http_servers, service_process
 from support import storages as servers
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage
 
 MIB = 1 << 20
 MANY = 20_000
@@ -33,7 +35,7 @@ SERVED = 8.0
 def one(tmp_path: Path) -> Iterator[Function]:
     """A function with a single place, so that whoever gets one knows that it is free."""
     (tmp_path / "run").mkdir()
-    with servers.function(tmp_path / "run", CONCURRENT_TRANSFERS="1") as running:
+    with service_process.function(tmp_path / "run", CONCURRENT_TRANSFERS="1") as running:
         yield running
 
 
@@ -188,7 +190,7 @@ def test_a_caller_who_vanishes_without_a_word_cancels_the_copy(
     def uploads() -> list[Any]:
         return list(s3.details["client"].list_multipart_uploads(Bucket="bucket").get("Uploads", []))
 
-    with servers.slow_source(300 * MIB, 20 * MIB) as slow:
+    with http_servers.slow_source(300 * MIB, 20 * MIB) as slow:
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("vanished")}
         with caller(one, body, accept) as client:
             wait_until(uploads, "the upload never began", 10)
@@ -209,7 +211,7 @@ def test_a_caller_who_waits_longer_than_that_is_still_answered(
     one: Function, s3: Storage, accept: str
 ) -> None:
     """Nothing to read and nothing to say is no sign that somebody has gone."""
-    with servers.slow_source(2 * MIB, MIB // 4) as slow:
+    with http_servers.slow_source(2 * MIB, MIB // 4) as slow:
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("patient")}
         with caller(one, body, accept, "Connection: close\r\n") as client:
             assert b'"succeeded"' in read_to_the_end(client)
@@ -350,7 +352,7 @@ def test_an_answer_is_no_longer_than_is_set_and_counts_what_it_leaves_out(
     tmp_path: Path, copied: dict[str, Any]
 ) -> None:
     (tmp_path / "run").mkdir()
-    with servers.function(tmp_path / "run", RESPONSE_BYTES="100000") as short:
+    with service_process.function(tmp_path / "run", RESPONSE_BYTES="100000") as short:
         answer = short.post({**copied, "options": {"report": "all"}})
         told = answer.json()
         assert answer.status_code == 200

@@ -20,10 +20,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.result import FileState, State
-from support import storages as servers
+from support import service_process
 from support.nginx import gateway, request, tool, until
 from support.receivers import SECRET, receiver
-from support.storages import ROOT, Function, Storage
+from support.service_process import Function
+from support.storages import ROOT, Storage
 
 DEPLOY = ROOT / "deploy"
 DASHBOARD = json.loads((DEPLOY / "grafana-dashboard.json").read_text("utf-8"))
@@ -43,7 +44,7 @@ KNOWN = {
     "state": {*State, *FileState},
     "code": {*CODES, "none"},
 }
-SITE = {**servers.LOOPBACK, "notify": {"secret": {"env": "NOTIFY_SECRET"}}}
+SITE = {**service_process.LOOPBACK, "notify": {"secret": {"env": "NOTIFY_SECRET"}}}
 
 
 def filled(expression: str) -> str:
@@ -119,7 +120,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
     (folder / "run").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NOTIFY_SECRET", SECRET)
-        with servers.function(folder / "run", site=SITE) as made:
+        with service_process.function(folder / "run", site=SITE) as made:
             yield made
 
 
@@ -183,7 +184,7 @@ def test_prometheus_has_an_answer_for_every_panel(
     ):
         patch.setenv("NOTIFY_SECRET", SECRET)
         with (
-            servers.function(tmp_path / "run", unix=tmp_path / "http", site=site),
+            service_process.function(tmp_path / "run", unix=tmp_path / "http", site=site),
             gateway(tmp_path / "n", tmp_path / "http") as front,
             prometheus(tmp_path, front.metrics_port) as ask,
         ):

@@ -18,15 +18,16 @@ import psutil
 import pytest
 
 from efss_transfer.model.errors import CODES
-from support import storages as servers
+from support import http_servers, service_process
 from support.contract import complaints
 from support.nginx import Answer, Gateway, gateway, head_of, read, request, until
-from support.storages import Function, Storage
+from support.service_process import Function
+from support.storages import Storage, serving
 
 TOKEN = "canary-of-the-gateway"
 AS_PORTAL = {"Authorization": f"Bearer {TOKEN}"}
 SITE = {
-    **servers.LOOPBACK,
+    **service_process.LOOPBACK,
     "authentication": {
         "mode": "tokens",
         "tokens": [{"caller": "portal", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
@@ -54,7 +55,7 @@ HEADERS = {
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
     folder = tmp_path_factory.mktemp("b")
     (folder / "run").mkdir()
-    with servers.function(folder / "run", unix=folder / "http", site=SITE) as running:
+    with service_process.function(folder / "run", unix=folder / "http", site=SITE) as running:
         yield running
 
 
@@ -127,7 +128,7 @@ def test_events_arrive_as_they_happen_and_who_hangs_up_cancels(
     front: Gateway, behind: Function, s3: Storage, accept: str
 ) -> None:
     before = cancelled(front)
-    with servers.slow_source(50 << 20, 100_000) as source, front.connect() as connection:
+    with http_servers.slow_source(50 << 20, 100_000) as source, front.connect() as connection:
         body = json.dumps({"source": source.endpoint("data"), "destination": s3.endpoint("slow")})
         headers = {**AS_PORTAL, "Accept": accept}
         connection.sendall(request("POST", "/", body.encode(), headers))
@@ -148,7 +149,7 @@ def test_so_does_who_hangs_up_while_waiting_for_json(
     front: Gateway, behind: Function, s3: Storage
 ) -> None:
     before = cancelled(front)
-    with servers.slow_source(50 << 20, 100_000) as source, front.connect() as connection:
+    with http_servers.slow_source(50 << 20, 100_000) as source, front.connect() as connection:
         body = json.dumps({"source": source.endpoint("data"), "destination": s3.endpoint("slow")})
         connection.sendall(request("POST", "/", body.encode(), AS_PORTAL))
         until(lambda: any("rclone" in one.name() for one in children(behind)))
@@ -190,7 +191,7 @@ def test_without_a_token_nobody_is_served_as_if_on_this_machine(
     unix = tmp_path / "http"
     # A site that asks nobody serves this machine alone, and nginx is on this machine.
     with (
-        servers.function(tmp_path / "run", unix=unix),
+        service_process.function(tmp_path / "run", unix=unix),
         gateway(tmp_path / "n", unix) as open_door,
     ):
         answer = open_door.ask("POST", "/", b"{}")
@@ -410,7 +411,7 @@ def stand_in(
 
     with (
         _Unix(str(path), Handler) as server,
-        servers.serving(server.serve_forever, server.shutdown),
+        serving(server.serve_forever, server.shutdown),
     ):
         yield
 
@@ -420,7 +421,7 @@ def test_of_a_request_only_what_the_function_reads_goes_on(tmp_path: Path) -> No
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
         seen.append({name.lower(): value for name, value in handler.headers.items()})
-        servers.reply(handler, 200, b"{}", "application/json")
+        http_servers.reply(handler, 200, b"{}", "application/json")
 
     with stand_in(tmp_path / "http", answer), gateway(tmp_path / "n", tmp_path / "http") as front:
         front.ask(
@@ -471,7 +472,7 @@ def test_answers_are_neither_squeezed_nor_changed(tmp_path: Path) -> None:
     content = json.dumps({"a": "b" * 5000}).encode()
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
-        servers.reply(handler, 502, content, "application/problem+json")
+        http_servers.reply(handler, 502, content, "application/problem+json")
 
     with stand_in(tmp_path / "http", answer), gateway(tmp_path / "n", tmp_path / "http") as front:
         told = front.ask("GET", "/", headers={"Accept-Encoding": "gzip"})
@@ -551,7 +552,7 @@ def test_a_service_of_the_sites_own_can_be_asked_first(behind: Function, tmp_pat
             handler.send_header("WWW-Authenticate", 'Bearer realm="site"')
         handler.end_headers()
 
-    with servers.misbehaving(answer) as url:
+    with http_servers.misbehaving(answer) as url:
         changes = {"#auth# ": "", "http://127.0.0.1:4180": url, **NO_HURRY}
         with gateway(tmp_path / "n", behind.runtime_dir.parent / "http", changes) as front:
 

@@ -13,10 +13,11 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from support import storages as servers
+from support import http_servers, service_process
 from support.contract import complaints
 from support.receivers import KEY, SECRET, certificates, receiver
-from support.storages import LOOPBACK, ROOT, Function, Storage
+from support.service_process import LOOPBACK, Function
+from support.storages import ROOT, Storage
 
 SITE: dict[str, Any] = {**LOOPBACK, "notify": {"secret": {"env": "NOTIFY_SECRET"}}}
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -31,7 +32,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NOTIFY_SECRET", SECRET)
         patch.setenv("SSL_CERT_FILE", str(authority))
-        with servers.function(runtime, site=SITE) as made:
+        with service_process.function(runtime, site=SITE) as made:
             made.tls = context  # type: ignore[attr-defined]
             yield made
 
@@ -159,7 +160,7 @@ def test_a_transfer_that_fails_is_told_as_well(
 def test_a_caller_who_went_away_leaves_the_receiver_to_be_told(
     watched: Function, s3: Storage, accept: str
 ) -> None:
-    with servers.slow_source(100 * MIB, MIB) as slow, receiver() as it:
+    with http_servers.slow_source(100 * MIB, MIB) as slow, receiver() as it:
         body = {
             "id": f"left-{accept}",
             "source": slow.endpoint("data"),
@@ -256,7 +257,7 @@ def test_a_name_that_changes_after_it_was_admitted_is_not_followed(
     site = {**SITE, "allow": {"networks": ["127.0.0.1/32"]}}
     with (
         socket.create_server(("127.0.0.2", 0)) as inside,
-        servers.function(tmp_path / "run", main=main, cwd=ROOT, site=site) as own,
+        service_process.function(tmp_path / "run", main=main, cwd=ROOT, site=site) as own,
     ):
         url = f"http://rebinding.example.org:{inside.getsockname()[1]}/"
         answer = own.copy(
@@ -274,7 +275,7 @@ def test_a_secret_that_cannot_be_used_is_found_before_anything_starts(
 ) -> None:
     monkeypatch.setenv("NOTIFY_SECRET", "canary-no-base64")
     (tmp_path / "run").mkdir()
-    with servers.function(tmp_path / "run", site=SITE) as own:
+    with service_process.function(tmp_path / "run", site=SITE) as own:
         answer = own.copy(
             webdav.endpoint("x"), s3.endpoint("x"), notify={"url": "http://127.0.0.1:1/"}
         )
@@ -375,7 +376,7 @@ def test_every_line_of_ours_is_json(watched: Function) -> None:
 
 def test_a_person_reads_text(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    with servers.function(tmp_path / "run", LOG_FORMAT="text") as own:
+    with service_process.function(tmp_path / "run", LOG_FORMAT="text") as own:
         own.post(b"{}")
         log = own.log.read_text()
     assert "INFO efss_transfer.service.application: refused: invalid_request" in log

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from support import storages as servers
+from support import http_servers, service_process
 from support.nginx import tool, until
-from support.storages import ROOT, Function, Storage
+from support.service_process import Function
+from support.storages import ROOT, Storage
 
 DEPLOY = ROOT / "deploy"
 UNIT = (DEPLOY / "efss-transfer.service").read_text("utf-8")
@@ -136,7 +137,9 @@ def confined(told: socket.socket, tmp_path_factory: pytest.TempPathFactory) -> I
     confine = (sys.executable, str(ROOT / "tests" / "support" / "confined.py"), filters)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NOTIFY_SOCKET", told.getsockname())
-        with servers.function(folder / "run", command=(*confine, FUNCTIONS_FRAMEWORK)) as running:
+        with service_process.function(
+            folder / "run", command=(*confine, FUNCTIONS_FRAMEWORK)
+        ) as running:
             yield running
 
 
@@ -177,7 +180,7 @@ def test_a_name_is_found_without_netlink(confined: Function, webdav: Storage, s3
 @pytest.mark.slow
 def test_when_it_is_stopped_transfers_are_incomplete(confined: Function, s3: Storage) -> None:
     answers: list[Any] = []
-    with servers.slow_source(50 << 20, 100_000) as source:
+    with http_servers.slow_source(50 << 20, 100_000) as source:
 
         def ask() -> None:
             answers.append(confined.copy(source.endpoint("data"), s3.endpoint("stopped")))

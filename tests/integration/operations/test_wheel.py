@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from support import storages as servers
+from support import service_process
 from support.contract import NAMES
-from support.storages import ROOT, Function, Storage
+from support.service_process import Function
+from support.storages import ROOT, Storage
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_it_serves_and_copies(
 ) -> None:
     hashes = webdav.fill("wheel", {"a.txt": b"a", "b/c.bin": bytes(100_000)})
     (tmp_path / "run").mkdir()
-    with servers.function(
+    with service_process.function(
         tmp_path / "run",
         main=elsewhere / "app" / "main.py",
         command=(str(elsewhere / "venv" / "bin" / "functions-framework"),),

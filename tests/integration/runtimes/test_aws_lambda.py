@@ -15,10 +15,11 @@ from typing import Any
 import psutil
 import pytest
 
-from support import storages as servers
+from support import http_servers, service_process
 from support.contract import complaints
 from support.lambda_runtime import READ_ONLY, Lambda, deployed
-from support.storages import LOOPBACK, ROOT, Storage
+from support.service_process import LOOPBACK
+from support.storages import ROOT, Storage
 
 MIB = 1 << 20
 TOKEN = "canary-token-of-alice"
@@ -118,7 +119,7 @@ def test_a_copy_by_each_way_of_http(
     assert complaints("result", result) == []
     assert result["state"] == "succeeded"
     assert s3.hashes(f"{s3.base}/{folder}") == files
-    servers.wait_clean(asking.runtime_dir, 5)
+    service_process.wait_clean(asking.runtime_dir, 5)
     log = asking.log.read_text()
     assert TOKEN not in log
     assert webdav.parameters["pass"] not in log
@@ -146,7 +147,7 @@ def test_a_bare_request_is_copied_and_its_result_is_the_answer(
     assert complaints("result", result) == []
     assert result["state"] == "succeeded"
     assert s3.hashes(f"{s3.base}/lambda-bare") == files
-    servers.wait_clean(open_one.runtime_dir, 5)
+    service_process.wait_clean(open_one.runtime_dir, 5)
 
 
 def test_a_bare_request_for_a_plan_is_answered_with_it(
@@ -159,7 +160,7 @@ def test_a_bare_request_for_a_plan_is_answered_with_it(
     # As long as an invocation has, where nobody says how long.
     assert (plan["files"], 50 < plan["seconds"]["limit"] < 60) == (1, True)
     assert s3.hashes(f"{s3.base}/lambda-plan") == {}
-    servers.wait_clean(open_one.runtime_dir, 5)
+    service_process.wait_clean(open_one.runtime_dir, 5)
 
 
 def test_without_authentication_http_is_refused(
@@ -181,7 +182,7 @@ def test_a_problem_is_the_answer(open_one: Lambda, webdav: Storage, s3: Storage)
 
 def test_what_the_invocation_has_left_is_the_deadline(open_one: Lambda, s3: Storage) -> None:
     """The answer is there before Lambda would end the function, and nothing is left."""
-    with servers.slow_source(100 * MIB, MIB) as slow:
+    with http_servers.slow_source(100 * MIB, MIB) as slow:
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("lambda-slow")}
         open_one.events.put((json.dumps(body).encode(), time.time() + 8))
         path, answer = open_one.answers.get(timeout=8)
@@ -189,7 +190,7 @@ def test_what_the_invocation_has_left_is_the_deadline(open_one: Lambda, s3: Stor
     told = json.loads(answer)
     assert complaints("problem", told) == []
     assert (told["status"], told["code"], told["retryable"]) == (504, "incomplete", True)
-    servers.wait_clean(open_one.runtime_dir, 5)
+    service_process.wait_clean(open_one.runtime_dir, 5)
 
 
 def test_a_read_only_file_system_but_for_one_folder_is_enough(
@@ -208,7 +209,7 @@ def test_a_read_only_file_system_but_for_one_folder_is_enough(
     }
     with deployed(runtime, read_only=True) as it:
         assert it.invoke(body)["state"] == "succeeded"
-        servers.wait_clean(runtime, 5)
+        service_process.wait_clean(runtime, 5)
     assert s3.hashes(f"{s3.base}/lambda-read-only") == files
 
 

@@ -23,7 +23,8 @@ import requests
 
 from support import dockerfile
 from support.contract import complaints
-from support.storages import LOOPBACK, ROOT, Function, Storage
+from support.service_process import LOOPBACK, Function
+from support.storages import ROOT, Storage
 
 FILE = ROOT / "deploy" / "Dockerfile"
 BUILD, IMAGE = dockerfile.stages(FILE)

@@ -29,7 +29,7 @@ from packaging.utils import canonicalize_name
 import sbom
 from benchmark import cold_start
 from build_layer import LEFT_OUT, MOST_BYTES
-from support import cloudformation
+from support import cloudformation, http_servers, service_process
 from support import storages as servers
 from support.contract import complaints
 from support.lambda_runtime import Lambda, Package, deployed, mounts_allowed
@@ -243,7 +243,7 @@ def test_a_copy_signed_for_its_url(function: Lambda, webdav: Storage, s3: Storag
     assert answer["statusCode"] == 200, answer
     assert complaints("result", json.loads(answer["body"])) == []
     assert s3.hashes(f"{s3.base}/layer") == files
-    servers.wait_clean(function.runtime_dir, 5)
+    service_process.wait_clean(function.runtime_dir, 5)
     assert psutil.Process(function.pid).children(recursive=True) == []
 
 
@@ -260,14 +260,14 @@ def test_a_problem(function: Lambda, webdav: Storage, s3: Storage) -> None:
 
 
 def test_what_is_left_of_the_invocation_is_the_deadline(function: Lambda, s3: Storage) -> None:
-    with servers.slow_source(100 * MIB, MIB) as slow:
+    with http_servers.slow_source(100 * MIB, MIB) as slow:
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("layer-slow")}
         function.events.put((json.dumps(body).encode(), time.time() + 10))
         path, answer = function.answers.get(timeout=10)
     assert path.endswith("/response")
     told = json.loads(answer)
     assert (told["status"], told["code"]) == (504, "incomplete")
-    servers.wait_clean(function.runtime_dir, 5)
+    service_process.wait_clean(function.runtime_dir, 5)
 
 
 def test_the_template_counts_in_this_log_what_it_should(
@@ -280,7 +280,7 @@ def test_the_template_counts_in_this_log_what_it_should(
     function.invoke(copied)
     function.invoke({**copied, "source": webdav.endpoint("nowhere")})
     function.invoke({})
-    with servers.slow_source(100 * MIB, MIB) as slow:
+    with http_servers.slow_source(100 * MIB, MIB) as slow:
         function.invoke({**copied, "source": slow.endpoint("data")}, seconds=6)
     lines = [
         json.loads(line)
@@ -346,13 +346,13 @@ def test_frozen_between_two_requests(function: Lambda, webdav: Storage, s3: Stor
         }
         assert function.invoke(body)["state"] == "succeeded"
         assert s3.hashes(f"{s3.base}/frozen-{number}") == files
-        servers.wait_clean(function.runtime_dir, 5)
+        service_process.wait_clean(function.runtime_dir, 5)
         assert len(family(function)) == 1
         frozen(function, 3)
 
 
 def test_frozen_in_the_middle_of_a_copy(function: Lambda, s3: Storage) -> None:
-    with servers.slow_source(4 * MIB, MIB) as slow:
+    with http_servers.slow_source(4 * MIB, MIB) as slow:
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("frozen-amid")}
         function.events.put((json.dumps(body).encode(), time.time() + 120))
         until = time.monotonic() + 30
@@ -364,13 +364,13 @@ def test_frozen_in_the_middle_of_a_copy(function: Lambda, s3: Storage) -> None:
     told = json.loads(answer)
     assert told.get("state") == "succeeded", told
     assert s3.hashes(f"{s3.base}/frozen-amid") == {"0.bin": servers.digest(bytes(4 * MIB))}
-    servers.wait_clean(function.runtime_dir, 5)
+    service_process.wait_clean(function.runtime_dir, 5)
     assert len(family(function)) == 1
 
 
 def test_a_frozen_time_that_is_over_is_told_as_incomplete(function: Lambda, s3: Storage) -> None:
     """It thaws with less time than it counted on, and still has an answer; then it works on."""
-    with servers.slow_source(100 * MIB, MIB) as slow:
+    with http_servers.slow_source(100 * MIB, MIB) as slow:
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("frozen-over")}
         function.events.put((json.dumps(body).encode(), time.time() + 8))
         until = time.monotonic() + 30
@@ -380,7 +380,7 @@ def test_a_frozen_time_that_is_over_is_told_as_incomplete(function: Lambda, s3: 
         frozen(function, 8)
         _, answer = function.answers.get(timeout=60)
     assert json.loads(answer)["code"] == "incomplete"
-    servers.wait_clean(function.runtime_dir, 5)
+    service_process.wait_clean(function.runtime_dir, 5)
     assert function.invoke({})["code"] == "invalid_request"
 
 

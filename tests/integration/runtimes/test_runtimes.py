@@ -17,11 +17,11 @@ import pytest
 import requests
 import yaml
 
-from support import runtimes
-from support import storages as servers
+from support import http_servers, runtimes, service_process
 from support.contract import complaints
 from support.runtimes import Worker
-from support.storages import LOOPBACK, ROOT, Function, Storage
+from support.service_process import LOOPBACK, Function
+from support.storages import ROOT, Storage
 
 MIB = 1 << 20
 TOKEN = "canary-token-of-alice"
@@ -95,7 +95,7 @@ def copied(ask: Any, name: str, webdav: Storage, s3: Storage, runtime_dir: Path)
     assert result["state"] == "succeeded"
     assert {file["path"] for file in result["files"]} == set(files)
     assert s3.hashes(f"{s3.base}/{name}") == files
-    servers.wait_clean(runtime_dir, 10)
+    service_process.wait_clean(runtime_dir, 10)
 
 
 def refused(ask: Any, webdav: Storage, s3: Storage) -> None:
@@ -204,13 +204,13 @@ def test_an_openwhisk_activations_deadline_is_ours(s3: Storage, folder: Path) ->
     run = folder / "run"
     run.mkdir()
     with runtimes.worker("openwhisk", run) as it:
-        with servers.slow_source(100 * MIB, MIB) as slow:
+        with http_servers.slow_source(100 * MIB, MIB) as slow:
             began = time.monotonic()
             body = {"source": slow.endpoint("data"), "destination": s3.endpoint("rt-slow")}
             told = it.say({"value": body, "deadline": int((time.time() + 15) * 1000)})
             assert time.monotonic() - began < 15
         assert (told["status"], told["code"]) == (504, "incomplete")
-        servers.wait_clean(run, 10)
+        service_process.wait_clean(run, 10)
 
 
 @pytest.mark.slow
@@ -257,7 +257,7 @@ def test_knative_func_copies_and_refuses(func: Function, webdav: Storage, s3: St
 
 @pytest.mark.slow
 def test_knative_func_streams_line_by_line(func: Function, s3: Storage) -> None:
-    with servers.slow_source(2 * MIB, MIB) as slow:
+    with http_servers.slow_source(2 * MIB, MIB) as slow:
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("rt-stream")}
         headers = {**HEADERS, "Accept": "application/x-ndjson"}
         with func.post(body, headers=headers, stream=True) as answer:
@@ -276,7 +276,7 @@ def test_knative_func_streams_line_by_line(func: Function, s3: Storage) -> None:
 def test_knative_func_cancels_the_copy_of_who_hangs_up(
     func: Function, s3: Storage, accept: str
 ) -> None:
-    with servers.slow_source(200 * MIB, MIB) as slow:
+    with http_servers.slow_source(200 * MIB, MIB) as slow:
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("rt-gone")}
         asked = json.dumps(body).encode()
         url = urlsplit(func.url)
@@ -295,7 +295,7 @@ def test_knative_func_that_is_told_to_stop_leaves_nothing(s3: Storage, folder: P
     run.mkdir()
     with (
         runtimes.asgi(run, ASKING) as it,
-        servers.slow_source(200 * MIB, MIB) as slow,
+        http_servers.slow_source(200 * MIB, MIB) as slow,
         ThreadPoolExecutor(1) as caller,
     ):
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("rt-stop")}
@@ -305,7 +305,7 @@ def test_knative_func_that_is_told_to_stop_leaves_nothing(s3: Storage, folder: P
         # Its server gives requests three seconds; what the caller is told then is the server's.
         assert isinstance(answer.exception(30), requests.RequestException | None)
         it.process.wait(30)
-        servers.wait_clean(run, 10)
+        service_process.wait_clean(run, 10)
 
 
 @pytest.mark.slow
@@ -340,7 +340,7 @@ def test_openfaas_answers_before_the_watchdog_gives_up(s3: Storage, folder: Path
     run.mkdir()
     with (
         runtimes.of_watchdog(run, watchdog(exec_timeout="15s"), ASKING) as it,
-        servers.slow_source(100 * MIB, MIB) as slow,
+        http_servers.slow_source(100 * MIB, MIB) as slow,
     ):
         body = {"source": slow.endpoint("data"), "destination": s3.endpoint("rt-of-slow")}
         status, told = ask(it, body)

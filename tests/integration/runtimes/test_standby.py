@@ -16,17 +16,18 @@ import psutil
 import pytest
 
 from efss_transfer.config.settings import Settings
-from support import storages as servers
-from support.storages import Function, Storage
+from support import http_servers, service_process
+from support.service_process import Function
+from support.storages import Storage
 
 
 @pytest.fixture
 def ready(tmp_path: Path) -> Iterator[Function]:
     (tmp_path / "run").mkdir()
-    with servers.function(tmp_path / "run", STANDBY="1") as running:
+    with service_process.function(tmp_path / "run", STANDBY="1") as running:
         assert running.get("/healthz").status_code == 200
         yield running
-    servers.wait_clean(tmp_path / "run", 8)
+    service_process.wait_clean(tmp_path / "run", 8)
 
 
 def rclones(function: Function) -> set[int]:
@@ -111,8 +112,8 @@ def test_its_guard_lets_out_what_the_transfer_may_reach_and_nothing_else(
             handler.end_headers()
 
         with (
-            servers.misbehaving(answer) as url,
-            servers.function(
+            http_servers.misbehaving(answer) as url,
+            service_process.function(
                 ready.runtime_dir,
                 site={"allow": {"networks": ["127.0.0.1/32"]}},
                 STANDBY="1",

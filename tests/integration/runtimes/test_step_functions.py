@@ -23,8 +23,9 @@ from efss_transfer.model.result import Shard
 from support import faulty_webdav, state_machine
 from support.contract import complaints
 from support.faulty_webdav import Faulty
+from support.http_servers import misbehaving
 from support.lambda_runtime import Lambda, deployed
-from support.storages import Storage, digest, misbehaving
+from support.storages import Storage, digest
 
 COUNT = 12
 PARALLEL = 4

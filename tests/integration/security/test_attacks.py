@@ -17,10 +17,11 @@ from typing import Any, Final
 import pytest
 
 from efss_transfer.contract.schemas import schema
-from support import storages as servers
+from support import service_process
 from support.contract import complaints
+from support.service_process import Function
 from support.ssrf_spellings import SPELLINGS, TRICKS
-from support.storages import ROOT, Function
+from support.storages import ROOT
 
 PWNED: Final = Path("/tmp/pwned")  # noqa: S108 - what an attack would leave
 ATTACKS: Final = json.loads((ROOT / "tests" / "support" / "attacks.json").read_text("utf-8"))
@@ -80,7 +81,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     runtime = tmp_path_factory.mktemp("attacked")
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        servers.function(runtime, site=None) as running,
+        service_process.function(runtime, site=None) as running,
     ):
         yield Door(running, listener)
         # All of it is looked at once more: a connection or a file may come late.

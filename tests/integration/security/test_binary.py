@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from efss_transfer.engines.rclone.process.binary import pinned
-from support import storages as servers
+from support import service_process
 from support.storages import Storage, digest
 
 
@@ -32,7 +32,7 @@ def test_a_changed_rclone_is_not_run(
 ) -> None:
     runtime = changed.parent / "run"
     webdav.fill("unknown", {"a": b"a"})
-    with servers.function(
+    with service_process.function(
         runtime, RCLONE=str(changed), RCLONE_SHA256=own_hash, LOG_LEVEL="DEBUG"
     ) as function:
         answer = function.get("/healthz")
@@ -53,7 +53,7 @@ def test_a_changed_rclone_is_run_if_the_operator_says_so(
     changed: Path, webdav: Storage, s3: Storage
 ) -> None:
     hashes = webdav.fill("known", {"a": b"a"})
-    with servers.function(
+    with service_process.function(
         changed.parent / "run",
         RCLONE=str(changed),
         RCLONE_SHA256=digest(changed.read_bytes()).upper(),

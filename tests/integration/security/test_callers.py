@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import requests
 
-from support import storages as servers
+from support import http_servers, service_process
 from support.contract import complaints
-from support.storages import LOOPBACK, Function, Storage
+from support.service_process import LOOPBACK, Function
+from support.storages import Storage
 
 MIB = 1 << 20
 ALICE, BOB, CAROL, DAVE, OLD = (
@@ -30,7 +31,7 @@ def entry(caller: str, token: str, **more: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def slow() -> Iterator[Storage]:
     """A source that takes a minute for each of its two files."""
-    with servers.slow_source(60 * MIB, MIB, files=2) as running:
+    with http_servers.slow_source(60 * MIB, MIB, files=2) as running:
         yield running
 
 
@@ -52,7 +53,7 @@ def moved(inside: socket.socket) -> Iterator[str]:
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
-    with servers.misbehaving(answer) as url:
+    with http_servers.misbehaving(answer) as url:
         yield url
 
 
@@ -118,7 +119,7 @@ def guarded(
     runtime.mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ARCHIVE_KEY_ID", s3["access_key_id"])
-        with servers.function(runtime, site=site) as running:
+        with service_process.function(runtime, site=site) as running:
             yield running
 
 
@@ -355,7 +356,7 @@ def test_a_mistake_in_the_site_file_stops_the_start(
     (tmp_path / "run").mkdir()
     with (
         pytest.raises(requests.ConnectionError),  # its first GET meets a dead service
-        servers.function(tmp_path / "run", site=site),
+        service_process.function(tmp_path / "run", site=site),
     ):
         pass
     log = (tmp_path / "run.log").read_text()
@@ -376,7 +377,7 @@ def test_a_site_with_a_proxy_has_all_go_through_it(
     for host, path in (("one.invalid", "by-proxy"), ("other.invalid", "arrived-by-proxy")):
         end = webdav.endpoint(path)
         ends.append({**end, "parameters": {**end["parameters"], "url": f"http://{host}"}})
-    with servers.function(tmp_path / "run", site=site) as running:
+    with service_process.function(tmp_path / "run", site=site) as running:
         answer = running.copy(*ends)
         assert answer.status_code == 200, answer.text
         assert webdav.hashes(ends[1]["path"]) == hashes

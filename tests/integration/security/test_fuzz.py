@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from efss_transfer.model.errors import CODES
-from support import storages as servers
+from support import service_process
 from support.contract import EXAMPLES, complaints
-from support.storages import Function
+from support.service_process import Function
 
 # Types that a request makes dial a host of its own choice: the site refuses each.
 CLOSED: Final = {
@@ -56,7 +56,7 @@ NASTY: Final = (
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
     runtime = tmp_path_factory.mktemp("closed")
-    with servers.function(runtime, site=CLOSED) as running:
+    with service_process.function(runtime, site=CLOSED) as running:
         yield running
         assert "Traceback" not in running.log.read_text()
         assert "a defect" not in running.log.read_text()

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from support import storages as servers
+from support import service_process
 from support.contract import NAMES, complaints, schema
-from support.storages import Function
+from support.service_process import Function
 
 LIMIT = 1 << 20
 LONGEST_SECONDS = 2.0
@@ -68,7 +68,7 @@ class Door:
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     runtime = tmp_path_factory.mktemp("watched")
-    with servers.function(runtime, LOG_LEVEL="DEBUG") as running:
+    with service_process.function(runtime, LOG_LEVEL="DEBUG") as running:
         yield Door(running)
 
 

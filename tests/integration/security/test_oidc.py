@@ -13,8 +13,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from support import storages as servers
-from support.storages import LOOPBACK, Function, Storage, reply
+from support import http_servers, service_process
+from support.http_servers import reply
+from support.service_process import LOOPBACK, Function
+from support.storages import Storage
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -33,7 +35,7 @@ def issuer() -> Iterator[str]:
         }.get(handler.path)
         reply(handler, 200 if found else 404, json.dumps(found).encode(), "application/json")
 
-    with servers.misbehaving(answer) as url:
+    with http_servers.misbehaving(answer) as url:
         yield url.rstrip("/")
 
 
@@ -45,7 +47,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, issuer: str) -> Iterator[F
         "authentication": {"mode": "oidc", "issuer": issuer, "audience": ["efss-transfer"]},
         "callers": {"alice": {}},
     }
-    with servers.function(runtime, site=site) as running:
+    with service_process.function(runtime, site=site) as running:
         yield running
         running.wait_clean()
 

@@ -32,8 +32,9 @@ from efss_transfer.engines.rclone.process import landlock, seccomp
 from efss_transfer.engines.rclone.process.daemon import booted
 from efss_transfer.engines.rclone.rc.client import Rc
 from efss_transfer.model.errors import EngineError
-from support import storages as servers
-from support.storages import Function, Storage
+from support import http_servers, service_process
+from support.service_process import Function
+from support.storages import Storage, serving
 
 needs_landlock = pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -45,7 +46,7 @@ Boot = Callable[..., AbstractContextManager[Rc]]
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("sandbox")
     yield folder
-    assert servers.leftovers(folder) == []
+    assert service_process.leftovers(folder) == []
 
 
 @pytest.fixture
@@ -100,9 +101,9 @@ def listening() -> Iterator[tuple[str, list[http.server.BaseHTTPRequestHandler]]
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
         came.append(handler)
-        servers.reply(handler, 207, servers.multistatus({"/": 0}), "text/xml")
+        http_servers.reply(handler, 207, http_servers.multistatus({"/": 0}), "text/xml")
 
-    with servers.misbehaving(answer) as url:
+    with http_servers.misbehaving(answer) as url:
         yield url, came
 
 
@@ -264,7 +265,7 @@ def test_servers_whom_the_operator_trusts_are_reached_by_name(
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_PROPFIND(self) -> None:
-            servers.reply(self, 207, servers.multistatus({"/": 0}), "text/xml")
+            http_servers.reply(self, 207, http_servers.multistatus({"/": 0}), "text/xml")
 
         def log_message(self, *_: object) -> None:
             pass
@@ -278,7 +279,7 @@ def test_servers_whom_the_operator_trusts_are_reached_by_name(
     said = []
     with Server(("127.0.0.1", 0), Handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        with servers.serving(server.serve_forever, server.shutdown):
+        with serving(server.serve_forever, server.shutdown):
             for trusted in (None, str(tmp_path / "certificate.pem")):
                 if trusted:
                     monkeypatch.setenv("SSL_CERT_FILE", trusted)
@@ -362,8 +363,8 @@ def test_a_storage_that_lists_without_end_ends_rclone_and_not_the_function(
     (tmp_path / "run").mkdir()
     webdav.fill("after", {"a": b"a"})
     with (
-        servers.function(tmp_path / "run", MEMORY_BYTES=str(256 << 20)) as function,
-        servers.misbehaving(endless_listing) as url,
+        service_process.function(tmp_path / "run", MEMORY_BYTES=str(256 << 20)) as function,
+        http_servers.misbehaving(endless_listing) as url,
     ):
         endless = {"type": "webdav", "parameters": {"url": url, "vendor": "other"}, "path": "a/"}
         problem = function.copy(endless, s3.endpoint("endless"))
@@ -378,14 +379,14 @@ def endless_listing(handler: http.server.BaseHTTPRequestHandler) -> None:
     """A folder with files of long names, and no last one."""
     handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
     if handler.headers.get("Depth") == "0":
-        servers.reply(handler, 207, servers.multistatus({handler.path: 0}), "text/xml")
+        http_servers.reply(handler, 207, http_servers.multistatus({handler.path: 0}), "text/xml")
         return
     handler.send_response(207)
     handler.send_header("Content-Type", "text/xml")
     handler.send_header("Connection", "close")
     handler.end_headers()
     names = {f"{handler.path.rstrip('/')}/{number}{'n' * 60_000}": 1 for number in range(16)}
-    head, _, entries = servers.multistatus(names).partition(b"<d:response>")
+    head, _, entries = http_servers.multistatus(names).partition(b"<d:response>")
     entries = b"<d:response>" + entries.removesuffix(b"</d:multistatus>")
     handler.wfile.write(head)
     while True:  # until rclone hangs up, which raises
@@ -410,12 +411,12 @@ def test_as_root_rclone_runs_as_the_user_who_is_set(
     there = webdav.fill("as-nobody", {"a": b"a", "b/c": bytes(100_000)})
     shutil.copy(rclone, open_folder / "rclone")
     (open_folder / "run").mkdir(mode=0o700)
-    with servers.function(
+    with service_process.function(
         open_folder / "run", USER="nobody", RCLONE=str(open_folder / "rclone")
     ) as function:
         assert function.get("/healthz").json()["engines"]["rclone"]["sandbox"]["user"] == "nobody"
         assert function.copy(webdav.endpoint("as-nobody"), s3.endpoint("as-nobody")).ok
-        with servers.slow_source(600 << 20, 1 << 20) as slow:
+        with http_servers.slow_source(600 << 20, 1 << 20) as slow:
             events = function.post(
                 {"source": slow.endpoint("data"), "destination": s3.endpoint("slow")},
                 headers={"Accept": "application/x-ndjson"},
@@ -441,7 +442,7 @@ def test_a_user_who_cannot_be_stops_the_start(tmp_path: Path, user: str, says: s
     (tmp_path / "run").mkdir()
     with (
         pytest.raises(requests.RequestException),
-        servers.function(tmp_path / "run", USER=user),
+        service_process.function(tmp_path / "run", USER=user),
     ):
         pass
     log = (tmp_path / "run.log").read_text()

@@ -16,8 +16,10 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from support import storages as servers
-from support.storages import Function, Storage, reply
+from support import http_servers, service_process
+from support.http_servers import reply
+from support.service_process import Function
+from support.storages import Storage
 
 CANARY = "kAnArY-7/+ %&\"'é-do-not-show"
 KEY_LINE = "b3BlbnNzaC1rZXktdjEAAAAACANARYLINECANARYLINE"
@@ -88,7 +90,9 @@ class Watch:
 )
 def watched(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Function]:
     (tmp_path / "run").mkdir()
-    with servers.function(tmp_path / "run", LOG_LEVEL=request.param, BOOT_SECONDS="10") as running:
+    with service_process.function(
+        tmp_path / "run", LOG_LEVEL=request.param, BOOT_SECONDS="10"
+    ) as running:
         yield running
 
 
@@ -145,7 +149,7 @@ def endpoints(url: str) -> list[dict[str, Any]]:
 
 def test_no_secret_is_shown_whatever_fails(watched: Function, webdav: Storage) -> None:
     webdav.fill("secrets", {"a": b"a"})
-    with servers.misbehaving(echo) as url, Watch(watched) as watch:
+    with http_servers.misbehaving(echo) as url, Watch(watched) as watch:
         for endpoint in endpoints(url):
             for body in (
                 {"source": endpoint, "destination": webdav.endpoint("out")},
@@ -232,7 +236,7 @@ def test_what_the_operator_has_set_for_rclone_does_not_reach_a_transfer(
     }.items():
         monkeypatch.setenv(name, value)
     hashes = webdav.fill("apart", {"a": b"a"})
-    with servers.function(tmp_path / "run") as own, Watch(own) as watch:
+    with service_process.function(tmp_path / "run") as own, Watch(own) as watch:
         itself = {" ".join(p.cmdline()) for p in own.family()}
         answer = own.copy(webdav.endpoint("apart"), s3.endpoint("operator"))
     assert answer.status_code == 200, answer.text

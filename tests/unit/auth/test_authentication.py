@@ -42,7 +42,8 @@ from efss_transfer.auth.authentication import (
     TokenAuthenticator,
 )
 from efss_transfer.model.errors import Busy, ConfigurationError, Unauthenticated
-from support.storages import misbehaving, serving
+from support.http_servers import misbehaving
+from support.storages import serving
 
 AUDIENCE = "efss-transfer"
 LOOPBACK = ipaddress.ip_address("127.0.0.1")

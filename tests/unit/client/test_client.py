@@ -26,8 +26,9 @@ from efss_transfer.client.errors import Busy, ServiceUnreachable, UnexpectedAnsw
 from efss_transfer.model.events import Finished, Started
 from efss_transfer.model.result import State
 from support import contract
+from support.http_servers import misbehaving, reply
 from support.receivers import certificates
-from support.storages import ROOT, misbehaving, reply
+from support.storages import ROOT
 
 TOKEN = "canary-of-a-token"
 PASSWORD = "canary-of-a-password"

@@ -33,7 +33,7 @@ from efss_transfer.egress import dialer, event_loops, proxy, relay
 from efss_transfer.egress.event_loops import Loops
 from efss_transfer.egress.proxy import Guard, guard
 from efss_transfer.model.targets import Address
-from support import storages as servers
+from support import http_servers
 from support.storages import Storage
 
 MIB = 1 << 20
@@ -1285,7 +1285,7 @@ def test_a_redirect_leads_nowhere_that_is_not_permitted(
         if handler.command == "PROPFIND":
             sizes = {"/": 0, "/file": 6}
             inside = sizes if handler.path == "/" else {handler.path: 6}
-            servers.reply(handler, 207, servers.multistatus(inside), "text/xml")
+            http_servers.reply(handler, 207, http_servers.multistatus(inside), "text/xml")
         else:
             handler.send_response(302)
             handler.send_header("Location", f"http://127.0.0.1:{inner.port}/secret")
@@ -1300,7 +1300,7 @@ def test_a_redirect_leads_nowhere_that_is_not_permitted(
         connection.shutdown(socket.SHUT_WR)
         read_all(connection)
 
-    with listening(secret) as inner, servers.misbehaving(answer_file) as url:
+    with listening(secret) as inner, http_servers.misbehaving(answer_file) as url:
         policy = Asked() if permitted else Asked(inner.port)
         with guard(policy) as gate:
             source = {"type": "webdav", "parameters": {"url": url, "vendor": "other"}}

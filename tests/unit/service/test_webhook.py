@@ -25,9 +25,9 @@ from efss_transfer.model.errors import ConfigurationError
 from efss_transfer.model.result import FileOutcome, FileState, Result, State, Totals
 from efss_transfer.service import webhook
 from efss_transfer.service.webhook import Receiver, deliver, signature, signing_key
-from support import storages as servers
 from support.contract import complaints
 from support.receivers import KEY, SECRET, certificates, receiver
+from support.storages import serving
 
 HERE = Egress(EgressRules(networks=(ip_network("127.0.0.0/8"),)).permits)
 BEGUN = datetime(2026, 11, 22, 16, 0, 0, tzinfo=UTC)
@@ -205,7 +205,7 @@ def talking(*pieces: bytes, pause: float) -> Iterator[str]:
 
     with (
         Server(("127.0.0.1", 0), Handler) as server,
-        servers.serving(server.serve_forever, server.shutdown),
+        serving(server.serve_forever, server.shutdown),
     ):
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -348,7 +348,7 @@ def proxy(to: str) -> Iterator[tuple[str, list[str]]]:
 
     with (
         Server(("127.0.0.1", 0), Handler) as server,
-        servers.serving(server.serve_forever, server.shutdown),
+        serving(server.serve_forever, server.shutdown),
     ):
         yield f"http://127.0.0.1:{server.server_address[1]}", seen
 

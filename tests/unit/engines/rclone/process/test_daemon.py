@@ -22,7 +22,8 @@ from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import Event, Finished
 from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.result import State
-from support.storages import ROOT, digest, leftovers, wait_clean
+from support.service_process import leftovers, wait_clean
+from support.storages import ROOT, digest
 
 REQUEST = TransferRequest(
     Endpoint("webdav", {"url": "http://127.0.0.1:1"}, "a"),

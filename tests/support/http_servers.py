@@ -1,0 +1,121 @@
+"""HTTP servers that answer as a test says: a WebDAV source made of functions, and a slow one."""
+
+from __future__ import annotations
+
+import http.server
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from support.storages import Storage, serving
+
+
+@contextmanager
+def misbehaving(
+    answer: Callable[[http.server.BaseHTTPRequestHandler], None],
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[str]:
+    """An HTTP server, or one of HTTPS, that answers every request as it is told; its URL."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("do_"):
+                return lambda: answer(self)
+            raise AttributeError(name)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: object) -> None:
+            pass
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            # Each handshake in its client's own thread, when that first reads.
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        with serving(lambda: server.serve_forever(0.02), server.shutdown):
+            scheme = "http" if tls is None else "https"
+            yield f"{scheme}://127.0.0.1:{server.server_address[1]}"
+
+
+@contextmanager
+def slow_source(size: int, bytes_per_second: int, files: int = 1) -> Iterator[Storage]:
+    """A WebDAV server with a folder of files of `size` zeros, each of which it sends at
+    that rate: a copy that is surely still going on."""
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        path = handler.path.rstrip("/")
+        if handler.command == "PROPFIND":
+            inside = [f"/data/{number}.bin" for number in range(files)]
+            if path == "/data":
+                shown = ["/data/", *(inside if handler.headers.get("Depth") == "1" else [])]
+            else:
+                shown = [path] if path in inside else []
+            reply(
+                handler, 207 if shown else 404, multistatus(dict.fromkeys(shown, size)), "text/xml"
+            )
+        elif handler.command == "GET":
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(size))
+            handler.end_headers()
+            piece = bytes(max(1, bytes_per_second // 20))
+            for _ in range(0, size, len(piece)):
+                handler.wfile.write(piece)
+                time.sleep(0.05)
+        else:
+            reply(handler, 405)
+
+    with misbehaving(answer) as url:
+        yield Storage(
+            "webdav",
+            {"url": url, "vendor": "other"},
+            _read_only,
+            _read_only,
+        )
+
+
+def _read_only(*_: object) -> Any:
+    raise AssertionError("this storage is only copied from")
+
+
+def multistatus(entries: dict[str, int]) -> bytes:
+    """What a WebDAV server answers to PROPFIND; a path that ends with / is a folder."""
+    responses = "".join(
+        f"<d:response><d:href>{path}</d:href><d:propstat><d:prop>"
+        + (
+            "<d:resourcetype><d:collection/></d:resourcetype>"
+            if path.endswith("/")
+            else f"<d:resourcetype/><d:getcontentlength>{size}</d:getcontentlength>"
+        )
+        + "<d:getlastmodified>Sun, 22 Nov 2026 16:00:00 GMT</d:getlastmodified></d:prop>"
+        "<d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>"
+        for path, size in entries.items()
+    )
+    return (
+        f'<?xml version="1.0"?><d:multistatus xmlns:d="DAV:">{responses}</d:multistatus>'.encode()
+    )
+
+
+def reply(
+    handler: http.server.BaseHTTPRequestHandler,
+    status: int,
+    body: bytes = b"",
+    kind: str = "text/plain",
+) -> None:
+    """Answer with that, after reading what the request brought."""
+    handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    if handler.command != "HEAD":
+        handler.wfile.write(body)
