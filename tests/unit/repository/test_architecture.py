@@ -83,6 +83,8 @@ OWNERS = {
 NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "manager", "managers", "common"}
 MOST_FILES = 17
 MOST_LINES = 300
+MOST_LINES_OF_A_FUNCTION = 60
+LONGER_FUNCTIONS = {"cli.transfer.transfer": 69, "engines.rclone.engine.run": 62}
 # What is longer, and why.
 LONGER = {
     "client.errors": (330, "one hierarchy, each class with the sentence that a caller needs"),
@@ -141,31 +143,44 @@ def _is_in(module: str, name: str) -> bool:
     return f"{module}.".startswith(f"{name}.")
 
 
-@pytest.mark.parametrize("module", [name for name in modules() if name])
-def test_a_module_imports_only_what_its_room_may(module: str) -> None:
-    mine = room(module)
-    assert mine, f"{module} is in no room of ROOMS"
-    for other in of_ours(module):
-        theirs = room(other)
-        allowed = theirs == mine or theirs in ROOMS[mine]
-        if allowed and theirs == "engines" and theirs != mine and mine in ENGINES_FROM_ABOVE:
-            allowed = other.removeprefix("engines.") in ENGINES_FROM_ABOVE[mine]
-        allowed = allowed or any(_is_in(other, one) for one in EXCEPTIONS.get(module, ()))
-        assert allowed, f"{module} (in {mine}) imports {other} (in {theirs})"
+def test_a_module_imports_only_what_its_room_may() -> None:
+    assert not [module for module in modules() if module and not room(module)]
+    assert not [
+        f"{module} (in {room(module)}) imports {other} (in {room(other)})"
+        for module in filter(None, modules())
+        for other in of_ours(module)
+        if not _may_import(module, room(module), other)
+    ]
 
 
-@pytest.mark.parametrize("module", [name for name in modules() if _is_in(name, RCLONE)])
-def test_inside_rclone_the_rooms_keep_their_order(module: str) -> None:
+def _may_import(module: str, mine: str, other: str) -> bool:
+    theirs = room(other)
+    if any(_is_in(other, one) for one in EXCEPTIONS.get(module, ())):
+        return True
+    if theirs == "engines" and theirs != mine and mine in ENGINES_FROM_ABOVE:
+        return other.removeprefix("engines.") in ENGINES_FROM_ABOVE[mine]
+    return theirs == mine or theirs in ROOMS[mine]
+
+
+def test_inside_rclone_the_rooms_keep_their_order() -> None:
     def inner(name: str) -> str:
         return name.removeprefix(RCLONE).removeprefix(".").partition(".")[0]
 
-    for other in of_ours(module):
-        if _is_in(other, RCLONE) and inner(other) != inner(module):
-            assert inner(other) in RCLONE_ROOMS[inner(module)], f"{module} imports {other}"
+    wrong = [
+        f"{module} imports {other}"
+        for module in modules()
+        if _is_in(module, RCLONE)
+        for other in of_ours(module)
+        if _is_in(other, RCLONE)
+        and inner(other) != inner(module)
+        and inner(other) not in RCLONE_ROOMS[inner(module)]
+    ]
+    assert not wrong
 
 
 def test_no_rule_is_kept_for_a_room_or_module_that_is_gone() -> None:
-    named = {*ROOMS, *EXCEPTIONS, *(owner for owners in OWNERS.values() for owner in owners)}
+    named = {*ROOMS, *EXCEPTIONS, *LONGER}
+    named |= {owner for owners in OWNERS.values() for owner in owners}
     named |= {f"{RCLONE}.{name}" for name in RCLONE_ROOMS}
     assert named <= modules().keys()
 
@@ -201,40 +216,59 @@ def test_only_the_registry_names_an_engine() -> None:
     assert known == {"engines.registry"}
 
 
-@pytest.mark.parametrize(
-    "package", [name for name, file in modules().items() if "__init__" in str(file)]
-)
-def test_a_package_imports_nothing_when_it_is_imported(package: str) -> None:
-    tree = ast.parse(modules()[package].read_text("utf-8"))
-    ours = [
-        node
-        for node in tree.body
+def test_a_package_imports_nothing_when_it_is_imported() -> None:
+    eager = [
+        package
+        for package, file in modules().items()
+        if file.name == "__init__.py"
+        for node in ast.parse(file.read_text("utf-8")).body
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith(OURS)
     ]
-    assert not ours
+    assert not eager
 
 
-@pytest.mark.parametrize(
-    "folder", sorted({file.parent for file in modules().values()}), ids=lambda one: one.name
-)
-def test_a_folder_has_no_more_files_than_a_reader_takes_in(folder: Path) -> None:
-    assert len([file for file in folder.glob("*.py") if file.stem != "__init__"]) <= MOST_FILES
+def test_a_folder_has_no_more_files_than_a_reader_takes_in() -> None:
+    full = {
+        folder.name: len(files)
+        for folder in {file.parent for file in modules().values()}
+        if len(files := [file for file in folder.glob("*.py") if file.stem != "__init__"])
+        > MOST_FILES
+    }
+    assert not full
 
 
-@pytest.mark.parametrize("module", modules())
-def test_a_module_has_no_more_lines_than_one_purpose_needs(module: str) -> None:
-    most, _ = LONGER.get(module, (MOST_LINES, ""))
-    assert len(modules()[module].read_text("utf-8").splitlines()) <= most
+def test_a_module_has_no_more_lines_than_one_purpose_needs() -> None:
+    long = {
+        module: lines
+        for module, file in modules().items()
+        if (lines := len(file.read_text("utf-8").splitlines()))
+        > LONGER.get(module, (MOST_LINES, ""))[0]
+    }
+    assert not long
 
 
-@pytest.mark.parametrize("module", modules())
-def test_a_module_is_named_after_what_it_does(module: str) -> None:
-    assert not NAMES_THAT_SAY_NOTHING & set(module.split("."))
+def test_a_function_fits_on_a_screen() -> None:
+    long = {
+        f"{module}.{node.name}": lines
+        for module, file in modules().items()
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := (node.end_lineno or 0) - node.lineno + 1)
+        > LONGER_FUNCTIONS.get(f"{module}.{node.name}", MOST_LINES_OF_A_FUNCTION)
+    }
+    assert not long
 
 
-@pytest.mark.parametrize("module", modules())
-def test_a_module_says_what_it_is_for(module: str) -> None:
-    assert ast.get_docstring(ast.parse(modules()[module].read_text("utf-8")))
+def test_a_module_is_named_after_what_it_does() -> None:
+    assert not [module for module in modules() if NAMES_THAT_SAY_NOTHING & {*module.split(".")}]
+
+
+def test_a_module_says_what_it_is_for() -> None:
+    assert not [
+        module
+        for module, file in modules().items()
+        if not ast.get_docstring(ast.parse(file.read_text("utf-8")))
+    ]
 
 
 def test_no_class_name_stands_twice() -> None:
