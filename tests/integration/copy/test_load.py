@@ -63,6 +63,7 @@ def test_eight_run_and_all_others_are_told_busy_at_once(eight: Function, s3: Sto
     eight.wait_clean()
 
 
+@pytest.mark.slow
 def test_fifty_one_after_another_leave_memory_and_files_as_they_were(
     eight: Function, webdav: Storage, s3: Storage
 ) -> None:

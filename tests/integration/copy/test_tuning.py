@@ -374,6 +374,7 @@ def test_as_many_parts_of_a_file_are_read_at_a_time_as_chosen(
     assert s3.hashes(f"bucket/{name}") == {"a.bin": servers.digest(content)}
 
 
+@pytest.mark.slow
 def test_a_large_tree_is_listed_within_the_least_memory_that_there_may_be(
     tmp_path: Path, rclone: Path, s3: Storage
 ) -> None:

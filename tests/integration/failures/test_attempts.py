@@ -47,8 +47,15 @@ def told_once(told: list[dict[str, Any]]) -> dict[str, str]:
     return dict(files)
 
 
-@pytest.mark.parametrize("side", ["source", "destination"])
-@pytest.mark.parametrize("how", ["reset", "busy"])
+@pytest.mark.parametrize(
+    ("how", "side"),
+    [
+        ("reset", "source"),
+        ("busy", "destination"),
+        pytest.param("reset", "destination", marks=pytest.mark.slow),
+        pytest.param("busy", "source", marks=pytest.mark.slow),
+    ],
+)
 def test_only_what_failed_is_tried_again(
     function: Function, dav: Faulty, s3: Storage, side: str, how: str
 ) -> None:

@@ -20,6 +20,7 @@ from support.service_process import Function
 from support.storages import Storage, digest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "target"),
     [("rclone", "s3"), pytest.param("sftp", "wsgidav", marks=pytest.mark.slow)],
@@ -182,6 +183,7 @@ def test_what_was_there_before_stays_where_a_storage_keeps_it(
     assert there.hashes(name) == {"0.bin": digest(b"precious")}
 
 
+@pytest.mark.slow
 def test_progress_names_what_is_in_flight(function: Function, s3: Storage) -> None:
     with http_servers.slow_source(400_000, 100_000, files=6) as slow:
         answer = function.post(

@@ -149,6 +149,7 @@ def test_a_host_that_does_not_answer(
     assert time.monotonic() - began < 60
 
 
+@pytest.mark.slow
 def test_a_bucket_whose_host_does_not_answer_is_given_up_before_every_file_is_tried(
     function: Function, webdav: Storage
 ) -> None:

@@ -152,6 +152,7 @@ def test_a_daemon_that_dies_in_mid_copy_is_an_engine_failure(
     assert problem.json()["result"]["state"] == "failed"
 
 
+@pytest.mark.slow
 def test_a_frozen_daemon_is_killed_within_the_bound(own: Function, s3: Storage) -> None:
     """Deaf to everything, SIGTERM too: as if it hung in the kernel."""
     with (

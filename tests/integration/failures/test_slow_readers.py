@@ -139,7 +139,10 @@ def events_of(answer: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in body.splitlines()]
 
 
-@pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream"])
+@pytest.mark.parametrize(
+    "accept",
+    ["application/x-ndjson", pytest.param("text/event-stream", marks=pytest.mark.slow)],
+)
 def test_a_caller_who_stops_reading_cancels_the_copy(
     one: Function, copied: dict[str, Any], s3: Storage, webdav: Storage, accept: str
 ) -> None:
@@ -217,6 +220,7 @@ def test_a_caller_who_waits_longer_than_that_is_still_answered(
             assert b'"succeeded"' in read_to_the_end(client)
 
 
+@pytest.mark.slow
 def test_a_caller_who_never_reads_a_long_answer_does_not_keep_the_thread(
     one: Function, copied: dict[str, Any]
 ) -> None:
@@ -238,6 +242,7 @@ def test_a_caller_who_never_reads_a_long_answer_does_not_keep_the_thread(
     assert "Traceback" not in one.log.read_text()
 
 
+@pytest.mark.slow
 def test_a_slow_reader_gets_everything_and_the_function_does_not_grow(
     one: Function, copied: dict[str, Any]
 ) -> None:

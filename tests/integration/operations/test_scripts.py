@@ -154,8 +154,17 @@ def test_the_demo_draws_bars_on_a_terminal(folder: Path) -> None:
     assert "Left behind: nothing." in shown.decode()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("at", ["Starting", "progress:", "Comparing"])
+@pytest.mark.parametrize(
+    ("at", "number"),
+    [
+        ("Starting", signal.SIGTERM),
+        ("progress:", signal.SIGINT),
+        pytest.param("Starting", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("progress:", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("Comparing", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("Comparing", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_the_demo_ends_everything_when_it_is_interrupted(
     folder: Path, number: signal.Signals, at: str
 ) -> None:

@@ -41,6 +41,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_it_serves_and_copies(
     elsewhere: Path, tmp_path: Path, webdav: Storage, s3: Storage
 ) -> None:

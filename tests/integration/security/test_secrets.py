@@ -147,6 +147,7 @@ def endpoints(url: str) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_no_secret_is_shown_whatever_fails(watched: Function, webdav: Storage) -> None:
     webdav.fill("secrets", {"a": b"a"})
     with http_servers.misbehaving(echo) as url, Watch(watched) as watch:

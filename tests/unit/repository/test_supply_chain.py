@@ -37,6 +37,7 @@ def test_what_is_needed_to_run_is_locked() -> None:
     assert sbom.needed() - locked == set()
 
 
+@pytest.mark.slow
 def test_the_bill_has_all_that_runs_and_nothing_of_the_tests(bill: dict[str, Any]) -> None:
     listed = {canonicalize_name(it["name"]) for it in bill["components"]}
     assert sbom.needed() | {"rclone"} == listed
