@@ -1,11 +1,13 @@
-"""Pages of the reference that say what a JSON Schema says, as tables, one for each object."""
+"""The reference's pages of the JSON Schemas, with a table for each object."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from efss_transfer.contract import storage_types
@@ -14,13 +16,21 @@ from efss_transfer.contract.schemas import schema
 Schema = Mapping[str, Any]
 _URN: Final = re.compile(r"urn:efss-transfer:schema:\w+:(?P<name>[\w-]+)#?(?P<pointer>.*)")
 _WHERE: Final = (
-    "Its schema is [{name}.schema.json](../../schema/{name}.schema.json); a service has it at "
-    "`/schema/{name}`. Members in bold are required."
+    "Schema: [{name}.schema.json](../../schema/{name}.schema.json), and `/schema/{name}` at a "
+    "service. Members in bold are required."
 )
 _STORAGES: Final = (
-    "What `parameters` of an [endpoint](request.md#endpoint) may hold, for each `type`. Those that "
-    "are marked as secret are shown nowhere. Members in bold are required."
+    "The `parameters` of an [endpoint](request.md#endpoint), for each `type`. Members in bold are "
+    "required. Parameters marked as secret never appear in a log or an answer.\n\n"
+    "`http` and `doi` (Zenodo, Dataverse, InvenioRDM) can only be sources. The tests copy between "
+    "real servers for WebDAV, S3, SFTP, FTP and Google Cloud Storage; for the other types they "
+    "show that rclone accepts every parameter that the schema accepts, and connects only where it "
+    "may.\n\n"
+    "A parameter is the rclone option of the same name. Of rclone's 968 options, {allowed} are "
+    "allowed and {refused} refused, each with its reason, in [options.json]({options}); two more "
+    "are names that occur twice. A newer rclone with an option that has no decision fails a test."
 )
+_OPTIONS: Final = "functions/efss_transfer/engines/rclone/rc/options.json"
 _HEAD: Final = "| member | type | meaning |\n|---|---|---|"
 
 
@@ -44,7 +54,7 @@ def storages() -> str:
     types = whole["$defs"]["endpoint"]["properties"]["type"]["enum"]
     parts = [
         "# Storages and their parameters",
-        _STORAGES,
+        _introduction(),
         "\n".join(f"- [{kind}](#{slug(kind)})" for kind in types),
     ]
     for kind in types:
@@ -55,6 +65,18 @@ def storages() -> str:
             parts.append(text)
         parts.append(walk.table(described, kind))
     return "\n\n".join(parts) + "\n"
+
+
+def _introduction() -> str:
+    decided = json.loads((Path(__file__).parents[1] / _OPTIONS).read_text("utf-8"))
+    counts = Counter(
+        option["decision"]
+        for backend in decided["backends"].values()
+        for option in backend["options"].values()
+    )
+    return _STORAGES.format(
+        allowed=counts["allow"], refused=counts["refuse"], options=f"../../{_OPTIONS}"
+    )
 
 
 @cache

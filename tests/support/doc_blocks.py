@@ -1,12 +1,17 @@
-"""The pages of docs/, as their blocks of code; what stands in a comment before one, marks it.
+"""Blocks of code in the README and in docs/; a comment before a block says how it is tested.
 
 <!-- file: ~/bin/nightly-copy -->       the block is that file, which the reader writes
-<!-- file: site.json, schema: site -->  and it is of that schema
-<!-- exit: 3 -->                        these commands end with that
+<!-- file: site.json, schema: site -->  and it is valid by that schema
+<!-- schema: request -->                it is valid by that schema
+<!-- part: request -->                  and with both endpoints it would be
+<!-- answer, schema: result -->         the commands before it print it, numbers and times aside
+<!-- output -->                         the commands before it print exactly it, numbers aside
+<!-- exit: 3 -->                        these commands exit with that code
 <!-- stdin: app-password key-id -->     they ask for these secrets, one after another
-<!-- output -->                         what the commands before it say, numbers aside
 <!-- cron -->                           a line of a crontab
-<!-- needs: --shards -->                they need that option of the command's
+<!-- needs: --shards -->                they need that option of the command
+<!-- run -->                            a Python program, which the reader runs
+<!-- example: client.py -->             a part of one, which tests/integration/client runs
 """
 
 from __future__ import annotations
@@ -17,9 +22,19 @@ from pathlib import Path
 
 from support.storages import ROOT
 
+README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
-PAGES = sorted(file for file in DOCS.rglob("*.md") if REFERENCE not in file.parents)
+EXAMPLES = ("client.py", "stream.py")
+_GENERATED = "<!-- Made by scripts/reference"
+
+
+def is_generated(page: Path) -> bool:
+    """Whether scripts/reference writes the page."""
+    return page.read_text("utf-8").startswith(_GENERATED)
+
+
+PAGES = [README, *sorted(file for file in DOCS.rglob("*.md") if not is_generated(file))]
 _BLOCK = re.compile(r"^(?:<!-- ([^\n]*) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""Somebody who follows a page of docs/: writes its files, and runs its commands in a shell.
+"""Somebody who follows the README or a page of docs/: writes files, runs commands in a shell.
 
 What a page says of hosts, secrets and this machine's folders is replaced by what stands for it
 here. The commands are run as they stand, but for whole lines that a test does in another way
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 import socket
 import socketserver
 import subprocess
@@ -18,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from support import service_process, storages
 from support.doc_blocks import Block, blocks
@@ -57,6 +59,12 @@ class Reader:
                 self._at_night(block, where)
             elif "output" in block.marks:
                 assert pattern(block.content).fullmatch(out), (where, out)
+            elif "answer" in block.marks:
+                answer = json.loads(out)
+                assert contains(answer, json.loads(block.content)), (where, out)
+            elif "run" in block.marks:
+                program = shlex.quote(self.put(block.content))
+                out = self.run(f"python3 -c {program}", where=where)
             elif block.language == "sh":
                 out = self._type(block, where)
 
@@ -161,16 +169,64 @@ def pattern(shown: str) -> re.Pattern[str]:
     return re.compile(made.replace(rf"in\ {_NUMBER.pattern}\ s;", r"in\ [\w.: ]+;"))
 
 
+def contains(answer: Any, shown: Any) -> bool:
+    """Whether an answer has all that is shown. A number other than 0 may be another one."""
+    match shown:
+        case dict():
+            return isinstance(answer, dict) and all(
+                name in answer and contains(answer[name], value) for name, value in shown.items()
+            )
+        case list():
+            return isinstance(answer, list) and len(answer) == len(shown)
+        case bool() | None:
+            return answer is shown
+        case int() | float():
+            return isinstance(answer, int | float) and bool(answer) == bool(shown)
+        case _:
+            return isinstance(answer, str) and bool(pattern(str(shown)).fullmatch(answer))
+
+
+@contextmanager
+def storage(reader: Reader, command: str) -> Iterator[str]:
+    """`rclone serve …` in the reader's shell, on a port that the kernel chose; its host:port."""
+    words = shlex.split(reader.put(command))
+    words[words.index("--addr") + 1] = "127.0.0.1:0"
+    program = shutil.which(words[0], path=reader.variables()["PATH"])
+    assert program is not None
+    with subprocess.Popen(
+        [program, *words[1:]],
+        env=reader.environment,
+        cwd=reader.home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if found := re.search(r"http://(127\.0\.0\.1:\d+)", line):
+                    break
+            else:
+                raise AssertionError(f"{command} does not serve")
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            yield found[1]
+        finally:
+            process.kill()
+
+
 @contextmanager
 def serving(reader: Reader, site: Path | None) -> Iterator[str]:
     """`efss-transfer serve` in the reader's shell, on a port that the kernel chose; its URL."""
     runtime = reader.home.parent / "run"
     runtime.mkdir(exist_ok=True)
     environment = {**reader.variables(), "EFSS_TRANSFER_RUNTIME_DIR": str(runtime)}
+    program = shutil.which("efss-transfer", path=environment["PATH"])
+    assert program is not None
     if site is not None:
         environment["EFSS_TRANSFER_SITE"] = str(site)
     with subprocess.Popen(
-        [PROGRAMS / "efss-transfer", "serve", "--port", "0"],
+        [program, "serve", "--port", "0"],
         env=environment,
         cwd=reader.home,
         stdin=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 """The exit code of the command: rclone's own, where they have a meaning.
 
-rclone's manual, "Exit code", says what each means there; the README has the table.
+rclone's manual, "Exit code", says what each means there; docs/reference/command.md has the table.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What the operator sets, read once from the environment.
+"""The operator's settings, read once from the environment.
 
-Every setting is described in the README's table, and a test holds the two together.
+docs/reference/settings.md describes each of them, and a test compares the two.
 """
 
 from __future__ import annotations

@@ -23,12 +23,12 @@ import requests
 from efss_transfer.cli import main
 from support import contract, http_servers, service_process
 from support import storages as servers
+from support.doc_blocks import REFERENCE, blocks
 from support.service_process import Function
 from support.storages import Storage
 from support.terminal import CTRL_C, LISTENING, Terminal, terminal
 
 PROGRAM = Path(sys.executable).parent / "efss-transfer"
-README = (servers.ROOT / "README.md").read_text("utf-8")
 
 
 @dataclass
@@ -557,14 +557,15 @@ COMMANDS = {" ".join(words): command for words, command in commands(main.main)}
 
 
 def examples() -> list[str]:
-    """Every command line that help and the README show."""
+    """Every command line that help shows; those of the documents are run with their pages."""
     shown = [
         line.strip()
         for command in COMMANDS.values()
         for line in (command.help or "").splitlines()
         if line.strip().startswith("efss-transfer ")
     ]
-    shown += re.findall(r"^    (efss-transfer .*)", README, re.MULTILINE)
+    # deploy/README.md has it for any site file.
+    shown.append("efss-transfer site check deploy/site.example.json")
     return list(dict.fromkeys(shown))
 
 
@@ -588,12 +589,15 @@ def test_every_example_works(
         {"source": webdav.endpoint(f"{mine}/raw"), "destination": s3.endpoint(there)},
     )
     user.write("site.json", service_process.LOOPBACK)
-    shown = re.search(r"<!-- result.json -->\n```json\n(.*?)```", README, re.DOTALL)
-    assert shown is not None
+    (result,) = (
+        json.loads(block.content)
+        for block in blocks(REFERENCE / "http-api.md")
+        if block.marks == {"schema": "result"}
+    )
     results = []
     for index in range(2):
         shard = {"index": index, "count": 2}
-        user.write(f"result.{index}.json", {**json.loads(shown[1]), "shard": shard})
+        user.write(f"result.{index}.json", {**result, "shard": shard})
         results.append((user.home / f"result.{index}.json").read_text() + "\n")
     (user.home / "results.ndjson").write_text("".join(results))
     # The service of these tests stands for all that are named.

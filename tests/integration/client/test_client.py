@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import uuid
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from efss_transfer.model.events import FileDone, Finished, Progress, Started
 from efss_transfer.model.result import FileState, State
 from support import http_servers, service_process
 from support import storages as servers
+from support.doc_blocks import EXAMPLES, REFERENCE, blocks
 from support.service_process import Function
 from support.storages import Storage
 
@@ -145,8 +145,8 @@ def test_a_copy_that_takes_several_invocations(
     assert sorted(file.path for file in result.files) == sorted(files)
 
 
-@pytest.mark.parametrize("example", ["client.py", "stream.py"])
-def test_the_readme_s_examples(
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_of_its_page(
     function: Function,
     webdav: Storage,
     s3: Storage,
@@ -156,11 +156,13 @@ def test_the_readme_s_examples(
 ) -> None:
     webdav.fill(name, {"a": b"a", "b": b"b"})
     request = {"source": webdav.endpoint(name), "destination": s3.endpoint(name)}
-    readme = (servers.ROOT / "README.md").read_text("utf-8")
-    found = re.search(rf"<!-- {example} -->\n```python\n(.*?)```", readme, re.DOTALL)
-    assert found is not None
+    (shown,) = (
+        block.content
+        for block in blocks(REFERENCE / "python-client.md")
+        if block.marks.get("example") == example
+    )
     given = {"Client": Client, "url": function.url, "token": "a-token", "request": request}
-    exec(compile(found[1], example, "exec"), given)  # noqa: S102 - what the README shows
+    exec(compile(shown, example, "exec"), given)  # noqa: S102 - what the page shows
     last = {"client.py": "2 files copied", "stream.py": "succeeded"}[example]
     assert capsys.readouterr().out.splitlines()[-1] == last
     assert len(s3.hashes(f"bucket/{name}")) == 2

@@ -1,10 +1,11 @@
-"""Every command of docs/, run as a reader would, by the real rclone between real servers."""
+"""Every command of the README and of docs/, run as a reader would, between real servers."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ import pytest
 from efss_transfer.cli.commands.copy import run as run_command
 from support import faulty_webdav, service_process
 from support import storages as servers
-from support.doc_blocks import DOCS, PAGES, blocks
-from support.doc_reader import PROGRAMS, Hook, Reader, leading, serving
+from support.doc_blocks import DOCS, PAGES, README, blocks
+from support.doc_reader import PROGRAMS, Hook, Reader, leading, serving, storage
 from support.faulty_webdav import Faulty
 from support.nginx import FILE, NAME, gateway, tool
 from support.service_process import LOOPBACK
@@ -27,7 +28,10 @@ pytestmark = pytest.mark.slow
 
 HOW_TO = DOCS / "how-to"
 FOLLOWED = {
+    README,
     DOCS / "tutorial.md",
+    HOW_TO / "command.md",
+    HOW_TO / "site-file.md",
     HOW_TO / "gateway.md",
     HOW_TO / "app-passwords.md",
     HOW_TO / "nightly.md",
@@ -37,8 +41,10 @@ FILES = {"a.h5": bytes(1 << 20), "raw/b.h5": os.urandom(200_000), "notes.txt": b
 
 # Lines that are not run, each with the reason.
 NOT_RUN = {
-    r"python3 -m venv .*": "the environment of the tests is one, with this tree installed",
-    r".*/pip install efss-transfer": "it is installed already, from this tree",
+    r"scripts/demo +# .*": "tests/integration/operations/test_scripts.py runs it",
+    r"scripts/test +# .*": "it runs these tests",
+    r"python3 -m venv .*": "the tests have an environment; that of the README is made",
+    r".*/pip install \.": "this tree is installed; the README's command is run",
     r"apt-get install .*": "changes the machine; scripts/tools brings the same nginx",
     r"systemctl daemon-reload": "there is no systemd in a test; it is asked to verify the unit",
     r"systemctl reload nginx": "nginx is started with the file by the line before it",
@@ -145,6 +151,41 @@ def starts(running: ExitStack, site: Path | None = None) -> dict[str, Hook]:
     return {r"(EFSS_TRANSFER_SITE=(?P<site>\S+) )?efss-transfer serve &": start}
 
 
+def test_the_readme(running: ExitStack, tmp_path: Path) -> None:
+    """In a copy of the checkout, in an environment of its own, which pip fills."""
+    home = tmp_path / "home"
+    aside = (".git", ".venv", ".tools", "node_modules", "dist", "__pycache__", ".*_cache")
+    shutil.copytree(servers.ROOT, home, ignore=shutil.ignore_patterns(*aside))
+    kept = {name: it for name, it in os.environ.items() if not name.startswith("EFSS_TRANSFER_")}
+    reader = Reader(
+        home,
+        {**kept, "HOME": str(home), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
+        said={"/tmp/efss-transfer-try": str(tmp_path / "try")},  # noqa: S108 - the README's
+    )
+
+    def stored(reader: Reader, line: re.Match[str]) -> None:
+        reader.said[line["at"]] = running.enter_context(storage(reader, line["command"]))
+
+    reader.instead = {
+        **{line: nothing for line in NOT_RUN if line.startswith("scripts/")},
+        r"(?P<command>rclone serve .* --addr (?P<at>\S+) .*) &": stored,
+        **starts(running),
+    }
+    reader.follow(README)
+    copied = tmp_path / "try" / "bucket"
+    for path, folder in (("how-to", "2026"), ("", "docs"), ("reference", "reference")):
+        wanted = {
+            str(file.relative_to(DOCS / path)): file.read_bytes()
+            for file in (DOCS / path).rglob("*.md")
+        }
+        found = {
+            str(file.relative_to(copied / folder)): file.read_bytes()
+            for file in (copied / folder).rglob("*")
+            if file.is_file()
+        }
+        assert found == wanted, folder
+
+
 def hashes() -> dict[str, str]:
     return {path: servers.digest(content) for path, content in FILES.items()}
 
@@ -160,6 +201,33 @@ def test_the_tutorial(
     secrets = reader.home / ".secrets"
     assert secrets.stat().st_mode & 0o077 == 0
     assert all(file.stat().st_mode & 0o077 == 0 for file in secrets.iterdir())
+
+
+def test_the_command(
+    reader: Reader, running: ExitStack, tmp_path: Path, s3: Storage, there: str
+) -> None:
+    knows_both(reader)
+    (tmp_path / "site.json").write_text('{"allow": {"networks": ["127.0.0.0/8"]}}')
+    reader.said |= {
+        "access-key-of-alice": reader.secrets["key-id"],
+        "secret-key-of-alice": reader.secrets["secret-key"],
+        "bucket-of-alice": there,
+    }
+    # One service stands for both that are named.
+    both = dict.fromkeys(
+        ("https://one.example.org", "https://two.example.org"), "$EFSS_TRANSFER_URL"
+    )
+    reader.said |= both
+    reader.instead = {**reader.instead, **starts(running, tmp_path / "site.json")}
+    reader.follow(HOW_TO / "command.md", frozenset({"--shards"}))
+    assert s3.hashes(f"{there}/2026") == hashes()
+    assert s3.hashes(f"{there}/raw") == hashes()
+    lines = (reader.home / "events.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(lines[-1])["state"] == "succeeded"
+
+
+def test_a_site_file(reader: Reader) -> None:
+    reader.follow(HOW_TO / "site-file.md")
 
 
 def test_behind_nginx(

@@ -1,4 +1,4 @@
-"""What docs/ says is so: links lead somewhere, JSON fits its schema, the reference is today's."""
+"""The README and docs/: links resolve, JSON is valid, each block is tested, nothing is stale."""
 
 from __future__ import annotations
 
@@ -9,15 +9,31 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from efss_transfer.cli import endpoints_file
 from support.contract import complaints
-from support.doc_blocks import DOCS, PAGES, REFERENCE, Block, anchors, blocks, prose
+from support.doc_blocks import (
+    DOCS,
+    EXAMPLES,
+    PAGES,
+    README,
+    REFERENCE,
+    Block,
+    anchors,
+    blocks,
+    is_generated,
+    prose,
+)
 from support.storages import ROOT
 
-EVERYWHERE = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+EVERYWHERE = [
+    README,
+    *sorted(DOCS.rglob("*.md")),
+    *(ROOT / name for name in ("deploy/README.md", "layer/README.md", "CONTRIBUTING.md")),
+]
 
 
 def name_of(file: Any) -> str:
@@ -37,7 +53,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_can_be_found() -> None:
-    seen, next_ones = set(), [ROOT / "README.md"]
+    seen, next_ones = set(), [README]
     while next_ones:
         page = next_ones.pop()
         if page in seen or not page.exists():
@@ -62,9 +78,14 @@ def test_no_block_is_left_out(page: Path) -> None:
                 assert before is not None, where
                 assert before.language == "sh", where
             case "json":
-                assert "schema" in block.marks, where
+                assert block.marks.keys() & {"schema", "part"}, where
+                if "answer" in block.marks:
+                    assert before is not None, where
+                    assert before.language == "sh", where
             case "toml" | "bash":
                 assert "file" in block.marks, where
+            case "python":
+                assert "run" in block.marks or block.marks.get("example") in EXAMPLES, where
             case "crontab":
                 assert "cron" in block.marks, where
             case _:
@@ -74,13 +95,18 @@ def test_no_block_is_left_out(page: Path) -> None:
     assert "```" not in prose(page)
 
 
-@pytest.mark.parametrize("page", [*PAGES, *sorted(REFERENCE.glob("*.md"))], ids=name_of)
+@pytest.mark.parametrize("page", [README, *sorted(DOCS.rglob("*.md"))], ids=name_of)
 def test_json_fits_its_schema(page: Path) -> None:
+    ends = {"source": {"storage": "here"}, "destination": {"storage": "there"}}
     for block in blocks(page):
         if block.language != "json":
             continue
         document = json.loads(block.content)
-        assert complaints(block.marks["schema"], document) == [], f"{page}:{block.line}"
+        if "part" in block.marks:
+            name, document = block.marks["part"], ends | document
+        else:
+            name = block.marks["schema"]
+        assert complaints(name, document) == [], f"{page}:{block.line}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -105,7 +131,9 @@ def test_the_reference_is_what_it_is_made_of() -> None:
         check=True,
     )
     made = json.loads(told.stdout)
-    committed = {file.name: file.read_text("utf-8") for file in REFERENCE.iterdir()}
+    committed = {
+        file.name: file.read_text("utf-8") for file in REFERENCE.iterdir() if is_generated(file)
+    }
     assert committed == made, "run scripts/reference"
 
 
@@ -124,7 +152,7 @@ def test_no_example_has_an_address_that_rclone_refuses() -> None:
     """rclone wants the address with the user in it of a `nextcloud`, because of its chunks."""
     documents = [
         json.loads(block.content)
-        for page in EVERYWHERE
+        for page in [README, *sorted(DOCS.rglob("*.md"))]
         for block in blocks(page)
         if block.language == "json"
     ]
@@ -138,4 +166,21 @@ def test_no_example_has_an_address_that_rclone_refuses() -> None:
 
 
 def test_the_readme_leads_here() -> None:
-    assert "(docs/README.md)" in (ROOT / "README.md").read_text("utf-8")
+    assert "(docs/README.md)" in README.read_text("utf-8")
+
+
+def test_every_page_of_the_reference_is_listed_in_its_index() -> None:
+    index = (REFERENCE / "README.md").read_text("utf-8")
+    listed = set(re.findall(r"^- \[.*?\]\((\S+)\)", index, re.MULTILINE))
+    assert listed == {file.name for file in REFERENCE.glob("*.md")} - {"README.md"}
+
+
+def test_the_workflow_is_drawn_for_light_and_dark() -> None:
+    drawn = (DOCS / "workflow.svg").read_text("utf-8")
+    assert ElementTree.fromstring(drawn).tag.endswith("svg")  # noqa: S314 - our own file
+    assert "(prefers-color-scheme: dark)" in drawn
+    assert "<title" in drawn
+    steps = re.findall(r"^(\d)\. ", README.read_text("utf-8"), re.MULTILINE)
+    assert sorted(re.findall(r'class="figure"[^>]*>(\d)<', drawn)) == steps
+    # No script, and nothing from elsewhere.
+    assert not re.search(r"<script|<image|href=", drawn)

@@ -23,7 +23,7 @@ from efss_transfer.config.settings import PREFIX, SPARE_THREADS, WANTED_TRANSFER
 def serve(host: str, port: int) -> None:
     """Serve the function in the foreground, until Ctrl-C or SIGTERM.
 
-    Settings are the environment variables that the README lists. At 127.0.0.1 only this
+    Settings are the environment variables in docs/reference/settings.md. At 127.0.0.1 only this
     machine reaches it; a gateway with TLS stands before all else.
 
     \b
