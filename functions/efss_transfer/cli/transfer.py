@@ -42,7 +42,7 @@ def transfer(request: Mapping[str, Any], ways: ServiceOptions) -> int:
     if ways.shard is not None:
         selection = {**_member(request, "selection"), "shard": ways.shard.to_json()}
         request = {**request, "selection": selection}
-    carry_on = resume.may_be_carried_on(_option(request, "overwrite"))
+    carry_on = resume.skips_existing_files(_option(request, "overwrite"))
     shown = display(as_json=ways.as_json, quiet=ways.quiet)
     ended: Result | None = None
     invocations = 1
@@ -115,11 +115,13 @@ def _run(
     def stopped() -> State | None:
         return None if interruption.signal is None else State.CANCELLED
 
-    bounds = RetryPolicy(ways.retries, ways.max_invocations, carry_on)
+    policy = RetryPolicy(ways.retries, ways.max_invocations, carry_on)
     services = _services(ways, stopped)
     if ways.shards is None:
         stream = services[0]().stream
-        return resume.events(partial(stream, request), bounds, told=told, sleep=interruption.sleep)
+        return resume.events(
+            partial(stream, request), policy, on_resume=told, sleep=interruption.sleep
+        )
     from efss_transfer.client import parallel_shards
 
     count = ways.shards
@@ -135,8 +137,8 @@ def _run(
         request,
         [lambda service=service: service().stream for service in services],  # type: ignore[misc]
         parallel_shards.Division(count, parallel),
-        bounds,
-        told=told,
+        policy,
+        on_resume=told,
         stopped=lambda: stopped() is not None,
     )
 

@@ -5,12 +5,12 @@
     with Client("https://transfer.example.org", token=token) as client:
         result = client.complete(request)
 
-It needs `requests` and `tenacity`, and nothing of the server's.
+It needs the package `requests`, and nothing of the server's.
 
-Answers are asked for as a stream even where only the result is wanted: something is sent
-twice a second, so that no gateway takes a long copy for a dead connection, and a service that
-has died is missed within a minute. A platform without streams (AWS Lambda) answers in one
-piece, and that is understood as well.
+The client asks for a stream even where only the result is wanted: the service sends something
+twice a second, so that no gateway takes a long copy for a dead connection, and a service that has
+died is noticed within a minute. A platform without streams (AWS Lambda) answers in one piece,
+which works as well.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from efss_transfer.model.events import Event, FileDone, Finished
 from efss_transfer.model.result import Result, State
 
 Request = Mapping[str, Any]
-"""A transfer request as the schema `request` describes it, as Python's json makes it."""
+"""A transfer request that fits the schema `request`, as `json.load` returns it."""
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """In seconds: to connect, to the beginning of the answer, and between two events.
+    """Timeouts in seconds: to connect, to the start of the answer, and between two events.
 
-    The answer begins within half a minute where there are streams. Where there are none it
-    comes when the transfer has ended: AWS Lambda may take 15 minutes.
+    A stream starts within half a minute. Without streams the answer comes when the transfer has
+    ended, which on AWS Lambda may take 15 minutes.
     """
 
     connect: float = 10
@@ -47,9 +47,9 @@ class Timeouts:
 
 
 class Stream(Iterator[Event]):
-    """The events of one invocation as they happen; `Finished`, with the result, is the last.
+    """The events of one invocation as they happen. The last one, `Finished`, has the result.
 
-    Closing it early cancels the transfer: use it in a `with` statement.
+    Closing the stream early cancels the transfer: use it in a `with` statement.
     """
 
     def __init__(self, events: Generator[Event, None, None], close: Callable[[], None]) -> None:
@@ -57,7 +57,7 @@ class Stream(Iterator[Event]):
         self._close = close
 
     def __next__(self) -> Event:
-        """The next event. Raises ServiceUnreachable if the stream breaks off: a retry is safe."""
+        """Return the next event. Raises ServiceUnreachable if the stream breaks off."""
         return next(self._events)
 
     def close(self) -> None:
@@ -75,13 +75,12 @@ class Stream(Iterator[Event]):
 
 
 class Client:
-    """A service, as a client sees it. Like a session of `requests`, it is one thread's.
+    """A connection to one service. Like a session of `requests`, it belongs to one thread.
 
-    `token` is a bearer token, which is sent to the service and shown nowhere. Proxies, CA
-    bundles and what else the environment says hold as they do for `requests`. `session` is
-    your own `requests.Session` to be used, with its adapters and certificates, and `verify` is
-    what `requests` takes: a CA bundle's path, or False. `retries` is how often a request is sent
-    again at most for what can pass by itself; 0 switches that off.
+    `token` is a bearer token; it is sent to the service and shown nowhere. Proxies and CA bundles
+    are read from the environment, as `requests` does. `session` is your own `requests.Session`,
+    with its adapters and certificates. `verify` is as in `requests`: the path of a CA bundle, or
+    False. `retries` is the maximum number of retries of failures that can pass; 0 is none.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class Client:
         timeouts: Timeouts | None = None,
         retries: int = 3,
     ) -> None:
-        """Makes no connection. Raises ValueError for a URL or a token that cannot be used."""
+        """Connect to nothing yet. Raises ValueError for a URL or a token that cannot be used."""
         self._url = transport.checked(url)
         self._auth = None if token is None else transport.BearerAuth(token)
         self._own = session is None
@@ -118,35 +117,37 @@ class Client:
             self._session.close()
 
     def transfer(self, request: Request) -> Result:
-        """Copy, within one invocation's time, and wait for the result of a success.
+        """Copy within the time of one invocation, and return the result of a success.
 
         `files` of the result are those that `options.report` asks for. Raises a ClientError for
-        all that is no success: a TransferFailed has the result. What is `retryable` was tried
-        again before, `incomplete` was not: see `complete`. A retry is always safe.
+        anything else: a TransferFailed has the result. Retryable failures have been retried by
+        then; a transfer that ran out of time has not been resumed (see `complete`). Sending the
+        request again is always safe.
         """
-        return self._done(request, RetryPolicy(self._retries, carry_on=False), lambda _: None)
+        return self._run(request, RetryPolicy(self._retries, carry_on=False), lambda _: None)
 
     def complete(
         self,
         request: Request,
         *,
         invocations: int | None = None,
-        told: Callable[[Resumed], None] = lambda _: None,
+        on_resume: Callable[[Resumed], None] = lambda _: None,
     ) -> Result:
-        """Copy, however long it takes: as `transfer`, but what is `incomplete` is gone on with.
+        """Copy, however long it takes: like `transfer`, but resume when the time runs out.
 
-        There are at most so many `invocations`; None for as many as it takes, as long as files
-        arrive. `told` is told of each before it begins. Raises Incomplete if that was not
-        enough, or with `overwrite: always`, with which each invocation would begin anew.
+        `invocations` is the maximum number of invocations, the first included; None continues
+        while files keep arriving. `on_resume` is called before each further one. Raises
+        Incomplete if the invocations were not enough, and with `overwrite: always`, which would
+        copy everything again in each.
         """
-        carry_on = resume.may_be_carried_on(_option(request, "overwrite", ""))
-        return self._done(request, RetryPolicy(self._retries, invocations, carry_on), told)
+        carry_on = resume.skips_existing_files(_option(request, "overwrite", ""))
+        return self._run(request, RetryPolicy(self._retries, invocations, carry_on), on_resume)
 
     def stream(self, request: Request) -> Stream:
-        """Send the request once, and tell the events as they happen; nothing is tried again.
+        """Send the request once and stream its events, without any retry.
 
-        The last event has the result, whether it is a success or not. Raises ClientError for
-        what was refused before a transfer began.
+        The last event has the result, success or not. Raises ClientError for a request that was
+        refused before a transfer started.
         """
         response = transport.sent(
             self._session,
@@ -159,10 +160,11 @@ class Client:
         return Stream(transport.events(response, self._timeouts.silence), response.close)
 
     def plan(self, request: Request) -> dict[str, Any]:
-        """What a transfer would take, as the schema `plan` describes it; nothing is copied.
+        """Return the plan of a transfer, as the schema `plan` describes it. Nothing is copied.
 
-        `request` may say in `plan` what to reckon with. Both sides are listed, however long
-        that takes. Raises ClientError for what cannot work, or could not be seen.
+        `request` may have `plan`, the parameters of the estimate. The service lists both sides,
+        however long that takes. Raises ClientError for a transfer that cannot work, or a side
+        that cannot be listed.
         """
         response = transport.sent(
             self._session,
@@ -175,22 +177,21 @@ class Client:
         )
         return transport.document(response)
 
-    def _done(
-        self, request: Request, bounds: RetryPolicy, told: Callable[[Resumed], None]
+    def _run(
+        self, request: Request, policy: RetryPolicy, on_resume: Callable[[Resumed], None]
     ) -> Result:
         files = ReportedFiles(_option(request, "report", "errors"))
-        run = resume.events(partial(self.stream, request), bounds, told=told)
-        for event in run:
+        for event in resume.events(partial(self.stream, request), policy, on_resume=on_resume):
             if isinstance(event, FileDone):
-                files.take(event.outcome)
+                files.add(event.outcome)
             elif isinstance(event, Finished):
-                ended = files.of(event.result)
+                ended = files.added_to(event.result)
         if ended.state is not State.SUCCEEDED:
             raise decoding.failure(ended)
         return ended
 
 
 def _option(request: Request, name: str, default: str) -> str:
-    # What is wrong with a request, the service says.
+    # The service reports what is wrong with a request.
     options = request.get("options")
     return str(options.get(name, default)) if isinstance(options, Mapping) else default

@@ -1,6 +1,6 @@
-"""What a service has told, from the contract's JSON back to the types it was made of.
+"""Decodes the service's JSON into the model's types.
 
-Members that are not known are passed over, so that a newer service can be understood.
+Unknown members are ignored, so that a client understands a newer service.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-from efss_transfer.client import errors as client_errors
-from efss_transfer.client.errors import UnexpectedAnswer
+from efss_transfer.client.errors import Problem, UnexpectedAnswer
 from efss_transfer.contract import problems
-from efss_transfer.model.errors import CODES
+from efss_transfer.model.errors import CODES, Violation
 from efss_transfer.model.events import Event, FileDone, Finished, InFlight, Phase, Progress, Started
 from efss_transfer.model.result import (
     ErrorGroup,
@@ -38,11 +37,13 @@ from efss_transfer.model.result import (
 Json = Mapping[str, Any]
 _Known = TypeVar("_Known", bound=StrEnum)
 
-_ODD: Final = "The answer is not one of efss-transfer's, or of a version that is not known."
+_UNKNOWN_ANSWER: Final = (
+    "The answer is not from efss-transfer, or from a version that this client does not know."
+)
 
 
 def event(line: bytes) -> Event | None:
-    """The event of a line of the stream; None for a kind that is not known.
+    """Decode a line of the stream; None for an unknown kind of event.
 
     Raises UnexpectedAnswer.
     """
@@ -60,15 +61,15 @@ def event(line: bytes) -> Event | None:
             case _:
                 return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UnexpectedAnswer(_ODD) from None
+        raise UnexpectedAnswer(_UNKNOWN_ANSWER) from None
 
 
 def answer(
     status: int, kind: str, body: bytes, retry_after: float | None = None
 ) -> Iterator[Event]:
-    """The events of an answer that came as one document: what a stream would have told of it.
+    """Yield the events that a stream would have had for an answer in one document.
 
-    Raises the ClientError that it is, where no transfer ran.
+    Raises the ClientError that the answer means if no transfer ran.
     """
     try:
         document = json.loads(body)
@@ -76,30 +77,32 @@ def answer(
             ended = result(document)
         elif kind == "application/problem+json":
             if "result" not in document:
-                raise client_errors.of_problem(document, status=status, retry_after=retry_after)
+                raise error_of(document, status=status, retry_after=retry_after)
             ended = replace(result(document["result"]), code=document["code"])
         else:
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UnexpectedAnswer(f"{_ODD} Its status is {status}.", status=status) from None
+        raise UnexpectedAnswer(
+            f"{_UNKNOWN_ANSWER} Its status is {status}.", status=status
+        ) from None
     yield Started(ended.engine, ended.started, ended.id)
     yield from map(FileDone, ended.files or ())
     yield Finished(replace(ended, files=None))
 
 
 def document(kind: str, body: bytes) -> dict[str, Any]:
-    """A document that is no transfer's result. Raises UnexpectedAnswer."""
+    """Decode a document that is not a result. Raises UnexpectedAnswer."""
     try:
-        told = json.loads(body)
+        decoded = json.loads(body)
     except (ValueError, RecursionError):
-        told = None
-    if kind != "application/json" or not isinstance(told, dict):
-        raise UnexpectedAnswer(_ODD)
-    return told
+        decoded = None
+    if kind != "application/json" or not isinstance(decoded, dict):
+        raise UnexpectedAnswer(_UNKNOWN_ANSWER)
+    return decoded
 
 
 def result(document: Json) -> Result:
-    """A result. Raises ValueError, KeyError, TypeError or AttributeError for what is none."""
+    """Decode a result. Raises ValueError, KeyError, TypeError or AttributeError otherwise."""
     state = State(document["state"])
     engine = str(document["engine"])
     errors = tuple(map(_group, document["errors"]))
@@ -123,19 +126,19 @@ def result(document: Json) -> Result:
     )
 
 
-def failure(ended: Result, retry_after: float | None = None) -> client_errors.Problem:
-    """The error that a result means which is no success."""
+def failure(ended: Result, retry_after: float | None = None) -> Problem:
+    """Return the error that stands for a result without success."""
     code = ended.code or "internal"
     problem = problems.of_result(code if code in CODES else "internal", ended)
-    told = {**problem.document, "code": code}
+    document = {**problem.document, "code": code}
     waits = problem.headers.get("Retry-After")
     if retry_after is None and waits is not None:
         retry_after = float(waits)
-    return client_errors.of_problem(told, retry_after=retry_after, result=ended)
+    return error_of(document, retry_after=retry_after, result=ended)
 
 
 def _code(state: State, errors: tuple[ErrorGroup, ...]) -> str | None:
-    """The code that decides the HTTP status, which a stream's result does not have."""
+    """Return the code that decides the HTTP status: the result in a stream has none."""
     if state is State.SUCCEEDED:
         return None
     if state is State.FAILED:
@@ -235,7 +238,7 @@ def _notification(it: Json | None) -> Notification | None:
 
 
 def _known(kind: type[_Known], name: object) -> _Known | None:
-    """A member of an enumeration that may have grown since; None for one that is not known."""
+    """Return a member of an enumeration, or None for one that a newer service has added."""
     try:
         return kind(str(name))
     except ValueError:
@@ -244,3 +247,44 @@ def _known(kind: type[_Known], name: object) -> _Known | None:
 
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+def _leaves(kind: type[Problem]) -> Iterator[type[Problem]]:
+    for below in kind.__subclasses__():
+        if "code" in vars(below):
+            yield below
+        yield from _leaves(below)
+
+
+_BY_CODE: Final[dict[str, type[Problem]]] = {kind.code: kind for kind in _leaves(Problem)}
+
+
+def error_of(
+    document: Mapping[str, Any],
+    *,
+    status: int | None = None,
+    retry_after: float | None = None,
+    result: Result | None = None,
+) -> Problem:
+    """Return the error that a problem document stands for: a plain Problem for an unknown code.
+
+    Raises KeyError for a document without a code.
+    """
+    code = str(document["code"])
+    known = CODES.get(code)
+    detail = str(document.get("detail") or document.get("title") or code)
+    return _BY_CODE.get(code, Problem)(
+        # `str()` lists them below.
+        detail.replace("; see 'errors'.", ":"),
+        code=code,
+        status=status or (known.status if known else None),
+        retryable=bool(document.get("retryable", known.retryable if known else False)),
+        retry_after=retry_after,
+        result=result,
+        violations=tuple(
+            Violation(str(it.get("pointer")), str(it.get("keyword")), str(it.get("message")))
+            for it in document.get("errors", ())
+            if isinstance(it, Mapping)
+        ),
+        document=document,
+    )

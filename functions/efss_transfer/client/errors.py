@@ -1,11 +1,11 @@
-"""What can go wrong for a client, as one hierarchy; every error has a stable code.
+"""Errors of the client, as one hierarchy. Each has a stable code.
 
     ClientError                         code, status, retryable, result, retry_after
-    ├── ServiceUnreachable              no answer, or half of one: a retry is safe
-    ├── UntrustedService                its TLS certificate is not to be trusted
-    ├── UnexpectedAnswer                what has answered is not this service
-    └── Problem                         the service has answered that it is no success
-        ├── RequestRefused              nothing was started, and a retry is no use
+    ├── ServiceUnreachable              no answer, or a part of one: a retry is safe
+    ├── UntrustedService                its TLS certificate is not trusted
+    ├── UnexpectedAnswer                the answer is not from this service
+    └── Problem                         the service reported a failure
+        ├── RequestRefused              nothing was started, a retry is useless
         │   ├── InvalidJson             400
         │   ├── InvalidRequest          400  with every violation
         │   ├── Unauthenticated         401
@@ -15,9 +15,9 @@
         │   ├── NotAcceptable           406
         │   ├── BodyTooLarge            413
         │   ├── UnsupportedMediaType    415
-        │   └── TooLarge                422  a plan: more than one invocation can carry
-        ├── Busy                        503  nothing was started: a retry is safe, and helps
-        ├── TransferFailed              a transfer ran: a retry is safe, what arrived is skipped
+        │   └── TooLarge                422  a plan: more than one invocation can copy
+        ├── Busy                        503  nothing was started: a retry is safe and helps
+        ├── TransferFailed              a transfer ran: a retry is safe and skips what arrived
         │   ├── SourceNotFound          422
         │   ├── NotADirectory           422
         │   ├── AuthenticationFailed    422
@@ -29,33 +29,33 @@
         │   ├── ChecksumMismatch        502  a retry may help
         │   ├── Partial                 502  a retry may help, if `retryable` says so
         │   ├── StorageBusy             503  a retry helps, after `retry_after` seconds
-        │   ├── Incomplete              504  the time ran out: a retry goes on
+        │   ├── Incomplete              504  the time ran out: a retry resumes it
         │   ├── QuotaExceeded           507
         │   └── Cancelled               499
         └── ServiceFailed               500
             ├── EngineFailed            a retry is safe, and may help
             └── Internal                a defect of the service
 
-`str()` of each is for people and safe to show: it never holds a token, nor a value of the
-request's. All of them can be pickled.
+`str()` of each is for people and safe to show: it never contains a token or a value of the
+request. All of them can be pickled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
-from efss_transfer.model.errors import CODES, Violation
+from efss_transfer.model.errors import Violation
 from efss_transfer.model.result import Result
 
 
 class ClientError(Exception):
-    """The root.
+    """Root of the client's errors.
 
-    `code` is stable, `status` the HTTP status if there was an answer. `retryable` says whether
-    the same request, sent again, can help; that it is safe holds for all of them.
-    `retry_after` are the seconds that the service asks to wait. `result` is what is known of
-    the transfer, if one ran.
+    `code` is stable; `status` is the HTTP status if the service answered. `retryable` says whether
+    the same request can succeed when it is sent again, which is always safe. `retry_after` is the
+    wait in seconds that the service asks for. `result` is the result as far as it is known, if a
+    transfer ran.
     """
 
     code: str = "internal"
@@ -83,120 +83,120 @@ class ClientError(Exception):
 
     def __str__(self) -> str:
         lines = [super().__str__()]
-        lines += [f"  {it.pointer or '(the whole)'}: {it.message}" for it in self.violations]
+        lines += [f"  {it.pointer or '(entire request)'}: {it.message}" for it in self.violations]
         return "\n".join(lines)
 
 
 class ServiceUnreachable(ClientError):
-    """The service could not be reached, cut its answer off, or fell silent.
+    """The service could not be reached, broke off its answer, or fell silent.
 
-    A retry is safe: if a transfer had begun, it was cancelled, and what arrived is skipped.
+    A retry is safe: a transfer that had started was cancelled, and files that arrived are skipped.
     """
 
     code = "service_unreachable"
 
 
 class UntrustedService(ClientError):
-    """The service's TLS certificate is not one to trust. Nothing was sent."""
+    """The service's TLS certificate is not trusted. Nothing was sent."""
 
     code = "service_untrusted"
 
 
 class UnexpectedAnswer(ClientError):
-    """What has answered is not this service, or not one that this client understands."""
+    """The answer is not from this service, or from a version that this client does not know."""
 
     code = "unexpected_answer"
 
 
 class Problem(ClientError):
-    """The service has answered that it is no success; `document` is what it said (RFC 9457)."""
+    """The service reported a failure. `document` is its problem document (RFC 9457)."""
 
 
 class RequestRefused(Problem):
-    """Nothing was started, and the request has to change; a retry is no use."""
+    """Nothing was started. The request has to change; a retry is useless."""
 
 
 class InvalidJson(RequestRefused):
-    """The body is not the JSON that the service accepts. A retry is no use."""
+    """The body is not the JSON that the service accepts. Do not retry."""
 
     code = "invalid_json"
 
 
 class InvalidRequest(RequestRefused):
-    """The request does not fit the schema; `violations` says where. A retry is no use."""
+    """The request does not fit the schema; `violations` says where. Do not retry."""
 
     code = "invalid_request"
 
 
 class Unauthenticated(RequestRefused):
-    """There was no token, or none that the service accepts. A retry is no use."""
+    """The token is missing, or the service does not accept it. Do not retry."""
 
     code = "unauthenticated"
 
 
 class Forbidden(RequestRefused):
-    """The site does not allow it; `violations` says which members. A retry is no use."""
+    """The site's policy forbids it; `violations` names the members. Do not retry."""
 
     code = "forbidden"
 
 
 class NotFound(RequestRefused):
-    """The service has nothing at this path: the URL is wrong. A retry is no use."""
+    """The service has no such path: the URL is wrong. Do not retry."""
 
     code = "not_found"
 
 
 class MethodNotAllowed(RequestRefused):
-    """The service takes no transfers at this path: the URL is wrong. A retry is no use."""
+    """The service takes no transfers at this path: the URL is wrong. Do not retry."""
 
     code = "method_not_allowed"
 
 
 class NotAcceptable(RequestRefused):
-    """The service has no answer of a kind that was asked for. A retry is no use."""
+    """The service has no answer in a media type that was asked for. Do not retry."""
 
     code = "not_acceptable"
 
 
 class BodyTooLarge(RequestRefused):
-    """The request is longer than the service takes. A retry is no use."""
+    """The request is longer than the service accepts. Do not retry."""
 
     code = "body_too_large"
 
 
 class UnsupportedMediaType(RequestRefused):
-    """Something on the way has changed the request's media type. A retry is no use."""
+    """Something between client and service changed the request's media type. Do not retry."""
 
     code = "unsupported_media_type"
 
 
 class TooLarge(RequestRefused):
-    """A plan was asked for, and what it is of is more than one invocation can carry."""
+    """The planned transfer is larger than one invocation can copy."""
 
     code = "too_large"
 
 
 class Busy(Problem):
-    """As many transfers run as may. Nothing was started: a retry is safe, and helps."""
+    """The service is at its limit. Nothing was started: a retry is safe and helps."""
 
     code = "busy"
 
 
 class TransferFailed(Problem):
-    """A transfer ran and did not succeed; `result` has what became of it.
+    """A transfer ran and did not succeed. `result` has the outcome.
 
-    A retry is safe, because what arrived is skipped; `retryable` says whether it can help.
+    A retry is safe, because files that arrived are skipped; `retryable` says whether it can help.
     """
 
 
 class SourceNotFound(TransferFailed):
-    """There is nothing at the source's path."""
+    """The source's path does not exist."""
 
     code = "source_not_found"
 
 
 class NotADirectory(TransferFailed):
-    """A file stands where a folder was named, or the reverse."""
+    """A path names a file where a folder is needed, or the reverse."""
 
     code = "not_a_directory"
 
@@ -220,7 +220,7 @@ class NameRefused(TransferFailed):
 
 
 class Unsupported(TransferFailed):
-    """A storage cannot do what was asked."""
+    """A storage cannot do what the request asks for."""
 
     code = "unsupported"
 
@@ -238,7 +238,7 @@ class StorageError(TransferFailed):
 
 
 class ChecksumMismatch(TransferFailed):
-    """A file did not arrive as it was. A retry may help."""
+    """A file at the destination differs from its source. A retry may help."""
 
     code = "checksum_mismatch"
 
@@ -250,25 +250,25 @@ class Partial(TransferFailed):
 
 
 class StorageBusy(TransferFailed):
-    """A storage asks to try later. A retry helps, after `retry_after` seconds."""
+    """A storage asks to retry later. A retry helps after `retry_after` seconds."""
 
     code = "storage_busy"
 
 
 class Incomplete(TransferFailed):
-    """The time ran out. A retry goes on where it stopped, and at once."""
+    """The time ran out. A retry resumes the transfer; no wait is needed."""
 
     code = "incomplete"
 
 
 class QuotaExceeded(TransferFailed):
-    """The destination has not enough space."""
+    """The destination does not have enough space."""
 
     code = "quota_exceeded"
 
 
 class Cancelled(TransferFailed):
-    """The transfer was cancelled. A retry goes on where it stopped."""
+    """The transfer was cancelled. A retry resumes it."""
 
     code = "cancelled"
 
@@ -278,53 +278,12 @@ class ServiceFailed(Problem):
 
 
 class EngineFailed(ServiceFailed):
-    """The engine died or fell silent. A retry is safe, and may help if `retryable` says so."""
+    """The engine ended or fell silent. A retry is safe, and may help if `retryable` says so."""
 
     code = "engine_failed"
 
 
 class Internal(ServiceFailed):
-    """A defect of the service. A retry is safe, and no use."""
+    """A defect of the service. A retry is safe but useless."""
 
     code = "internal"
-
-
-def _leaves(kind: type[Problem]) -> Iterator[type[Problem]]:
-    for below in kind.__subclasses__():
-        if "code" in vars(below):
-            yield below
-        yield from _leaves(below)
-
-
-_BY_CODE: Final[dict[str, type[Problem]]] = {kind.code: kind for kind in _leaves(Problem)}
-
-
-def of_problem(
-    document: Mapping[str, Any],
-    *,
-    status: int | None = None,
-    retry_after: float | None = None,
-    result: Result | None = None,
-) -> Problem:
-    """The error that a problem document means; a code that is not known is a plain Problem.
-
-    Raises KeyError for a document without a code.
-    """
-    code = str(document["code"])
-    known = CODES.get(code)
-    detail = str(document.get("detail") or document.get("title") or code)
-    return _BY_CODE.get(code, Problem)(
-        # Here they stand below it.
-        detail.replace("; see 'errors'.", ":"),
-        code=code,
-        status=status or (known.status if known else None),
-        retryable=bool(document.get("retryable", known.retryable if known else False)),
-        retry_after=retry_after,
-        result=result,
-        violations=tuple(
-            Violation(str(it.get("pointer")), str(it.get("keyword")), str(it.get("message")))
-            for it in document.get("errors", ())
-            if isinstance(it, Mapping)
-        ),
-        document=document,
-    )

@@ -1,23 +1,20 @@
-"""Results of several invocations or shards, as the one that a caller asked for.
+"""One result out of the results of several invocations or shards.
 
-A shard's result is for a part of the files, so that counts can be added up. An invocation is one
-request and its answer; invocations that follow one another send the same request, and each skips
-what those before it brought.
+A shard's result covers a part of the files, so its counts can be added to those of others.
+Invocations that follow one another send the same request: each skips the files that earlier ones
+copied.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from efss_transfer.model.events import Phase, Progress
+from efss_transfer.client.totals import successive_totals, total
 from efss_transfer.model.result import (
     SAMPLES,
     ErrorGroup,
-    Json,
-    Reason,
     Result,
     Sample,
     Shard,
@@ -30,51 +27,66 @@ from efss_transfer.model.result import (
     now,
 )
 
-# As what a file is skipped that an earlier invocation brought: which it is depends on what
-# `overwrite` says.
-_BROUGHT_BEFORE: Final = (Reason.SAME, Reason.EXISTS, Reason.OLDER)
 _STRENGTH: Final = tuple(VerifyMode)
+# How many samples of an error remain, and how many characters of each, as room gets scarce.
+_SHORTER: Final = ((SAMPLES, 500), (3, 300), (1, 200), (1, 80), (0, 0))
 
 
-def merged(results: Sequence[Result]) -> Result:
-    """One result of all shards, of which each is there once. Raises ValueError if none is.
+def successive(earlier: Result | None, later: Result) -> Result:
+    """Merge an invocation's result into that of the invocations before it.
 
-    Counts are added up, errors gathered by code and side; `attempts` is the most that one
-    of them took. It has succeeded if all have, and failed if all have; if some failed, in part or
-    as a whole, it is partial; and otherwise incomplete, or cancelled if one of them was. What the
-    engine itself told is about one invocation, and left out.
+    Copied files and bytes add up. Failures and the verification are those of the later one.
     """
-    if not results:
-        raise ValueError("There is no result.")
-    state = _state({result.state for result in results})
-    errors = _errors(results, state)
-    listed = [result.files for result in results]
+    if earlier is None:
+        return later
+    return replace(
+        later,
+        totals=successive_totals(earlier.totals, later.totals),
+        started=earlier.started,
+        attempts=earlier.attempts + later.attempts,
+        files_omitted=earlier.files_omitted + later.files_omitted,
+    )
+
+
+def merged(shards: Sequence[Result]) -> Result:
+    """Merge the results of all shards, one result a shard.
+
+    Counts add up, errors are grouped by code and side, `attempts` is the largest. The result has
+    succeeded if all shards have, and failed if all have. If some failed, in part or entirely, it is
+    partial; otherwise it is incomplete, or cancelled if a shard was. The engine's own report is
+    about one invocation and is left out. Raises ValueError if there is no result.
+    """
+    if not shards:
+        raise ValueError("There are no results to merge.")
+    state = _state({result.state for result in shards})
+    errors = _errors(shards, state)
+    listed = [result.files for result in shards]
     return Result(
         state=state,
-        engine=next((result.engine for result in results if result.engine), ""),
-        totals=_sum(result.totals for result in results),
-        started=min(result.started for result in results),
-        finished=max(result.finished for result in results),
-        code=_code(state, {result.code for result in results}, errors),
+        engine=next((result.engine for result in shards if result.engine), ""),
+        totals=total(result.totals for result in shards),
+        started=min(result.started for result in shards),
+        finished=max(result.finished for result in shards),
+        code=_code(state, {result.code for result in shards}, errors),
         errors=errors,
         files=None if None in listed else tuple(file for files in listed for file in files or ()),
-        files_omitted=sum(result.files_omitted for result in results),
-        attempts=max(result.attempts for result in results),
+        files_omitted=sum(result.files_omitted for result in shards),
+        attempts=max(result.attempts for result in shards),
         verification=_verification(
-            [result.verification for result in results if result.verification is not None]
+            [result.verification for result in shards if result.verification is not None]
         ),
-        id=next((result.id for result in results if result.id is not None), None),
+        id=next((result.id for result in shards if result.id is not None), None),
     )
 
 
 def gathered(results: Iterable[Result]) -> Result:
-    """One result of what there is of a transfer: of a shard several, too, and in any order.
+    """Merge all results of a transfer, in any order and several for a shard.
 
-    Of a shard the results are those of invocations that followed one another. A shard without
-    a result is an error of its own. Raises ValueError for results that are not of one transfer.
+    Several results of a shard are those of successive invocations. Shards without a result become
+    an error. Raises ValueError for results that are not of one transfer.
     """
     shards: dict[Shard | None, Result] = {}
-    for result in sorted(results, key=lambda it: it.started):
+    for result in sorted(results, key=lambda one: one.started):
         shards[result.shard] = successive(shards.get(result.shard), result)
     counts = {None if shard is None else shard.count for shard in shards}
     if len(counts) > 1:
@@ -82,12 +94,12 @@ def gathered(results: Iterable[Result]) -> Result:
     found = list(shards.values())
     count = counts.pop() if counts else None
     if count is not None and (lost := count - len(found)):
-        text = f"{lost} of {count} shards told no result."
+        text = f"{lost} of {count} shards reported no result."
         group = ErrorGroup("engine_failed", None, True, lost, (Sample("", text),))
-        one = found[0]
-        moment = one.started
+        first = found[0]
+        moment = first.started
         found.append(
-            Result(State.FAILED, one.engine, Totals(), moment, moment, group.code, (group,), ())
+            Result(State.FAILED, first.engine, Totals(), moment, moment, group.code, (group,), ())
         )
     return merged(found)
 
@@ -101,10 +113,13 @@ def unanswered(
     shard: Shard | None = None,
     before: Result | None = None,
 ) -> Result:
-    """The result of a shard whose last invocation gave none; `before` is of those before it."""
+    """Make the result of a shard whose last invocation gave none.
+
+    `before` is the result of the invocations before it.
+    """
     group = ErrorGroup(code, None, retryable, 1, (Sample("", message),))
     moment = now()
-    told = Result(
+    last = Result(
         State.FAILED if before is None or not before.totals.transferred else State.PARTIAL,
         engine,
         Totals(),
@@ -114,16 +129,16 @@ def unanswered(
         (group,),
         shard=shard,
     )
-    return told if before is None else replace(successive(before, told), files=before.files)
+    return last if before is None else replace(successive(before, last), files=before.files)
 
 
 def short(result: Result, most: int) -> Result:
-    """The result in at most so many bytes of JSON: without files, and as much as there is room
-    for of the errors' samples; of the errors themselves the most frequent, if it must be.
-    Totals stay what they are.
+    """Shorten a result to at most `most` bytes of JSON. Totals stay exact.
+
+    Files go first, then samples of errors, then the errors that are least frequent.
     """
     result = replace(result, files=None, files_omitted=0, notification=None, engine_report={})
-    for samples, length in ((SAMPLES, 500), (3, 300), (1, 200), (1, 80), (0, 0)):
+    for samples, length in _SHORTER:
         shorter = replace(
             result,
             errors=tuple(
@@ -137,28 +152,15 @@ def short(result: Result, most: int) -> Result:
                 for group in result.errors
             ),
         )
-        if _size(shorter.to_json()) <= most:
+        if _bytes(shorter) <= most:
             return shorter
-    while shorter.errors and _size(shorter.to_json()) > most:
+    while shorter.errors and _bytes(shorter) > most:
         shorter = replace(shorter, errors=shorter.errors[:-1])
     return shorter
 
 
-def abreast(running: Sequence[Progress]) -> Progress:
-    """Progress of shards that are copied at the same time, those that ended included."""
-    phases = {progress.phase for progress in running}
-    left = [progress.eta_seconds for progress in running if progress.eta_seconds is not None]
-    return Progress(
-        totals=_sum(progress.totals for progress in running),
-        current_bytes=sum(progress.current_bytes for progress in running),
-        expected_files=sum(progress.expected_files for progress in running),
-        expected_bytes=sum(progress.expected_bytes for progress in running),
-        speed=sum(progress.speed for progress in running),
-        eta_seconds=max(left, default=None),
-        phase=Phase.COPYING if Phase.COPYING in phases else running[0].phase,
-        attempt=max(progress.attempt for progress in running),
-        in_flight=tuple(file for progress in running for file in progress.in_flight),
-    )
+def _bytes(result: Result) -> int:
+    return len(encoded(result.to_json()))
 
 
 def _state(states: set[State]) -> State:
@@ -170,7 +172,7 @@ def _state(states: set[State]) -> State:
 
 
 def _code(state: State, codes: set[str | None], errors: tuple[ErrorGroup, ...]) -> str | None:
-    """The code that decides the HTTP status."""
+    """Choose the code that decides the HTTP status."""
     if state is State.SUCCEEDED:
         return None
     if state is not State.FAILED:
@@ -181,24 +183,24 @@ def _code(state: State, codes: set[str | None], errors: tuple[ErrorGroup, ...]) 
     return errors[0].code if errors else "engine_failed"
 
 
-def _errors(results: Sequence[Result], state: State) -> tuple[ErrorGroup, ...]:
+def _errors(shards: Sequence[Result], state: State) -> tuple[ErrorGroup, ...]:
     groups: dict[tuple[str, Side | None], list[ErrorGroup]] = {}
-    for result in results:
+    for result in shards:
         for group in result.errors:
             groups.setdefault((group.code, group.side), []).append(group)
-    unfinished = sum(result.state is State.INCOMPLETE for result in results)
+    unfinished = sum(result.state is State.INCOMPLETE for result in shards)
     if unfinished and state is State.PARTIAL:
-        # Or else nobody would see that the same again goes on with them.
-        text = f"The time ran out for {unfinished} of {len(results)} shards."
+        # A partial result does not show otherwise that sending the request again resumes them.
+        text = f"The time ran out for {unfinished} of {len(shards)} shards."
         group = ErrorGroup("engine_failed", None, True, unfinished, (Sample("", text),))
         groups.setdefault((group.code, group.side), []).append(group)
     return tuple(
-        sorted(map(_together, groups.values()), key=lambda group: group.count, reverse=True)
+        sorted(map(_one_group, groups.values()), key=lambda group: group.count, reverse=True)
     )
 
 
-def _together(groups: list[ErrorGroup]) -> ErrorGroup:
-    """All errors of one code on one side; a sample of each shard before a second of any."""
+def _one_group(groups: list[ErrorGroup]) -> ErrorGroup:
+    """Merge groups of one code and side: a sample of each shard before a second of any."""
     samples = dict.fromkeys(
         group.samples[number]
         for number in range(SAMPLES)
@@ -213,97 +215,18 @@ def _together(groups: list[ErrorGroup]) -> ErrorGroup:
     )
 
 
-def _verification(seen: Sequence[Verification]) -> Verification | None:
-    if not seen:
+def _verification(verifications: Sequence[Verification]) -> Verification | None:
+    if not verifications:
         return None
-    # The weakest of them is what holds for all: of a shard without files it is what was asked.
-    looked = [it for it in seen if it.checked or it.missing] or seen
-    weakest = min(looked, key=lambda it: _STRENGTH.index(it.mode))
-    hashes = {it.hash for it in looked}
+    # The weakest mode holds for all. A shard without files only repeats the mode asked for.
+    compared = [one for one in verifications if one.checked or one.missing] or verifications
+    weakest = min(compared, key=lambda one: _STRENGTH.index(one.mode))
+    hashes = {one.hash for one in compared}
     return Verification(
         weakest.mode,
-        sum(it.checked for it in seen),
-        sum(it.differing for it in seen),
-        sum(it.missing for it in seen),
+        sum(one.checked for one in verifications),
+        sum(one.differing for one in verifications),
+        sum(one.missing for one in verifications),
         hashes.pop() if len(hashes) == 1 else None,
-        sum(it.by_size for it in seen),
-    )
-
-
-def _sum(totals: Iterable[Totals]) -> Totals:
-    each = list(totals)
-    reasons: Counter[Reason] = Counter()
-    for it in each:
-        reasons.update(it.reasons)
-
-    def summed(count: Callable[[Totals], int]) -> int:
-        return sum(map(count, each))
-
-    return Totals(
-        summed(lambda it: it.transferred),
-        summed(lambda it: it.skipped),
-        summed(lambda it: it.failed),
-        summed(lambda it: it.transferred_bytes),
-        dict(reasons),
-        summed(lambda it: it.dry_run_bytes),
-    )
-
-
-def _size(document: Json) -> int:
-    return len(encoded(document))
-
-
-def successive(earlier: Result | None, later: Result) -> Result:
-    """One result of an invocation and all those before it, which were for the same request.
-
-    Files and bytes that were copied are added up. What the later one skipped because an
-    earlier one had brought it counts once, as copied. What failed is what has failed in the
-    end, and so is verification.
-    """
-    if earlier is None:
-        return later
-    return replace(
-        later,
-        totals=_totals(earlier.totals, later.totals),
-        started=earlier.started,
-        attempts=earlier.attempts + later.attempts,
-        files_omitted=earlier.files_omitted + later.files_omitted,
-    )
-
-
-def ahead(progress: Progress, before: Totals) -> Progress:
-    """Progress of an invocation, with what those before it brought."""
-    now = progress.totals
-    return replace(
-        progress,
-        totals=replace(
-            now,
-            transferred=before.transferred + now.transferred,
-            skipped=max(before.skipped, now.skipped - before.transferred),
-        ),
-        current_bytes=before.transferred_bytes + progress.current_bytes,
-        expected_files=before.transferred + progress.expected_files,
-        expected_bytes=before.transferred_bytes + progress.expected_bytes,
-    )
-
-
-def _totals(earlier: Totals, later: Totals) -> Totals:
-    # An invocation that ran out of time has not seen all that there is to skip, so that each
-    # tells a number that is too low, or right.
-    skipped = max(earlier.skipped, later.skipped - earlier.transferred)
-    reasons = dict(earlier.reasons)
-    if skipped > earlier.skipped:
-        reasons = dict(later.reasons)
-        brought = earlier.transferred
-        for reason in _BROUGHT_BEFORE:
-            taken = min(brought, reasons.get(reason, 0))
-            reasons[reason] = reasons.get(reason, 0) - taken
-            brought -= taken
-    return Totals(
-        earlier.transferred + later.transferred,
-        skipped,
-        later.failed,
-        earlier.transferred_bytes + later.transferred_bytes,
-        {reason: count for reason, count in reasons.items() if count},
-        later.dry_run_bytes,
+        sum(one.by_size for one in verifications),
     )

@@ -8,18 +8,18 @@ from efss_transfer.model.result import FileOutcome, FileState, Result
 
 
 class ReportedFiles:
-    """What became of each file in the end, of those that `report` asks for.
+    """The final outcome of each file that `report` asks for.
 
-    The later outcome counts; but a file that was copied, and that a later invocation then
-    found to be there, was copied.
+    A later outcome replaces an earlier one, except that a file which one invocation copied and a
+    later one skipped counts as copied.
     """
 
     def __init__(self, report: str) -> None:
         self._report = report
         self._files: dict[str, FileOutcome] = {}
 
-    def take(self, outcome: FileOutcome) -> None:
-        """Take what became of a file."""
+    def add(self, outcome: FileOutcome) -> None:
+        """Record the outcome of a file in one invocation."""
         if self._report == "summary":
             return
         known = self._files.get(outcome.path)
@@ -32,8 +32,8 @@ class ReportedFiles:
         ):
             self._files[outcome.path] = outcome
 
-    def of(self, result: Result) -> Result:
-        """The result with these files."""
+    def added_to(self, result: Result) -> Result:
+        """Return the result with these files."""
         if self._report == "summary":
             return replace(result, files=None)
         return replace(result, files=tuple(self._files.values()))

@@ -1,7 +1,8 @@
-"""Shards of one request, copied side by side: by one service, or by a pool of them.
+"""Copy the shards of one request in parallel, by one service or by a pool of them.
 
-Each shard goes on for as many invocations as it takes (`completion`), wherever there is a place
-in the pool; the events of all are told as one transfer's, the merged result last.
+Each worker thread takes one shard after another and resumes it until it is complete. Workers put
+messages into one queue; the caller's thread reads it and yields the events of one transfer, with
+the merged result last.
 """
 
 from __future__ import annotations
@@ -9,31 +10,29 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
-from efss_transfer.client import merge, resume
+from efss_transfer.client import merge, progress, resume
 from efss_transfer.client.errors import ClientError, RequestRefused
-from efss_transfer.client.resume import Resumed, RetryPolicy, Running
+from efss_transfer.client.resume import Resumed, RetryPolicy
+from efss_transfer.client.service_pool import PooledInvocation, Request, Send, ServicePool
 from efss_transfer.model.events import Event, Finished, Progress, Started
 from efss_transfer.model.result import Result, Shard, State
 
-Request = Mapping[str, Any]
-Send = Callable[[Request], Running]
-"""Sends a request once, as `Client.stream` does it; one thread's."""
-
-_AVOIDED_SECONDS: Final = 30.0
-_PUT_BACK: Final = 20
+# A shard that every service is too busy for is requeued so often before it fails as busy.
+_REQUEUED: Final = 20
 _BUSY_SECONDS: Final = 2.0
-_LETTING_GO_SECONDS: Final = 5.0
-_WAITING: Final = 1000
+_CANCEL_SECONDS: Final = 5.0
+_QUEUED_MESSAGES: Final = 1000
+_POLL_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
 class Division:
-    """Into how many shards, and how many of them at a time."""
+    """The number of shards, and how many of them run at a time."""
 
     count: int
     parallel: int
@@ -43,263 +42,247 @@ def events(
     request: Request,
     services: Sequence[Callable[[], Send]],
     division: Division,
-    bounds: RetryPolicy,
+    policy: RetryPolicy,
     *,
-    told: Callable[[Resumed], None] = lambda _: None,
+    on_resume: Callable[[Resumed], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Generator[Event, None, None]:
-    """The events of a transfer as shards.
+    """Yield the events of a transfer that is copied as shards.
 
-    `services` makes, for each service of the pool, what sends a request to it. Where a shard
-    fails for good the others go on. Closing the generator cancels what runs, and so does
-    `stopped`, once it says so, for services that ask it themselves. Raises ClientError if all
-    is refused before anything has begun.
+    Each of `services` makes a sender to one service of the pool. When a shard fails, the others
+    continue. Closing the generator cancels what runs, and so does `stopped` once it returns true.
+    Raises ClientError if the request is refused before any shard has started.
     """
-    run = _ParallelRun(request, services, division, bounds, stopped)
+    workers = _Workers(request, services, division, policy, stopped)
+    workers.start()
     try:
-        run.start()
-        yield from run.events(told)
+        yield from _Transfer(division.count, on_resume).events(workers)
     finally:
-        run.end()
+        workers.end()
+
+
+@dataclass(frozen=True)
+class _Reported:
+    """A shard's event."""
+
+    index: int
+    event: Event
+
+
+@dataclass(frozen=True)
+class _Resuming:
+    """A shard's request is about to be sent again."""
+
+    index: int
+    resumed: Resumed
+
+
+@dataclass(frozen=True)
+class _ShardFailed:
+    """A shard has ended without a result."""
+
+    index: int
+    error: ClientError
+
+
+@dataclass(frozen=True)
+class _WorkerCrashed:
+    """A defect, to be raised in the caller's thread."""
+
+    defect: BaseException
+
+
+@dataclass(frozen=True)
+class _WorkerEnded:
+    """A worker has no more shards."""
+
+
+_Message = _Reported | _Resuming | _ShardFailed | _WorkerCrashed | _WorkerEnded
 
 
 class _Stopped(Exception):
-    """The transfer is to end."""
+    """The transfer is being cancelled."""
 
 
-class _ServicePool:
-    """Which service is to take the next invocation: the one that has the fewest; but not one
-    that could not be reached just now, as long as there are others.
-    """
+class _Transfer:
+    """The transfer as the caller sees it, made of the workers' messages."""
 
-    def __init__(self, count: int) -> None:
-        self._running = [0] * count
-        self._avoided = [0.0] * count
-        self._lock = threading.Lock()
+    def __init__(self, count: int, on_resume: Callable[[Resumed], None]) -> None:
+        self._count = count
+        self._on_resume = on_resume
+        self._started: Started | None = None
+        self._progress: dict[int, Progress] = {}
+        self._results: dict[int, Result] = {}
+        self._first_error: ClientError | None = None
 
-    @contextmanager
-    def place(self) -> Iterator[int]:
-        """One of them, for the length of the block."""
-        with self._lock:
-            now = time.monotonic()
-            number = min(
-                range(len(self._running)),
-                key=lambda it: (self._avoided[it] > now, self._running[it], self._avoided[it]),
-            )
-            self._running[number] += 1
-        try:
-            yield number
-        except ClientError as error:
-            if error.retryable:
-                with self._lock:
-                    self._avoided[number] = time.monotonic() + _AVOIDED_SECONDS
-            raise
-        finally:
-            with self._lock:
-                self._running[number] -= 1
+    def events(self, workers: _Workers) -> Generator[Event, None, None]:
+        """Yield the transfer's events until every worker has ended."""
+        working = workers.count
+        while working:
+            match workers.messages.get():
+                case _Reported(index, event):
+                    if (shown := self._shown(index, event)) is not None:
+                        yield shown
+                case _Resuming(index, resumed):
+                    self._on_resume(replace(resumed, shard=Shard(index, self._count)))
+                case _ShardFailed(index, error):
+                    self._fail(index, error)
+                case _WorkerCrashed(defect):
+                    raise defect
+                case _WorkerEnded():
+                    working -= 1
+        yield Finished(self._result())
+
+    def _shown(self, index: int, event: Event) -> Event | None:
+        match event:
+            case Started():
+                if self._started is not None:
+                    return None
+                self._started = event
+            case Progress():
+                self._progress[index] = event
+                shards = [self._progress[number] for number in sorted(self._progress)]
+                return progress.of_shards(shards)
+            case Finished(result):
+                self._results[index] = replace(result, shard=Shard(index, self._count))
+                if index in self._progress:
+                    self._progress[index] = progress.at_end(self._progress[index], result)
+                return None
+        return event
+
+    def _fail(self, index: int, error: ClientError) -> None:
+        if isinstance(error, RequestRefused) and self._started is None and not self._results:
+            raise error
+        self._first_error = self._first_error or error
+        code = error.code if error.code in ("forbidden", "internal") else "engine_failed"
+        self._results[index] = merge.unanswered(
+            self._engine,
+            f"{error.code}: {str(error).splitlines()[0]}",
+            code=code,
+            retryable=error.retryable,
+            shard=Shard(index, self._count),
+            before=error.result,
+        )
+
+    def _result(self) -> Result:
+        copied = any(result.totals.transferred for result in self._results.values())
+        if self._first_error is not None and self._started is None and not copied:
+            raise self._first_error
+        return merge.merged(
+            [self._results.get(index) or self._unstarted(index) for index in range(self._count)]
+        )
+
+    def _unstarted(self, index: int) -> Result:
+        shard = Shard(index, self._count)
+        text = "This shard was not started."
+        result = merge.unanswered(self._engine, text, code="cancelled", shard=shard)
+        return replace(result, state=State.CANCELLED)
+
+    @property
+    def _engine(self) -> str:
+        return self._started.engine if self._started else ""
 
 
-class _ShardInvocation:
-    """One invocation, at whatever service of the pool has a place for it."""
+class _Workers:
+    """The threads that copy shards, and the queue of their messages."""
 
-    def __init__(self, pool: _ServicePool, sends: Sequence[Send], request: Request) -> None:
-        self._events = self._run(pool, sends, request)
-
-    def _run(
-        self, pool: _ServicePool, sends: Sequence[Send], request: Request
-    ) -> Generator[Event, None, None]:
-        with pool.place() as number, closing(sends[number](request)) as running:
-            yield from running
-
-    def __iter__(self) -> Iterator[Event]:
-        return self._events
-
-    def close(self) -> None:
-        """Cancel it if it has not ended."""
-        self._events.close()
-
-
-class _ParallelRun:
     def __init__(
         self,
         request: Request,
         services: Sequence[Callable[[], Send]],
         division: Division,
-        bounds: RetryPolicy,
+        policy: RetryPolicy,
         stopped: Callable[[], bool],
     ) -> None:
+        # Bounded, so that workers wait for the caller to read.
+        self.messages: queue.Queue[_Message] = queue.Queue(_QUEUED_MESSAGES)
+        self.count = min(division.parallel, division.count)
         self._request = request
         self._services = services
-        self._bounds = bounds
-        self._asked_to_stop = stopped
-        self._count = division.count
-        self._todo: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+        self._policy = policy
+        self._stop_requested = stopped
+        self._shards = division.count
+        # Each entry is a shard's index and how often it was requeued.
+        self._waiting: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
         for index in range(division.count):
-            self._todo.put((index, 0))
-        # Bounded, so that workers wait for whoever reads the events.
-        self._told: queue.Queue[tuple[int, Event | Resumed | BaseException | None]] = queue.Queue(
-            _WAITING
-        )
+            self._waiting.put((index, 0))
         self._over = threading.Event()
-        # Of which shards something runs at this moment.
         self._running: set[int] = set()
-        self._pool = _ServicePool(len(services))
+        self._pool = ServicePool(len(services))
         # Daemons: a service without streams may leave one waiting for minutes.
-        self._workers = [
+        self._threads = [
             threading.Thread(target=self._work, name=f"shards-{number}", daemon=True)
-            for number in range(min(division.parallel, division.count))
+            for number in range(self.count)
         ]
 
     def start(self) -> None:
-        for worker in self._workers:
-            worker.start()
+        for thread in self._threads:
+            thread.start()
 
     def end(self) -> None:
-        """Cancel what runs; wait until it is cleaned up, where that is ours to do."""
+        """Cancel what runs, and wait until it is cleaned up where the clean-up is ours."""
         self._over.set()
-        until = None if self._asked_to_stop() else time.monotonic() + _LETTING_GO_SECONDS
-        for worker in self._workers:
-            worker.join(None if until is None else max(0.0, until - time.monotonic()))
-
-    def events(self, told: Callable[[Resumed], None]) -> Generator[Event, None, None]:
-        """What the workers tell, as of one transfer."""
-        started: Started | None = None
-        progress: dict[int, Progress] = {}
-        results: dict[int, Result] = {}
-        refused: ClientError | None = None
-        working = len(self._workers)
-        while working:
-            index, event = self._told.get()
-            shard = Shard(index, self._count)
-            if event is None:
-                working -= 1
-            elif isinstance(event, Started):
-                if started is None:
-                    started = event
-                    yield event
-            elif isinstance(event, Progress):
-                progress[index] = event
-                yield merge.abreast([progress[number] for number in sorted(progress)])
-            elif isinstance(event, Finished):
-                results[index] = replace(event.result, shard=shard)
-                if index in progress:
-                    progress[index] = _still(progress[index], event.result)
-            elif isinstance(event, Resumed):
-                told(replace(event, shard=shard))
-            elif isinstance(event, ClientError):
-                if isinstance(event, RequestRefused) and started is None and not results:
-                    raise event
-                refused = refused or event
-                results[index] = _failed(event, shard, started)
-            elif isinstance(event, BaseException):
-                raise event
-            else:
-                yield event
-        if (
-            refused is not None
-            and started is None
-            and not any(result.totals.transferred for result in results.values())
-        ):
-            raise refused
-        for index in range(self._count):
-            if index not in results:
-                results[index] = replace(
-                    merge.unanswered(
-                        started.engine if started else "",
-                        "It was not begun.",
-                        code="cancelled",
-                        shard=Shard(index, self._count),
-                    ),
-                    state=State.CANCELLED,
-                )
-        yield Finished(merge.merged([results[index] for index in range(self._count)]))
+        until = None if self._stop_requested() else time.monotonic() + _CANCEL_SECONDS
+        for thread in self._threads:
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
 
     def _work(self) -> None:
-        index = -1
         try:
-            # One client for each service and thread.
+            # One sender for each service and thread.
             sends = [service() for service in self._services]
             with suppress(queue.Empty, _Stopped):
-                while not self._ending():
-                    index, often = self._todo.get_nowait()
-                    self._copy(index, often, sends)
-        except BaseException as defect:  # noqa: BLE001 - it is raised where the events are read
-            self._tell(index, defect)
+                while not self._is_over():
+                    index, requeued = self._waiting.get_nowait()
+                    self._copy(index, requeued, sends)
+        except BaseException as defect:  # noqa: BLE001 - raised where the events are read
+            self._put(_WorkerCrashed(defect))
         finally:
-            self._tell(index, None)
+            self._put(_WorkerEnded())
 
-    def _copy(self, index: int, often: int, sends: Sequence[Send]) -> None:
-        shard = Shard(index, self._count).to_json()
-        known = self._request.get("selection")
-        # What is wrong with a selection, the service says.
-        selection = (
-            known
-            if known is not None and not isinstance(known, Mapping)
-            else {
-                **(known or {}),
-                "shard": shard,
-            }
-        )
-        request = {**self._request, "selection": selection}
+    def _copy(self, index: int, requeued: int, sends: Sequence[Send]) -> None:
+        request = self._request_of(index)
         run = resume.events(
-            lambda: _ShardInvocation(self._pool, sends, request),
-            self._bounds,
-            told=lambda again: self._tell(index, again),
+            lambda: PooledInvocation(self._pool, sends, request),
+            self._policy,
+            on_resume=lambda resumed: self._put(_Resuming(index, resumed)),
             sleep=self._sleep,
         )
         try:
             for event in run:
                 self._running.add(index)
-                self._tell(index, event)
+                self._put(_Reported(index, event))
                 if self._over.is_set():
                     raise _Stopped
         except ClientError as error:
-            if error.code == "busy" and error.result is None and often < _PUT_BACK:
-                # Nothing of it has begun: it waits for its turn, for as long as others of ours run.
-                self._todo.put((index, often if self._running else often + 1))
+            if error.code == "busy" and error.result is None and requeued < _REQUEUED:
+                # It waits its turn, and as long as other shards of this transfer run.
+                self._waiting.put((index, requeued if self._running else requeued + 1))
                 self._sleep(_BUSY_SECONDS)
             else:
-                self._tell(index, error)
+                self._put(_ShardFailed(index, error))
         finally:
             self._running.discard(index)
             run.close()
 
-    def _ending(self) -> bool:
-        return self._over.is_set() or self._asked_to_stop()
+    def _request_of(self, index: int) -> Request:
+        selection = self._request.get("selection")
+        if selection is not None and not isinstance(selection, Mapping):
+            return self._request  # the service reports what is wrong with it
+        shard = Shard(index, self._shards).to_json()
+        return {**self._request, "selection": {**(selection or {}), "shard": shard}}
+
+    def _is_over(self) -> bool:
+        return self._over.is_set() or self._stop_requested()
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self._over.wait(min(left, 0.2))
-            if self._ending():
+            self._over.wait(min(left, _POLL_SECONDS))
+            if self._is_over():
                 raise _Stopped
 
-    def _tell(self, index: int, event: Event | Resumed | BaseException | None) -> None:
+    def _put(self, message: _Message) -> None:
         while not self._over.is_set():
             with suppress(queue.Full):
-                self._told.put((index, event), timeout=0.2)
+                self.messages.put(message, timeout=_POLL_SECONDS)
                 return
-
-
-def _still(progress: Progress, result: Result) -> Progress:
-    """What the progress of a shard is that has ended."""
-    return replace(
-        progress,
-        totals=result.totals,
-        current_bytes=result.totals.transferred_bytes,
-        speed=0.0,
-        eta_seconds=None,
-        in_flight=(),
-    )
-
-
-def _failed(error: ClientError, shard: Shard, started: Started | None) -> Result:
-    code = error.code if error.code in ("forbidden", "internal") else "engine_failed"
-    return merge.unanswered(
-        started.engine if started else "",
-        f"{error.code}: {str(error).splitlines()[0]}",
-        code=code,
-        retryable=error.retryable,
-        shard=shard,
-        before=error.result,
-    )

@@ -1,8 +1,12 @@
-"""One request, sent as often as it takes: a loop around one invocation.
+"""Resume a transfer until it is complete: one request, sent as often as it takes.
 
-What the time ran out for is gone on with at once; what can pass by itself is tried again
-after a wait. The events of all invocations are told as one transfer's, the merged result last,
-so that a copy of any length works against a platform with a time limit.
+An invocation is one request and its answer. An invocation that ran out of time is followed by
+the next one at once; a failure that can pass is retried after a wait. The events of all
+invocations are merged into those of one transfer, so that a copy of any length works on a
+platform with a time limit.
+
+`next_step` decides what follows an invocation. It is a pure function, because AWS Step Functions
+ask it too, with the progress kept in the state machine's own state.
 """
 
 from __future__ import annotations
@@ -14,44 +18,126 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from tenacity import RetryCallState, Retrying, retry_always, stop_after_attempt
-from tenacity.wait import wait_exponential, wait_random
-
+from efss_transfer.backoff import Backoff
 from efss_transfer.client import merge
 from efss_transfer.client.decoding import failure
 from efss_transfer.client.errors import ClientError
+from efss_transfer.client.progress import after_earlier
 from efss_transfer.model.events import Event, FileDone, Finished, Progress, Started
 from efss_transfer.model.result import FileState, Result, Shard, State, Totals, now
 
 STALLED: Final = 3
-"""So many invocations, one after another, that ran out of time and brought no file end it."""
+"""A transfer ends after so many invocations in a row that ran out of time without a file."""
 
-_FIRST_WAIT_SECONDS: Final = 1.0
-_LONGEST_WAIT_SECONDS: Final = 60.0
-# Who is asked to wait for longer than this had better come back by a plan of its own.
+BACKOFF: Final = Backoff(first=1.0, longest=60.0, jitter=0.5)
+# A caller that is asked to wait longer should come back on a schedule of its own.
 _LONGEST_ASKED_SECONDS: Final = 300.0
 
 
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often a request may be sent again.
+
+    `retries` bounds the retries of failures that can pass: a service or a storage that is busy
+    or unreachable. A connection that broke after files had arrived starts the count again.
+    `invocations` bounds all invocations, the first included; None is no bound. `carry_on` is
+    whether a transfer that ran out of time is resumed. With `renewed_by_files` a result with
+    failures starts the count again too, if files arrived. Without `invocations` that could go on
+    for ever: some destinations take the same files again each time, because they keep no times.
+    """
+
+    retries: int = 3
+    invocations: int | None = None
+    carry_on: bool = True
+    renewed_by_files: bool = False
+
+
+@dataclass(frozen=True)
+class ResumeProgress:
+    """Counters of the invocations so far.
+
+    `stalled` counts invocations in a row that ran out of time without a file, `tries` failed
+    tries in a row.
+    """
+
+    invocations: int = 0
+    stalled: int = 0
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The end of one invocation.
+
+    `state` is the result's, or None where the service gave no result. `arrived` is whether a
+    file arrived, `asked` the seconds that the service asked to wait.
+    """
+
+    state: State | None
+    retryable: bool
+    arrived: bool
+    asked: float = 0.0
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """The decision after an invocation: send the request again after `wait` seconds, or stop."""
+
+    progress: ResumeProgress
+    wait: float | None
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the request is to be sent again."""
+        return self.wait is not None
+
+
+def next_step(progress: ResumeProgress, ended: Ended, policy: RetryPolicy) -> NextStep:
+    """Decide whether to send the request again, and after which wait."""
+    stalled, tries = progress.stalled, progress.tries
+    wait: float | None = None
+    if ended.state is State.INCOMPLETE:
+        stalled = 0 if ended.arrived else stalled + 1
+        tries = 0 if ended.arrived else tries
+        if policy.carry_on and stalled < STALLED:
+            wait = 0.0
+    elif ended.state not in (State.SUCCEEDED, State.CANCELLED):
+        renewed = ended.arrived and (ended.state is None or policy.renewed_by_files)
+        tries = 1 if renewed else tries + 1
+        stalled = 0 if ended.arrived else stalled
+        if ended.retryable and tries <= policy.retries and ended.asked <= _LONGEST_ASKED_SECONDS:
+            wait = BACKOFF.seconds(tries, ended.asked)
+    count = progress.invocations + 1
+    if count == policy.invocations:
+        wait = None
+    return NextStep(ResumeProgress(count, stalled, tries), wait)
+
+
+def skips_existing_files(overwrite: str) -> bool:
+    """Return whether a further invocation skips files that arrived: `always` copies them again."""
+    return overwrite != "always"
+
+
 class Running(Protocol):
-    """The events of one invocation; closing it early cancels the transfer."""
+    """The events of one invocation. Closing it early cancels the transfer."""
 
     def __iter__(self) -> Iterator[Event]:
-        """The events, `Finished` last."""
+        """Iterate over the events, `Finished` last."""
 
     def close(self) -> None:
         """Cancel the transfer if it has not ended."""
 
 
 Invoke = Callable[[], Running]
-"""Sends the request once. Raises ClientError, as iterating over what it gives may."""
+"""Sends the request once. Raises ClientError, as may iterating over the result."""
 
 
 @dataclass(frozen=True)
 class Resumed:
     """The request is about to be sent again, `seconds` from now.
 
-    It is because the time ran out if `error` is None. `number` is that of the invocation
-    that is to come, from 2 on, of the `shard` where there are several.
+    `error` is the failure that is retried, or None if the time ran out. `number` is that of the
+    next invocation, from 2 on, and `shard` its shard where there are several.
     """
 
     number: int
@@ -60,173 +146,110 @@ class Resumed:
     shard: Shard | None = None
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How often a request may be sent again.
-
-    `retries` is how often at most for what can pass by itself: a service that is busy or gone,
-    a storage that is. A connection that broke counts from the last file that arrived.
-    `invocations` is how many there may be in all, None for as many as it takes. `carry_on`
-    is whether to go on with what the time ran out for.
-    """
-
-    retries: int = 3
-    invocations: int | None = None
-    carry_on: bool = True
-
-
 def events(
     invoke: Invoke,
-    bounds: RetryPolicy,
+    policy: RetryPolicy,
     *,
-    told: Callable[[Resumed], None] = lambda _: None,
+    on_resume: Callable[[Resumed], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Generator[Event, None, None]:
-    """The events of a transfer that takes as many invocations as it takes.
+    """Yield the events of a transfer over all its invocations.
 
-    Each invocation begins with `Started`; totals of progress and of the one result, which
-    comes last, are those of all. Closing the generator cancels what runs. Raises ClientError
-    where there is no result to tell; its `result` is what earlier invocations have done.
+    Each invocation begins with `Started`. Progress and the result, which comes last, have the
+    totals of all invocations. Closing the generator cancels the one that runs. Raises ClientError
+    where there is no result; its `result` is what earlier invocations have copied.
     """
     merged: Result | None = None
-    stalled = 0
-    tries = _Tries(bounds.retries)
-    for number in range(1, (bounds.invocations or _ENDLESS) + 1):
-        last = number == bounds.invocations
-        run = _Invocation(merged.totals if merged else Totals())
+    progress = ResumeProgress()
+    while True:
+        invocation = _Invocation(merged.totals if merged else Totals())
         error: ClientError | None = None
         try:
             with closing(invoke()) as running:
                 for event in running:
-                    if (shown := run.shown(event)) is not None:
+                    if (shown := invocation.shown(event)) is not None:
                         yield shown
         except ClientError as broken:
             error = broken
-        if error is not None:
-            if run.brought:
-                tries = _Tries(bounds.retries)
-            merged = run.merged(merged)
-            seconds = None if last or not error.retryable else tries.after(error)
-            if seconds is None:
+        merged = invocation.merged(merged, broken=error is not None)
+        if error is None:
+            ended, error = _ended(merged, invocation)
+        else:
+            asked = error.retry_after or 0.0
+            ended = Ended(None, error.retryable, invocation.arrived, asked)
+        step = next_step(progress, ended, policy)
+        progress = step.progress
+        if step.wait is None:
+            if ended.state is None and error is not None:
                 error.result = error.result or merged
                 raise error
-        else:
-            if run.ended is None:
+            if merged is None:
                 raise AssertionError("an invocation ended without a result")
-            merged = merge.successive(merged, run.ended)
-            stalled = 0 if run.brought else stalled + 1
-            seconds = None
-            if last or merged.state in (State.SUCCEEDED, State.CANCELLED):
-                pass
-            elif merged.state is State.INCOMPLETE:
-                if bounds.carry_on and stalled < STALLED:
-                    seconds = 0.0
-            elif merged.retryable:
-                error = failure(run.ended)
-                seconds = tries.after(error)
-            if seconds is None:
-                yield Finished(merged)
-                return
-        told(Resumed(number + 1, seconds, error))
-        if seconds:
-            sleep(seconds)
-    raise AssertionError("more invocations than there may be")
+            yield Finished(merged)
+            return
+        on_resume(Resumed(progress.invocations + 1, step.wait, error))
+        if step.wait:
+            sleep(step.wait)
 
 
-_ENDLESS: Final = 1 << 62
+def _ended(merged: Result | None, invocation: _Invocation) -> tuple[Ended, ClientError | None]:
+    """Describe an invocation that gave a result, and the failure in it that can be retried."""
+    if merged is None or invocation.result is None:
+        raise AssertionError("an invocation ended without a result")
+    if merged.state in (State.SUCCEEDED, State.INCOMPLETE, State.CANCELLED) or not merged.retryable:
+        return Ended(merged.state, merged.retryable, invocation.arrived), None
+    error = failure(invocation.result)
+    return Ended(merged.state, True, invocation.arrived, error.retry_after or 0.0), error
 
 
 class _Invocation:
-    """What is known of an invocation while it runs."""
+    """What one invocation has reported while it runs."""
 
     def __init__(self, before: Totals) -> None:
-        self.ended: Result | None = None
+        self.result: Result | None = None
         self._before = before
         self._started: Started | None = None
-        self._since: datetime = now()
         self._files = 0
         self._bytes = 0
 
     @property
-    def brought(self) -> bool:
+    def arrived(self) -> bool:
         """Whether a file has arrived."""
-        return bool(self.ended.totals.transferred if self.ended else self._files)
+        return bool(self.result.totals.transferred if self.result else self._files)
 
     def shown(self, event: Event) -> Event | None:
-        """The event as it is told of the whole transfer."""
+        """Return the event as one of the whole transfer, or None for the invocation's own end."""
         match event:
             case Started():
                 self._started = event
             case Progress():
-                return merge.ahead(event, self._before)
+                return after_earlier(event, self._before)
             case FileDone(outcome):
                 if outcome.state is FileState.TRANSFERRED:
                     self._files += 1
                     self._bytes += outcome.size or 0
             case Finished():
-                self.ended = event.result
+                self.result = event.result
                 return None
         return event
 
-    def merged(self, earlier: Result | None) -> Result | None:
-        """What is known after it broke off without a result, as far as it was told."""
+    def merged(self, earlier: Result | None, *, broken: bool) -> Result | None:
+        """Merge it into the result of earlier invocations.
+
+        A `broken` one has no result: what it reported before it broke counts as incomplete.
+        """
+        if not broken:
+            return earlier if self.result is None else merge.successive(earlier, self.result)
         if self._started is None:
             return earlier
-        told = Result(
+        finished: datetime = now()
+        reported = Result(
             state=State.INCOMPLETE,
             engine=self._started.engine,
             totals=Totals(self._files, 0, 0, self._bytes),
             started=self._started.started,
-            finished=now(),
+            finished=finished,
             code="incomplete",
             id=self._started.id,
         )
-        return merge.successive(earlier, told)
-
-
-# Doubling, with chance in it.
-_BACK_OFF: Final = wait_exponential(
-    multiplier=_FIRST_WAIT_SECONDS, max=_LONGEST_WAIT_SECONDS
-) + wait_random(0, _FIRST_WAIT_SECONDS / 2)
-
-
-def back_off(tries: int) -> float:
-    """Seconds to wait after so many tries, for whoever counts them elsewhere."""
-    state = RetryCallState(Retrying(), None, (), {})
-    state.attempt_number = tries
-    return float(_BACK_OFF(state))
-
-
-class _Tries:
-    """tenacity counts the tries, and says how long to wait."""
-
-    def __init__(self, retries: int) -> None:
-        self._retrying = Retrying(
-            retry=retry_always,
-            stop=stop_after_attempt(retries + 1),
-            wait=self._wait,
-            retry_error_callback=lambda _: None,
-        )
-        self._retrying.begin()
-        self._state = RetryCallState(self._retrying, None, (), {})
-
-    def after(self, error: ClientError) -> float | None:
-        """Seconds to wait after a try that failed so; None if there is to be no other."""
-        asked = error.retry_after or 0.0
-        if asked > _LONGEST_ASKED_SECONDS:
-            return None
-        self._state.set_result(asked)
-        again = self._retrying.iter(self._state)
-        if not isinstance(again, float):
-            return None
-        self._state.prepare_for_next_attempt()
-        return again
-
-    def _wait(self, state: RetryCallState) -> float:
-        asked: float = state.outcome.result() if state.outcome else 0.0
-        return max(asked, _BACK_OFF(state))
-
-
-def may_be_carried_on(overwrite: str) -> bool:
-    """Whether a further invocation skips what is there: with `always` each begins anew."""
-    return overwrite != "always"
+        return merge.successive(earlier, reported)

@@ -1,7 +1,7 @@
-"""How a request reaches a service, and the answer comes back: HTTP by requests.
+"""HTTP between the client and a service, by the package `requests`.
 
-What goes wrong is told in words of our own: those of requests quote URLs, and its errors hold
-the request, with all that it has.
+Errors get messages of our own: those of `requests` quote URLs, and its exceptions hold the whole
+request, passwords included.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Generator, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from operator import attrgetter
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +20,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError
 
 from efss_transfer import __version__
+from efss_transfer.backoff import retry_after_seconds
 from efss_transfer.client import decoding
 from efss_transfer.client.errors import (
     ClientError,
@@ -39,22 +38,23 @@ _KEEPALIVE_SECONDS: Final = 60
 
 
 class BearerAuth(AuthBase):
-    """Sends a token. Given as `auth`, so that an entry in .netrc does not take its place."""
+    """Sends a bearer token. As `auth`, because an entry in .netrc would replace a header."""
 
     def __init__(self, token: str) -> None:
         if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise ValueError("The token is empty, or has signs that no header can carry.")
+            raise ValueError("The token is empty or has characters that a header cannot carry.")
         self._header = f"Bearer {token}"
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Send it."""
+        """Add the header."""
         request.headers["Authorization"] = self._header
         return request
 
 
 class _Adapter(HTTPAdapter):
-    """Has the kernel ask whether the other side still lives: an answer may take a while, and
-    what translates addresses on the way forgets connections on which nothing is sent.
+    """Turns on TCP keep-alive.
+
+    An answer may take minutes, and a NAT on the way forgets connections that carry nothing.
     """
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
@@ -71,7 +71,7 @@ class _Adapter(HTTPAdapter):
 
 
 def session() -> requests.Session:
-    """A session of our own."""
+    """Make a session with keep-alive."""
     made = requests.Session()
     for scheme in ("http://", "https://"):
         made.mount(scheme, _Adapter())
@@ -79,12 +79,12 @@ def session() -> requests.Session:
 
 
 def checked(url: str) -> str:
-    """The service's URL. Raises ValueError for one that cannot be used."""
+    """Return the URL if it can be a service's. Raises ValueError otherwise."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("The service's URL must begin with https:// or http://, and a host.")
+        raise ValueError("The service's URL must start with https:// or http:// and name a host.")
     if "@" in parts.netloc:
-        raise ValueError("The service's URL must hold no user and no password: give a token.")
+        raise ValueError("The service's URL must not contain a user or a password: use a token.")
     return url
 
 
@@ -97,9 +97,9 @@ def sent(
     timeouts: tuple[float, float | None],
     accept: str = _ACCEPT,
 ) -> requests.Response:
-    """POST a request; the answer, of which nothing but the headers was read.
+    """POST a request, and return the response with only its headers read.
 
-    `timeouts` are seconds, to connect and to the answer, None for as long as it takes. Raises
+    `timeouts` are seconds to connect and to the answer; None waits without limit. Raises
     ClientError.
     """
     failed: ClientError
@@ -116,32 +116,32 @@ def sent(
             verify=verify,
             timeout=timeouts,
             stream=True,
-            # To follow would hand passwords to whomever the answer names.
+            # Following a redirect would send passwords to any host that the answer names.
             allow_redirects=False,
         )
     except requests.RequestException as error:
         failed = _translated(error, urlsplit(url).netloc)
-    # Here and not above, so that it does not carry an error with it that has the request.
+    # Raised here and not above: as its context it would carry the error with the request.
     raise failed
 
 
 def events(response: requests.Response, silence: float) -> Generator[Event, None, None]:
-    """The events of an answer. Raises ClientError, here, for what was refused.
+    """Return the events of an answer. Raises ClientError at once for a refused request.
 
-    `silence` is how many seconds may pass between two.
+    `silence` is the number of seconds that may pass between two events.
     """
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if response.status_code == 200 and kind == _NDJSON:
-        _bear_silence(response, silence)
+        _limit_silence(response, silence)
         return _streamed(response)
     try:
-        return _told(response, kind, b"".join(_read(response)))
+        return _decoded(response, kind, b"".join(_read(response)))
     finally:
         response.close()
 
 
 def document(response: requests.Response) -> dict[str, Any]:
-    """An answer that is no transfer's, such as a plan. Raises ClientError."""
+    """Return the document of an answer without a transfer, such as a plan. Raises ClientError."""
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     try:
         body = b"".join(_read(response))
@@ -149,10 +149,10 @@ def document(response: requests.Response) -> dict[str, Any]:
         response.close()
     if response.status_code == 200:
         return decoding.document(kind, body)
-    for event in _told(response, kind, body):
+    for event in _decoded(response, kind, body):
         if isinstance(event, Finished):
             raise decoding.failure(event.result)
-    raise UnexpectedAnswer("The service has answered with nothing.", status=response.status_code)
+    raise UnexpectedAnswer("The service sent an empty answer.", status=response.status_code)
 
 
 def _streamed(response: requests.Response) -> Generator[Event, None, None]:
@@ -170,15 +170,15 @@ def _streamed(response: requests.Response) -> Generator[Event, None, None]:
         pending.append(rest)
         size += len(rest)
         if size > _LONGEST_LINE:
-            raise UnexpectedAnswer("The service sends a line without an end.")
+            raise UnexpectedAnswer("The service sent a line longer than 64 MiB.")
     raise _broken_off()
 
 
 def _read(response: requests.Response) -> Iterator[bytes]:
-    """What is sent, as it arrives. Raises ServiceUnreachable if it breaks off."""
+    """Yield the body as it arrives. Raises ServiceUnreachable if it breaks off."""
     while True:
         try:
-            # Not `iter_content`: it waits for the end where a gateway has undone the chunks.
+            # `iter_content` would wait for the end where a gateway has removed the chunking.
             piece = response.raw.read1(decode_content=True)
         except (HTTPError, OSError):
             piece = None
@@ -191,76 +191,66 @@ def _read(response: requests.Response) -> Iterator[bytes]:
 
 def _broken_off() -> ServiceUnreachable:
     return ServiceUnreachable(
-        "The service broke off, or fell silent, before the result was there; the copy was "
-        "cancelled. Send it again: what arrived is skipped.",
+        "The connection to the service broke, or it fell silent, before the result arrived. The "
+        "copy was cancelled. Send the request again: files that arrived are skipped.",
         retryable=True,
     )
 
 
-def _told(response: requests.Response, kind: str, body: bytes) -> Generator[Event, None, None]:
+def _decoded(response: requests.Response, kind: str, body: bytes) -> Generator[Event, None, None]:
     status = response.status_code
     if 300 <= status < 400:
         to = urlsplit(response.headers.get("Location", ""))
         raise UnexpectedAnswer(
-            f"The service redirects ({status}), which is not followed: use its own URL"
-            + (f", on {to.scheme}://{to.hostname}." if to.hostname else "."),
+            f"The service answered with a redirect ({status}), which the client does not follow. "
+            + (f"Use its URL on {to.scheme}://{to.hostname}." if to.hostname else "Use its URL."),
             status=status,
         )
-    waits = _seconds(response.headers.get("Retry-After"))
+    waits = retry_after_seconds(response.headers.get("Retry-After"))
     if status in (502, 503, 504) and kind != "application/problem+json":
-        # A gateway's own words: the service behind it is gone, or took too long for it.
+        # Not from the service: it is gone, or took too long for the gateway.
         raise ServiceUnreachable(
-            f"A gateway answers {status} in place of the service.",
+            f"A gateway in front of the service answered with status {status}.",
             status=status,
             retryable=True,
             retry_after=waits,
         )
-    # All at once, so that what is wrong with it is raised here.
-    told = list(decoding.answer(status, kind, body, waits))
-    return (event for event in told)
+    # Decoded at once, so that an error is raised here.
+    decoded = list(decoding.answer(status, kind, body, waits))
+    return (event for event in decoded)
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """What a Retry-After header says (RFC 9110, 10.2.3): seconds, or a date."""
-    if retry_after is None:
-        return None
-    if retry_after.isascii() and retry_after.isdecimal():
-        return float(retry_after)
-    try:
-        moment = parsedate_to_datetime(retry_after)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
-
-
-def _bear_silence(response: requests.Response, seconds: float) -> None:
-    """From now on wait that long for the next event, and not as long as for an answer."""
-    # `requests` has one timeout for both, and no door to the socket. Where this one is
-    # shut, the timeout of an answer holds.
+def _limit_silence(response: requests.Response, seconds: float) -> None:
+    """Wait at most so long for each further event."""
+    # `requests` has one timeout for the answer and for each read, and no public way to the
+    # socket. Where this way is closed, the answer's timeout holds.
     with suppress(AttributeError):
         attrgetter("_fp.fp.raw._sock")(response.raw).settimeout(seconds)
 
 
 def _translated(error: requests.RequestException, host: str) -> ClientError:
-    """What an error of requests' means, in our own words: its own may quote a URL."""
+    """Translate an error of `requests`, whose own text may quote a URL."""
     if isinstance(error, requests.exceptions.SSLError):
         return UntrustedService(
-            f"The certificate of {host} is not to be trusted: give the CA bundle that vouches "
-            "for it, as REQUESTS_CA_BUNDLE or `verify`."
+            f"The TLS certificate of {host} is not trusted. Set REQUESTS_CA_BUNDLE or `verify` to "
+            "the CA bundle that signed it."
         )
     if isinstance(error, requests.exceptions.ProxyError):
-        return ServiceUnreachable("The proxy could not be used.", retryable=True)
+        return ServiceUnreachable(
+            "The proxy could not be reached or refused the connection. Check HTTPS_PROXY.",
+            retryable=True,
+        )
     if isinstance(error, requests.exceptions.ConnectTimeout):
-        return ServiceUnreachable(f"{host} does not answer.", retryable=True)
+        return ServiceUnreachable(
+            f"{host} does not answer. Check the service's URL, or retry later.", retryable=True
+        )
     if isinstance(error, requests.exceptions.Timeout):
         return ServiceUnreachable(
-            f"{host} took the request and did not answer in time.", retryable=True
+            f"{host} accepted the request but did not answer in time.", retryable=True
         )
     if isinstance(error, requests.exceptions.ConnectionError):
         return ServiceUnreachable(
-            f"{host} could not be reached, or hung up: is the service running there?",
+            f"{host} refused or closed the connection. Check that the service is running there.",
             retryable=True,
         )
     return UnexpectedAnswer(f"The request could not be sent to {host} ({type(error).__name__}).")

@@ -21,12 +21,11 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Final, Literal
 
 import tenacity
 
+from efss_transfer.backoff import Backoff, retry_after_seconds
 from efss_transfer.egress import http_post
 from efss_transfer.egress.rules import Egress
 from efss_transfer.model.errors import ConfigurationError
@@ -41,8 +40,7 @@ ATTEMPTS: Final = 3
 
 _LOG: Final = logging.getLogger(__name__)
 _ATTEMPT_SECONDS: Final = 4.0
-_PAUSE_SECONDS: Final = 0.3
-_LONGEST_PAUSE_SECONDS: Final = 3.0
+_BACKOFF: Final = Backoff(first=0.3, longest=3.0, jitter=0.3)
 _PREFIX: Final = "whsec_"
 _KEY_BYTES: Final = range(24, 65)
 # What may be different a moment later. 410 and all else that begins with 4 is an answer.
@@ -185,16 +183,11 @@ class _Answer:
     retry_after: float = 0.0
 
 
-_backing_off: Final = tenacity.wait_exponential(
-    multiplier=_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS
-) + tenacity.wait_random(0, _PAUSE_SECONDS)
-
-
 def _pause(state: tenacity.RetryCallState) -> float:
     """Seconds until the next attempt. More than there are end it instead."""
     answer = state.outcome.result() if state.outcome else None
     wanted = answer.retry_after if isinstance(answer, _Answer) else 0.0
-    return max(wanted, _backing_off(state))
+    return _BACKOFF.seconds(state.attempt_number, wanted)
 
 
 def _attempted(receiver: Receiver, identifier: str, body: bytes, until: float) -> _Answer:
@@ -217,17 +210,4 @@ def _attempted(receiver: Receiver, identifier: str, body: bytes, until: float) -
         return _Answer("unreachable", passing=True)
     if 200 <= status < 300:
         return _Answer(None, status)
-    return _Answer("rejected", status, status in _PASSING, _seconds(retry_after))
-
-
-def _seconds(retry_after: str) -> float:
-    """What a Retry-After header says, in seconds; 0 if it says nothing that is understood."""
-    if retry_after.isdecimal() and retry_after.isascii():
-        return float(retry_after[:9])
-    try:
-        moment = parsedate_to_datetime(retry_after)
-    except (ValueError, TypeError):
-        return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return _Answer("rejected", status, status in _PASSING, retry_after_seconds(retry_after) or 0.0)

@@ -275,7 +275,7 @@ def test_results_are_merged(
     lines = [results[0].read_text(), "\n", "OOMKilled\n", results[2].read_text()]
     done = merge("-", given="".join(lines))
     assert done.returncode == 5, done.stdout
-    assert "1 of 3 shards told no result" in done.stdout
+    assert "1 of 3 shards reported no result" in done.stdout
     assert "Some files were not copied" in done.stdout
     assert "1 of what was given is no result" in done.stderr
     assert merge("-", given="nothing").returncode == 2

@@ -137,7 +137,7 @@ def test_a_copy_that_takes_several_invocations(
         assert short.value.result is not None
         first = short.value.result.totals.transferred
         assert 0 < first < 20
-        result = client.complete(request, told=told.append)
+        result = client.complete(request, on_resume=told.append)
     assert s3.hashes(f"bucket/{name}") == hashes
     assert told
     assert (result.totals.transferred, result.totals.skipped) == (20 - first, first)

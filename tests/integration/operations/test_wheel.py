@@ -85,7 +85,7 @@ def test_it_is_typed_and_has_no_more_than_it_needs(elsewhere: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_client_needs_requests_and_tenacity_and_no_more(
+def test_the_client_needs_requests_and_no_more(
     elsewhere: Path, tmp_path: Path, function: Function, webdav: Storage, s3: Storage
 ) -> None:
     hashes = webdav.fill("lean", {"a.txt": b"a", "b/c.bin": bytes(100_000)})
@@ -93,7 +93,7 @@ def test_the_client_needs_requests_and_tenacity_and_no_more(
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "requests", "tenacity"], check=True, capture_output=True)
+    subprocess.run([*pip, "requests"], check=True, capture_output=True)
     subprocess.run([*pip, "--no-deps", str(wheel)], check=True, capture_output=True)
     request = {"source": webdav.endpoint("lean"), "destination": s3.endpoint("lean")}
     program = (

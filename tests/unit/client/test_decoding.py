@@ -148,7 +148,7 @@ def ended(code: str) -> Result:
 
 @pytest.mark.parametrize("code", CODES)
 def test_every_code_is_an_error_of_its_own(code: str) -> None:
-    kind = errors._BY_CODE[code]
+    kind = decoding._BY_CODE[code]
     assert kind.code == code
     # As the service tells it, in one piece and in a stream.
     document = problems.of_result(code, ended(code)).document

@@ -50,8 +50,8 @@ def test_only_the_files_that_are_asked_for_are_kept(report: str, paths: list[str
         ("a", FileState.SKIPPED),
         ("c", FileState.SKIPPED),
     ):
-        files.take(FileOutcome(path, state))
-    kept = files.of(of(Totals())).files
+        files.add(FileOutcome(path, state))
+    kept = files.added_to(of(Totals())).files
     assert (None if kept is None else [file.path for file in kept]) == paths
     if report == "all":
         assert kept is not None

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from efss_transfer.client.merge import abreast, gathered, merged, short, unanswered
+from efss_transfer.client.merge import gathered, merged, short, unanswered
+from efss_transfer.client.progress import of_shards
 from efss_transfer.model.events import InFlight, Phase, Progress
 from efss_transfer.model.result import (
     ErrorGroup,
@@ -205,9 +206,9 @@ def test_a_result_is_told_short(most: int) -> None:
 def test_progress_of_all_is_that_of_each_together() -> None:
     one = Progress(Totals(1, 2, 3), 10, 5, 50, 2.0, 4.0, in_flight=(InFlight("a", 1, 2),))
     other = Progress(Totals(4, 0, 0), 1, 6, 60, 3.0, 9.0, Phase.WAITING, 2)
-    told = abreast([one, other])
+    told = of_shards([one, other])
     assert told.totals.to_json()["files"] == {"transferred": 5, "skipped": 2, "failed": 3}
     assert (told.current_bytes, told.expected_files, told.expected_bytes) == (11, 11, 110)
     assert (told.speed, told.eta_seconds, told.attempt) == (5.0, 9.0, 2)
     assert (told.phase, len(told.in_flight)) == (Phase.COPYING, 1)
-    assert abreast([other]).phase is Phase.WAITING
+    assert of_shards([other]).phase is Phase.WAITING

@@ -16,7 +16,7 @@ from efss_transfer.client.errors import (
     ServiceUnreachable,
     StorageUnreachable,
 )
-from efss_transfer.client.resume import Resumed, RetryPolicy
+from efss_transfer.client.resume import Ended, Resumed, ResumeProgress, RetryPolicy, next_step
 from efss_transfer.model.events import Event, FileDone, Finished, Progress, Started
 from efss_transfer.model.result import (
     ErrorGroup,
@@ -59,8 +59,10 @@ class Script:
     def close(self) -> None:
         self.closed += 1
 
-    def run(self, bounds: RetryPolicy = RetryPolicy()) -> list[Event]:  # noqa: B008
-        return list(resume.events(self, bounds, told=self.told.append, sleep=self.waits.append))
+    def run(self, policy: RetryPolicy = RetryPolicy()) -> list[Event]:  # noqa: B008
+        return list(
+            resume.events(self, policy, on_resume=self.told.append, sleep=self.waits.append)
+        )
 
 
 def invocation(
@@ -229,3 +231,35 @@ def test_who_stops_listening_cancels() -> None:
 def test_what_was_cancelled_is_not_begun_again() -> None:
     script = Script(invocation(State.CANCELLED, 1, code="cancelled", retryable=True))
     assert result(script.run()).state is State.CANCELLED
+
+
+def ended(state: State | None, *, arrived: bool = False, asked: float = 0.0) -> Ended:
+    return Ended(state, retryable=state is not State.CANCELLED, arrived=arrived, asked=asked)
+
+
+def test_next_step_stops_after_invocations_without_a_file() -> None:
+    progress = ResumeProgress()
+    waits = []
+    for _ in range(resume.STALLED):
+        step = next_step(progress, ended(State.INCOMPLETE), RetryPolicy())
+        progress, wait = step.progress, step.wait
+        waits.append(wait)
+    assert waits == [0.0] * (resume.STALLED - 1) + [None]
+
+
+def test_next_step_renews_retries_by_files_only_where_the_policy_says_so() -> None:
+    before = ResumeProgress(invocations=7, tries=3)
+    partial = ended(State.PARTIAL, arrived=True)
+    assert next_step(before, partial, RetryPolicy(retries=3)).wait is None
+    renewed = next_step(before, partial, RetryPolicy(retries=3, renewed_by_files=True))
+    assert (renewed.resumes, renewed.progress) == (True, ResumeProgress(8, 0, 1))
+    broken = next_step(before, ended(None, arrived=True), RetryPolicy(retries=3))
+    assert (broken.resumes, broken.progress.tries) == (True, 1)
+
+
+def test_next_step_stops_at_the_last_invocation_and_at_the_end() -> None:
+    assert not next_step(
+        ResumeProgress(invocations=1), ended(State.INCOMPLETE), RetryPolicy(invocations=2)
+    ).resumes
+    for state in (State.SUCCEEDED, State.CANCELLED):
+        assert not next_step(ResumeProgress(), ended(state), RetryPolicy()).resumes

@@ -127,7 +127,7 @@ def test_the_docs_input_is_one() -> None:
     told = step_functions.step({"divide": {"input": given, "parallel": "8"}}, never)
     assert (told["next"], told["count"]) == ("copy", given["shards"])
     assert f"up to {step_functions.MOST_SHARDS}" in readme
-    assert f"{step_functions.PART_BYTES} bytes each" in readme
+    assert f"{step_functions.SHARD_RESULT_BYTES} bytes each" in readme
 
 
 def test_a_plan_says_how_many() -> None:
