@@ -1,4 +1,4 @@
-"""The entry point of Knative func (Python, ASGI); all else is in efss_transfer."""
+"""The entry point of Knative Functions (Python, ASGI)."""
 
 import sys
 
@@ -8,7 +8,7 @@ from efss_transfer.runtimes.asgi import Application
 
 
 def new() -> Application:
-    """The function, which func-python serves; a wrong setting ends the start, in a line."""
+    """The application that func-python serves; a configuration error exits the process."""
     try:
         return Application(buffered.service())
     except ConfigurationError as error:

@@ -1,7 +1,7 @@
-"""The entry point of functions-framework; all else is in efss_transfer.
+"""The entry point of functions-framework.
 
-functions-framework loads this file under the name `main`, so code that stood here could
-exist twice in a process.
+functions-framework loads this file as a module `main` of its own, so any code in it could exist
+twice in a process.
 """
 
 from efss_transfer.runtimes.flask.function import transfer

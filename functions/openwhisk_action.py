@@ -1,4 +1,4 @@
-"""The entry point of Apache OpenWhisk (`main`); all else is in efss_transfer."""
+"""The entry point of Apache OpenWhisk (`main`)."""
 
 from efss_transfer.runtimes.openwhisk import main
 

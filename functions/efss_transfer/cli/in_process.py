@@ -9,11 +9,11 @@ from typing import Any
 
 from efss_transfer.client import decoding
 from efss_transfer.client.errors import ClientError
-from efss_transfer.model.errors import BodyTooLarge, ConfigurationError
+from efss_transfer.model.errors import ConfigurationError
 from efss_transfer.model.events import Event, Finished
 from efss_transfer.model.result import State
 from efss_transfer.service.application import Service
-from efss_transfer.service.http_messages import JSON, NDJSON, Request, Response
+from efss_transfer.service.http_messages import JSON, NDJSON, Request, Response, body_reader
 
 
 class NotConfigured(ClientError):
@@ -35,7 +35,7 @@ class InProcessService:
         # What the service logs is for whoever runs one; here its events tell how it goes.
         logging.getLogger("efss_transfer").addHandler(logging.NullHandler())
         try:
-            self._service = Service.configured(log=False)
+            self._service = Service.from_environment(log=False)
         except ConfigurationError as error:
             raise NotConfigured(str(error)) from None
         self._headers = {} if token is None else {"authorization": f"Bearer {token}"}
@@ -61,21 +61,14 @@ class InProcessService:
         raise AssertionError("a plan that is none has an error")
 
     def _answer(self, path: str, request: Mapping[str, Any], kind: str) -> Response:
-        body = json.dumps(request).encode()
-
-        def sent(most: int) -> bytes:
-            if len(body) > most:
-                raise BodyTooLarge(f"A request may have {most} bytes here.")
-            return body
-
         return self._service.answer(
             Request(
                 method="POST",
                 path=path,
                 header=lambda name: self._headers.get(name.lower()),
-                kind=JSON,
-                representation=lambda: kind,
-                body=sent,
+                content_type=JSON,
+                negotiate=lambda: kind,
+                read_body=body_reader(json.dumps(request).encode()),
                 interrupted=self._interrupted,
                 # Whoever has started this process may do what it may do.
                 vouched=True,

@@ -1,8 +1,8 @@
-"""ASGI: the service for servers such as hypercorn and uvicorn, with streams and hang-ups.
+"""ASGI adapter, for servers such as hypercorn and uvicorn, with streams and cancellation.
 
-A request is answered by a thread of its own, because a transfer waits for rclone; what it
-sends goes through the server's loop. Libraries that put a WSGI application behind ASGI do not
-tell it that its caller has gone, and a copy that nobody waits for would go on.
+Each request runs in a thread of its own, because a transfer waits for rclone; what it sends goes
+through the server's event loop. Libraries that wrap a WSGI application as ASGI do not report a
+disconnected client, so an unwanted copy would continue.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from efss_transfer.config.settings import SPARE_THREADS
-from efss_transfer.model.errors import BodyTooLarge, InvalidJson
+from efss_transfer.model.errors import InvalidJson
 from efss_transfer.model.result import State
 from efss_transfer.runtimes import buffered
-from efss_transfer.service import runner
+from efss_transfer.service import http_messages, runner
 from efss_transfer.service.application import Service
 from efss_transfer.service.http_messages import JSON, PROBLEM, STREAMS, Request, Response
 
@@ -26,12 +26,13 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# For so long nothing of what is sent may be taken. The server keeps what waits, and asks for
-# more when most of it is gone: that takes longer than a look at the connection itself would.
+# How long the client may accept no data. The server buffers and asks for more only when most of
+# its buffer has been sent, so this is longer than the limit of the Flask adapter, which watches
+# the connection itself.
 _STALLED_SECONDS: Final = 60.0
-_LOOK_SECONDS: Final = 0.5
-# An oversized body is read on for a while: see app.py.
-_MOST_DISCARDED: Final = 64 << 20
+_POLL_SECONDS: Final = 0.5
+# How much of an oversized body is read and discarded: see flask/app.py.
+_MAX_DISCARDED_BYTES: Final = 64 << 20
 
 
 class Application:
@@ -40,30 +41,30 @@ class Application:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._stopping = threading.Event()
-        # Threads to spare, or a full service would let callers wait instead of saying so.
+        # With spare threads a busy service responds with `busy` instead of queueing requests.
         self._threads = ThreadPoolExecutor(
             service.settings.concurrent_transfers + 4 * SPARE_THREADS, "request"
         )
 
     def stop(self) -> None:
-        """Let transfers end early, with what they have: the server is about to stop."""
+        """End running transfers as `incomplete`, because the server is about to stop."""
         self._stopping.set()
 
     async def handle(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer one request of HTTP."""
+        """Answer one HTTP request."""
         exchange = _Exchange(scope, receive, send, self._stopping)
         loop = asyncio.get_running_loop()
-        answered = loop.run_in_executor(self._threads, exchange.run, self._service)
+        finished = loop.run_in_executor(self._threads, exchange.run, self._service)
         try:
-            await asyncio.shield(answered)
+            await asyncio.shield(finished)
         finally:
-            # Also where the server gives the request up: the thread then ends by itself.
-            exchange.gone.set()
+            # If the server cancels this coroutine, the thread notices and ends by itself.
+            exchange.disconnected.set()
             if exchange.watcher is not None:
                 exchange.watcher.cancel()
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """The application, for servers that start it themselves."""
+        """The ASGI entry point."""
         if scope["type"] == "http":
             await self.handle(scope, receive, send)
         while scope["type"] == "lifespan":
@@ -76,12 +77,12 @@ class Application:
 
 
 class _Exchange:
-    """One request and its answer: `run` is the thread's, the coroutines are the loop's."""
+    """One request and its response: `run` runs in a thread, the coroutines in the event loop."""
 
     def __init__(
         self, scope: Mapping[str, Any], receive: Receive, send: Send, stopping: threading.Event
     ) -> None:
-        self.gone = threading.Event()
+        self.disconnected = threading.Event()
         self.watcher: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._scope = scope
@@ -95,104 +96,107 @@ class _Exchange:
 
     def run(self, service: Service) -> None:
         client = self._scope.get("client")
-        answer = service.answer(
+        response = service.answer(
             Request(
                 method=self._scope["method"],
                 path=self._scope["path"],
                 header=lambda name: self._headers.get(name.lower()),
-                kind=self._headers.get("content-type", "").partition(";")[0].strip().lower(),
-                representation=self._representation,
-                body=self._read,
+                content_type=http_messages.media_type(self._headers.get("content-type", "")),
+                negotiate=self._negotiate,
+                read_body=self._read_body,
                 remote=client[0] if client else None,
                 interrupted=self._interrupted,
             )
         )
         try:
-            self._answer(answer)
-        except _GivenUp:
-            self.gone.set()
-        except Exception as error:  # noqa: BLE001 - the server would show it to the caller
-            self.gone.set()
-            runner.log_defect(error)
+            self._respond(response)
+        except _Disconnected:
+            self.disconnected.set()
+        except Exception as error:  # noqa: BLE001 - the server would show it to the client
+            self.disconnected.set()
+            runner.log_internal_error(error)
         finally:
-            answer.close()
+            response.close()
 
-    def _read(self, most: int) -> bytes:
+    def _read_body(self, max_bytes: int) -> bytes:
         try:
-            body: bytes = self._wait(self._body(most))
-        except _GivenUp:
-            raise InvalidJson("The body could not be read to its end.") from None
+            body: bytes = self._await(self._receive_body(max_bytes))
+        except _Disconnected:
+            raise InvalidJson("The request body could not be read to its end.") from None
         return body
 
-    def _answer(self, answer: Response) -> None:
+    def _respond(self, response: Response) -> None:
         headers = [
-            (name.lower().encode(), value.encode()) for name, value in answer.headers.items()
+            (name.lower().encode(), value.encode()) for name, value in response.headers.items()
         ]
-        body = answer.body
+        body = response.body
         if isinstance(body, bytes):
             headers.append((b"content-length", str(len(body)).encode()))
             body = iter([b"" if self._scope["method"] == "HEAD" else body])
-        start = {"type": "http.response.start", "status": answer.status, "headers": headers}
-        self._wait(self._send(start))
-        for piece in body:
-            more = {"type": "http.response.body", "body": piece, "more_body": True}
-            self._wait(self._send(more))
-        self._wait(self._send({"type": "http.response.body", "body": b""}))
+        start = {"type": "http.response.start", "status": response.status, "headers": headers}
+        self._await(self._send(start))
+        for chunk in body:
+            message = {"type": "http.response.body", "body": chunk, "more_body": True}
+            self._await(self._send(message))
+        self._await(self._send({"type": "http.response.body", "body": b""}))
 
-    def _wait(self, what: Awaitable[Any]) -> Any:
-        """What a coroutine gives, run by the loop. Raises _GivenUp if nobody waits any longer."""
+    def _await(self, awaitable: Awaitable[Any]) -> Any:
+        """Run a coroutine in the event loop and return its result.
+
+        Raises _Disconnected if the client disconnects or accepts no data for too long.
+        """
 
         async def awaited() -> Any:
-            return await what
+            return await awaitable
 
         future = asyncio.run_coroutine_threadsafe(awaited(), self._loop)
-        for _ in range(int(_STALLED_SECONDS / _LOOK_SECONDS)):
-            if self.gone.is_set():
+        for _ in range(int(_STALLED_SECONDS / _POLL_SECONDS)):
+            if self.disconnected.is_set():
                 break
             try:
-                return future.result(_LOOK_SECONDS)
+                return future.result(_POLL_SECONDS)
             except concurrent.futures.TimeoutError:
                 if future.done():
                     raise
         future.cancel()
-        raise _GivenUp
+        raise _Disconnected
 
-    def _representation(self) -> str:
+    def _negotiate(self) -> str:
         accept = self._headers.get("accept", "")
-        for kind in (part.partition(";")[0].strip().lower() for part in accept.split(",")):
+        for kind in map(http_messages.media_type, accept.split(",")):
             if kind in STREAMS:
-                return str(kind)
+                return kind
             if kind in (JSON, PROBLEM):
                 return JSON
-        return buffered.representation(accept)
+        return buffered.negotiate(accept)
 
     def _interrupted(self) -> State | None:
-        if self.gone.is_set():
+        if self.disconnected.is_set():
             return State.CANCELLED
         return State.INCOMPLETE if self._stopping.is_set() else None
 
-    async def _body(self, most: int) -> bytes:
+    async def _receive_body(self, max_bytes: int) -> bytes:
         body = b""
         size = 0
         more = True
-        while more and size < most + _MOST_DISCARDED:
+        while more and size < max_bytes + _MAX_DISCARDED_BYTES:
             message = await self._receive()
             if message["type"] == "http.disconnect":
-                raise _GivenUp
+                raise _Disconnected
             size += len(message.get("body", b""))
-            if size <= most:
+            if size <= max_bytes:
                 body += message.get("body", b"")
             more = message.get("more_body", False)
-        if size > most:
-            raise BodyTooLarge(f"A request may have {most} bytes here.")
-        self.watcher = asyncio.ensure_future(self._watch())
+        if size > max_bytes:
+            raise http_messages.body_too_large(max_bytes)
+        self.watcher = asyncio.ensure_future(self._watch_disconnect())
         return body
 
-    async def _watch(self) -> None:
+    async def _watch_disconnect(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.gone.set()
+        self.disconnected.set()
 
 
-class _GivenUp(Exception):
-    """The exchange was given up: nobody takes what is sent."""
+class _Disconnected(Exception):
+    """The client has disconnected or accepts no data."""

@@ -1,4 +1,4 @@
-"""Nuclio's events, as its processor hands them to a Python function."""
+"""Nuclio adapter: reads the events that Nuclio's processor passes to a Python function."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 
-def read(event: Any) -> tuple[str, str, dict[str, str], bytes]:
-    """Method, path, headers and body of an event of the HTTP trigger.
+def parse_event(event: Any) -> tuple[str, str, dict[str, str], bytes]:
+    """Method, path, headers and body of an event of Nuclio's HTTP trigger.
 
-    Texts are bytes where the function has NUCLIO_PYTHON_DECODE_EVENT_STRINGS=disabled (and in
-    Nuclio 1.6 and 1.7 by default). A body that is sent as `application/json` has been parsed
-    already: of members that stand in it twice the last is left.
+    Strings are bytes if the function has NUCLIO_PYTHON_DECODE_EVENT_STRINGS=disabled (the default
+    in Nuclio 1.6 and 1.7). Nuclio has already parsed a body sent as `application/json`, so of
+    duplicate members only the last one is left.
     """
     headers = {_text(name): _text(value) for name, value in event.headers.items()}
     if event.content_type and not any(name.lower() == "content-type" for name in headers):

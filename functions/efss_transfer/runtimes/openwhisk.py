@@ -1,12 +1,16 @@
-"""Apache OpenWhisk: an activation's arguments in, its result out.
+"""Apache OpenWhisk adapter: the parameters of an activation in, its result out.
 
-A raw web action (`--web raw`) brings the HTTP request in arguments whose names begin with
-`__ow_`, which no caller can set (docs/webactions.md of OpenWhisk). Arguments without any such
-name are a bare request, from whoever has the key of the namespace: its answer is the result
-or the problem itself. So where nobody is asked who they are, a bare request is served, and
-one of HTTP is not; where a token is asked for, a bare one, which has none, is refused.
+A raw web action (`--web raw`) passes the HTTP request in parameters whose names begin with
+`__ow_`, which no caller can set (OpenWhisk, docs/webactions.md). Parameters without such a name
+are a bare transfer request from a holder of the namespace's key; its response is the result or
+the problem document itself.
 
-An activation's deadline is told in `__OW_DEADLINE`, in milliseconds since 1970.
+OpenWhisk has authenticated the sender of a bare request, but not the sender of an HTTP request.
+Without authentication (mode `none`) the service therefore accepts bare requests only. With
+tokens it accepts HTTP requests only, because a bare request carries no token.
+
+The environment variable `__OW_DEADLINE` has the deadline of the activation, in milliseconds since
+1970.
 """
 
 from __future__ import annotations
@@ -24,52 +28,51 @@ from efss_transfer.runtimes import buffered
 if TYPE_CHECKING:
     from efss_transfer.service.http_messages import Response
 
-MOST_BYTES: Final = 1 << 20
-"""OpenWhisk takes a result of 1 MB (docs/reference.md, "Per activation payload size")."""
+MAX_BYTES: Final = 1 << 20
+"""The largest result that OpenWhisk accepts (docs/reference.md, "Per activation payload size")."""
 
 _JSON: Final = "application/json"
 
 
 def main(args: dict[str, Any]) -> dict[str, Any]:
-    """Answer an activation. Never raises: whatever happens has an answer of its own."""
+    """Answer an activation. Never raises: every error becomes a problem document."""
     if not any(name.startswith("__ow_") for name in args):
-        return _bare(args)
-    headers = args.get("__ow_headers") or {}
-    status, sent, content = buffered.answer(
+        return _answer_bare(args)
+    status, headers, content = buffered.answer(
         str(args.get("__ow_method", "")),
         str(args.get("__ow_path") or "/"),
-        headers,
+        args.get("__ow_headers") or {},
         _body(str(args.get("__ow_body") or "")),
         seconds=_seconds_left(),
-        fits=lambda answer: _fits(_web(answer.status, dict(answer.headers), _content(answer))),
+        fits=_fits,
     )
-    return _web(status, sent, content)
+    return _web_result(status, headers, content)
 
 
-def _bare(args: dict[str, Any]) -> dict[str, Any]:
+def _answer_bare(args: dict[str, Any]) -> dict[str, Any]:
     _, _, content = buffered.answer(
         "POST",
         "/",
         {"content-type": _JSON},
         json.dumps(args).encode(),
         seconds=_seconds_left(),
-        fits=lambda answer: len(_content(answer)) <= MOST_BYTES,
+        fits=lambda response: len(buffered.content(response)) <= MAX_BYTES,
         vouched=True,
     )
-    told: dict[str, Any] = json.loads(content)
-    return told
+    document: dict[str, Any] = json.loads(content)
+    return document
 
 
-def _web(status: int, headers: dict[str, str], content: bytes) -> dict[str, Any]:
+def _web_result(status: int, headers: dict[str, str], content: bytes) -> dict[str, Any]:
     kind = headers["Content-Type"].partition(";")[0]
     if content and (kind == _JSON or kind.endswith("+json")):
-        # What is JSON goes as it is: a text would have to be base64, and a third longer.
+        # As an object, because OpenWhisk wants JSON text in base64, which is a third longer.
         return {"statusCode": status, "headers": headers, "body": json.loads(content)}
     return {"statusCode": status, "headers": headers, "body": content.decode()}
 
 
 def _body(text: str) -> bytes:
-    """The body as it was sent: JSON arrives in base64, and what is none begins otherwise."""
+    """The body as the client sent it: OpenWhisk passes JSON in base64 and other text as it is."""
     if text.lstrip()[:1] not in ("{", "["):
         try:
             return base64.b64decode(text, validate=True)
@@ -78,14 +81,12 @@ def _body(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _content(answer: Response) -> bytes:
-    return answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
-
-
-def _fits(result: dict[str, Any]) -> bool:
-    return len(json.dumps(result)) <= MOST_BYTES
+def _fits(response: Response) -> bool:
+    content = buffered.content(response)
+    result = _web_result(response.status, dict(response.headers), content)
+    return len(json.dumps(result)) <= MAX_BYTES
 
 
 def _seconds_left() -> float:
-    told = os.environ.get("__OW_DEADLINE", "")
-    return int(told) / 1000 - time.time() if told.isdecimal() else math.inf
+    deadline = os.environ.get("__OW_DEADLINE", "")
+    return int(deadline) / 1000 - time.time() if deadline.isdecimal() else math.inf

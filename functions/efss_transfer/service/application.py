@@ -1,6 +1,6 @@
-"""The service itself: a call in, an answer out, whatever runtime brings the one and takes
-the other. What a runtime has of its own stands in its adapter: `app`, `asgi`,
-`aws_lambda`, `openwhisk`, `nuclio`.
+"""The service: answers a request, whatever runtime it came through.
+
+The adapters in `runtimes` translate between their runtime and `Request` and `Response`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class Service:
-    """One instance serves a process, from many threads at once."""
+    """The service. One instance serves a process; it is thread-safe."""
 
     def __init__(
         self,
@@ -57,20 +57,21 @@ class Service:
         *,
         proxied: bool = False,
     ) -> None:
-        """`proxied` as Admission has it."""
+        """`proxied` is passed to Admission."""
         self.settings: Final = settings
         self._site = site
         self._admission = Admission(site, proxied=proxied)
         self._engines = engines
         self._storages = Storages(site)
-        self._capacity = ConcurrencyLimit(settings.concurrent_transfers)
+        self._concurrency = ConcurrencyLimit(settings.concurrent_transfers)
         self._metrics = Metrics()
 
     @classmethod
-    def configured(cls, *, log: bool = True) -> Self:
-        """The service as the environment sets it. Raises ConfigurationError.
+    def from_environment(cls, *, log: bool = True) -> Self:
+        """The service that the environment configures. Raises ConfigurationError.
 
-        `log` is whether its log is written to stderr, as the environment sets that.
+        With `log` it writes its log to stderr, at the level and in the format that the
+        environment sets.
         """
         settings = Settings.read(os.environ)
         site = Site()
@@ -81,151 +82,170 @@ class Service:
             logs.configure(settings.log_level, settings.log_format)
         return cls(settings, site, registry.engines(settings), proxied=behind_a_proxy(os.environ))
 
-    def answer(self, call: Request) -> Response:
-        """Answer a call. Never raises: whatever happens has an answer of its own."""
-        # What is known of the request, for the log; more is added where it becomes known.
-        about = logs.trace(call.header("traceparent"))
+    def answer(self, request: Request) -> Response:
+        """Answer a request. Never raises: every error becomes a problem document."""
+        # Members of every log line about this request; the methods below add what they learn.
+        log_context = logs.trace_context(request.header("traceparent"))
         try:
-            return self._route(call, about)
+            return self._route(request, log_context)
         except EfssTransferError as error:
-            if not isinstance(error, EngineError):  # that is a transfer's end, and told as such
-                self._refused(error, about)
-            return http_messages.told(problems.of_error(error), early=True)
+            if not isinstance(error, EngineError):  # the runner has logged and counted that one
+                self._log_refusal(error, log_context)
+            return http_messages.problem_response(problems.of_error(error), request_unread=True)
         except Exception as error:  # noqa: BLE001 - no caller may see a traceback
-            runner.log_defect(error, about)
-            return http_messages.told(problems.of_defect())
+            runner.log_internal_error(error, log_context)
+            return http_messages.problem_response(problems.of_defect())
 
     @cached_property
     def _notifier(self) -> Notifier:
-        # Here and not above: an HTTP client and its like, for which a start must not wait.
+        # Imported here because it needs an HTTP client, which would slow every start down.
         from efss_transfer.service.webhook import Notifier
 
         return Notifier(self._site)
 
-    def _refused(self, error: EfssTransferError, about: dict[str, str]) -> None:
-        self._metrics.refused(error.code)
-        extra = logs.line("refused", about, code=error.code, status=error.status)
-        _LOG.info("refused: %s", error.code, extra=extra)
+    def _log_refusal(self, error: EfssTransferError, log_context: dict[str, str]) -> None:
+        self._metrics.count_refusal(error.code)
+        extra = logs.members("refused", log_context, code=error.code, status=error.status)
+        by = f" by {log_context['caller']!r}" if "caller" in log_context else ""
+        _LOG.info("request%s refused: %s", by, error.code, extra=extra)
 
-    def _route(self, call: Request, about: dict[str, str]) -> Response:
-        path = call.path.rstrip("/") or "/"
-        if path == "/" and call.method == "POST":
-            return self._transfer(call, about)
+    def _route(self, request: Request, log_context: dict[str, str]) -> Response:
+        path = request.path.rstrip("/") or "/"
+        if path == "/" and request.method == "POST":
+            return self._transfer(request, log_context)
         if path == "/plan":
-            if call.method != "POST":
+            if request.method != "POST":
                 raise MethodNotAllowed(("POST",))
-            return self._plan(call, about)
-        known: dict[str, Callable[[], Response]] = {
-            "/": partial(self._describe, call.header("Accept")),
+            return self._plan(request, log_context)
+        accept = request.header("Accept")
+        documents: dict[str, Callable[[], Response]] = {
+            "/": partial(self._describe, accept),
             "/healthz": self._health,
-            "/metrics": lambda: self._measured(call.header("Accept") or ""),
-            "/openapi.json": lambda: http_messages.of_json(description.description()),
+            "/metrics": partial(self._render_metrics, accept or ""),
+            "/openapi.json": lambda: http_messages.json_response(description.description()),
         }
         for name in schemas.NAMES:
-            served = partial(http_messages.of_json, schemas.schema(name), "application/schema+json")
-            known[f"/schema/{name}"] = known[f"/schema/{schemas.VERSION}/{name}"] = served
-        if path not in known:
-            raise NotFound("GET / lists what there is.")
-        if call.method not in ("GET", "HEAD"):
+            document = partial(
+                http_messages.json_response, schemas.schema(name), "application/schema+json"
+            )
+            documents[f"/schema/{name}"] = documents[f"/schema/{schemas.VERSION}/{name}"] = document
+        if path not in documents:
+            raise NotFound("GET / lists the paths of this service.")
+        if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(("GET", "HEAD", "POST") if path == "/" else ("GET", "HEAD"))
-        return known[path]()
+        return documents[path]()
 
-    def _transfer(self, call: Request, about: dict[str, str]) -> Response:
-        # Request in: from somebody who may ask, and validated for security and for sense.
-        name, caller = self._admitted(call, about)
-        accepted = call.representation()
-        named = partial(self._storages.endpoint, caller)
-        asked = request_parser.parse(http_messages.body(call, self.settings.body_bytes), named)
-        engine, request, terms = self._terms(call, about, name, caller, asked)
-        notify = None
-        if asked.notify is not None:
-            notify = self._notifier.prepared(asked.notify, terms.about["transfer"])
-        # One transfer, for as long as somebody waits for it.
-        with self._capacity.place(name, caller.limits.concurrent_transfers) as place:
-            run = runner.events(request, engine, replace(terms, notify=notify))
-            most = self.settings.response_bytes
-            if accepted in STREAMS:
-                return http_messages.streamed(run, place, accepted, most)
-            return http_messages.of_result(
-                runner.result(run, asked.options.report, most), most, call.fits
+    def _transfer(self, request: Request, log_context: dict[str, str]) -> Response:
+        # 1. Authenticate, then validate: schema first, then the site's policy.
+        caller, permissions = self._admit(request, log_context)
+        content_type = request.negotiate()
+        transfer = request_parser.parse(
+            http_messages.read_json(request, self.settings.body_bytes),
+            partial(self._storages.endpoint, permissions),
+        )
+        engine, admitted, parameters = self._prepare(
+            request, log_context, caller, permissions, transfer
+        )
+        if transfer.notify is not None:
+            identifier = parameters.log_context["transfer"]
+            notify = self._notifier.prepare(transfer.notify, identifier)
+            parameters = replace(parameters, notify=notify)
+        # 2. Run one transfer, for as long as the client waits for it.
+        with self._concurrency.slot(caller, permissions.limits.concurrent_transfers) as slot:
+            events = runner.run(admitted, engine, parameters)
+            max_bytes = self.settings.response_bytes
+            if content_type in STREAMS:
+                return http_messages.stream_response(events, slot, content_type, max_bytes)
+            return http_messages.result_response(
+                runner.collect(events, transfer.options.report, max_bytes), max_bytes, request.fits
             )
 
-    def _plan(self, call: Request, about: dict[str, str]) -> Response:
-        # As a transfer is let in, because it looks at the same storages; and then one look.
-        name, caller = self._admitted(call, about)
-        if call.representation() in STREAMS:
-            raise NotAcceptable(f"A plan is {JSON}; there is no stream of it.")
-        named = partial(self._storages.endpoint, caller)
-        asked, reckoning = request_parser.parse_plan(
-            http_messages.body(call, self.settings.body_bytes), named
+    def _plan(self, request: Request, log_context: dict[str, str]) -> Response:
+        # A plan reads the same storages as a transfer, so it passes the same checks.
+        caller, permissions = self._admit(request, log_context)
+        if request.negotiate() in STREAMS:
+            raise NotAcceptable(f"A plan is not streamed. Accept {JSON}.")
+        transfer, options = request_parser.parse_plan(
+            http_messages.read_json(request, self.settings.body_bytes),
+            partial(self._storages.endpoint, permissions),
         )
-        engine, request, terms = self._terms(call, about, name, caller, asked)
-        with self._capacity.place(name, caller.limits.concurrent_transfers):
-            survey = planning.surveyed(request, engine, terms, measure=reckoning.rate is None)
-        result = replace(survey.result, id=asked.id, shard=asked.selection.shard)
+        engine, admitted, parameters = self._prepare(
+            request, log_context, caller, permissions, transfer
+        )
+        with self._concurrency.slot(caller, permissions.limits.concurrent_transfers):
+            survey = planning.run_survey(admitted, engine, parameters, measure=options.rate is None)
+        result = replace(survey.result, id=transfer.id, shard=transfer.selection.shard)
         if result.state is State.INCOMPLETE:
             error = LookUnfinished(
-                f"In {terms.duration_seconds:.0f} s not all was seen. Plan folders of the source "
-                "by themselves, or where there is more time."
+                f"The survey of both sides did not finish in {parameters.duration_seconds:.0f} s. "
+                "Plan folders of the source separately, or allow more time."
             )
-            return http_messages.told(problems.of_error(error))
+            return http_messages.problem_response(problems.of_error(error))
+        max_bytes = self.settings.response_bytes
         if result.code is not None:
-            return http_messages.of_result(result, self.settings.response_bytes, call.fits)
-        plan = planning.reckoned(asked, survey, reckoning, terms.duration_seconds)
+            return http_messages.result_response(result, max_bytes, request.fits)
+        plan = planning.make_plan(transfer, survey, options, parameters.duration_seconds)
         if plan.refusals:
             reasons = [(refusal.code, refusal.message) for refusal in plan.refusals]
-            return http_messages.told(problems.of_plan(reasons, plan.to_json()))
-        return http_messages.of_json(plan.to_json())
+            return http_messages.problem_response(problems.of_plan(reasons, plan.to_json()))
+        return http_messages.json_response(plan.to_json())
 
-    def _admitted(self, call: Request, about: dict[str, str]) -> tuple[str, Caller]:
-        name, caller = self._admission.admit(
-            call.header("Authorization"), call.remote, call.header("Origin"), vouched=call.vouched
+    def _admit(self, request: Request, log_context: dict[str, str]) -> tuple[str, Caller]:
+        name, permissions = self._admission.admit(
+            request.header("Authorization"),
+            request.remote,
+            request.header("Origin"),
+            vouched=request.vouched,
         )
-        about["caller"] = name
-        return name, caller
+        log_context["caller"] = name
+        return name, permissions
 
-    def _terms(
+    def _prepare(
         self,
-        call: Request,
-        about: dict[str, str],
-        name: str,
-        caller: Caller,
-        asked: TransferRequest,
+        request: Request,
+        log_context: dict[str, str],
+        caller: str,
+        permissions: Caller,
+        transfer: TransferRequest,
     ) -> tuple[Engine, TransferRequest, RunParameters]:
-        """By which engine, as what, and on what terms a request may run, if it may."""
-        if asked.id is not None:
-            about["request_id"] = asked.id
-        if asked.selection.shard is not None:
-            about["shard"] = str(asked.selection.shard)
-        engine = self._engines[asked.engine]
-        admitted = policy.admit(asked, self._site, caller, engine)
-        limits = self._site.limits.within(caller.limits)
+        """The engine, the request as the site's policy admits it, and the run's limits.
+
+        Raises Forbidden and InvalidRequest.
+        """
+        if transfer.id is not None:
+            log_context["request_id"] = transfer.id
+        if transfer.selection.shard is not None:
+            log_context["shard"] = str(transfer.selection.shard)
+        engine = self._engines[transfer.engine]
+        admitted = policy.admit(transfer, self._site, permissions, engine)
+        limits = self._site.limits.within(permissions.limits)
         duration = min(
             self.settings.duration_seconds,
             limits.duration_seconds or math.inf,
-            asked.options.deadline_seconds or math.inf,
-            call.seconds,
+            transfer.options.deadline_seconds or math.inf,
+            request.seconds,
         )
-        terms = RunParameters(
-            name,
+        parameters = RunParameters(
+            caller,
             duration,
             limits,
             admitted.egress,
-            interrupted=call.interrupted,
+            interrupted=request.interrupted,
             metrics=self._metrics,
-            about={**about, "transfer": uuid4().hex},
+            log_context={**log_context, "transfer": uuid4().hex},
         )
-        return engine, admitted.request, terms
+        return engine, admitted.request, parameters
 
     def _describe(self, accept: str | None) -> Response:
-        if page.wanted(accept):
+        if page.prefers_html(accept):
             return Response(200, page.headers(), page.content())
         types = schemas.schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
-        described = http_messages.of_json(
+        response = http_messages.json_response(
             {
                 "name": "efss-transfer",
                 "version": __version__,
-                "description": "POST a request here to copy from one storage to another.",
+                "description": "Copies files between two storages. POST a transfer request to "
+                "this path.",
                 "engines": sorted(self._engines),
                 "storage_types": types,
                 "links": {
@@ -239,16 +259,16 @@ class Service:
                 },
             }
         )
-        return replace(described, headers={**described.headers, "Vary": "Accept"})
+        return replace(response, headers={**response.headers, "Vary": "Accept"})
 
-    def _measured(self, accept: str) -> Response:
-        numbers, kind = self._metrics.exposed(accept)
-        return Response(200, http_messages.headers(kind), numbers)
+    def _render_metrics(self, accept: str) -> Response:
+        text, content_type = self._metrics.render(accept)
+        return Response(200, http_messages.headers(content_type), text)
 
     def _health(self) -> Response:
         engines = {name: engine.health() for name, engine in self._engines.items()}
         usable = all(health.usable for health in engines.values())
-        return http_messages.of_json(
+        return http_messages.json_response(
             {
                 "status": "ok" if usable else "unusable",
                 "version": __version__,

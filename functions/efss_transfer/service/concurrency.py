@@ -1,4 +1,4 @@
-"""How many transfers run at a time: in all, and for each caller."""
+"""Limits how many transfers run at a time: in total, and for each caller."""
 
 from __future__ import annotations
 
@@ -6,55 +6,65 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from efss_transfer.model.errors import Busy
 
+SERVICE_FULL: Final = (
+    "The service already runs as many transfers as it may. Nothing was started; send the request "
+    "again later."
+)
+CALLER_FULL: Final = (
+    "You already run as many transfers as this site allows you. Nothing was started; send the "
+    "request again when one of them has ended."
+)
+
 
 class Slot:
-    """A place among the transfers that may run. Giving it back twice is once."""
+    """The right to run one transfer. Releasing it twice has no further effect."""
 
-    def __init__(self, capacity: ConcurrencyLimit, caller: str) -> None:
-        self._capacity: ConcurrencyLimit | None = capacity
+    def __init__(self, limit: ConcurrencyLimit, caller: str) -> None:
+        self._limit: ConcurrencyLimit | None = limit
         self._caller = caller
-        self.handed_on = False
-        """Whether somebody else than the block that took it gives it back."""
+        self.detached = False
+        """Whether the slot outlives the `with` block that acquired it; its holder releases it."""
 
-    def give_back(self) -> None:
-        """Let another transfer have it."""
-        capacity, self._capacity = self._capacity, None
-        if capacity is not None:
-            capacity._free(self._caller)
+    def release(self) -> None:
+        """Make room for another transfer."""
+        limit, self._limit = self._limit, None
+        if limit is not None:
+            limit._release(self._caller)
 
 
 class ConcurrencyLimit:
-    """The places that there are. Used from many threads."""
+    """Counts the running transfers against their maximum. Thread-safe."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._taken: Counter[str] = Counter()
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+        self._running: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @contextmanager
-    def place(self, caller: str, most_of_caller: int | None) -> Iterator[Slot]:
-        """A place for the length of the block, or beyond it if it was handed on.
+    def slot(self, caller: str, caller_maximum: int | None) -> Iterator[Slot]:
+        """Hold a slot for the length of the block, or longer if the block detaches it.
 
-        Raises Busy if there is none, in all or for this caller.
+        Raises Busy if no slot is free, in total or for this caller.
         """
         with self._lock:
-            if self._taken.total() >= self._most:
-                raise Busy("As many transfers run as are allowed here. Nothing was started.")
-            if most_of_caller is not None and self._taken[caller] >= most_of_caller:
-                raise Busy("This caller has as many transfers as are allowed. Nothing was started.")
-            self._taken[caller] += 1
-        place = Slot(self, caller)
+            if self._running.total() >= self._maximum:
+                raise Busy(SERVICE_FULL)
+            if caller_maximum is not None and self._running[caller] >= caller_maximum:
+                raise Busy(CALLER_FULL)
+            self._running[caller] += 1
+        slot = Slot(self, caller)
         try:
-            yield place
+            yield slot
         finally:
-            if not place.handed_on:
-                place.give_back()
+            if not slot.detached:
+                slot.release()
 
-    def _free(self, caller: str) -> None:
+    def _release(self, caller: str) -> None:
         with self._lock:
-            self._taken[caller] -= 1
-            if not self._taken[caller]:
-                del self._taken[caller]  # or every caller there ever was would be kept
+            self._running[caller] -= 1
+            if not self._running[caller]:
+                del self._running[caller]  # keeps the counter as small as the running transfers

@@ -1,4 +1,4 @@
-"""Calls, and how they are answered: what a runtime's adapter hands over, and gets back."""
+"""HTTP requests and responses without a runtime: each adapter builds one and sends the other."""
 
 from __future__ import annotations
 
@@ -10,42 +10,47 @@ from itertools import chain
 from typing import Final
 
 from efss_transfer.contract import problems
-from efss_transfer.model.errors import UnsupportedMediaType
+from efss_transfer.model.errors import BodyTooLarge, UnsupportedMediaType
 from efss_transfer.model.events import Event, Finished
 from efss_transfer.model.result import Json, Result, State, encoded
 from efss_transfer.service.concurrency import Slot
-from efss_transfer.service.file_report import fitted
+from efss_transfer.service.file_report import fit
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
 PROBLEM: Final = "application/problem+json"
 STREAMS: Final = (NDJSON, SSE)
+ACCEPT: Final = f"Accept {JSON}, or for a stream {NDJSON} or {SSE}."
+"""The text of NotAcceptable where the service can stream."""
 
-_END: Final = b"\n"
-_LEAST_BYTES: Final = 64 << 10
+_NEWLINE: Final = b"\n"
+_MIN_RESPONSE_BYTES: Final = 64 << 10
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request, as a runtime's adapter tells it.
+    """A request as a runtime's adapter presents it.
 
-    `header` gives a header whatever the case of its name, `kind` is the body's media type
-    without parameters, `remote` the address that the connection came from.
-    `representation` says which media type the caller wants, and may raise NotAcceptable.
-    `body` reads what was sent, at most so many bytes; it raises BodyTooLarge or InvalidJson.
-    `interrupted` is asked, while a transfer runs, whether it must end early; `seconds` is
-    all the time that the runtime gives. `fits` says whether an answer can go back: where
-    it cannot, its list of files is shortened. `vouched` is for a caller whom the platform
-    has let in by itself, so that there is no address to ask for.
+    `header` looks up a header, ignoring case. `content_type` is the media type of the body
+    without parameters. `remote` is the address of the peer, if the runtime tells it.
+    `negotiate` returns the media type to respond with; it may raise NotAcceptable.
+    `read_body` reads the body, up to a maximum length in bytes; it raises BodyTooLarge or
+    InvalidJson.
+    `interrupted` is polled during a transfer and returns the state in which to end early.
+    `seconds` is the time that the runtime gives to the whole request.
+    `fits` says whether the runtime can deliver a response; if not, its list of files is
+    shortened.
+    `vouched` means that the platform has authenticated the caller itself, so the address of the
+    peer does not matter.
     """
 
     method: str
     path: str
     header: Callable[[str], str | None]
-    kind: str
-    representation: Callable[[], str]
-    body: Callable[[int], bytes]
+    content_type: str
+    negotiate: Callable[[], str]
+    read_body: Callable[[int], bytes]
     remote: str | None = None
     interrupted: Callable[[], State | None] = lambda: None
     seconds: float = math.inf
@@ -55,91 +60,128 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What goes back: a body at once, or an iterator of events as they happen.
+    """A response: its body is complete, or an iterator over events as they happen.
 
-    Whoever has the answer calls `close` when done with it, also where nothing of it was
-    read. After an `early` answer a part of the request may still be unread.
+    The adapter calls `close` when it is done with the response, also if it has read nothing of
+    it. `request_unread` means that part of the request body may still be unread.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes | Iterator[bytes]
     close: Callable[[], None] = field(default=lambda: None)
-    early: bool = False
+    request_unread: bool = False
 
 
-def told(problem: problems.ProblemDocument, *, early: bool = False) -> Response:
-    """A problem as an answer."""
-    content = encoded(problem.document) + _END
-    return Response(problem.status, headers(PROBLEM) | problem.headers, content, early=early)
+def media_type(value: str) -> str:
+    """The media type in a Content-Type header or an Accept range, lower-case, no parameters."""
+    return value.partition(";")[0].strip().lower()
 
 
-def body(call: Request, most: int) -> bytes:
-    """What was sent, if it is JSON. Raises UnsupportedMediaType, and what `Call.body` raises."""
-    kind = call.kind
+def body_too_large(max_bytes: int) -> BodyTooLarge:
+    """The error for a request body of more than `max_bytes`."""
+    return BodyTooLarge(f"The request body exceeds {max_bytes} bytes, the limit of this service.")
+
+
+def body_reader(body: bytes) -> Callable[[int], bytes]:
+    """`Request.read_body` for a body that is in memory already."""
+
+    def read(max_bytes: int) -> bytes:
+        if len(body) > max_bytes:
+            raise body_too_large(max_bytes)
+        return body
+
+    return read
+
+
+def read_json(request: Request, max_bytes: int) -> bytes:
+    """Read the body of a JSON request. Raises UnsupportedMediaType, BodyTooLarge, InvalidJson."""
+    kind = request.content_type
     if kind != JSON and not (kind.startswith("application/") and kind.endswith("+json")):
         raise UnsupportedMediaType(f"Send the request with Content-Type: {JSON}.")
-    return call.body(most)
+    return request.read_body(max_bytes)
 
 
-def _line(_: int, event: dict[str, Json]) -> bytes:
+def json_response(content: Json, content_type: str = JSON, status: int = 200) -> Response:
+    """A response with a JSON document."""
+    return Response(status, headers(content_type), encoded(content) + _NEWLINE)
+
+
+def problem_response(
+    problem: problems.ProblemDocument, *, request_unread: bool = False
+) -> Response:
+    """A response with a problem document (RFC 9457)."""
+    content = encoded(problem.document) + _NEWLINE
+    return Response(
+        problem.status,
+        headers(PROBLEM) | problem.headers,
+        content,
+        request_unread=request_unread,
+    )
+
+
+def result_response(
+    result: Result, max_bytes: int, fits: Callable[[Response], bool] = lambda _: True
+) -> Response:
+    """A response with a result: 200 for `succeeded` only, otherwise a problem document.
+
+    Its list of files is shortened until the body takes at most `max_bytes` and `fits` accepts it.
+    """
+    while not fits(response := _sized(result, max_bytes)) and max_bytes > _MIN_RESPONSE_BYTES:
+        max_bytes = max(_MIN_RESPONSE_BYTES, max_bytes * 3 // 4)
+    return response
+
+
+def _sized(result: Result, max_bytes: int) -> Response:
+    code = result.code
+    space = max_bytes - len(_NEWLINE)
+    if code is None:
+        return json_response(fit(result, space, Result.to_json).to_json())
+    shown = fit(result, space, lambda it: problems.of_result(code, it).document)
+    return problem_response(problems.of_result(code, shown))
+
+
+def stream_response(
+    events: Generator[Event, None, None], slot: Slot, content_type: str, max_bytes: int
+) -> Response:
+    """A response that streams events. An error before the first event keeps its HTTP status."""
+    first = next(events)
+    if isinstance(first, Finished):
+        return result_response(first.result, max_bytes)
+    content_type, frame = _FRAMES[content_type]
+
+    def frames() -> Iterator[bytes]:
+        try:
+            with closing(events):
+                for number, event in enumerate(chain([first], events), 1):
+                    yield frame(number, event.to_json())
+        finally:
+            slot.release()
+
+    def close() -> None:
+        # Closing a generator that was never started runs no `finally`.
+        events.close()
+        slot.release()
+
+    slot.detached = True
+    return Response(200, headers(content_type), frames(), close)
+
+
+def _ndjson_line(_: int, event: dict[str, Json]) -> bytes:
     return encoded(event) + b"\n"
 
 
-def _message(number: int, event: dict[str, Json]) -> bytes:
-    """An event as browsers read it (HTML, "Server-sent events"): JSON has no line ends."""
+def _sse_message(number: int, event: dict[str, Json]) -> bytes:
+    """A server-sent event (HTML standard, section 9.2); one `data` line: JSON has no newline."""
     return f"id: {number}\nevent: {event['event']}\ndata: ".encode() + encoded(event) + b"\n\n"
 
 
-_FRAMES: Final = {NDJSON: (NDJSON, _line), SSE: (f"{SSE}; charset=utf-8", _message)}
+_FRAMES: Final = {
+    NDJSON: (NDJSON, _ndjson_line),
+    SSE: (f"{SSE}; charset=utf-8", _sse_message),
+}
 
 
-def streamed(run: Generator[Event, None, None], place: Slot, accepted: str, most: int) -> Response:
-    """The events one by one. What fails before the first still has its HTTP status."""
-    first = next(run)
-    if isinstance(first, Finished):
-        return of_result(first.result, most)
-    kind, frame = _FRAMES[accepted]
-
-    def framed() -> Iterator[bytes]:
-        try:
-            with closing(run):
-                for number, event in enumerate(chain([first], run), 1):
-                    yield frame(number, event.to_json())
-        finally:
-            place.give_back()
-
-    def close() -> None:
-        # A generator that was never begun runs no `finally`.
-        run.close()
-        place.give_back()
-
-    place.handed_on = True
-    return Response(200, headers(kind), framed(), close)
-
-
-def of_result(
-    result: Result, most: int, fits: Callable[[Response], bool] = lambda _: True
-) -> Response:
-    """The result, or the problem that it is: 200 is for `succeeded` alone."""
-    while not fits(answer := _within(result, most)) and most > _LEAST_BYTES:
-        most = max(_LEAST_BYTES, most * 3 // 4)
-    return answer
-
-
-def _within(result: Result, most: int) -> Response:
-    code = result.code
-    if code is None:
-        return of_json(fitted(result, most - len(_END), Result.to_json).to_json())
-    shown = fitted(result, most - len(_END), lambda it: problems.of_result(code, it).document)
-    return told(problems.of_result(code, shown))
-
-
-def of_json(content: Json, kind: str = JSON, status: int = 200) -> Response:
-    """A document as an answer."""
-    return Response(status, headers(kind), encoded(content) + _END)
-
-
-def headers(kind: str) -> dict[str, str]:
-    """Of an answer with such a body: what is true now is not so for long."""
-    return {"Content-Type": kind, "Cache-Control": "no-store"}
+def headers(content_type: str) -> dict[str, str]:
+    """The headers of a response with such a body. No cache may keep it: state changes."""
+    return {"Content-Type": content_type, "Cache-Control": "no-store"}

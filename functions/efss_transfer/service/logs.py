@@ -1,11 +1,11 @@
-"""The log: a line for each thing that happens, as JSON for machines, or as text for a person.
+"""The log: one line for each event, as JSON for machines or as text for people.
 
     {"time": "2026-11-22T16:00:00.000Z", "level": "INFO", "logger": "efss_transfer.service.runner",
      "message": "…", "event": "transfer.ended", "request_id": "run-42", "transfer": "…",
      "caller": "alice", "trace_id": "…", "span_id": "…", "state": "succeeded"}
 
-What a line is about is handed over with the record (`about`) and not kept beside the thread:
-a transfer is a generator, and who resumes it may be another request's thread.
+The context of a line travels with its record and not in a thread-local or context variable: a
+transfer is a generator, and the thread that resumes it may belong to another request.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from typing import Any, Final
 
 from efss_transfer.model.result import Json, rfc3339
 
-About = Mapping[str, Json]
-"""Members of a line that say what it is about, such as `caller`."""
+LogContext = Mapping[str, Json]
+"""Members that every line about the same request has, such as `caller`."""
 
-_ABOUT: Final = "about"
-# W3C Trace Context, version 00. Others may mean something else by the same places.
+_MEMBERS: Final = "efss_transfer_members"
+# W3C Trace Context, version 00. Other versions may use these positions differently.
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
 
 
-def line(event: str, about: About, **more: Json) -> dict[str, Json]:
-    """For the argument `extra` of a logger: the kind of the event, and what it is about."""
-    return {_ABOUT: {"event": event, **about, **more}}
+def members(event: str, context: LogContext, **more: Json) -> dict[str, Json]:
+    """The argument `extra` of a logging call: the name of the event, and members of the line."""
+    return {_MEMBERS: {"event": event, **context, **more}}
 
 
-def trace(traceparent: str | None) -> dict[str, str]:
-    """What a `traceparent` header says, as members of a line; nothing of one that is malformed.
+def trace_context(traceparent: str | None) -> dict[str, str]:
+    """The members `trace_id` and `span_id` from a `traceparent` header.
 
-    It is a caller's, and for finding things again only: whatever is wrong with it is no error.
+    Empty if the header is missing or malformed: it serves to correlate logs only, so a mistake
+    of the caller's in it is no error.
     """
     found = _TRACEPARENT.fullmatch(traceparent or "")
     if found is None or not found[1].strip("0") or not found[2].strip("0"):
@@ -45,9 +46,10 @@ def trace(traceparent: str | None) -> dict[str, str]:
     return {"trace_id": found[1], "span_id": found[2]}
 
 
-def where(error: BaseException) -> list[str]:
-    """Where an error came from, the outermost call first, without its text and any value:
-    nobody knows what they quote.
+def stack(error: BaseException) -> list[str]:
+    """The call stack of an error, outermost first: file, line and function.
+
+    The error's text and all values are left out: they may quote a secret.
     """
     return [
         f"{Path(frame.filename).name}:{frame.lineno} {frame.name}"
@@ -56,21 +58,21 @@ def where(error: BaseException) -> list[str]:
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one JSON object in one line, in ASCII: no character of it can end the line."""
+    """Formats a record as one JSON object in ASCII, so no character of it ends the line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without an end."""
+        """The line, without a line end."""
         return json.dumps(_members(record), default=str)
 
 
 class TextFormatter(logging.Formatter):
-    """A record as one line for a person; what could break the line is escaped."""
+    """Formats a record as one line of text; characters that could break the line are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without an end."""
+        """The line, without a line end."""
         it = _members(record)
-        at = " ".join(it.get("where", ()))
-        text = f"{it['time']} {it['level']} {it['logger']}: {it['message']} {at}".rstrip()
+        where = " ".join(it.get("where", ()))
+        text = f"{it['time']} {it['level']} {it['logger']}: {it['message']} {where}".rstrip()
         return "".join(
             one if one.isprintable() else one.encode("unicode_escape").decode("ascii")
             for one in text
@@ -87,13 +89,13 @@ def _members(record: logging.LogRecord) -> dict[str, Any]:
     }
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
-        members |= {"error": type(error).__name__, "where": where(error)}
-    about: About = getattr(record, _ABOUT, {})
-    return members | {name: value for name, value in about.items() if value is not None}
+        members |= {"error": type(error).__name__, "where": stack(error)}
+    more: LogContext = getattr(record, _MEMBERS, {})
+    return members | {name: value for name, value in more.items() if value is not None}
 
 
 def configure(level: str, form: str) -> None:
-    """Have all of this package's records written to stderr, once however often it is called."""
+    """Write this package's log to stderr. Calling it again changes the level only."""
     log = logging.getLogger("efss_transfer")
     log.setLevel(level)
     if not log.handlers:

@@ -1,7 +1,7 @@
-"""What the service counts, for Prometheus. Nothing else knows prometheus_client.
+"""The service's Prometheus metrics. No other module imports prometheus_client.
 
-No label has a name, a host or a path: whoever reads the numbers learns how many, and not of
-whom. Every service has a registry of its own, so that several can be in a process.
+No label carries a caller, a host or a path: a reader of /metrics learns numbers, not names.
+Each service has a registry of its own, so one process can hold several services.
 """
 
 from __future__ import annotations
@@ -17,70 +17,72 @@ from efss_transfer.model.result import FileState, Result
 _OPENMETRICS: Final = "application/openmetrics-text"
 _MINUTE: Final = 60.0
 _HOUR: Final = 60 * _MINUTE
-# From a small file to the days that a transfer may take.
-_DURATIONS: Final = (
+# Seconds: from one small file to the days that a transfer may take.
+_DURATION_BUCKETS: Final = (
     *(0.25, 0.5, 1, 2.5, 5, 10, 30),
     *(_MINUTE, 2 * _MINUTE, 5 * _MINUTE, 10 * _MINUTE, 30 * _MINUTE),
     *(_HOUR, 2 * _HOUR, 6 * _HOUR, 24 * _HOUR),
 )
-_BOOTS: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 15)
+_BOOT_BUCKETS: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 15)
 
 
 class Metrics:
-    """The numbers of one service. Used from many threads."""
+    """The metrics of one service. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._now = 0
-        self._kept: _Numbers | None = None
+        self._running = 0
+        self._made: _Collectors | None = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """One more transfer runs for the length of the block."""
+        """Count a transfer as running for the length of the block."""
         with self._lock:
-            self._now += 1
+            self._running += 1
         try:
             yield
         finally:
             with self._lock:
-                self._now -= 1
+                self._running -= 1
 
-    def booted(self, engine: str, seconds: float) -> None:
-        """An engine gave its first answer, that long after its start."""
-        self._numbers().boot.labels(engine).observe(seconds)
+    def observe_boot(self, engine: str, seconds: float) -> None:
+        """Record how long an engine took from its start to its first response."""
+        self._collectors().boot.labels(engine).observe(seconds)
 
-    def ended(self, result: Result, began: float) -> None:
-        """A transfer ended, which `began` at that time of `time.monotonic()`."""
-        numbers, state, totals = self._numbers(), result.state.value, result.totals
-        numbers.transfers.labels(state, result.code or "none").inc()
-        numbers.duration.labels(state).observe(time.monotonic() - began)
-        numbers.files.labels(FileState.TRANSFERRED.value).inc(totals.transferred)
-        numbers.files.labels(FileState.SKIPPED.value).inc(totals.skipped)
-        numbers.files.labels(FileState.FAILED.value).inc(totals.failed)
-        numbers.bytes.inc(totals.transferred_bytes)
+    def observe_transfer(self, result: Result, began: float) -> None:
+        """Record a finished transfer; `began` is the `time.monotonic()` of its start."""
+        collectors, state, totals = self._collectors(), result.state.value, result.totals
+        collectors.transfers.labels(state, result.code or "none").inc()
+        collectors.duration.labels(state).observe(time.monotonic() - began)
+        collectors.files.labels(FileState.TRANSFERRED.value).inc(totals.transferred)
+        collectors.files.labels(FileState.SKIPPED.value).inc(totals.skipped)
+        collectors.files.labels(FileState.FAILED.value).inc(totals.failed)
+        collectors.bytes.inc(totals.transferred_bytes)
         if (notification := result.notification) is not None:
             error = notification.error
             outcome = "delivered" if error is None else error.code
-            numbers.notifications.labels(outcome).inc()
+            collectors.notifications.labels(outcome).inc()
 
-    def refused(self, code: str) -> None:
-        """A request was refused."""
-        self._numbers().refused.labels(code).inc()
+    def count_refusal(self, code: str) -> None:
+        """Count a request that was refused with this error code."""
+        self._collectors().refused.labels(code).inc()
 
-    def exposed(self, accept: str) -> tuple[bytes, str]:
-        """All numbers in the format that an Accept header wants, and its media type."""
-        return self._numbers().exposed(accept)
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """All metrics in the format that an Accept header asks for, and its media type."""
+        return self._collectors().render(accept)
 
-    def _numbers(self) -> _Numbers:
+    def _collectors(self) -> _Collectors:
         with self._lock:
-            if self._kept is None:
-                self._kept = _Numbers(lambda: self._now)
-            return self._kept
+            if self._made is None:
+                self._made = _Collectors(lambda: self._running)
+            return self._made
 
 
-class _Numbers:
-    """The library's part. Made when something is first counted: it brings an HTTP server along,
-    and the first transfer of a process must not wait for that to be imported.
+class _Collectors:
+    """The prometheus_client objects.
+
+    They are created at the first use: importing the library imports an HTTP server, and the first
+    transfer of a process must not wait for that.
     """
 
     def __init__(self, running: Callable[[], int]) -> None:
@@ -89,59 +91,59 @@ class _Numbers:
         self._registry = registry = CollectorRegistry()
         self.transfers = Counter(
             "efss_transfer_transfers",
-            "Transfers that ended, by state and by the code of their error.",
+            "Finished transfers, by state and error code.",
             ("state", "code"),
             registry=registry,
         )
         self.files = Counter(
             "efss_transfer_files",
-            "Files of transfers that ended, by what became of them.",
+            "Files of finished transfers, by state.",
             ("state",),
             registry=registry,
         )
         self.bytes = Counter(
             "efss_transfer_transferred_bytes",
-            "Bytes of the files that were transferred.",
+            "Bytes of transferred files.",
             registry=registry,
         )
         self.duration = Histogram(
             "efss_transfer_transfer_duration_seconds",
-            "How long transfers took, from the request to the result.",
+            "Duration of transfers, from the request to the result.",
             ("state",),
-            buckets=_DURATIONS,
+            buckets=_DURATION_BUCKETS,
             registry=registry,
         )
         Gauge(
-            "efss_transfer_running_transfers", "Transfers that run now.", registry=registry
+            "efss_transfer_running_transfers", "Transfers running now.", registry=registry
         ).set_function(running)
         self.boot = Histogram(
             "efss_transfer_engine_boot_seconds",
-            "How long an engine took from its start to its first answer.",
+            "Time from the start of an engine to its first response.",
             ("engine",),
-            buckets=_BOOTS,
+            buckets=_BOOT_BUCKETS,
             registry=registry,
         )
         self.refused = Counter(
             "efss_transfer_refused_requests",
-            "Requests that were refused before anything started, by code.",
+            "Requests refused before a transfer started, by error code.",
             ("code",),
             registry=registry,
         )
         self.notifications = Counter(
             "efss_transfer_notifications",
-            "Notifications, by outcome: `delivered`, or why not.",
+            "Notifications, by outcome: `delivered` or an error code.",
             ("outcome",),
             registry=registry,
         )
-        # They are there from the start, so that the first failure is a rise and not a beginning.
+        # Start at zero instead of being absent, so that `rate()` sees the first failure.
         for state in FileState:
             self.files.labels(state.value)
 
-    def exposed(self, accept: str) -> tuple[bytes, str]:
-        """All numbers in the format that an Accept header wants, and its media type."""
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """All metrics in the format that an Accept header asks for, and its media type."""
         from prometheus_client.exposition import choose_encoder
 
-        # The library's own reading stumbles over a version that is none, and repeats it.
-        wanted = {kind.partition(";")[0].strip().lower() for kind in accept.split(",")}
-        encode, kind = choose_encoder(_OPENMETRICS if _OPENMETRICS in wanted else "")
+        # The library fails on a version that is not a number, and echoes it: parse the header here.
+        accepted = {kind.partition(";")[0].strip().lower() for kind in accept.split(",")}
+        encode, kind = choose_encoder(_OPENMETRICS if _OPENMETRICS in accepted else "")
         return encode(self._registry), kind

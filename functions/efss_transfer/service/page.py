@@ -1,7 +1,7 @@
-"""The page that GET / gives to a browser: one file, which `scripts/page` makes of functions/page.
+"""The browser page at GET /: one HTML file, which `scripts/page` builds from functions/page.
 
-The policy sent with it lets a browser run exactly its one program and its one style, by their
-hashes, talk to this service alone, and send a form nowhere.
+Its Content-Security-Policy allows only this script and this style sheet, by their hashes, and
+requests to this service only; it allows no form submission.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 HTML: Final = "text/html"
 
-_PARTS: Final = {
+_INLINE: Final = {
     "script-src": re.compile(rb'<script type="module">(.*?)</script>', re.DOTALL),
     "style-src": re.compile(rb"<style>(.*?)</style>", re.DOTALL),
 }
@@ -23,20 +23,20 @@ _PARTS: Final = {
 
 @cache
 def content() -> bytes:
-    """The page itself."""
+    """The HTML of the page."""
     return (files("efss_transfer.service") / "page.html").read_bytes()
 
 
 @cache
 def headers() -> dict[str, str]:
-    """What goes with it. The type is told apart by what was asked for: hence Vary."""
-    sources = {"default-src": "'none'"}
-    for directive, part in _PARTS.items():
-        [text] = part.findall(content())
+    """The response headers of the page."""
+    policy = {"default-src": "'none'"}
+    for directive, pattern in _INLINE.items():
+        [text] = pattern.findall(content())
         digest = base64.b64encode(hashlib.sha256(text).digest()).decode()
-        sources[directive] = f"'sha256-{digest}'"
-    sources |= {
-        "img-src": "data:",  # its icon
+        policy[directive] = f"'sha256-{digest}'"
+    policy |= {
+        "img-src": "data:",  # the icon
         "connect-src": "'self'",
         "base-uri": "'none'",
         "form-action": "'none'",
@@ -44,18 +44,18 @@ def headers() -> dict[str, str]:
     }
     return {
         "Content-Type": f"{HTML}; charset=utf-8",
-        "Content-Security-Policy": "; ".join(f"{name} {it}" for name, it in sources.items()),
+        "Content-Security-Policy": "; ".join(f"{name} {it}" for name, it in policy.items()),
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
-        "Vary": "Accept",
+        "Vary": "Accept",  # the same URL serves JSON to programs
         "Cache-Control": "no-store",
     }
 
 
-def wanted(accept: str | None) -> bool:
-    """Whether who sends this Accept header is a browser that shows pages to a person.
+def prefers_html(accept: str | None) -> bool:
+    """Whether an Accept header asks for HTML rather than JSON, as a browser's does.
 
-    Only who names HTML gets it, and JSON less: programs send `*/*`, or nothing.
+    `*/*` and a missing header do not count: programs send those.
     """
     weights = {HTML: 0.0, "application/json": 0.0}
     for entry in (accept or "").lower().split(","):

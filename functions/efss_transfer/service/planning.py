@@ -1,19 +1,17 @@
-"""What a transfer would take: one look at both ends, and what follows from it.
+"""Plans a transfer: one survey of both sides, and the time and the shards that follow from it.
 
-What is reckoned with, and where it comes from:
+rate              given by the caller; or measured: the largest file is read for at most three
+                  seconds, in one stream; or, if no file is large enough, 50 MB/s is assumed
+files a second    given, or 25: rclone 1.75 stored 2,000 files of 4 KB to a WebDAV server on
+                  the same machine in 69 s at its defaults (29 a second), and no other pair of
+                  storages that was measured was slower
+survey            measured: from the start of the engine until both sides were listed; each
+                  shard repeats it
+margin            0.7 of an invocation: no file is started in its last tenth, and shards are
+                  chosen by a hash, so some have more than the average
 
-    rate              given by the caller; or read of the largest file, within three seconds, in
-                      one stream; or, if no file is large enough for that, 50 MB/s, assumed
-    files a second    given, or 25: rclone 1.75 stored 2,000 files of 4 KB to a WebDAV server on
-                      the same machine in 69 s at its defaults (29 a second), and no other pair of
-                      storages that was measured was slower
-    look              measured: from the start of the engine until both sides were listed. Each
-                      shard lists them again.
-    margin            0.7 of an invocation: no file is begun in its last tenth, and shards are
-                      chosen by a hash, so that some have more than the average
-
-    work  = max(bytes / rate, files / files a second)
-    count = work / (0.7 x seconds of an invocation - look), rounded up
+copy  = max(bytes / rate, files / files a second)
+count = copy / (0.7 x seconds of an invocation - survey), rounded up
 """
 
 from __future__ import annotations
@@ -36,14 +34,16 @@ from efss_transfer.service.runner import RunParameters
 _ASSUMED_RATE: Final = 50_000_000.0
 _ASSUMED_FILES_PER_SECOND: Final = 25.0
 _MARGIN: Final = 0.7
-_MOST_SHARDS: Final = 10_000
+_MAX_SHARDS: Final = 10_000
 
 _LOG: Final = logging.getLogger(__name__)
+
+Basis = Literal["given", "measured", "assumed"]
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why what is planned cannot work: a stable code, and a text to read."""
+    """A reason why the planned transfer cannot work: a stable code, and a text for the caller."""
 
     code: str
     message: str
@@ -51,32 +51,33 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a transfer would copy, how long it takes, and into how many shards to divide it.
+    """What a transfer would copy, how long that takes, and how many shards it needs.
 
-    `work` is the seconds of the copy itself, `limit` those of one invocation. `refusals` say
-    why it cannot work; nothing if it can.
+    `limit_seconds` is the time of one invocation, `copy_seconds` the time of the copy without
+    the survey. `parts` is the number of shards for the files that were surveyed. `refusals` is
+    empty if the transfer can work.
     """
 
     engine: str
     survey: Survey
     rate: float
     files_per_second: float
-    basis: Literal["given", "measured", "assumed"]
-    limit: float
-    work: float
+    basis: Basis
+    limit_seconds: float
+    copy_seconds: float
     parts: int
     refusals: tuple[Refusal, ...] = ()
     id: str | None = None
     shard: Shard | None = None
 
     @property
-    def count(self) -> int:
-        """The count of shards for all: what was looked at may be one shard of several."""
-        whole = self.parts * (1 if self.shard is None else self.shard.count)
-        return min(whole, _MOST_SHARDS)
+    def shard_count(self) -> int:
+        """The number of shards for the whole transfer: the survey may have seen one shard only."""
+        total = self.parts * (1 if self.shard is None else self.shard.count)
+        return min(total, _MAX_SHARDS)
 
     def to_json(self) -> dict[str, Json]:
-        """The plan, as schema/plan.schema.json has it."""
+        """The plan in the form of schema/plan.schema.json."""
         survey = self.survey
         json: dict[str, Json] = {} if self.id is None else {"id": self.id}
         json["engine"] = self.engine
@@ -97,58 +98,60 @@ class Plan:
         }
         json["seconds"] = {
             "look": round(survey.seconds, 3),
-            "transfer": round(survey.seconds + self.work, 3),
-            "limit": round(self.limit, 3),
+            "transfer": round(survey.seconds + self.copy_seconds, 3),
+            "limit": round(self.limit_seconds, 3),
         }
         json["shards"] = {
-            "count": self.count,
+            "count": self.shard_count,
             "files": math.ceil(survey.files / self.parts),
             "bytes": math.ceil(survey.bytes / self.parts),
-            "seconds": round(survey.seconds + self.work / self.parts, 3),
+            "seconds": round(survey.seconds + self.copy_seconds / self.parts, 3),
         }
         return json
 
 
-class _Boots(Unobserved):
-    """An observer that counts how long the engine took to boot."""
+class _BootObserver(Unobserved):
+    """An observer that records how long the engine took to boot."""
 
     def __init__(self, engine: str, metrics: Metrics) -> None:
         self._engine = engine
         self._metrics = metrics
 
     def booted(self, seconds: float) -> None:
-        """As the protocol `Observer` says."""
-        self._metrics.booted(self._engine, seconds)
+        """Implements `Observer`."""
+        self._metrics.observe_boot(self._engine, seconds)
 
 
-def surveyed(
-    request: TransferRequest, engine: Engine, terms: RunParameters, *, measure: bool
+def run_survey(
+    request: TransferRequest, engine: Engine, parameters: RunParameters, *, measure: bool
 ) -> Survey:
-    """Look at both ends once; as long as there is time, and somebody waits for it.
+    """Survey both sides once, until the deadline or an interruption.
 
-    Raises EngineError if the engine could not begin.
+    With `measure` the rate of the source is measured, too. Raises EngineError if the engine could
+    not start.
     """
     began = time.monotonic()
     context = Context(
-        deadline=runner.deadline(began, terms.duration_seconds),
-        interrupted=terms.interrupted,
-        egress=terms.egress,
-        limits=terms.limits,
-        observer=_Boots(request.engine, terms.metrics),
+        deadline=runner.deadline(began, parameters.duration_seconds),
+        interrupted=parameters.interrupted,
+        egress=parameters.egress,
+        limits=parameters.limits,
+        observer=_BootObserver(request.engine, parameters.metrics),
     )
-    _log(terms, "plan.started", "begins")
-    looking = engine.survey(request, context, measure=measure)
-    with closing(looking):
+    _log(parameters, "plan.started", "survey started")
+    events = engine.survey(request, context, measure=measure)
+    with closing(events):
         try:
             while True:
-                next(looking)
+                next(events)
         except StopIteration as end:
             survey: Survey = end.value
     result = survey.result
+    state = result.state.value if result.code is None else f"{result.state.value} ({result.code})"
     _log(
-        terms,
+        parameters,
         "plan.ended",
-        f"{result.state.value}, {survey.files} files, {survey.bytes} bytes",
+        f"survey {state}, files: {survey.files}, bytes: {survey.bytes}",
         state=result.state.value,
         code=result.code,
         seconds=round(time.monotonic() - began, 3),
@@ -156,59 +159,67 @@ def surveyed(
     return survey
 
 
-def reckoned(
-    request: TransferRequest, survey: Survey, reckoning: PlanOptions, seconds: float
+def make_plan(
+    request: TransferRequest, survey: Survey, options: PlanOptions, duration_seconds: float
 ) -> Plan:
-    """What follows from a look that has succeeded, for invocations of so many seconds."""
-    limit = reckoning.seconds or seconds
-    basis: Literal["given", "measured", "assumed"] = "assumed"
+    """The plan that follows from a successful survey.
+
+    `duration_seconds` is the time of one invocation, unless the options set another.
+    """
+    limit = options.seconds or duration_seconds
+    basis: Basis = "assumed"
     rate = _ASSUMED_RATE
-    if reckoning.rate is not None:
-        rate, basis = reckoning.rate, "given"
+    if options.rate is not None:
+        rate, basis = options.rate, "given"
     elif survey.rate is not None:
         rate, basis = survey.rate, "measured"
     if request.options.bandwidth_limit is not None:
         rate = min(rate, request.options.bandwidth_limit)
-    files_per_second = reckoning.files_per_second or _ASSUMED_FILES_PER_SECOND
-    work = max(survey.bytes / rate, survey.files / files_per_second)
-    room = limit * _MARGIN - survey.seconds
-    parts = math.ceil(work / room) if room > 0 else 1
+    files_per_second = options.files_per_second or _ASSUMED_FILES_PER_SECOND
+    copy_seconds = max(survey.bytes / rate, survey.files / files_per_second)
+    usable = limit * _MARGIN - survey.seconds
+    parts = math.ceil(copy_seconds / usable) if usable > 0 else 1
     return Plan(
         engine=request.engine,
         survey=survey,
         rate=rate,
         files_per_second=files_per_second,
         basis=basis,
-        limit=limit,
-        work=work,
-        parts=max(1, min(parts, survey.files, _MOST_SHARDS)),
-        refusals=tuple(_refusals(survey, rate, limit, guessed=basis == "assumed")),
+        limit_seconds=limit,
+        copy_seconds=copy_seconds,
+        parts=max(1, min(parts, survey.files, _MAX_SHARDS)),
+        refusals=tuple(_refusals(survey, rate, limit, assumed=basis == "assumed")),
         id=request.id,
         shard=request.selection.shard,
     )
 
 
-def _refusals(survey: Survey, rate: float, limit: float, *, guessed: bool) -> list[Refusal]:
+def _refusals(survey: Survey, rate: float, limit: float, *, assumed: bool) -> list[Refusal]:
     found = []
     if survey.free is not None and survey.bytes > survey.free:
-        text = f"The destination has room for {survey.free} bytes; {survey.bytes} are to be copied."
-        found.append(Refusal("quota_exceeded", text))
-    carried = runner.deadline(0.0, limit) - survey.seconds
-    if carried <= 0:
         text = (
-            f"Looking at both sides takes {survey.seconds:.0f} s of the {limit:.0f} s that an "
-            "invocation has: copy folders of the source by themselves, or give it more time."
+            f"The destination has {survey.free} bytes free, but {survey.bytes} bytes are to be "
+            "copied. Free space at the destination, or copy less."
+        )
+        found.append(Refusal("quota_exceeded", text))
+    available = runner.deadline(0.0, limit) - survey.seconds
+    if available <= 0:
+        text = (
+            f"The survey of both sides takes {survey.seconds:.0f} s of the {limit:.0f} s that an "
+            "invocation has, which leaves no time to copy. Copy folders of the source "
+            "separately, or allow an invocation more time."
         )
         found.append(Refusal("too_large", text))
-    elif survey.largest is not None and not guessed and survey.largest[1] / rate > carried:
+    elif survey.largest is not None and not assumed and survey.largest[1] / rate > available:
         text = (
-            f"A file of {survey.largest[1]} bytes takes {survey.largest[1] / rate:.0f} s at "
-            f"{rate:.0f} bytes a second, and an invocation has {carried:.0f} s for it."
+            f"The largest file has {survey.largest[1]} bytes and takes "
+            f"{survey.largest[1] / rate:.0f} s at {rate:.0f} bytes a second, but an invocation has "
+            f"{available:.0f} s for it. Allow an invocation more time."
         )
         found.append(Refusal("too_large", text))
     return found
 
 
-def _log(terms: RunParameters, event: str, text: str, **more: Json) -> None:
-    about = logs.line(event, terms.about, **more)
-    _LOG.info("plan for %r: %s", terms.caller, text, extra=about)
+def _log(parameters: RunParameters, event: str, text: str, **more: Json) -> None:
+    extra = logs.members(event, parameters.log_context, **more)
+    _LOG.info("plan for %r: %s", parameters.caller, text, extra=extra)

@@ -1,4 +1,4 @@
-"""One transfer from request to result, whatever the engine and whoever listens."""
+"""Runs one transfer from request to result, with its log lines, metrics and notification."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from efss_transfer.model.result import (
     now,
 )
 from efss_transfer.service import logs
-from efss_transfer.service.file_report import Listing
+from efss_transfer.service.file_report import FileReport
 from efss_transfer.service.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 
-_LETTING_GO_SECONDS: Final = 3.0
-_ARRIVING_SECONDS: Final = 30.0
+_CLEANUP_SECONDS: Final = 3.0
+_COMPLETION_SECONDS: Final = 30.0
 
 Events = Generator[Event, None, None]
 
 
 @dataclass(frozen=True)
 class RunParameters:
-    """On what terms a transfer runs: for whom, how long in seconds, and within what.
+    """Who runs a transfer, and within which limits. `duration_seconds` is the whole time.
 
-    `interrupted` is asked several times a second whether the transfer must end early.
-    `notify` tells somebody how it ended. `about` stands in each line of the log, and has
-    the transfer's own random name.
+    `interrupted` is polled several times a second and returns the state in which to end early.
+    `notify` sends the result to the receiver that the request names. `log_context` is part of
+    every log line; its `transfer` is a random identifier of this transfer.
     """
 
     caller: str
@@ -56,121 +56,148 @@ class RunParameters:
     interrupted: Callable[[], State | None] = lambda: None
     notify: Notify | None = None
     metrics: Metrics = field(default_factory=Metrics)
-    about: logs.About = field(default_factory=dict)
+    log_context: logs.LogContext = field(default_factory=dict)
 
 
 def deadline(began: float, seconds: float) -> float:
-    """When a run must end that began then and may take so long: there must be time to let go."""
-    return began + seconds - min(_LETTING_GO_SECONDS, seconds / 4)
+    """When a run that began at `began` and has `seconds` must stop, to leave time to clean up."""
+    return began + seconds - min(_CLEANUP_SECONDS, seconds / 4)
 
 
-def events(request: TransferRequest, engine: Engine, terms: RunParameters) -> Events:
-    """Run a transfer; the events as they happen, the result last.
+def run(request: TransferRequest, engine: Engine, parameters: RunParameters) -> Events:
+    """Run a transfer and yield its events as they happen; the result is the last one.
 
-    Closing the generator cancels the transfer and returns when it is cleaned up. Raises
-    EngineError if the engine could not even begin; a retry is safe then. Whom the request
-    wants to be notified is told of every transfer that began, before its result is.
+    Closing the generator cancels the transfer and returns after the clean-up. Raises EngineError
+    if the engine could not start; a retry is safe then. The receiver of the request is notified
+    of every transfer that has started, before its result is yielded.
     """
-    run = _TransferRun(request, terms)
-    # Time to let go and to notify, so that the answer is there when it is wanted; and before
-    # that, time for what is on its way to arrive.
-    seconds = terms.duration_seconds - run.notify_seconds
-    until = deadline(run.began, seconds)
+    transfer = _TransferRun(request, parameters)
+    # Reserve time for the notification and the clean-up, so that the response is in time; before
+    # that, time in which files under way can complete.
+    seconds = parameters.duration_seconds - transfer.notify_seconds
+    until = deadline(transfer.began, seconds)
     context = Context(
         deadline=until,
-        last_start=until - min(_ARRIVING_SECONDS, seconds / 10),
-        interrupted=terms.interrupted,
-        egress=terms.egress,
-        limits=terms.limits,
-        observer=run,
+        last_start=until - min(_COMPLETION_SECONDS, seconds / 10),
+        interrupted=parameters.interrupted,
+        egress=parameters.egress,
+        limits=parameters.limits,
+        observer=transfer,
     )
-    with run.logged():
+    with transfer.recorded():
         try:
-            # `closing` ends the engine at once, and not when its generator is collected.
-            with closing(engine.run(request, context)) as running:
-                for event in running:
-                    yield run.taken(event)
+            # `closing` stops the engine now, not when the garbage collector finds its generator.
+            with closing(engine.run(request, context)) as events:
+                for event in events:
+                    yield transfer.handled(event)
         except GeneratorExit:
-            run.left()
+            transfer.abandoned()
             raise
         except Exception as error:
-            if run.started is None:
+            if transfer.started is None:
                 raise
-            # Whoever reads the events was promised a result. The error's own text is not
-            # shown, nor logged: nobody knows what it quotes.
-            log_defect(error, terms.about)
-            if run.ended is None:
-                yield run.taken(Finished(run.result(State.FAILED, "internal")))
+            # The stream has begun, so it must end with a result. The error's own text is neither
+            # sent nor logged: it may quote a secret.
+            log_internal_error(error, parameters.log_context)
+            if transfer.ended is None:
+                yield transfer.handled(Finished(transfer.result(State.FAILED, "internal")))
+
+
+def collect(run: Events, report: Report, max_bytes: int) -> Result:
+    """Run a transfer to its end and return the result, with the files that `report` asks for.
+
+    At most `max_bytes` of files, as JSON, are kept in memory.
+    """
+    files = FileReport(report, max_bytes)
+    with closing(run):
+        for event in run:
+            if isinstance(event, FileDone):
+                files.add(event.outcome)
+            elif isinstance(event, Finished):
+                return files.apply_to(event.result)
+    raise AssertionError("an engine ended without a result")
+
+
+def log_internal_error(error: BaseException, context: logs.LogContext | None = None) -> None:
+    """Log the type and the call stack of an unexpected error, but not its text.
+
+    The text may quote a secret.
+    """
+    name = type(error).__name__
+    extra = logs.members("defect", context or {}, error=name, where=logs.stack(error))
+    _LOG.error("internal error: %s; `where` locates it in the code", name, extra=extra)
 
 
 class _TransferRun:
-    """What is known of a transfer while it runs, for whoever must be told how it ends.
+    """The state of a running transfer: counts, log lines, metrics, notification.
 
-    It is the engine's observer, too.
+    It is also the engine's observer.
     """
 
-    def __init__(self, request: TransferRequest, terms: RunParameters) -> None:
+    def __init__(self, request: TransferRequest, parameters: RunParameters) -> None:
         self.began = time.monotonic()
         self.started: Started | None = None
         self.ended: Result | None = None
         self.notify_seconds = 0.0
-        if terms.notify is not None:
+        if parameters.notify is not None:
             from efss_transfer.service.webhook import SECONDS
 
-            self.notify_seconds = min(SECONDS, terms.duration_seconds / 2)
+            self.notify_seconds = min(SECONDS, parameters.duration_seconds / 2)
         self._request = request
-        self._terms = terms
-        self._label = ("" if request.id is None else f" {request.id!r}") + f" of {terms.caller!r}"
+        self._parameters = parameters
+        identifier = "" if request.id is None else f" {request.id!r}"
+        self._label = f"{identifier} by {parameters.caller!r}"
         self._counts: Counter[FileState] = Counter()
-        self._moved = 0
+        self._transferred_bytes = 0
 
     def booted(self, seconds: float) -> None:
-        """As the protocol `Observer` says."""
-        self._terms.metrics.booted(self._request.engine, seconds)
+        """Implements `Observer`."""
+        self._parameters.metrics.observe_boot(self._request.engine, seconds)
 
     def attempt(self, number: int) -> None:
-        """As the protocol `Observer` says."""
+        """Implements `Observer`."""
         self._log("transfer.attempt", f"attempt {number}", attempt=number)
 
     @contextmanager
-    def logged(self) -> Iterator[None]:
-        """Count and log what happens within the block as one transfer."""
+    def recorded(self) -> Iterator[None]:
+        """Log the start, count the transfer as running, and log an engine that cannot start."""
         source, destination = self._request.source, self._request.destination
-        self._log("transfer.started", f"{_told_end(source)} to {_told_end(destination)}")
-        with self._terms.metrics.running():
+        self._log("transfer.started", f"from {_described(source)} to {_described(destination)}")
+        with self._parameters.metrics.running():
             try:
                 yield
             except Exception as error:
-                # It could not even begin; the caller is told by an answer of its own.
+                # The transfer could not start: the caller gets a problem document, no result.
                 code = error.code if isinstance(error, EfssTransferError) else "internal"
-                self._finish(self.result(State.FAILED, code), f"failed by {type(error).__name__}")
+                result = self.result(State.FAILED, code)
+                self._finish(result, f"failed before it started: {code} ({type(error).__name__})")
                 raise
 
-    def taken(self, event: Event) -> Event:
-        """The event as it is told to whoever listens."""
+    def handled(self, event: Event) -> Event:
+        """Keep what the event says, and return it as the caller receives it."""
         if isinstance(event, Started):
             event = self.started = replace(event, id=self._request.id)
         elif isinstance(event, FileDone):
             self._counts[event.outcome.state] += 1
             if event.outcome.state is FileState.TRANSFERRED:
-                self._moved += event.outcome.size or 0
+                self._transferred_bytes += event.outcome.size or 0
         elif isinstance(event, Finished):
             shard = self._request.selection.shard
             ended = self._notified(replace(event.result, id=self._request.id, shard=shard))
-            self._finish(ended, _told(ended))
+            self._finish(ended, _summary(ended))
             event = Finished(ended)
         return event
 
-    def left(self) -> None:
-        """Nobody reads the events any more: the engine has been stopped."""
+    def abandoned(self) -> None:
+        """Record that the client stopped reading the events; the engine has been stopped."""
         if self.ended is None:
             ended = self.result(State.CANCELLED, "cancelled")
             if self.started is not None:
                 ended = self._notified(ended)
-            self._finish(ended, "cancelled, because nobody reads its events")
+            self._finish(ended, "cancelled: the client closed the connection")
 
     def result(self, state: State, code: str) -> Result:
-        """A result where the engine gave none, as far as it can be known."""
+        """A result for a transfer whose engine gave none, from the events so far."""
         known = CODES[code]
         counts = self._counts
         return Result(
@@ -180,7 +207,7 @@ class _TransferRun:
                 counts[FileState.TRANSFERRED],
                 counts[FileState.SKIPPED],
                 counts[FileState.FAILED],
-                self._moved,
+                self._transferred_bytes,
             ),
             started=self.started.started if self.started else now(),
             finished=now(),
@@ -191,66 +218,46 @@ class _TransferRun:
         )
 
     def _notified(self, ended: Result) -> Result:
-        if self._terms.notify is None:
+        if self._parameters.notify is None:
             return ended
-        told = self._terms.notify(ended, self.notify_seconds)
-        outcome = "delivered" if told.error is None else told.error.code
+        notification = self._parameters.notify(ended, self.notify_seconds)
+        error, attempts = notification.error, notification.attempts
+        outcome = "delivered" if error is None else error.code
         self._log(
             "transfer.notified",
-            f"notification {outcome}, attempts: {told.attempts}",
+            f"notification {outcome} after {attempts} {'attempt' if attempts == 1 else 'attempts'}",
             outcome=outcome,
-            attempts=told.attempts,
-            status=told.status,
+            attempts=attempts,
+            status=notification.status,
         )
-        return replace(ended, notification=told)
+        return replace(ended, notification=notification)
 
-    def _finish(self, ended: Result, told: str) -> None:
+    def _finish(self, ended: Result, text: str) -> None:
         if self.ended is not None:
             return
         self.ended = ended
-        self._terms.metrics.ended(ended, self.began)
+        self._parameters.metrics.observe_transfer(ended, self.began)
         self._log(
             "transfer.ended",
-            told,
+            text,
             state=ended.state.value,
             code=ended.code,
             seconds=round(time.monotonic() - self.began, 3),
         )
 
     def _log(self, event: str, text: str, **more: Json) -> None:
-        about = logs.line(event, self._terms.about, **more)
-        _LOG.info("transfer%s: %s", self._label, text, extra=about)
+        extra = logs.members(event, self._parameters.log_context, **more)
+        _LOG.info("transfer%s: %s", self._label, text, extra=extra)
 
 
-def result(run: Events, report: Report, most: int) -> Result:
-    """The result of a run, with the files that `report` asks for.
-
-    Only those are kept in memory while it runs, and of them as many as can be told in
-    `most` bytes.
-    """
-    files = Listing(report, most)
-    with closing(run):
-        for event in run:
-            if isinstance(event, FileDone):
-                files.take(event.outcome)
-            elif isinstance(event, Finished):
-                return files.of(event.result)
-    raise AssertionError("an engine ended without a result")
-
-
-def log_defect(error: BaseException, about: logs.About | None = None) -> None:
-    """Log where an unexpected error came from, without its text: it may hold a secret."""
-    extra = logs.line("defect", about or {}, error=type(error).__name__, where=logs.where(error))
-    _LOG.error("a defect of the service: %s", type(error).__name__, extra=extra)
-
-
-def _told_end(end: Endpoint) -> str:
+def _described(end: Endpoint) -> str:
     return end.type if end.storage is None else f"{end.storage!r} ({end.type})"
 
 
-def _told(ended: Result) -> str:
+def _summary(ended: Result) -> str:
     totals = ended.totals
+    state = ended.state.value if ended.code is None else f"{ended.state.value} ({ended.code})"
     return (
-        f"{ended.state.value}, {totals.transferred} transferred, {totals.skipped} skipped, "
-        f"{totals.failed} failed, {totals.transferred_bytes} bytes"
+        f"{state}, files: {totals.transferred} transferred, {totals.skipped} skipped, "
+        f"{totals.failed} failed; {totals.transferred_bytes} bytes transferred"
     )

@@ -1,11 +1,11 @@
-"""Tells a receiver that a transfer has ended: one signed CloudEvent, by POST.
+"""Notifies a receiver that a transfer has ended: one signed CloudEvent, sent by POST.
 
-The event is CloudEvents 1.0 in the structured mode of its HTTP binding; the signature is that
-of Standard Webhooks, an HMAC over id, time and body. It is one call of the standard library,
-which a test holds to the published example: no reason for a dependency, which the package
-`standardwebhooks` would be, and which before its 1.1 brought httpx and attrs along.
+The event is CloudEvents 1.0 in the structured mode of its HTTP binding. The signature follows
+Standard Webhooks: an HMAC over identifier, time and body, which a test checks against the
+published example. The standard library computes it in one call; the package `standardwebhooks`
+would add a dependency, and before its version 1.1 also httpx and attrs.
 
-A receiver is reached under the same rules as storages (see posting.py).
+A receiver is reached under the same network rules as a storage (see egress/http_post.py).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from efss_transfer.site.secrets import SecretReferences
 from efss_transfer.site.site_file import Site
 
 SECONDS: Final = 10.0
-"""How long telling somebody may take in all, with every attempt."""
+"""Maximum time for a notification, all attempts included."""
 ATTEMPTS: Final = 3
 
 _LOG: Final = logging.getLogger(__name__)
@@ -43,46 +43,47 @@ _ATTEMPT_SECONDS: Final = 4.0
 _BACKOFF: Final = Backoff(first=0.3, longest=3.0, jitter=0.3)
 _PREFIX: Final = "whsec_"
 _KEY_BYTES: Final = range(24, 65)
-# What may be different a moment later. 410 and all else that begins with 4 is an answer.
-_PASSING: Final = frozenset({408, 429, *range(500, 600)})
+# These statuses may be temporary. Other 4xx statuses are final, 410 (Gone) among them.
+_RETRYABLE_STATUSES: Final = frozenset({408, 429, *range(500, 600)})
 
 _Code = Literal["forbidden", "unreachable", "untrusted", "rejected", "internal"]
 _MESSAGES: Final[dict[_Code, str]] = {
-    "forbidden": "The receiver has no address that may be reached from here.",
-    "unreachable": "The receiver could not be reached, or did not answer in time.",
-    "untrusted": "The receiver's certificate is not one that is trusted here.",
-    "rejected": "The receiver did not accept it.",
-    "internal": "The service could not send it; its log says why.",
+    "forbidden": "This site's network rules do not allow the address of the receiver.",
+    "unreachable": "The receiver could not be reached or did not respond in time.",
+    "untrusted": "The receiver's TLS certificate is not trusted.",
+    "rejected": "The receiver did not accept the notification.",
+    "internal": "The service could not send the notification; the server log has the details.",
 }
 
 Notify = Callable[[Result, float], Notification]
-"""Tells of a result, within that many seconds. Never raises."""
+"""Sends a result to a receiver within a number of seconds. Never raises."""
 
 
 class Notifier:
-    """Tells the receivers of one site. Used from many threads."""
+    """Notifies the receivers of one site. Thread-safe."""
 
     def __init__(self, site: Site) -> None:
         self._secret = site.notify_secret
         self._references = SecretReferences()
-        # Not what a request may reach besides, because the site has a storage there.
+        # The addresses of the site's own storages are not added: no receiver may be there.
         self._egress = Egress(site.reach.permits, site.egress_proxy)
 
-    def prepared(self, url: str, transfer: str) -> Notify:
-        """What tells that receiver of one transfer, by the transfer's own random name.
+    def prepare(self, url: str, transfer: str) -> Notify:
+        """A function that notifies the receiver at `url` of one transfer.
 
-        Raises ConfigurationError if the site's secret cannot be had or used: that is found
-        before the transfer begins.
+        `transfer` is the random identifier of the transfer. Raises ConfigurationError if the
+        site's secret is missing or unusable, so that this is found before the transfer starts.
         """
         if self._secret is None:
-            raise ConfigurationError("This site has no secret to sign notifications with.")
+            raise ConfigurationError(
+                "This site sends no notifications: its site file has no `notify.secret`."
+            )
         try:
             key = signing_key(self._references.value(self._secret))
         except ConfigurationError as error:
-            _LOG.error("notify.secret: %s", error)
+            _LOG.error("notify.secret in the site file cannot be used: %s", error)
             raise ConfigurationError(
-                "What the site has set for notifications cannot be used; its operator finds why "
-                "in the log."
+                "Notifications are misconfigured on the server; the server log has the details."
             ) from None
         receiver = Receiver(url, key, self._egress)
 
@@ -94,7 +95,7 @@ class Notifier:
 
 @dataclass(frozen=True)
 class Receiver:
-    """Whom to tell: where, signed by which key, and where connections may go."""
+    """The receiver of notifications: its URL, the signing key, and the network rules."""
 
     url: str = field(repr=False)
     key: bytes = field(repr=False)
@@ -102,7 +103,10 @@ class Receiver:
 
 
 def signing_key(secret: str) -> bytes:
-    """The key that a secret stands for. Raises ConfigurationError, without the secret."""
+    """The key in a secret of the form `whsec_BASE64`.
+
+    Raises ConfigurationError; its text does not quote the secret.
+    """
     try:
         if not secret.startswith(_PREFIX):
             raise ValueError
@@ -111,21 +115,21 @@ def signing_key(secret: str) -> bytes:
             raise ValueError
     except (ValueError, binascii.Error):
         raise ConfigurationError(
-            "It must be `whsec_` and 24 to 64 bytes in base64: "
+            "It must be `whsec_` followed by 24 to 64 bytes in base64. "
             "`echo whsec_$(openssl rand -base64 32)` makes one."
         ) from None
     return key
 
 
 def signature(key: bytes, identifier: str, timestamp: int, body: bytes) -> str:
-    """The header `webhook-signature` (Standard Webhooks, version 1)."""
+    """The value of the header `webhook-signature` (Standard Webhooks, version 1)."""
     signed = hmac.new(key, f"{identifier}.{timestamp}.".encode() + body, hashlib.sha256)
     return "v1," + base64.b64encode(signed.digest()).decode("ascii")
 
 
-def event(transfer: str, result: Result) -> dict[str, Json]:
-    """The CloudEvent that tells of a result; the files that it names are left out."""
-    told: dict[str, Json] = {
+def cloud_event(transfer: str, result: Result) -> dict[str, Json]:
+    """The CloudEvent that carries a result, without its list of files."""
+    document: dict[str, Json] = {
         "specversion": "1.0",
         "id": transfer,
         "source": "urn:efss-transfer:service",
@@ -135,62 +139,62 @@ def event(transfer: str, result: Result) -> dict[str, Json]:
         "dataschema": "urn:efss-transfer:schema:v1:result",
     }
     if result.id is not None:
-        told["subject"] = result.id
-    return told | {"data": replace(result, files=None, notification=None).to_json()}
+        document["subject"] = result.id
+    return document | {"data": replace(result, files=None, notification=None).to_json()}
 
 
 def deliver(
     receiver: Receiver, transfer: str, result: Result, seconds: float = SECONDS
 ) -> Notification:
-    """Tell a receiver of a result, within that many seconds. Never raises.
+    """Send a result to a receiver within that many seconds. Never raises.
 
-    Only what may pass by itself is tried again; the event's id stays the same, so that a
-    receiver who was told twice can know it.
+    Only temporary failures are retried. Every attempt has the same event id, by which a receiver
+    recognizes a duplicate.
     """
     until = time.monotonic() + seconds
     attempts = tenacity.Retrying(
         stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_before_delay(seconds),
         wait=_pause,
-        retry=tenacity.retry_if_result(lambda answer: answer.passing),
+        retry=tenacity.retry_if_result(lambda response: response.retryable),
         retry_error_callback=lambda state: state.outcome and state.outcome.result(),
     )
     try:
-        body = json.dumps(event(transfer, result), ensure_ascii=True).encode("ascii")
-        answer: _Answer = attempts(_attempted, receiver, transfer, body, until)
-    except Exception as error:  # noqa: BLE001 - what was copied is copied, whatever happens here
+        body = json.dumps(cloud_event(transfer, result), ensure_ascii=True).encode("ascii")
+        response: _ReceiverResponse = attempts(_attempt, receiver, transfer, body, until)
+    except Exception as error:  # noqa: BLE001 - a failed notification must not fail the transfer
         _LOG.error(
-            "a notification could not be made: %s",
+            "internal error: the notification could not be sent: %s",
             type(error).__name__,
-            extra=logs.line("defect", {"transfer": transfer, "where": logs.where(error)}),
+            extra=logs.members("defect", {"transfer": transfer, "where": logs.stack(error)}),
         )
-        answer = _Answer(code="internal")
-    tried = int(attempts.statistics.get("attempt_number", 0))
-    code = answer.code
-    error_told = None if code is None else NotificationError(code, _MESSAGES[code])
-    return Notification(tried, answer.status, error_told)
+        response = _ReceiverResponse(code="internal")
+    count = int(attempts.statistics.get("attempt_number", 0))
+    code = response.code
+    failure = None if code is None else NotificationError(code, _MESSAGES[code])
+    return Notification(count, response.status, failure)
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """What came of one attempt; `code` is None if the receiver took it.
+class _ReceiverResponse:
+    """The outcome of one attempt; `code` is None if the receiver accepted the notification.
 
-    `retry_after` is for how many seconds it wants to be left alone.
+    `retry_after` is the receiver's Retry-After, in seconds.
     """
 
     code: _Code | None
     status: int | None = None
-    passing: bool = False
+    retryable: bool = False
     retry_after: float = 0.0
 
 
 def _pause(state: tenacity.RetryCallState) -> float:
-    """Seconds until the next attempt. More than there are end it instead."""
-    answer = state.outcome.result() if state.outcome else None
-    wanted = answer.retry_after if isinstance(answer, _Answer) else 0.0
-    return _BACKOFF.seconds(state.attempt_number, wanted)
+    """Seconds until the next attempt; if more than the time left, no attempt follows."""
+    response = state.outcome.result() if state.outcome else None
+    retry_after = response.retry_after if isinstance(response, _ReceiverResponse) else 0.0
+    return _BACKOFF.seconds(state.attempt_number, retry_after)
 
 
-def _attempted(receiver: Receiver, identifier: str, body: bytes, until: float) -> _Answer:
+def _attempt(receiver: Receiver, identifier: str, body: bytes, until: float) -> _ReceiverResponse:
     until = min(until, time.monotonic() + _ATTEMPT_SECONDS)
     timestamp = int(time.time())
     headers = {
@@ -203,11 +207,12 @@ def _attempted(receiver: Receiver, identifier: str, body: bytes, until: float) -
     try:
         status, retry_after = http_post.post(receiver.url, receiver.egress, headers, body, until)
     except http_post.PostRefused:
-        return _Answer("forbidden")
+        return _ReceiverResponse("forbidden")
     except ssl.SSLCertVerificationError:
-        return _Answer("untrusted")
+        return _ReceiverResponse("untrusted")
     except (OSError, http.client.HTTPException):
-        return _Answer("unreachable", passing=True)
+        return _ReceiverResponse("unreachable", retryable=True)
     if 200 <= status < 300:
-        return _Answer(None, status)
-    return _Answer("rejected", status, status in _PASSING, retry_after_seconds(retry_after) or 0.0)
+        return _ReceiverResponse(None, status)
+    wait = retry_after_seconds(retry_after) or 0.0
+    return _ReceiverResponse("rejected", status, status in _RETRYABLE_STATUSES, wait)

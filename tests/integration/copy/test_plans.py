@@ -170,7 +170,7 @@ def test_a_file_that_no_invocation_can_carry_is_refused(
     assert (problem["status"], problem["code"]) == (422, "too_large")
     assert not problem["retryable"]
     assert problem["plan"]["largest"] == {"path": "large", "bytes": MIB}
-    assert "1048576 bytes takes 105 s" in problem["detail"]
+    assert "1048576 bytes and takes 105 s" in problem["detail"]
     assert plan(function, *ends, plan={**slow, "seconds": 600})["files"] == 2
     assert plan(function, *ends, plan=slow, selection={"exclude": ["large"]})["files"] == 1
 

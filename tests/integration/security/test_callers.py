@@ -165,7 +165,7 @@ def test_a_caller_copies_between_the_sites_storages(
     assert answer.status_code == 200, answer.text
     assert s3.hashes("bucket/incoming/of-alice") == hashes
     log = door.log.read_text()
-    assert "of 'alice'" in log
+    assert "by 'alice'" in log
     assert "'cloud' (webdav) to 'archive' (s3)" in log
     for secret in (ALICE, s3.parameters["secret_access_key"], webdav.parameters["pass"]):
         assert secret not in log

@@ -72,7 +72,7 @@ def test_a_good_token_lets_its_caller_copy(
     assert answer.status_code == 200, answer.text
     assert s3.hashes("bucket/by-oidc") == hashes
     log = guarded.log.read_text()
-    assert "of 'alice'" in log
+    assert "by 'alice'" in log
     assert token not in log
 
 

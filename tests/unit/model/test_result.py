@@ -283,7 +283,7 @@ def test_server_sent_events_are_the_same_stream() -> None:
 def test_a_defect_after_the_start_still_has_a_result_that_fits_its_schema() -> None:
     engine = StandIn(STARTED, RuntimeError("canary"))
     terms = RunParameters("alice", 60, Limits(), Egress())
-    told = runner.result(runner.events(parse(BODY), engine, terms), "errors", 1 << 20).to_json()
+    told = runner.collect(runner.run(parse(BODY), engine, terms), "errors", 1 << 20).to_json()
 
     assert (told["state"], told["errors"][0]["code"]) == ("failed", "internal")
     assert "canary" not in str(told)

@@ -1,4 +1,4 @@
-"""Answers that are whole, where the service itself cannot be made or has nothing to say."""
+"""Requests and responses of runtimes that do not stream."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from support.contract import complaints
 
 
 @pytest.fixture(autouse=True)
-def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffered, "_made", [])
+def _no_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffered, "_services", [])
 
 
-def test_a_wrong_setting_is_told_to_the_operator_and_not_to_the_caller(
+def test_configuration_error_is_logged_and_not_shown_to_the_caller(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("EFSS_TRANSFER_BODY_BYTES", "many")
@@ -31,11 +31,11 @@ def test_a_wrong_setting_is_told_to_the_operator_and_not_to_the_caller(
         assert "EFSS_TRANSFER_BODY_BYTES must be a whole number" in caplog.text
 
 
-def test_the_service_is_made_once() -> None:
+def test_service_is_created_once() -> None:
     assert buffered.service() is buffered.service()
 
 
-def test_headers_are_found_in_any_case_and_a_body_has_its_bound() -> None:
+def test_header_names_may_have_any_case_and_the_body_is_limited() -> None:
     sent = {"CONTENT-TYPE": "application/json"}
     status, _, body = buffered.answer("post", "", sent, b" " * ((1 << 20) + 1), vouched=True)
     assert (status, json.loads(body)["code"]) == (413, "body_too_large")
@@ -48,11 +48,11 @@ def test_headers_are_found_in_any_case_and_a_body_has_its_bound() -> None:
 @pytest.mark.parametrize(
     ("left", "usable"), [(900, 899), (4, 3), (2, 1.5), (0, 0), (math.inf, math.inf)]
 )
-def test_of_the_time_that_is_left_a_moment_is_for_the_way_back(left: float, usable: float) -> None:
-    assert buffered.usable(left) == usable
+def test_time_is_reserved_to_deliver_the_response(left: float, usable: float) -> None:
+    assert buffered.usable_seconds(left) == usable
 
 
-def test_what_cannot_be_whole_is_refused() -> None:
-    assert buffered.representation("text/html, */*;q=0.1") == "application/json"
+def test_streams_are_not_acceptable() -> None:
+    assert buffered.negotiate("text/html, */*;q=0.1") == "application/json"
     with pytest.raises(NotAcceptable):
-        buffered.representation("text/event-stream")
+        buffered.negotiate("text/event-stream")

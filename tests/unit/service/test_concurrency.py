@@ -1,4 +1,4 @@
-"""Places for transfers: as many as there are, in all and for each caller."""
+"""Slots for transfers: a maximum in total and for each caller."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from efss_transfer.model.errors import Busy
 from efss_transfer.service.concurrency import ConcurrencyLimit
 
 
-def test_there_are_as_many_places_as_there_are() -> None:
-    capacity = ConcurrencyLimit(2)
+def test_slot_is_refused_while_the_maximum_runs() -> None:
+    limit = ConcurrencyLimit(2)
     with (
-        capacity.place("alice", None),
-        capacity.place("bob", None),
+        limit.slot("alice", None),
+        limit.slot("bob", None),
         pytest.raises(Busy),
-        capacity.place("carol", None),
+        limit.slot("carol", None),
     ):
         pass
-    with capacity.place("carol", None):
+    with limit.slot("carol", None):
         pass
 
 
-def test_a_caller_has_places_of_its_own() -> None:
-    capacity = ConcurrencyLimit(3)
-    with capacity.place("alice", 1):
-        with pytest.raises(Busy), capacity.place("alice", 1):
+def test_caller_maximum_does_not_limit_other_callers() -> None:
+    limit = ConcurrencyLimit(3)
+    with limit.slot("alice", 1):
+        with pytest.raises(Busy), limit.slot("alice", 1):
             pass
-        with capacity.place("bob", 1):
+        with limit.slot("bob", 1):
             pass
-    with capacity.place("alice", 1):
+    with limit.slot("alice", 1):
         pass
 
 
-def test_a_place_that_was_handed_on_is_given_back_once_by_whoever_has_it() -> None:
-    capacity = ConcurrencyLimit(1)
-    with capacity.place("alice", None) as place:
-        place.handed_on = True
-    with pytest.raises(Busy), capacity.place("bob", None):
+def test_detached_slot_is_released_once_by_its_holder() -> None:
+    limit = ConcurrencyLimit(1)
+    with limit.slot("alice", None) as slot:
+        slot.detached = True
+    with pytest.raises(Busy), limit.slot("bob", None):
         pass
-    place.give_back()
-    place.give_back()
-    with capacity.place("bob", None), pytest.raises(Busy), capacity.place("carol", None):
+    slot.release()
+    slot.release()
+    with limit.slot("bob", None), pytest.raises(Busy), limit.slot("carol", None):
         pass
 
 
-def test_an_error_gives_the_place_back() -> None:
-    capacity = ConcurrencyLimit(1)
-    with pytest.raises(ZeroDivisionError), capacity.place("alice", None):
+def test_error_in_the_block_releases_the_slot() -> None:
+    limit = ConcurrencyLimit(1)
+    with pytest.raises(ZeroDivisionError), limit.slot("alice", None):
         raise ZeroDivisionError
-    with capacity.place("alice", None):
+    with limit.slot("alice", None):
         pass

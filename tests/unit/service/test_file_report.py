@@ -1,4 +1,4 @@
-"""What a JSON answer leaves out when it would be too long, and that it says so."""
+"""A JSON response that would be too long leaves files out, and counts them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from efss_transfer.model.result import (
     Totals,
     encoded,
 )
-from efss_transfer.service.file_report import Listing, fitted
+from efss_transfer.service.file_report import FileReport, fit
 from support.contract import complaints
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 REFUSED = Failure("permission_denied", "403 Forbidden", False, Side.DESTINATION)
 GROUPED = ["permission_denied", "storage_busy", "storage_error", "name_refused", "internal"]
-# Whatever a storage lets somebody call a file: signs that JSON writes as six bytes, too.
+# File names that a storage may allow, including characters that JSON writes as six bytes.
 NAMES = st.text(
     st.one_of(st.characters(), st.sampled_from('\0\x01"\\\n\u2028🎉\ud800')), max_size=60
 )
@@ -46,7 +46,7 @@ def failed(path: str) -> FileOutcome:
 
 
 def counted(outcomes: Iterable[FileOutcome], errors: tuple[ErrorGroup, ...] = ()) -> Result:
-    """A result that counts these, each path as it was told last."""
+    """A result that counts the last outcome of each path."""
     last = {outcome.path: outcome for outcome in outcomes}
     states = [outcome.state for outcome in last.values()]
     transferred, skipped, failed = (states.count(state) for state in FileState)
@@ -57,10 +57,10 @@ def counted(outcomes: Iterable[FileOutcome], errors: tuple[ErrorGroup, ...] = ()
 
 def listed(outcomes: Iterable[FileOutcome], report: Report, most: int) -> Result:
     outcomes = list(outcomes)
-    listing = Listing(report, most)
+    report_of_files = FileReport(report, most)
     for outcome in outcomes:
-        listing.take(outcome)
-    return listing.of(counted(outcomes))
+        report_of_files.add(outcome)
+    return report_of_files.apply_to(counted(outcomes))
 
 
 def paths(result: Result) -> list[str]:
@@ -70,38 +70,38 @@ def paths(result: Result) -> list[str]:
 @pytest.mark.parametrize(
     ("report", "expected"), [("all", ["a", "b", "c"]), ("errors", ["b"]), ("summary", [])]
 )
-def test_a_report_names_what_it_is_asked_for(report: Report, expected: list[str]) -> None:
-    told = listed([skipped("a"), failed("b"), skipped("c")], report, 1000)
-    assert paths(told) == expected
-    assert (told.files is None) is (report == "summary")
-    assert "files_omitted" not in told.to_json()
+def test_report_option_selects_the_files_listed(report: Report, expected: list[str]) -> None:
+    result = listed([skipped("a"), failed("b"), skipped("c")], report, 1000)
+    assert paths(result) == expected
+    assert (result.files is None) is (report == "summary")
+    assert "files_omitted" not in result.to_json()
 
 
-def test_a_file_that_is_told_twice_is_listed_as_it_was_told_last() -> None:
+def test_later_outcome_of_a_file_replaces_the_earlier() -> None:
     twice = [skipped("a"), failed("b"), skipped("b"), failed("a")]
     for report, expected in (("all", ["b", "a"]), ("errors", ["a"])):
         assert paths(listed(twice, report, 1000)) == expected  # type: ignore[arg-type]
 
 
-def test_what_there_is_no_room_for_is_counted_and_failed_files_go_first() -> None:
+def test_full_report_keeps_failed_files_and_counts_the_omitted() -> None:
     outcomes = [skipped(f"{number:04}") for number in range(1000)]
     outcomes[500:500] = [failed("failed-1"), failed("failed-2")]
 
-    told = listed(outcomes, "all", 1000)
+    result = listed(outcomes, "all", 1000)
 
-    assert paths(told)[-2:] == ["failed-1", "failed-2"]
-    assert len(encoded([outcome.to_json() for outcome in told.files or ()])) <= 1000
-    assert told.files_omitted == 1002 - len(paths(told)) > 900
+    assert paths(result)[-2:] == ["failed-1", "failed-2"]
+    assert len(encoded([outcome.to_json() for outcome in result.files or ()])) <= 1000
+    assert result.files_omitted == 1002 - len(paths(result)) > 900
     only = listed([failed(f"{number:04}") for number in range(1000)], "errors", 1000)
     assert paths(only) == [f"{number:04}" for number in range(len(paths(only)))]
     assert only.files_omitted == 1000 - len(paths(only))
 
 
-def test_of_samples_there_are_fewer_where_they_take_the_room_of_all_else() -> None:
+def test_samples_are_dropped_when_they_fill_half_of_the_space() -> None:
     samples = tuple(Sample("p" * 3000, f"{number}") for number in range(5))
     errors = tuple(ErrorGroup(code, None, False, 7, samples) for code in GROUPED)
     result = counted([failed("a")], errors)
-    shown = fitted(result, 65_536, lambda told: told.to_json())
+    shown = fit(result, 65_536, Result.to_json)
     assert {len(group.samples) for group in shown.errors} == {2}
     assert [group.count for group in shown.errors] == [7] * len(GROUPED)
 
@@ -123,20 +123,20 @@ def test_of_samples_there_are_fewer_where_they_take_the_room_of_all_else() -> No
     st.sampled_from(["all", "errors", "summary"]),
     st.integers(4_000, 30_000),
 )
-def test_an_answer_is_never_longer_than_it_may_be_and_counts_are_exact(
+def test_fitted_result_respects_the_limit_and_keeps_exact_counts(
     outcomes: list[FileOutcome], errors: tuple[ErrorGroup, ...], report: Report, most: int
 ) -> None:
-    def document(told: Result) -> Json:
-        if told.code is None:
-            return told.to_json()
-        return problems.of_result(told.code, told).document
+    def document(it: Result) -> Json:
+        if it.code is None:
+            return it.to_json()
+        return problems.of_result(it.code, it).document
 
-    listing = Listing(report, most)
+    report_of_files = FileReport(report, most)
     for outcome in outcomes:
-        listing.take(outcome)
+        report_of_files.add(outcome)
     result = counted(outcomes, errors)
 
-    shown = fitted(listing.of(result), most, document)
+    shown = fit(report_of_files.apply_to(result), most, document)
 
     assert len(encoded(document(shown))) <= most
     assert complaints("result", shown.to_json()) == []
@@ -153,12 +153,12 @@ def test_an_answer_is_never_longer_than_it_may_be_and_counts_are_exact(
     assert all(last[outcome.path] == outcome for outcome in shown.files or ())
     assert len(names) + shown.files_omitted == len(asked)
     others = [outcome for outcome in shown.files or () if outcome.state is not FileState.FAILED]
-    if others:  # then no failed file had to go
+    if others:  # then every failed file is listed
         assert shown.totals.failed == len(names) - len(others)
 
 
-def test_the_least_that_may_be_set_has_room_for_all_that_is_never_left_out() -> None:
-    """Every group that there can be, and the longest texts that are told of any."""
+def test_smallest_limit_has_space_for_everything_never_omitted() -> None:
+    """Every possible error group, with the longest texts."""
     long = "🎉" * 500
     errors = tuple(
         ErrorGroup(code, side, retryable, 10**9, (Sample("p" * 4096, long),) * 5)
@@ -178,6 +178,6 @@ def test_the_least_that_may_be_set_has_room_for_all_that_is_never_left_out() -> 
         id="🎉" * 128,
         engine_report={"job": {"error": long}, "stats": {"lastError": long}},
     )
-    shown = fitted(result, 65_536, lambda told: problems.of_result("partial", told).document)
+    shown = fit(result, 65_536, lambda it: problems.of_result("partial", it).document)
     assert len(encoded(problems.of_result("partial", shown).document)) <= 65_536
     assert paths(shown) == ["a"]

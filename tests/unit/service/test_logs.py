@@ -1,4 +1,4 @@
-"""The log: whatever is told, it is one line that a machine can read, and nothing else is in it."""
+"""Every log record becomes exactly one line that a machine can parse."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def record(message: str = "a message", *args: object, **more: Any) -> logging.Lo
     return made
 
 
-def test_a_line_has_what_it_is_about() -> None:
-    about = logs.line("transfer.ended", {"caller": "alice"}, state="succeeded", code=None)
-    line = json.loads(JsonFormatter().format(record("it is %s", "done", **about)))
+def test_json_line_has_the_members_of_its_context() -> None:
+    extra = logs.members("transfer.ended", {"caller": "alice"}, state="succeeded", code=None)
+    line = json.loads(JsonFormatter().format(record("it is %s", "done", **extra)))
     moment = datetime.fromisoformat(line.pop("time"))
     assert abs((datetime.now(UTC) - moment).total_seconds()) < 60
     assert line == {
@@ -43,8 +43,8 @@ def test_a_line_has_what_it_is_about() -> None:
 
 
 @pytest.mark.parametrize("lines", [JsonFormatter, TextFormatter])
-def test_nothing_breaks_a_line(lines: Callable[[], logging.Formatter]) -> None:
-    text = lines().format(record(ODD, **logs.line("x", {"caller": ODD}, **{ODD: ODD})))
+def test_control_characters_do_not_break_the_line(lines: Callable[[], logging.Formatter]) -> None:
+    text = lines().format(record(ODD, **logs.members("x", {"caller": ODD}, **{ODD: ODD})))
     assert len(text.splitlines()) == 1
     assert text.encode()  # no half of a surrogate pair
     assert "\x1b" not in text
@@ -54,7 +54,9 @@ def test_nothing_breaks_a_line(lines: Callable[[], logging.Formatter]) -> None:
 
 
 @pytest.mark.parametrize("lines", [JsonFormatter, TextFormatter])
-def test_an_exception_is_told_by_where_it_came_from(lines: Callable[[], logging.Formatter]) -> None:
+def test_exception_is_logged_by_its_location_without_its_text(
+    lines: Callable[[], logging.Formatter],
+) -> None:
     password = "canary-local"
     try:
         raise ValueError(f"canary-text {password}")
@@ -67,9 +69,12 @@ def test_an_exception_is_told_by_where_it_came_from(lines: Callable[[], logging.
         assert json.loads(text)["error"] == "ValueError"
 
 
-def test_a_trace_is_taken_from_its_header() -> None:
+def test_traceparent_header_gives_trace_and_span() -> None:
     for flags in ("00", "01", "ff"):
-        assert logs.trace(f"00-{TRACE}-{SPAN}-{flags}") == {"trace_id": TRACE, "span_id": SPAN}
+        assert logs.trace_context(f"00-{TRACE}-{SPAN}-{flags}") == {
+            "trace_id": TRACE,
+            "span_id": SPAN,
+        }
 
 
 @pytest.mark.parametrize(
@@ -97,5 +102,5 @@ def test_a_trace_is_taken_from_its_header() -> None:
         "x" * 100_000,
     ],
 )
-def test_a_header_that_is_malformed_is_passed_over(header: str | None) -> None:
-    assert logs.trace(header) == {}
+def test_malformed_traceparent_is_ignored(header: str | None) -> None:
+    assert logs.trace_context(header) == {}

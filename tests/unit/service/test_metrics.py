@@ -1,4 +1,4 @@
-"""What is counted, as Prometheus reads it."""
+"""The metrics, parsed as Prometheus parses them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESULT = Result(State.SUCCEEDED, "rclone", Totals(3, 2, 1, 1000), NOW, NOW)
 
 def numbers(metrics: Metrics) -> dict[str, float]:
     """Every sample, by its name and labels."""
-    text, _ = metrics.exposed("")
+    text, _ = metrics.render("")
     return {
         sample.name + str(sorted(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text.decode())
@@ -27,11 +27,11 @@ def numbers(metrics: Metrics) -> dict[str, float]:
     }
 
 
-def test_a_transfer_is_counted_with_its_files_and_bytes() -> None:
+def test_finished_transfer_counts_its_files_bytes_and_duration() -> None:
     metrics = Metrics()
-    metrics.ended(RESULT, time.monotonic() - 2)
+    metrics.observe_transfer(RESULT, time.monotonic() - 2)
     failed = replace(RESULT, state=State.FAILED, code="quota_exceeded", totals=Totals())
-    metrics.ended(failed, time.monotonic() - 4000)
+    metrics.observe_transfer(failed, time.monotonic() - 4000)
     seen = numbers(metrics)
     assert seen["efss_transfer_transfers_total['none', 'succeeded']"] == 1
     assert seen["efss_transfer_transfers_total['failed', 'quota_exceeded']"] == 1
@@ -45,7 +45,7 @@ def test_a_transfer_is_counted_with_its_files_and_bytes() -> None:
     assert seen["efss_transfer_transfer_duration_seconds_bucket['7200.0', 'failed']"] == 1
 
 
-def test_what_runs_is_counted_while_it_runs() -> None:
+def test_running_gauge_counts_transfers_while_they_run() -> None:
     metrics = Metrics()
     with metrics.running(), metrics.running():
         assert numbers(metrics)["efss_transfer_running_transfers[]"] == 2
@@ -54,11 +54,13 @@ def test_what_runs_is_counted_while_it_runs() -> None:
 
 def test_refusals_boots_and_notifications_are_counted() -> None:
     metrics = Metrics()
-    metrics.refused("busy")
-    metrics.booted("rclone", 0.15)
-    metrics.ended(replace(RESULT, notification=Notification(1, 200)), time.monotonic())
+    metrics.count_refusal("busy")
+    metrics.observe_boot("rclone", 0.15)
+    metrics.observe_transfer(replace(RESULT, notification=Notification(1, 200)), time.monotonic())
     error = NotificationError("rejected", "x")
-    metrics.ended(replace(RESULT, notification=Notification(3, 500, error)), time.monotonic())
+    metrics.observe_transfer(
+        replace(RESULT, notification=Notification(3, 500, error)), time.monotonic()
+    )
     seen = numbers(metrics)
     assert seen["efss_transfer_refused_requests_total['busy']"] == 1
     assert seen["efss_transfer_engine_boot_seconds_bucket['0.2', 'rclone']"] == 1
@@ -66,9 +68,9 @@ def test_refusals_boots_and_notifications_are_counted() -> None:
     assert seen["efss_transfer_notifications_total['rejected']"] == 1
 
 
-def test_two_services_of_a_process_count_apart() -> None:
+def test_two_services_in_one_process_count_separately() -> None:
     one, other = Metrics(), Metrics()
-    one.refused("busy")
+    one.count_refusal("busy")
     assert "efss_transfer_refused_requests_total['busy']" not in numbers(other)
 
 
@@ -85,14 +87,14 @@ def test_two_services_of_a_process_count_apart() -> None:
         ("text/plain;version=1.0.0;escaping=nonsense", "text/plain"),
     ],
 )
-def test_either_format_is_told_by_the_accept_header(accept: str, kind: str) -> None:
+def test_accept_header_selects_the_format(accept: str, kind: str) -> None:
     metrics = Metrics()
-    metrics.refused("busy")
-    content, told = metrics.exposed(accept)
-    assert told.startswith(kind + ";")
+    metrics.count_refusal("busy")
+    content, content_type = metrics.render(accept)
+    assert content_type.startswith(kind + ";")
     if kind == "text/plain":
         assert numbers(metrics)
-        assert content == metrics.exposed("")[0]
+        assert content == metrics.render("")[0]
     else:
         read = openmetrics.text_string_to_metric_families(content.decode())  # type: ignore[no-untyped-call]
         assert list(read)

@@ -1,4 +1,4 @@
-"""The page that GET / gives to a browser: to whom, with which policy, and what it holds."""
+"""The browser page at GET /: who receives it, its security policy, and its content."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from support.storages import ROOT
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 
-def asked(accept: str | None, method: str = "GET") -> Response:
-    serving = Service(Settings.read({}), Site(), {})
-    return serving.answer(
+def get_root(accept: str | None) -> Response:
+    service = Service(Settings.read({}), Site(), {})
+    return service.answer(
         Request(
-            method=method,
+            method="GET",
             path="/",
             header={"Accept": accept}.get,
-            kind="",
-            representation=lambda: "application/json",
-            body=lambda _: b"",
+            content_type="",
+            negotiate=lambda: "application/json",
+            read_body=lambda _: b"",
             remote="127.0.0.1",
         )
     )
@@ -58,24 +58,24 @@ def asked(accept: str | None, method: str = "GET") -> Response:
         ("application/x-ndjson", False),
     ],
 )
-def test_only_who_asks_for_html_gets_the_page(accept: str | None, html: bool) -> None:
-    answer = asked(accept)
-    assert answer.status == 200
-    assert isinstance(answer.body, bytes)
-    assert answer.headers["Vary"] == "Accept"
+def test_page_is_served_when_accept_prefers_html(accept: str | None, html: bool) -> None:
+    response = get_root(accept)
+    assert response.status == 200
+    assert isinstance(response.body, bytes)
+    assert response.headers["Vary"] == "Accept"
     if html:
-        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
-        assert answer.body.startswith(b"<!doctype html>")
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert response.body.startswith(b"<!doctype html>")
     else:
-        assert json.loads(answer.body)["name"] == "efss-transfer"
+        assert json.loads(response.body)["name"] == "efss-transfer"
 
 
 def policy() -> dict[str, str]:
-    sent = asked(BROWSER).headers["Content-Security-Policy"]
+    sent = get_root(BROWSER).headers["Content-Security-Policy"]
     return dict(entry.split(" ", 1) for entry in sent.split("; "))
 
 
-def test_the_policy_allows_what_the_page_needs_and_no_more() -> None:
+def test_policy_allows_only_what_the_page_needs() -> None:
     sent = policy()
     script, style = sent.pop("script-src"), sent.pop("style-src")
     for source in (script, style):
@@ -88,13 +88,13 @@ def test_the_policy_allows_what_the_page_needs_and_no_more() -> None:
         "form-action": "'none'",
         "frame-ancestors": "'none'",
     }
-    headers = asked(BROWSER).headers
+    headers = get_root(BROWSER).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
-def test_the_policys_hashes_are_the_pages() -> None:
-    body = asked(BROWSER).body
+def test_policy_hashes_match_the_inline_script_and_style() -> None:
+    body = get_root(BROWSER).body
     assert isinstance(body, bytes)
     for directive, tag in (("script-src", b"script"), ("style-src", b"style")):
         [text] = re.findall(rb"<%s[^>]*>(.*?)</%s>" % (tag, tag), body, re.DOTALL)
@@ -102,12 +102,12 @@ def test_the_policys_hashes_are_the_pages() -> None:
         assert policy()[directive] == f"'sha256-{digest}'"
 
 
-def test_the_page_names_no_other_place_and_stores_nothing() -> None:
+def test_page_links_no_other_host_and_stores_nothing() -> None:
     text = page.content().decode()
-    # Names of schemas and of SVG, and an advice in a message of the library's.
-    places = set(re.findall(r"https?://[\w.-]+", text))
+    # Identifiers of JSON Schema and SVG, and a link in a message of the validation library.
+    hosts = set(re.findall(r"https?://[\w.-]+", text))
     names = {"http://www.w3.org", "https://json-schema.org", "http://json-schema.org"}
-    assert places <= names | {"https://github.com"}
+    assert hosts <= names | {"https://github.com"}
     assert not re.findall(r"<(?:link|script|img|iframe|a)[^>]*(?:src|href)=.?(?:https?:)?//", text)
     for word in (
         "localStorage",
@@ -122,7 +122,7 @@ def test_the_page_names_no_other_place_and_stores_nothing() -> None:
     assert len(text) < 80_000
 
 
-def test_the_page_is_what_its_sources_make() -> None:
+def test_committed_page_is_built_from_its_sources() -> None:
     made = subprocess.run([ROOT / "scripts" / "page", "--check"], stdout=subprocess.PIPE, text=True)
     assert made.returncode == 0, made.stdout
 
@@ -136,8 +136,8 @@ console.log(JSON.stringify(JSON.parse(readFileSync(0, "utf8")).map((it) => check
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What the page tells of every example, by its name."""
+def page_violations(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The violations that the page finds in every example, by name of the example."""
     folder = tmp_path_factory.mktemp("page")
     source = ROOT / "functions" / "page" / "validation.js"
     program = CHECK.replace("SOURCE", str(source))
@@ -159,25 +159,28 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return {f"{file.parent.name}/{file.stem}": it for file, it in zip(files, found, strict=True)}
 
 
-def test_the_page_takes_every_valid_example(told: Any) -> None:
-    assert {name: it for name, it in told.items() if name.startswith("valid/") and it} == {}
-    assert len(told) > 100
+def test_page_accepts_every_valid_example(page_violations: Any) -> None:
+    assert {
+        name: it for name, it in page_violations.items() if name.startswith("valid/") and it
+    } == {}
+    assert len(page_violations) > 100
 
 
 @pytest.mark.parametrize(
     "name", [file.stem for file in sorted((EXAMPLES / "invalid").glob("*.json"))]
 )
-def test_the_page_says_what_the_service_says(told: Any, name: str) -> None:
+def test_page_reports_the_same_violations_as_the_service(page_violations: Any, name: str) -> None:
     example = json.loads((EXAMPLES / "invalid" / f"{name}.json").read_text("utf-8"))
     with pytest.raises(InvalidRequest) as refused:
         request_parser.parse(json.dumps(example["request"]).encode())
-    # Whether a path stands twice in a list, and a shard is one of those that there are, is left
-    # to the service.
+    # The page leaves duplicate paths and shard indexes beyond the count to the service.
     wanted = {
         (it.pointer, it.keyword, it.message)
         for it in refused.value.violations
         if it.keyword != "distinct"
         and (it.pointer, it.keyword) != ("/selection/shard/index", "order")
     }
-    shown = {(it["pointer"], it["keyword"], it["message"]) for it in told[f"invalid/{name}"]}
+    shown = {
+        (it["pointer"], it["keyword"], it["message"]) for it in page_violations[f"invalid/{name}"]
+    }
     assert shown == wanted

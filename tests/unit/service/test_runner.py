@@ -1,4 +1,4 @@
-"""However a transfer ends, it is counted once, logged once, and told once."""
+"""However a transfer ends: it is counted once, logged once, and notified once."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from efss_transfer.model.events import Event, FileDone, Finished, Started
 from efss_transfer.model.request import Limits, TransferRequest
 from efss_transfer.model.result import FileOutcome, FileState, Notification, Result, State, Totals
 from efss_transfer.service import runner
+from efss_transfer.service.logs import JsonFormatter
 from efss_transfer.service.metrics import Metrics
 from efss_transfer.service.runner import RunParameters
 
@@ -40,8 +41,8 @@ REQUEST = parse(
 )
 
 
-class Scripted:
-    """An engine that tells what it was told to tell; an exception is raised."""
+class ScriptedEngine:
+    """An engine that yields scripted events and raises scripted exceptions."""
 
     name = "rclone"
     unguarded: ClassVar[Mapping[str, str | None]] = {}
@@ -65,39 +66,39 @@ class Scripted:
     def survey(
         self, _: TransferRequest, __: Context, *, measure: bool
     ) -> Generator[Event, None, Survey]:
-        raise AssertionError(f"nobody wants a plan here, measured: {measure}")
+        raise AssertionError(f"unexpected survey, measure={measure}")
 
     def health(self) -> Health:
         return Health(usable=True)
 
 
 @dataclass
-class Watch:
-    """Everybody who is told of a transfer."""
+class Recorder:
+    """Runs a transfer and records its notifications and metrics."""
 
-    engine: Scripted
+    engine: ScriptedEngine
     metrics: Metrics = field(default_factory=Metrics)
-    told: list[tuple[Result, float]] = field(default_factory=list)
+    notified: list[tuple[Result, float]] = field(default_factory=list)
 
     def run(self, duration: float = 3600, *, notify: bool = True) -> runner.Events:
-        def notified(result: Result, seconds: float) -> Notification:
+        def notify_receiver(result: Result, seconds: float) -> Notification:
             assert self.engine.closed or result.state is State.SUCCEEDED
-            self.told.append((result, seconds))
+            self.notified.append((result, seconds))
             return Notification(1, 204)
 
-        terms = RunParameters(
+        parameters = RunParameters(
             "alice",
             duration,
             Limits(),
             Egress(),
-            notify=notified if notify else None,
+            notify=notify_receiver if notify else None,
             metrics=self.metrics,
-            about={"transfer": "x"},
+            log_context={"transfer": "x"},
         )
-        return runner.events(REQUEST, self.engine, terms)
+        return runner.run(REQUEST, self.engine, parameters)
 
     def counted(self) -> list[tuple[str, str]]:
-        text = self.metrics.exposed("")[0].decode()
+        text = self.metrics.render("")[0].decode()
         samples = [s for family in text_string_to_metric_families(text) for s in family.samples]
         assert [s.value for s in samples if s.name == "efss_transfer_running_transfers"] == [0]
         return [
@@ -109,8 +110,8 @@ class Watch:
 
 
 def endings(caplog: pytest.LogCaptureFixture) -> list[Any]:
-    about = [getattr(record, "about", {}) for record in caplog.records]
-    return [it["state"] for it in about if it["event"] == "transfer.ended"]
+    lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+    return [line["state"] for line in lines if line["event"] == "transfer.ended"]
 
 
 @pytest.fixture(autouse=True)
@@ -118,72 +119,74 @@ def level(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "efss_transfer")
 
 
-def test_what_succeeds_is_told_before_its_result_is(caplog: pytest.LogCaptureFixture) -> None:
-    watch = Watch(Scripted(STARTED, FILE, FINISHED))
-    result = runner.result(watch.run(), "errors", 1 << 20)
-    ((told, _),) = watch.told
-    assert told.notification is None
-    assert told.id == "run-42"
+def test_success_is_notified_before_the_result_is_yielded(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder(ScriptedEngine(STARTED, FILE, FINISHED))
+    result = runner.collect(recorder.run(), "errors", 1 << 20)
+    ((sent, _),) = recorder.notified
+    assert sent.notification is None
+    assert sent.id == "run-42"
     assert result.notification == Notification(1, 204)
-    assert watch.counted() == [("succeeded", "none")]
+    assert recorder.counted() == [("succeeded", "none")]
     assert endings(caplog) == ["succeeded"]
 
 
-def test_a_defect_is_told_as_a_failure(caplog: pytest.LogCaptureFixture) -> None:
-    watch = Watch(Scripted(STARTED, FILE, RuntimeError("canary")))
-    result = runner.result(watch.run(), "errors", 1 << 20)
-    ((told, _),) = watch.told
-    assert (told.state, told.code, told.totals.transferred) == (State.FAILED, "internal", 1)
+def test_unexpected_error_becomes_a_failed_result(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder(ScriptedEngine(STARTED, FILE, RuntimeError("canary")))
+    result = runner.collect(recorder.run(), "errors", 1 << 20)
+    ((sent, _),) = recorder.notified
+    assert (sent.state, sent.code, sent.totals.transferred) == (State.FAILED, "internal", 1)
     assert result.notification == Notification(1, 204)
-    assert watch.counted() == [("failed", "internal")]
+    assert recorder.counted() == [("failed", "internal")]
     assert endings(caplog) == ["failed"]
     assert "canary" not in caplog.text
 
 
-def test_who_goes_away_cancels_and_that_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    watch = Watch(Scripted(STARTED, FILE, FINISHED))
-    with closing(watch.run()) as run:
+def test_closing_the_stream_cancels_and_notifies(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder(ScriptedEngine(STARTED, FILE, FINISHED))
+    with closing(recorder.run()) as run:
         next(run)
         next(run)
-    ((told, _),) = watch.told
-    assert (told.state, told.code, told.totals.transferred) == (State.CANCELLED, "cancelled", 1)
-    assert watch.counted() == [("cancelled", "cancelled")]
+    ((sent, _),) = recorder.notified
+    assert (sent.state, sent.code, sent.totals.transferred) == (State.CANCELLED, "cancelled", 1)
+    assert recorder.counted() == [("cancelled", "cancelled")]
     assert endings(caplog) == ["cancelled"]
 
 
-def test_who_has_the_result_may_go() -> None:
-    watch = Watch(Scripted(STARTED, FINISHED, RuntimeError("too late to matter")))
-    with closing(watch.run()) as run:
+def test_closing_after_the_result_changes_nothing() -> None:
+    recorder = Recorder(ScriptedEngine(STARTED, FINISHED, RuntimeError("too late to matter")))
+    with closing(recorder.run()) as run:
         assert [type(event) for event in (next(run), next(run))] == [Started, Finished]
-    assert len(watch.told) == 1
-    assert len(list(Watch(Scripted(*watch.engine.script)).run())) == 2
+    assert len(recorder.notified) == 1
+    assert len(list(Recorder(ScriptedEngine(*recorder.engine.script)).run())) == 2
 
 
-def test_what_could_not_begin_is_counted_and_nobody_is_told(
+def test_engine_that_cannot_start_is_counted_but_not_notified(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    watch = Watch(Scripted(EngineError("No.")))
+    recorder = Recorder(ScriptedEngine(EngineError("No.")))
     with pytest.raises(EngineError):
-        list(watch.run())
-    assert watch.told == []
-    assert watch.counted() == [("failed", "engine_failed")]
+        list(recorder.run())
+    assert recorder.notified == []
+    assert recorder.counted() == [("failed", "engine_failed")]
     assert endings(caplog) == ["failed"]
 
 
-def test_a_run_that_never_began_is_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    watch = Watch(Scripted(STARTED, FINISHED))
-    watch.run().close()
-    assert (watch.told, watch.counted(), endings(caplog)) == ([], [], [])
+def test_run_that_was_never_started_leaves_no_trace(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder(ScriptedEngine(STARTED, FINISHED))
+    recorder.run().close()
+    assert (recorder.notified, recorder.counted(), endings(caplog)) == ([], [], [])
 
 
 @pytest.mark.parametrize(
     ("duration", "notify", "engine", "notifying"),
     [(3600, True, 3587, 10), (20, True, 7.5, 10), (4, True, 1.5, 2), (4, False, 3, None)],
 )
-def test_there_is_time_left_to_tell_it(
+def test_time_is_reserved_for_the_notification(
     duration: float, notify: bool, engine: float, notifying: float | None
 ) -> None:
-    watch = Watch(Scripted(STARTED, FINISHED))
-    runner.result(watch.run(duration, notify=notify), "errors", 1 << 20)
-    assert watch.engine.seconds == pytest.approx(engine, abs=0.1)
-    assert [seconds for _, seconds in watch.told] == ([] if notifying is None else [notifying])
+    recorder = Recorder(ScriptedEngine(STARTED, FINISHED))
+    runner.collect(recorder.run(duration, notify=notify), "errors", 1 << 20)
+    assert recorder.engine.seconds == pytest.approx(engine, abs=0.1)
+    assert [seconds for _, seconds in recorder.notified] == (
+        [] if notifying is None else [notifying]
+    )

@@ -1,4 +1,4 @@
-"""A stream as its readers take it apart: a browser's parser, and lines of text."""
+"""Streams as clients parse them: a browser's EventSource, and lines of text."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ODD = [
 
 @dataclass
 class Message:
-    """A message as a browser hands it on."""
+    """A message as a browser dispatches it."""
 
     event: str
     data: str
@@ -56,7 +56,7 @@ class Message:
 
 
 def parsed(stream: bytes) -> list[Message]:
-    """What an EventSource makes of a stream (HTML, 9.2.6, "Interpreting an event stream")."""
+    """Parse a stream as EventSource does (HTML, 9.2.6, "Interpreting an event stream")."""
     messages: list[Message] = []
     text = stream.decode("utf-8", "replace").removeprefix("\ufeff")
     data: list[str] = []
@@ -79,8 +79,8 @@ def parsed(stream: bytes) -> list[Message]:
     return messages
 
 
-class StandIn:
-    """An engine that tells of these files."""
+class StubEngine:
+    """An engine that reports these files as transferred."""
 
     name = "rclone"
     unguarded: ClassVar[Mapping[str, str | None]] = {}
@@ -98,15 +98,15 @@ class StandIn:
     def survey(
         self, _: TransferRequest, __: Context, *, measure: bool
     ) -> Generator[Event, None, Survey]:
-        raise AssertionError(f"nobody wants a plan here, measured: {measure}")
+        raise AssertionError(f"unexpected survey, measure={measure}")
 
     def health(self) -> Health:
         return Health(usable=True)
 
 
-def answer(names: list[str], accept: str, **headers: str) -> tuple[str, bytes]:
-    """The type and the body of the answer to a transfer of files of these names."""
-    service = FlaskService(Settings.read({}), Site(), {"rclone": StandIn(names)})
+def respond(names: list[str], accept: str, **headers: str) -> tuple[str, bytes]:
+    """Content type and body of the response to a transfer of files of these names."""
+    service = FlaskService(Settings.read({}), Site(), {"rclone": StubEngine(names)})
     environ = EnvironBuilder(
         path="/",
         method="POST",
@@ -119,41 +119,41 @@ def answer(names: list[str], accept: str, **headers: str) -> tuple[str, bytes]:
         return str(response.mimetype), response.get_data()
 
 
-def test_a_browser_reads_each_event_once_with_its_number_and_kind() -> None:
-    kind, body = answer(ODD, SSE)
+def test_browser_receives_each_event_once_with_number_and_name() -> None:
+    kind, body = respond(ODD, SSE)
     assert kind == SSE
     messages = parsed(body)
     assert [m.last_id for m in messages] == [str(number + 1) for number in range(len(ODD) + 2)]
     assert [m.event for m in messages] == ["started", *["file"] * len(ODD), "result"]
-    told = [json.loads(message.data) for message in messages]
-    assert [event["path"] for event in told[1:-1]] == ODD
-    for message, event in zip(messages, told, strict=True):
+    received = [json.loads(message.data) for message in messages]
+    assert [event["path"] for event in received[1:-1]] == ODD
+    for message, event in zip(messages, received, strict=True):
         assert event["event"] == message.event
         assert complaints("event", event) == []
 
 
-def test_each_event_is_one_line_to_whoever_reads_text() -> None:
+def test_each_event_is_one_line_for_a_text_reader() -> None:
     """`requests` with decode_unicode, and httpx, end lines where Unicode does."""
-    _, body = answer(ODD, NDJSON)
+    _, body = respond(ODD, NDJSON)
     lines = body.decode().splitlines()
     assert [json.loads(line)["path"] for line in lines[1:-1]] == ODD
 
 
-def test_half_a_pair_of_surrogates_breaks_no_stream() -> None:
+def test_lone_surrogate_does_not_break_the_stream() -> None:
     for accept in (NDJSON, SSE):
-        _, body = answer(["half-\ud800-pair", "next"], accept)
+        _, body = respond(["half-\ud800-pair", "next"], accept)
         assert b'"path":"half-?-pair"' in body
         assert b'"path":"next"' in body
         body.decode()
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), max_size=5))
-def test_no_name_breaks_a_stream(names: list[str]) -> None:
-    _, body = answer(names, SSE)
-    told = [json.loads(message.data) for message in parsed(body)]
-    assert [event["path"] for event in told[1:-1]] == names
-    _, body = answer(names, NDJSON)
-    assert [json.loads(line) for line in body.decode().splitlines()] == told
+def test_any_file_name_survives_the_stream(names: list[str]) -> None:
+    _, body = respond(names, SSE)
+    received = [json.loads(message.data) for message in parsed(body)]
+    assert [event["path"] for event in received[1:-1]] == names
+    _, body = respond(names, NDJSON)
+    assert [json.loads(line) for line in body.decode().splitlines()] == received
 
 
 @pytest.mark.parametrize(
@@ -176,12 +176,12 @@ def test_no_name_breaks_a_stream(names: list[str]) -> None:
         (f"{SSE}, {NDJSON}", NDJSON),
     ],
 )
-def test_what_is_preferred_is_given(accept: str, expected: str) -> None:
-    assert answer(["a"], accept)[0] == expected
+def test_accept_weights_select_the_representation(accept: str, expected: str) -> None:
+    assert respond(["a"], accept)[0] == expected
 
 
-def test_a_stream_cannot_be_resumed_so_it_begins_anew() -> None:
-    """The service keeps nothing of a transfer: the same request again skips what is there."""
-    first, again = answer(["a"], SSE), answer(["a"], SSE, **{"Last-Event-ID": "2"})
+def test_last_event_id_is_ignored_and_the_stream_starts_anew() -> None:
+    """The service is stateless; the same request again skips files that are there."""
+    first, again = respond(["a"], SSE), respond(["a"], SSE, **{"Last-Event-ID": "2"})
     assert again == first
     assert parsed(again[1])[0].event == "started"

@@ -1,4 +1,4 @@
-"""Telling a receiver that a transfer has ended: signed, tried again, and only where it may go."""
+"""Notifications: signed, retried, and sent to permitted addresses only."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ RESULT = Result(
 )
 
 
-def told(url: str, result: Result = RESULT, seconds: float = 10, egress: Egress = HERE) -> Any:
-    """What a result says of its notification; it must fit the schema."""
+def notify(url: str, result: Result = RESULT, seconds: float = 10, egress: Egress = HERE) -> Any:
+    """Send a notification; returns the result's member `notification`, checked by the schema."""
     notification = deliver(Receiver(url, KEY, egress), "of-this-transfer", result, seconds)
-    whole = replace(result, notification=notification).to_json()
-    assert complaints("result", whole) == []
-    return whole["notification"]
+    document = replace(result, notification=notification).to_json()
+    assert complaints("result", document) == []
+    return document["notification"]
 
 
 def outcome(notification: Any) -> tuple[str, int, int | None]:
@@ -56,7 +56,7 @@ def outcome(notification: Any) -> tuple[str, int, int | None]:
     return code, notification["attempts"], notification.get("status")
 
 
-def test_the_signature_is_that_of_the_published_example() -> None:
+def test_signature_matches_the_published_example() -> None:
     key = signing_key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     made = signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert made == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -76,16 +76,16 @@ def test_the_signature_is_that_of_the_published_example() -> None:
         SECRET + "\n",
     ],
 )
-def test_a_secret_of_another_form_is_refused_without_being_shown(secret: str) -> None:
+def test_malformed_secret_is_refused_without_being_quoted(secret: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         signing_key(secret)
     assert "whsec_" in str(refused.value)
     assert len(secret) < 10 or secret not in str(refused.value)
 
 
-def test_a_receiver_gets_one_signed_event() -> None:
+def test_receiver_gets_one_signed_event() -> None:
     with receiver() as it:
-        assert outcome(told(it.url + "/hook?token=canary")) == ("delivered", 1, 204)
+        assert outcome(notify(it.url + "/hook?token=canary")) == ("delivered", 1, 204)
     (heard,) = it.heard
     assert (heard.method, heard.path) == ("POST", "/hook?token=canary")
     assert heard.headers["content-type"].startswith("application/cloudevents+json")
@@ -111,82 +111,82 @@ def test_a_receiver_gets_one_signed_event() -> None:
     assert data["totals"]["files"]["transferred"] == 1
 
 
-def test_without_an_id_there_is_no_subject() -> None:
+def test_event_of_a_request_without_id_has_no_subject() -> None:
     with receiver() as it:
-        told(it.url, replace(RESULT, id=None, state=State.CANCELLED))
+        notify(it.url, replace(RESULT, id=None, state=State.CANCELLED))
     assert "subject" not in it.heard[0].event
     assert it.heard[0].event["type"] == "efss-transfer.transfer.cancelled"
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_what_may_pass_is_tried_again_under_the_same_id(status: int) -> None:
+def test_temporary_status_is_retried_under_the_same_id(status: int) -> None:
     with receiver(status, 200) as it:
-        assert outcome(told(it.url)) == ("delivered", 2, 200)
+        assert outcome(notify(it.url)) == ("delivered", 2, 200)
     assert len({heard.headers["webhook-id"] for heard in it.heard}) == 1
     assert all(heard.is_signed() for heard in it.heard)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 422, 301, 302, 307, 308, 304])
-def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
+def test_final_status_is_not_retried(status: int) -> None:
     with receiver(status, 200) as it:
-        assert outcome(told(it.url)) == ("rejected", 1, status)
+        assert outcome(notify(it.url)) == ("rejected", 1, status)
     assert len(it.heard) == 1
 
 
-def test_a_redirect_is_not_followed() -> None:
+def test_redirect_is_not_followed() -> None:
     with receiver() as elsewhere:
         to = {"Location": elsewhere.url + "/canary"}
         with receiver((307, to)) as it:
-            notification = told(it.url)
+            notification = notify(it.url)
     assert outcome(notification) == ("rejected", 1, 307)
     assert elsewhere.heard == []
     assert "canary" not in json.dumps(notification)
 
 
-def test_there_are_three_attempts() -> None:
+def test_delivery_stops_after_three_attempts() -> None:
     with receiver(500) as it:
-        assert outcome(told(it.url)) == ("rejected", 3, 500)
+        assert outcome(notify(it.url)) == ("rejected", 3, 500)
     assert len(it.heard) == 3
 
 
-def test_as_long_as_the_receiver_wants_is_waited() -> None:
+def test_retry_after_is_respected() -> None:
     with receiver((503, {"Retry-After": "2"}), 200) as it:
         began = time.monotonic()
-        assert outcome(told(it.url)) == ("delivered", 2, 200)
+        assert outcome(notify(it.url)) == ("delivered", 2, 200)
         assert 2 <= time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(
     "wanted",
     ["3600", "9" * 500, format_datetime(datetime.now(UTC) + timedelta(hours=1), True)],
-    ids=["seconds", "many digits", "a date"],
+    ids=["seconds", "many digits", "date"],
 )
-def test_more_than_there_is_time_for_is_not_waited(wanted: str) -> None:
+def test_retry_after_beyond_the_deadline_ends_delivery(wanted: str) -> None:
     with receiver((429, {"Retry-After": wanted}), 200) as it:
         began = time.monotonic()
-        assert outcome(told(it.url)) == ("rejected", 1, 429)
+        assert outcome(notify(it.url)) == ("rejected", 1, 429)
         assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("wanted", ["", "soon", "-1", "1e3", "Sun, 32 Nov", "\u0662"])
-def test_a_retry_after_that_says_nothing_is_passed_over(wanted: str) -> None:
+def test_malformed_retry_after_is_ignored(wanted: str) -> None:
     with receiver((503, {"Retry-After": wanted.encode().decode("latin-1")}), 200) as it:
-        assert outcome(told(it.url)) == ("delivered", 2, 200)
+        assert outcome(notify(it.url)) == ("delivered", 2, 200)
 
 
-def test_a_receiver_that_is_not_there_is_tried_again() -> None:
+def test_refused_connection_is_retried() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert outcome(told(f"http://127.0.0.1:{port}/")) == ("unreachable", 3, None)
+    assert outcome(notify(f"http://127.0.0.1:{port}/")) == ("unreachable", 3, None)
 
 
-def test_a_name_that_is_none_is_unreachable() -> None:
-    assert outcome(told("http://nobody.invalid/"))[0] == "unreachable"
+def test_unknown_host_is_unreachable() -> None:
+    assert outcome(notify("http://nobody.invalid/"))[0] == "unreachable"
 
 
 @contextmanager
-def talking(*pieces: bytes, pause: float) -> Iterator[str]:
-    """A server that says that, piece by piece and the last for ever, whatever it is sent."""
+def raw_server(*pieces: bytes, pause: float) -> Iterator[str]:
+    """A server that sends these pieces and then repeats the last one, whatever it receives."""
     stop = threading.Event()
 
     class Handler(socketserver.BaseRequestHandler):
@@ -218,48 +218,50 @@ def talking(*pieces: bytes, pause: float) -> Iterator[str]:
     [
         ((b"",), "unreachable"),
         ((b"HTTP/1.1 ", b"2"), "unreachable"),
-        # It has said that it took it, and that is all that is wanted of it.
+        # The status line is all that the service needs.
         ((b"HTTP/1.1 200 OK\r\nX-", b"x"), "delivered"),
         ((b"HTTP/1.1 100 Continue\r\n\r\n",), "unreachable"),
     ],
-    ids=["silence", "a status", "a header", "continue"],
+    ids=["silence", "status", "header", "continue"],
 )
-def test_a_receiver_that_comes_to_no_end_holds_nobody(pieces: tuple[bytes, ...], code: str) -> None:
-    with talking(*pieces, pause=0.05) as url:
+def test_endless_response_does_not_exceed_the_deadline(
+    pieces: tuple[bytes, ...], code: str
+) -> None:
+    with raw_server(*pieces, pause=0.05) as url:
         began = time.monotonic()
-        assert outcome(told(url, seconds=2))[0] == code
+        assert outcome(notify(url, seconds=2))[0] == code
         assert time.monotonic() - began < 3
 
 
-def test_a_body_without_an_end_is_not_read() -> None:
-    with talking(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 1000, pause=0.001) as url:
+def test_response_body_is_not_read() -> None:
+    with raw_server(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 1000, pause=0.001) as url:
         began = time.monotonic()
-        assert outcome(told(url)) == ("delivered", 1, 200)
+        assert outcome(notify(url)) == ("delivered", 1, 200)
         assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("said", [b"nonsense\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\x00" * 100_000])
-def test_what_is_no_http_is_no_answer(said: bytes) -> None:
-    with talking(said, pause=10) as url:
-        notification = told(url, seconds=3)
+def test_response_that_is_not_http_is_unreachable(said: bytes) -> None:
+    with raw_server(said, pause=10) as url:
+        notification = notify(url, seconds=3)
     assert outcome(notification)[0] == "unreachable"
     assert "nonsense" not in json.dumps(notification)
 
 
-# --- Where it may go ---------------------------------------------------------------------
+# --- Network rules -----------------------------------------------------------------------
 
 
-def test_an_address_that_may_not_be_reached_is_not_connected_to() -> None:
+def test_forbidden_address_is_not_connected_to() -> None:
     with receiver() as it:
         public = Egress(EgressRules().permits)
-        assert outcome(told(it.url, egress=public)) == ("forbidden", 1, None)
+        assert outcome(notify(it.url, egress=public)) == ("forbidden", 1, None)
     assert it.heard == []
 
 
-def test_a_name_that_leads_elsewhere_by_now_is_not_followed(
+def test_name_that_resolves_to_a_forbidden_address_by_now_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It had a public address when the request was admitted; now it leads to this machine."""
+    """DNS rebinding: public when the request was admitted, a loopback address now."""
     asked: list[str] = []
 
     def resolved(host: str, _: float) -> list[targets.Address]:
@@ -269,20 +271,20 @@ def test_a_name_that_leads_elsewhere_by_now_is_not_followed(
     monkeypatch.setattr(addresses, "resolved", resolved)
     with receiver() as it:
         url = f"http://rebinding.example.org:{it.url.rpartition(':')[2]}"
-        assert outcome(told(url, egress=Egress(EgressRules().permits))) == ("forbidden", 1, None)
-        assert outcome(told(url)) == ("delivered", 1, 204)
+        assert outcome(notify(url, egress=Egress(EgressRules().permits))) == ("forbidden", 1, None)
+        assert outcome(notify(url)) == ("delivered", 1, 204)
     assert asked == ["rebinding.example.org"] * 2
     assert it.heard[0].headers["host"].startswith("rebinding.example.org:")
 
 
-def test_of_several_addresses_only_those_that_may_be_are_tried(
+def test_only_permitted_addresses_of_a_name_are_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = [ip_address(text) for text in ("10.0.0.1", "fe80::1%1", "127.0.0.1")]
     monkeypatch.setattr(addresses, "resolved", lambda *_: found)
     with receiver() as it:
         url = f"http://several.example.org:{it.url.rpartition(':')[2]}"
-        assert outcome(told(url)) == ("delivered", 1, 204)
+        assert outcome(notify(url)) == ("delivered", 1, 204)
 
 
 # --- TLS ---------------------------------------------------------------------------------
@@ -290,32 +292,32 @@ def test_of_several_addresses_only_those_that_may_be_are_tried(
 
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every name is this machine."""
+    """Every name resolves to the loopback address."""
     monkeypatch.setattr(addresses, "resolved", lambda *_: [ip_address("127.0.0.1")])
 
 
-def test_over_tls_the_name_is_checked(
+def test_tls_certificate_is_checked_for_the_host_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resolver: None
 ) -> None:
     authority, context = certificates(tmp_path, "hooks.example.org", "127.0.0.1")
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     with receiver(tls=context) as it:
         port = it.url.rpartition(":")[2]
-        assert outcome(told(f"https://hooks.example.org:{port}/")) == ("delivered", 1, 204)
-        assert outcome(told(it.url)) == ("delivered", 1, 204)
-        assert outcome(told(f"https://other.example.org:{port}/")) == ("untrusted", 1, None)
+        assert outcome(notify(f"https://hooks.example.org:{port}/")) == ("delivered", 1, 204)
+        assert outcome(notify(it.url)) == ("delivered", 1, 204)
+        assert outcome(notify(f"https://other.example.org:{port}/")) == ("untrusted", 1, None)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates(tmp_path / "other", "x.org")[0]))
-        assert outcome(told(it.url)) == ("untrusted", 1, None)
+        assert outcome(notify(it.url)) == ("untrusted", 1, None)
     assert len(it.heard) == 2
     assert it.heard[0].is_signed()
 
 
-# --- By the site's proxy -----------------------------------------------------------------
+# --- Through the site's proxy ------------------------------------------------------------
 
 
 @contextmanager
 def proxy(to: str) -> Iterator[tuple[str, list[str]]]:
-    """A proxy that leads everybody to one port; its URL, and the first lines it was sent."""
+    """A proxy that connects to one port always; yields its URL and the request lines it got."""
     seen: list[str] = []
 
     class Handler(socketserver.StreamRequestHandler):
@@ -353,10 +355,8 @@ def proxy(to: str) -> Iterator[tuple[str, list[str]]]:
         yield f"http://127.0.0.1:{server.server_address[1]}", seen
 
 
-def test_where_the_site_has_a_proxy_it_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The receivers' names exist nowhere: only the proxy can lead to them."""
+def test_proxy_of_the_site_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receivers' names do not resolve: only the proxy can reach them."""
     authority, context = certificates(tmp_path, "hooks.invalid")
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     for scheme, tls, first in (
@@ -365,7 +365,7 @@ def test_where_the_site_has_a_proxy_it_is_used(
     ):
         with receiver(tls=tls) as it, proxy(it.url) as (url, seen):
             egress = Egress(lambda *_: False, url)
-            assert outcome(told(f"{scheme}://hooks.invalid/x?y", egress=egress)) == (
+            assert outcome(notify(f"{scheme}://hooks.invalid/x?y", egress=egress)) == (
                 "delivered",
                 1,
                 204,
@@ -375,13 +375,13 @@ def test_where_the_site_has_a_proxy_it_is_used(
         assert it.heard[0].is_signed()
 
 
-def test_a_defect_of_our_own_is_told_and_not_raised(
+def test_internal_error_is_reported_and_not_raised(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object) -> Any:
         raise RuntimeError("canary")
 
-    monkeypatch.setattr(webhook, "event", broken)
-    assert outcome(told("http://127.0.0.1:1/")) == ("internal", 0, None)
+    monkeypatch.setattr(webhook, "cloud_event", broken)
+    assert outcome(notify("http://127.0.0.1:1/")) == ("internal", 0, None)
     assert "RuntimeError" in caplog.text
     assert "canary" not in caplog.text

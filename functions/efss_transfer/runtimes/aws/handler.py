@@ -1,22 +1,26 @@
-"""AWS Lambda: an event in, an answer out. `efss_transfer.aws_lambda.handler` is the handler.
+"""AWS Lambda handler: an event in, a response out. Configure `lambda_handler.handler`.
 
-A bare event may also be a step of the state machine in template.yaml: see `step_functions`. What
-such a step copies is a bare request like any other.
+An installed package offers it as `efss_transfer.aws_lambda.handler`. A bare event may also be a
+step of the state machine in template.yaml (see `step_functions`); each shard that such a step
+copies is a bare request like any other.
 
-Who may call. Where the site asks callers for a token, every event needs its Authorization
-header; one that is bare has none, and is refused. Where it asks nobody (mode `none`), a
-bare request is served: whoever may invoke the function was let in by IAM. So is one of HTTP
-that was signed for IAM, if AWS says so in the event (a function URL or an API with AWS_IAM).
-Others of HTTP are refused there, from whatever address they say that they come, because nobody
-who sends them is on this machine. A signature takes the place of a token in the Authorization
-header: where a site asks for tokens, use no function URL with AWS_IAM. And let no integration
-that hands a body on as the event (API Gateway's "non-proxy" ones) be open to others than
-those who may invoke the function.
+Authentication. With tokens or OIDC every request needs an Authorization header; a bare request
+has none and is refused. Without authentication (mode `none`) these are accepted:
 
-Before the first request all is imported that a request needs until rclone boots, and rclone's
-program is hashed: Lambda gives a start more of a processor than most functions have later.
-Nothing else is made by then: a snapshot of the function (SnapStart), which many copies start
-from, holds no secret, no connection, no daemon, and no random number.
+- a bare request, because IAM has authorized whoever may invoke the function;
+- an HTTP request signed for IAM, if AWS reports so in the event (function URL or API with
+  AWS_IAM).
+
+All other HTTP requests are refused, whatever address they come from: no sender is local to this
+machine. A signature and a token both use the Authorization header, so a site with tokens must not
+use a function URL with AWS_IAM. An integration that passes the HTTP body on as the event (API
+Gateway's "non-proxy" integration) must be open only to those who may invoke the function.
+
+Cold start. While Lambda starts the function it grants more CPU than most functions have later.
+This module therefore imports, at its own import, all that a request needs until rclone boots, and
+hashes the rclone program in the background. Nothing else is created before the first request, so
+a snapshot of the function (SnapStart), from which many copies start, holds no secret, connection,
+daemon or random number.
 """
 
 from __future__ import annotations
@@ -28,8 +32,8 @@ from typing import Any, Final, Protocol
 
 from efss_transfer.runtimes.aws import warmup
 
-# First of all: it is done by another processor while this one imports the rest.
-warmup.begin()
+# Before the other imports: hashing uses a second CPU while this one imports.
+warmup.start_verification()
 
 from efss_transfer.contract import problems  # noqa: E402
 from efss_transfer.model.errors import ConfigurationError, EfssTransferError  # noqa: E402
@@ -39,74 +43,75 @@ from efss_transfer.service import application, http_messages, logs, runner  # no
 
 warmup.load_engines()
 
-# Lambda refuses an answer of more than 6 MB, and it is not said which MB those are.
-MOST_BYTES: Final = 6_000_000
+# Lambda's documented limit is 6 MB, without saying whether decimal or binary.
+MAX_BYTES: Final = 6_000_000
 
 _LOG: Final = logging.getLogger(__name__)
 
 
 class LambdaContext(Protocol):
-    """What is used of the object that Lambda's runtime hands over beside the event."""
+    """The part of Lambda's context object that the handler uses."""
 
     def get_remaining_time_in_millis(self) -> int:
-        """How much time is left to this invocation."""
+        """The time left to this invocation."""
 
 
 def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
-    """Answer an event. Never raises: whatever happens has an answer of its own."""
+    """Answer an event. Never raises: every error becomes a problem document."""
     try:
         if events.is_step(event):
-            # Here and not above: a start must not wait for what only the state machine needs.
+            # Imported here because only the state machine needs it, and a start must be fast.
             from efss_transfer.runtimes.aws import step_functions
 
             return step_functions.step(event, lambda request: handler(request, context))
-        answer = _answered(event, context)
+        response = _answer(event, context)
     except EfssTransferError as error:
-        extra = logs.line("refused", {}, code=error.code, status=error.status)
-        _LOG.info("refused: %s", error.code, extra=extra)
-        answer = http_messages.told(problems.of_error(error))
+        extra = logs.members("refused", {}, code=error.code, status=error.status)
+        _LOG.info("request refused: %s", error.code, extra=extra)
+        response = http_messages.problem_response(problems.of_error(error))
     except Exception as error:  # noqa: BLE001 - no caller may see a traceback
-        runner.log_defect(error)
-        answer = http_messages.told(problems.of_defect())
-    return _returned(event, answer)
+        runner.log_internal_error(error)
+        response = http_messages.problem_response(problems.of_defect())
+    return _envelope(event, response)
 
 
-def _answered(event: Any, context: LambdaContext) -> http_messages.Response:
-    asked = events.read(event)
+def _answer(event: Any, context: LambdaContext) -> http_messages.Response:
+    invocation = events.parse(event)
     try:
-        configured = _service()
+        service = _service()
     except ConfigurationError as error:
-        # It is for the operator to read, and it is said each time: nothing else will work.
-        _LOG.error("%s", error)
-        return http_messages.told(problems.of_defect())
-    call = http_messages.Request(
-        method=asked.method,
-        path=asked.path,
-        header=lambda name: asked.headers.get(name.lower()),
-        kind=asked.kind,
-        representation=lambda: buffered.representation(asked.headers.get("accept", "")),
-        body=buffered.reader(asked.body),
-        seconds=buffered.usable(context.get_remaining_time_in_millis() / 1000),
-        fits=lambda answer: _size(_returned(event, answer)) <= MOST_BYTES,
-        vouched=asked.bare or asked.signed,
+        # Logged at every request: the operator must see it, and no request can succeed.
+        _LOG.error("configuration error: %s", error)
+        return http_messages.problem_response(problems.of_defect())
+    headers = invocation.headers
+    request = http_messages.Request(
+        method=invocation.method,
+        path=invocation.path,
+        header=lambda name: headers.get(name.lower()),
+        content_type=invocation.content_type,
+        negotiate=lambda: buffered.negotiate(headers.get("accept", "")),
+        read_body=http_messages.body_reader(invocation.body),
+        seconds=buffered.usable_seconds(context.get_remaining_time_in_millis() / 1000),
+        fits=lambda response: _size(_envelope(event, response)) <= MAX_BYTES,
+        vouched=invocation.bare or invocation.signed,
     )
-    answer = configured.answer(call)
-    if asked.method == "HEAD":
-        return http_messages.Response(answer.status, answer.headers, b"")
-    return answer
+    response = service.answer(request)
+    if invocation.method == "HEAD":
+        return http_messages.Response(response.status, response.headers, b"")
+    return response
 
 
 @cache
 def _service() -> application.Service:
-    """The service, made for the first request. Raises ConfigurationError."""
-    return application.Service.configured()
+    """The service, created for the first request. Raises ConfigurationError."""
+    return application.Service.from_environment()
 
 
-def _returned(event: Any, answer: http_messages.Response) -> dict[str, Any]:
-    body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
-    return events.envelope(event, answer.status, answer.headers, body)
+def _envelope(event: Any, response: http_messages.Response) -> dict[str, Any]:
+    content = buffered.content(response)
+    return events.envelope(event, response.status, response.headers, content)
 
 
-def _size(returned: dict[str, Any]) -> int:
-    """How long it is as JSON in ASCII, as the older runtimes of Python write it."""
-    return len(json.dumps(returned))
+def _size(document: dict[str, Any]) -> int:
+    """The length of the document as ASCII JSON, as Lambda's older Python runtimes encode it."""
+    return len(json.dumps(document))

@@ -1,14 +1,14 @@
-"""Work that AWS Lambda can do before the first request, while it starts the function.
+"""Work that AWS Lambda does before the first request, while it starts the function.
 
-It holds nothing secret and starts no process.
+It handles no secret and starts no process.
 """
 
 from __future__ import annotations
 
 
-def begin() -> None:
-    """Start to verify the engines' programs in the background. Never raises."""
-    # Imported when it is called, so that importing this module costs nothing.
+def start_verification() -> None:
+    """Start to verify the engines' programs in a background thread. Never raises."""
+    # Imported here so that importing this module costs nothing.
     from efss_transfer.engines import registry
 
     registry.prepare()

@@ -1,4 +1,4 @@
-"""HTTP by Flask: a request in, an answer out. Nothing else knows Flask or functions-framework."""
+"""Flask adapter. Only this package imports Flask, Werkzeug and functions-framework."""
 
 from __future__ import annotations
 
@@ -13,106 +13,108 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 
 from efss_transfer.config.settings import warn_of_starved_server
-from efss_transfer.model.errors import BodyTooLarge, ConfigurationError, InvalidJson, NotAcceptable
+from efss_transfer.model.errors import ConfigurationError, InvalidJson, NotAcceptable
 from efss_transfer.runtimes.flask.backpressure import DeliveryWatch
-from efss_transfer.runtimes.flask.disconnect import watch
-from efss_transfer.service import application
+from efss_transfer.runtimes.flask.disconnect import interruption_check
+from efss_transfer.service import application, http_messages
 from efss_transfer.service.http_messages import JSON, PROBLEM, STREAMS, Request, Response
 
-_LONG: Final = 1 << 16
-_CHUNK: Final = 1 << 16
-# An oversized body is read on for a while, because a client that is still sending when
-# the connection closes never sees the answer; and not for longer, because it may be endless.
-_MOST_DISCARDED: Final = 64 << 20
+_LONG_BODY_BYTES: Final = 1 << 16
+_CHUNK_BYTES: Final = 1 << 16
+# The rest of an oversized body is read and discarded, because a client that is still sending when
+# the connection closes never sees the response; up to a limit, because it may never end.
+_MAX_DISCARDED_BYTES: Final = 64 << 20
 
 
 class FlaskService(application.Service):
     """The service as an HTTP function."""
 
     def handle(self, request: flask.Request) -> flask.Response:
-        """Answer a request. Never raises: whatever happens has an answer of its own."""
+        """Answer a request. Never raises: every error becomes a problem document."""
         delivery = DeliveryWatch(request.environ)
-        answer = self.answer(
+        response = self.answer(
             Request(
                 method=request.method,
                 path=request.path,
                 header=request.headers.get,
-                kind=request.mimetype,
-                representation=partial(_representation, request),
-                body=partial(_body, request),
+                content_type=request.mimetype,
+                negotiate=partial(_negotiate, request),
+                read_body=partial(_read_body, request),
                 remote=request.remote_addr,
-                interrupted=watch(request.environ),
+                interrupted=interruption_check(request.environ),
             )
         )
-        response = _response(answer, delivery)
-        response.call_on_close(answer.close)
-        response.call_on_close(delivery.end)
-        return response
+        converted = _flask_response(response, delivery)
+        converted.call_on_close(response.close)
+        converted.call_on_close(delivery.end)
+        return converted
 
 
-def from_environment() -> FlaskService:
-    """The service as the environment sets it; a wrong setting ends the start, in a line."""
+def create_service() -> FlaskService:
+    """The service that the environment configures; a configuration error exits the process."""
     try:
-        configured = FlaskService.configured()
+        service = FlaskService.from_environment()
     except ConfigurationError as error:
         sys.exit(f"efss-transfer: {error}")
-    warn_of_starved_server(configured.settings, os.environ)
-    return configured
+    warn_of_starved_server(service.settings, os.environ)
+    return service
 
 
-def _response(answer: Response, delivery: DeliveryWatch) -> flask.Response:
-    body = answer.body
+def _flask_response(response: Response, delivery: DeliveryWatch) -> flask.Response:
+    body = response.body
     if not isinstance(body, bytes):
-        return flask.Response(_paced(body, delivery), answer.status, dict(answer.headers))
-    response = flask.Response(body, answer.status, dict(answer.headers))
-    if answer.early:
-        # As a stream: for all others functions-framework reads what is left of the
-        # request's body into memory, and that may be without an end.
-        response.response = iter([body])
-        response.headers["Content-Length"] = str(len(body))
-    elif len(body) > _LONG:
-        response.response = delivery.pieces(body)
-    return response
+        return flask.Response(_paced(body, delivery), response.status, dict(response.headers))
+    converted = flask.Response(body, response.status, dict(response.headers))
+    if response.request_unread:
+        # As a stream: otherwise functions-framework reads the rest of the request body into
+        # memory, and that body may never end.
+        converted.response = iter([body])
+        converted.headers["Content-Length"] = str(len(body))
+    elif len(body) > _LONG_BODY_BYTES:
+        converted.response = delivery.chunks(body)
+    return converted
 
 
 def _paced(events: Iterator[bytes], delivery: DeliveryWatch) -> Iterator[bytes]:
     for event in events:
-        delivery.wait_for_room()
+        delivery.wait_until_sent()
         yield event
 
 
-def _representation(request: flask.Request) -> str:
+def _negotiate(request: flask.Request) -> str:
     if not request.headers.get("Accept"):
         return JSON
-    # Some clients name a charset as well; all that is sent here is UTF-8.
-    wanted = MIMEAccept(
+    # Ignore parameters such as a charset: every response is UTF-8.
+    accepted = MIMEAccept(
         [(kind.partition(";")[0].strip(), quality) for kind, quality in request.accept_mimetypes]
     )
-    best = wanted.best_match([JSON, PROBLEM, *STREAMS])
+    best = accepted.best_match([JSON, PROBLEM, *STREAMS])
     if best is None:
-        raise NotAcceptable(f"Answers are {JSON}, or as a stream {' or '.join(STREAMS)}.")
+        raise NotAcceptable(http_messages.ACCEPT)
     return best if best in STREAMS else JSON
 
 
-def _body(request: flask.Request, most: int) -> bytes:
+def _read_body(request: flask.Request, max_bytes: int) -> bytes:
     try:
         body = b""
-        while len(body) <= most and (chunk := request.stream.read(_CHUNK)):
+        while len(body) <= max_bytes and (chunk := request.stream.read(_CHUNK_BYTES)):
             body += chunk
-        if len(body) > most:
+        if len(body) > max_bytes:
             discarded = len(body)
-            while discarded < _MOST_DISCARDED and (chunk := request.stream.read(_CHUNK)):
+            while discarded < _MAX_DISCARDED_BYTES and (chunk := request.stream.read(_CHUNK_BYTES)):
                 discarded += len(chunk)
     except (HTTPException, OSError, ValueError):
-        raise InvalidJson("The body could not be read to its end.") from None
+        raise InvalidJson("The request body could not be read to its end.") from None
     except Exception as error:
-        # Each server has exceptions of its own for chunks that are malformed.
+        # gunicorn raises exceptions of its own for malformed chunks.
         if type(error).__module__.partition(".")[0] != "gunicorn":
             raise
-        raise InvalidJson("The body is not encoded as its headers say.") from None
-    if len(body) > most:
-        raise BodyTooLarge(f"A request may have {most} bytes here.")
+        raise InvalidJson(
+            "The request body is not encoded as its Transfer-Encoding header says."
+        ) from None
+    if len(body) > max_bytes:
+        raise http_messages.body_too_large(max_bytes)
     if request.content_length is not None and len(body) < request.content_length:
-        # What has arrived may be a whole request, and yet not what was meant to be sent.
-        raise InvalidJson("The body ended before its Content-Length.")
+        # A truncated body may happen to be valid JSON.
+        raise InvalidJson("The request body is shorter than its Content-Length.")
     return body

@@ -1,4 +1,4 @@
-"""Whether somebody still waits for the answer, and whether we may go on working on it."""
+"""Detects a disconnected client and a stopping server, so that a transfer can end early."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Any
 from efss_transfer.model.result import State
 
 
-def watch(environ: Mapping[str, Any]) -> Callable[[], State | None]:
-    """What tells, while a transfer runs, that it must end: nobody waits, or we must stop."""
-    connection = connection_of(environ)
+def interruption_check(environ: Mapping[str, Any]) -> Callable[[], State | None]:
+    """A function that returns the state in which to end a transfer now, or None to continue."""
+    connection = client_connection(environ)
 
     def interrupted() -> State | None:
-        if connection is not None and hung_up(connection):
+        if connection is not None and is_disconnected(connection):
             return State.CANCELLED
-        # The same request again goes on where this one stopped: that is `incomplete`.
-        return State.INCOMPLETE if _server_stops() else None
+        # `incomplete`, because the same request can resume the transfer.
+        return State.INCOMPLETE if _server_is_stopping() else None
 
     return interrupted
 
 
-def connection_of(environ: Mapping[str, Any]) -> socket.socket | None:
-    """The connection of a request, where the server tells it: a FaaS runtime may have none."""
+def client_connection(environ: Mapping[str, Any]) -> socket.socket | None:
+    """The socket of a request's client; None if the server does not pass it, as some runtimes."""
     return environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
 
 
-def hung_up(connection: socket.socket) -> bool:
-    """Whether the peer has closed its end, or the connection was given up.
+def is_disconnected(connection: socket.socket) -> bool:
+    """Whether the client has closed the connection, or this side has reset it.
 
-    A client that closes only its sending half looks the same, and is taken to be gone.
+    A client that closes only its sending half looks the same and counts as disconnected.
     """
     try:
         poll = select.poll()
@@ -43,16 +43,16 @@ def hung_up(connection: socket.socket) -> bool:
     except BlockingIOError:
         return False
     except ValueError:
-        return connection.fileno() < 0  # TLS cannot be peeked into; closed it has no number
+        return connection.fileno() < 0  # a TLS socket cannot be peeked; a closed one has no fd
     except OSError:
         return True
 
 
-def _server_stops() -> bool:
-    """Whether gunicorn's worker was told to stop.
+def _server_is_stopping() -> bool:
+    """Whether gunicorn's worker has been told to stop.
 
-    Only a main thread may handle signals, and that is gunicorn's; but the handler it has
-    set is a method of its worker, which knows whether it is to live on.
+    Only the main thread may handle signals, and that is gunicorn's. But its signal handler is a
+    method of its worker, whose attribute `alive` says whether it continues.
     """
     worker = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return getattr(worker, "alive", True) is False

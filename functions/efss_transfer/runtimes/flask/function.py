@@ -1,4 +1,4 @@
-"""The HTTP function as functions-framework loads it, from wherever the package is installed."""
+"""The HTTP function that functions-framework serves."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from flask import Request, Response
 
 from efss_transfer.runtimes.flask import app
 
-_service: Final = app.from_environment()
+_service: Final = app.create_service()
 
 
 @functions_framework.http
 def transfer(request: Request) -> Response:
-    """POST a transfer request, or GET what the service says of itself."""
+    """Answer any request to the service."""
     return _service.handle(request)

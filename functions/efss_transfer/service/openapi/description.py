@@ -1,4 +1,4 @@
-"""The service's OpenAPI description, made from the schemas: there is no second copy of them."""
+"""Builds the OpenAPI description of the service from its JSON Schemas."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from efss_transfer.service.openapi.components import components, reference
 
 _PROBLEM: Final = "application/problem+json"
 _STREAMS: Final = ("application/x-ndjson", "text/event-stream")
-_NOT_HERE: Final = {"cancelled", "not_found"}
-"""Nobody reads the one, and the other is for paths that are none."""
+_NEVER_SENT: Final = {"cancelled", "not_found"}
+"""Codes that no described operation returns: a cancelling client reads no response, and
+`not_found` is for unknown paths.
+"""
 
-_DESCRIBED: Final = {
+_SERVICE: Final = {
     "type": "object",
-    "description": "What the service is, and where the rest is.",
+    "description": "Name, version and abilities of the service, and links to the rest.",
     "properties": {
         "name": {"type": "string"},
         "version": {"type": "string"},
@@ -32,7 +34,7 @@ _DESCRIBED: Final = {
 }
 _HEALTH: Final = {
     "type": "object",
-    "description": "Whether a request could be served now.",
+    "description": "Whether the service can run transfers now.",
     "properties": {
         "status": {"type": "string", "enum": ["ok", "unusable"]},
         "version": {"type": "string"},
@@ -45,30 +47,30 @@ _HEALTH: Final = {
 
 @cache
 def description() -> dict[str, Any]:
-    """The whole, as OpenAPI 3.1. It is shared: treat it as read-only."""
+    """The OpenAPI 3.1 document. It is cached: treat it as read-only."""
     return {
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
             "title": "efss-transfer",
             "version": __version__,
-            "summary": "One request, one copy between two storages.",
-            "description": "Copies a folder or a file from one storage to another, and answers "
-            "when it is done. The same request again skips what is there.",
+            "summary": "Copy files between two storages with one request.",
+            "description": "Copies a folder or a file from one storage to another and returns "
+            "the result. Sending the same request again skips files that are already there.",
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {}],
         "paths": {
             "/": {"post": _transfer(), "get": _describe()},
-            "/plan": {"post": _planned()},
+            "/plan": {"post": _plan()},
             "/healthz": {"get": _health()},
             "/metrics": {"get": _metrics()},
-            "/openapi.json": {"get": _reading("This description.", "openapi")},
+            "/openapi.json": {"get": _document("This description.", "openapi")},
             **{
                 f"/schema/{VERSION}/{name}": {
-                    "get": _reading(
-                        f"The JSON Schema: {name}.",
+                    "get": _document(
+                        f"The JSON Schema `{name}`.",
                         f"schema_{name.replace('-', '_')}",
                         "application/schema+json",
                     )
@@ -82,8 +84,8 @@ def description() -> dict[str, Any]:
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A token that the site has given, or an issuer's access "
-                    "token, as the site has it; none where it asks nobody.",
+                    "description": "A token issued by the site, or an access token of its OpenID "
+                    "Connect provider. Not needed on a site without authentication.",
                 }
             },
         },
@@ -93,8 +95,8 @@ def description() -> dict[str, Any]:
 def _transfer() -> dict[str, Any]:
     return {
         "operationId": "transfer",
-        "summary": "Copy.",
-        "description": "Returns when the copy is done. Whoever hangs up cancels it.",
+        "summary": "Run a transfer.",
+        "description": "Responds when the transfer has ended. Closing the connection cancels it.",
         "requestBody": {
             "required": True,
             "content": {
@@ -106,39 +108,40 @@ def _transfer() -> dict[str, Any]:
         },
         "responses": {
             "200": {
-                "description": "All is copied. As a stream: the copy began, and the last event "
-                "is its result, whatever that is. Each event is a `#/components/schemas/event`: "
-                "a line of NDJSON, or the data of a server-sent event that has its name.",
+                "description": "The transfer succeeded. As a stream: the transfer started, and the "
+                "last event is its result, successful or not. Each event is a "
+                "`#/components/schemas/event`: one line of NDJSON, or the `data` of one "
+                "server-sent event of that name.",
                 "content": {
                     "application/json": {
                         "schema": reference("result"),
                         "example": examples.result().to_json(),
                     },
-                    # One event a line; a schema can say so of each, but not of all.
+                    # A schema can describe one event, but not a stream of them.
                     **{
                         kind: {"schema": {"type": "string"}, "example": examples.stream(kind)}
                         for kind in _STREAMS
                     },
                 },
             },
-            **_problems(set(CODES) - _NOT_HERE - {"too_large"}),
+            **_problems(set(CODES) - _NEVER_SENT - {"too_large"}),
         },
     }
 
 
-def _planned() -> dict[str, Any]:
+def _plan() -> dict[str, Any]:
     return {
         "operationId": "plan",
-        "summary": "What a transfer would take.",
-        "description": "Looks at both sides once, and writes nothing. What cannot work is a "
-        "problem, with the `plan` that shows why, or with the `result` of the look that failed.",
+        "summary": "Plan a transfer: files, bytes, time and number of shards.",
+        "description": "Surveys both sides and writes nothing. A transfer that cannot work is a "
+        "problem: with the `plan` that shows why, or with the `result` of a failed survey.",
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": reference("plan-request")}},
         },
         "responses": {
             "200": {
-                "description": "It can work.",
+                "description": "The transfer can work.",
                 "content": {
                     "application/json": {
                         "schema": reference("plan"),
@@ -146,7 +149,7 @@ def _planned() -> dict[str, Any]:
                     }
                 },
             },
-            **_problems(set(CODES) - _NOT_HERE),
+            **_problems(set(CODES) - _NEVER_SENT),
         },
     }
 
@@ -180,7 +183,7 @@ def _headers(codes: list[str]) -> dict[str, Any]:
     headers: dict[str, Any] = {}
     if any(code in RETRY_AFTER for code in codes):
         headers["Retry-After"] = {
-            "description": "Seconds after which the same request may be sent again.",
+            "description": "Seconds to wait before sending the same request again.",
             "schema": {"type": "integer"},
         }
     if "unauthenticated" in codes:
@@ -191,14 +194,17 @@ def _headers(codes: list[str]) -> dict[str, Any]:
 
 
 def _health() -> dict[str, Any]:
-    answer = {"content": {"application/json": {"schema": _HEALTH}}}
+    content = {"content": {"application/json": {"schema": _HEALTH}}}
     return {
         "operationId": "health",
-        "summary": "Whether a request could be served now.",
+        "summary": "Whether the service can run transfers now.",
         "security": [],
         "responses": {
-            "200": {"description": "It could.", **answer},
-            "503": {"description": "It could not; `detail` says why.", **answer},
+            "200": {"description": "It can.", **content},
+            "503": {
+                "description": "It cannot; the `detail` of an engine gives the reason.",
+                **content,
+            },
             "default": _any_problem(),
         },
     }
@@ -208,11 +214,11 @@ def _metrics() -> dict[str, Any]:
     kinds = ("text/plain", "application/openmetrics-text")
     return {
         "operationId": "metrics",
-        "summary": "How many transfers there were, and how they went, for Prometheus.",
+        "summary": "Metrics of transfers and requests, for Prometheus.",
         "security": [],
         "responses": {
             "200": {
-                "description": "The numbers of this process since its start.",
+                "description": "Metrics of this process since its start.",
                 "content": {kind: {"schema": {"type": "string"}} for kind in kinds},
             },
             "default": _any_problem(),
@@ -221,16 +227,16 @@ def _metrics() -> dict[str, Any]:
 
 
 def _describe() -> dict[str, Any]:
-    answer = _reading(
-        "What the service is: for a browser, a page to send requests with.", "describe"
+    operation = _document(
+        "Describes the service; a browser gets a page with a form for requests.", "describe"
     )
-    content = answer["responses"]["200"]["content"]
-    content["application/json"]["schema"] = _DESCRIBED
+    content = operation["responses"]["200"]["content"]
+    content["application/json"]["schema"] = _SERVICE
     content["text/html"] = {"schema": {"type": "string"}}
-    return answer
+    return operation
 
 
-def _reading(summary: str, name: str, kind: str = "application/json") -> dict[str, Any]:
+def _document(summary: str, name: str, kind: str = "application/json") -> dict[str, Any]:
     return {
         "operationId": name,
         "summary": summary,
@@ -244,7 +250,7 @@ def _reading(summary: str, name: str, kind: str = "application/json") -> dict[st
 
 def _any_problem() -> dict[str, Any]:
     return {
-        "description": "A problem, such as `method_not_allowed`.",
+        "description": "A problem document, such as `method_not_allowed`.",
         "content": {
             _PROBLEM: {
                 "schema": reference("problem"),

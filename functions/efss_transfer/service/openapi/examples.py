@@ -1,7 +1,7 @@
-"""An example of every answer, for the OpenAPI description: made by what makes the answers.
+"""Examples of every response for the OpenAPI description.
 
-Of what a transfer can end with there is a result, put to `problems` as a real one is; so no
-example says what the service would not.
+The code that builds real responses builds the examples, too, from example errors and results; so
+no example shows a response that the service would not send.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from efss_transfer.contract.validation import violations
 from efss_transfer.model import events
 from efss_transfer.model.errors import (
     CODES,
-    BodyTooLarge,
     Busy,
     EfssTransferError,
     EngineError,
@@ -32,7 +31,6 @@ from efss_transfer.model.errors import (
     NotFound,
     Unauthenticated,
     UnsupportedMediaType,
-    Violation,
 )
 from efss_transfer.model.result import (
     ErrorGroup,
@@ -47,12 +45,16 @@ from efss_transfer.model.result import (
     Totals,
     encoded,
 )
+from efss_transfer.service.concurrency import SERVICE_FULL
+from efss_transfer.service.http_messages import ACCEPT, body_too_large
+from efss_transfer.site.site_file import Caller, Site
+from efss_transfer.site.storages import Storages
 
 _BEGAN: Final = datetime(2026, 11, 22, 16, tzinfo=UTC)
 _ENDED: Final = datetime(2026, 11, 22, 16, 0, 9, tzinfo=UTC)
-_LOST: Final = "raw/b.h5"
+_FAILED_PATH: Final = "raw/b.h5"
 
-# What a storage has said, and on which side.
+# The side that failed, and the message of its storage, by code.
 _FAILURES: Final = {
     "source_not_found": (Side.SOURCE, "There is no such folder or file."),
     "not_a_directory": (Side.DESTINATION, "A file stands where a folder is needed."),
@@ -69,24 +71,31 @@ _FAILURES: Final = {
 
 
 def _refusals() -> Iterator[EfssTransferError]:
-    """What is refused before anything starts."""
+    """An error of each kind that is raised before a transfer starts."""
     yield InvalidJson("The body is not JSON: see line 3, column 14.")
     found, omitted = violations("request", {"source": {"storage": "archive"}, "priority": 1})
     yield InvalidRequest(found, omitted)
     yield Unauthenticated(MISSING)
-    where = "/source/storage"
-    yield Forbidden([Violation(where, "policy", "There is no such storage here.")])
-    yield NotFound("GET / lists what there is.")
+    yield _unknown_storage()
+    yield NotFound("GET / lists the paths of this service.")
     yield MethodNotAllowed(("GET", "HEAD", "POST"))
-    yield NotAcceptable("Answers are application/json, or as a stream application/x-ndjson.")
-    yield BodyTooLarge("A request may have 1048576 bytes here.")
+    yield NotAcceptable(ACCEPT)
+    yield body_too_large(1 << 20)
     yield UnsupportedMediaType("Send the request with Content-Type: application/json.")
-    yield Busy("As many transfers run as are allowed here. Nothing was started.")
-    yield EngineError("rclone ended by itself.")
+    yield Busy(SERVICE_FULL)
+    yield EngineError("rclone ended before its work was done.")
+
+
+def _unknown_storage() -> Forbidden:
+    try:
+        Storages(Site()).endpoint(Caller(), "source", {"storage": "archive"})
+    except Forbidden as error:
+        return error
+    raise AssertionError("a site without storages has one")
 
 
 def result(code: str | None = None) -> Result:
-    """How a transfer ends: with all copied, or for the reason that has this code."""
+    """The result of a transfer that succeeded, or that ended with this code."""
     if code is None:
         totals, state = Totals(2, 0, 0, 3072), State.SUCCEEDED
         groups: tuple[ErrorGroup, ...] = ()
@@ -100,9 +109,9 @@ def result(code: str | None = None) -> Result:
         copied = code == "partial"
         state = State.PARTIAL if copied else State.FAILED
         totals = Totals(int(copied), 0, 1, 1024 * copied)
-        groups = (ErrorGroup(known, side, retryable, 1, (Sample(_LOST, message),)),)
-        lost = Failure(known, message, retryable, side)
-        files = (FileOutcome(_LOST, FileState.FAILED, 2048, lost),)
+        groups = (ErrorGroup(known, side, retryable, 1, (Sample(_FAILED_PATH, message),)),)
+        failure = Failure(known, message, retryable, side)
+        files = (FileOutcome(_FAILED_PATH, FileState.FAILED, 2048, failure),)
     return Result(
         state=state,
         engine="rclone",
@@ -119,12 +128,15 @@ def result(code: str | None = None) -> Result:
 
 @cache
 def problem(code: str) -> ProblemDocument:
-    """The answer that has this code."""
-    refused = {error.code: error for error in _refusals()}
-    if code in refused:
-        return problems.of_error(refused[code])
+    """The problem document with this code."""
+    refusals = {error.code: error for error in _refusals()}
+    if code in refusals:
+        return problems.of_error(refusals[code])
     if code == "too_large":
-        text = "A file of 4000000000000 bytes takes 80000 s at 50000000 bytes a second."
+        text = (
+            "The largest file has 4000000000000 bytes and takes 80000 s at 50000000 bytes a "
+            "second, but an invocation has 3600 s for it. Allow an invocation more time."
+        )
         return problems.of_plan([(code, text)], schema("plan")["examples"][0])
     if code == "internal":
         return problems.of_defect()
@@ -132,33 +144,33 @@ def problem(code: str) -> ProblemDocument:
 
 
 def stream(kind: str) -> str:
-    """A transfer of one file, as a stream of that media type tells it."""
+    """The stream of a transfer of one file, in that media type."""
     done = FileOutcome("raw/a.h5", FileState.TRANSFERRED, 1024)
-    ended = replace(result(), files=None)  # a stream has named them before
-    told: list[events.Event] = [
+    ended = replace(result(), files=None)  # a stream reports files in events of their own
+    sequence: list[events.Event] = [
         events.Started("rclone", _BEGAN, "run-42"),
         events.Progress(Totals(), 512, 2, 3072, 1024.0, 2.5),
         events.FileDone(done),
         events.Finished(ended),
     ]
-    lines = [encoded(event.to_json()).decode() for event in told]
+    lines = [encoded(event.to_json()).decode() for event in sequence]
     if kind == "application/x-ndjson":
         return "".join(f"{line}\n" for line in lines)
     return "".join(
         f"id: {number}\nevent: {event.to_json()['event']}\ndata: {line}\n\n"
-        for number, (event, line) in enumerate(zip(told, lines, strict=True), 1)
+        for number, (event, line) in enumerate(zip(sequence, lines, strict=True), 1)
     )
 
 
 def requests() -> dict[str, dict[str, Any]]:
-    """Requests of both kinds, each with a summary."""
-    [described] = schema("request")["examples"]
+    """Example requests with a summary: storages described inline, and storages of the site."""
+    [inline] = schema("request")["examples"]
     named: Json = {
         "source": {"storage": "measurements", "path": "2026"},
         "destination": {"storage": "archive", "path": "2026"},
         "options": {"verify": "checksum"},
     }
     return {
-        "described": {"summary": "Storages that the request describes", "value": described},
-        "named": {"summary": "Storages that the site has configured", "value": named},
+        "described": {"summary": "Storages described in the request", "value": inline},
+        "named": {"summary": "Storages configured by the site", "value": named},
     }

@@ -1,4 +1,4 @@
-"""The events of AWS, as its documentation shows them, and what is none of them."""
+"""Events in the forms that AWS documents, and malformed ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BARE = {"source": {"type": "webdav"}, "destination": {"type": "s3"}}
 
 
 def url_event(**changes: Any) -> dict[str, Any]:
-    """Of a function URL, or an HTTP API (payload 2.0)."""
+    """An event of a function URL or an HTTP API (payload 2.0)."""
     return {
         "version": "2.0",
         "routeKey": "$default",
@@ -53,7 +53,7 @@ def url_event(**changes: Any) -> dict[str, Any]:
 
 
 def rest_event(**changes: Any) -> dict[str, Any]:
-    """Of a REST API (payload 1.0)."""
+    """An event of a REST API (payload 1.0)."""
     return {
         "resource": "/",
         "path": "/",
@@ -73,7 +73,7 @@ def rest_event(**changes: Any) -> dict[str, Any]:
 
 
 def alb_event(**changes: Any) -> dict[str, Any]:
-    """Of a load balancer."""
+    """An event of a load balancer."""
     return {
         "requestContext": {"elb": {"targetGroupArn": "arn:aws:elasticloadbalancing:x"}},
         "httpMethod": "POST",
@@ -86,20 +86,20 @@ def alb_event(**changes: Any) -> dict[str, Any]:
     }
 
 
-MANY = {"content-type": ["application/json"], "authorization": [BEARER]}
+MULTI_VALUE = {"content-type": ["application/json"], "authorization": [BEARER]}
 
 
-def alb_of_many(**changes: Any) -> dict[str, Any]:
-    event = alb_event(multiValueHeaders=MANY, **changes)
+def alb_multi_value(**changes: Any) -> dict[str, Any]:
+    event = alb_event(multiValueHeaders=MULTI_VALUE, **changes)
     del event["headers"]
     return event
 
 
-HTTP = [url_event, rest_event, alb_event, alb_of_many]
+HTTP = [url_event, rest_event, alb_event, alb_multi_value]
 
 
-class Clock:
-    """The context that Lambda hands over."""
+class LambdaClock:
+    """Lambda's context object."""
 
     def __init__(self, milliseconds: int = 60_000) -> None:
         self._milliseconds = milliseconds
@@ -108,36 +108,34 @@ class Clock:
         return self._milliseconds
 
 
-class Heard:
-    """In place of the service: what it was called with."""
+class RecordingService:
+    """Stands in for the service and records its requests."""
 
     def __init__(self) -> None:
-        self.calls: list[Request] = []
-        self.answer_with = Response(
-            200, {"Content-Type": "application/json"}, b'{"a":"\xc3\xa9"}\n'
-        )
+        self.requests: list[Request] = []
+        self.response = Response(200, {"Content-Type": "application/json"}, b'{"a":"\xc3\xa9"}\n')
 
-    def answer(self, call: Request) -> Response:
-        self.calls.append(call)
-        return self.answer_with
+    def answer(self, request: Request) -> Response:
+        self.requests.append(request)
+        return self.response
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
-    it = Heard()
+def service(monkeypatch: pytest.MonkeyPatch) -> RecordingService:
+    it = RecordingService()
     monkeypatch.setattr(handler, "_service", lambda: it)
     return it
 
 
 @pytest.fixture
-def _fresh() -> Iterator[None]:
+def _no_service() -> Iterator[None]:
     handler._service.cache_clear()
     yield
     handler._service.cache_clear()
 
 
 def problem(answer: Any) -> Any:
-    """The problem in an answer of HTTP."""
+    """The problem document in an HTTP response."""
     document = json.loads(answer["body"])
     assert complaints("problem", document) == []
     assert answer["statusCode"] == document["status"]
@@ -145,26 +143,28 @@ def problem(answer: Any) -> Any:
 
 
 @pytest.mark.parametrize("event", HTTP)
-@pytest.mark.parametrize("packed", [False, True])
-def test_each_event_of_http_is_the_same_call(heard: Heard, event: Any, packed: bool) -> None:
+@pytest.mark.parametrize("base64_encoded", [False, True])
+def test_every_kind_of_http_event_gives_the_same_request(
+    service: RecordingService, event: Any, base64_encoded: bool
+) -> None:
     body = json.dumps(BARE)
-    if packed:
+    if base64_encoded:
         body = base64.b64encode(body.encode()).decode()
-    answer = handler.handler(event(body=body, isBase64Encoded=packed), Clock())
-    [call] = heard.calls
-    assert (call.method, call.path, call.kind) == ("POST", "/", "application/json")
-    assert call.header("AUTHORIZATION") == BEARER
-    assert call.header("traceparent") is None
-    assert json.loads(call.body(1000)) == BARE
-    assert call.representation() == "application/json"
-    assert not call.vouched
-    assert call.remote is None  # whatever the event says: nobody is on this machine
+    answer = handler.handler(event(body=body, isBase64Encoded=base64_encoded), LambdaClock())
+    [request] = service.requests
+    assert (request.method, request.path, request.content_type) == ("POST", "/", "application/json")
+    assert request.header("AUTHORIZATION") == BEARER
+    assert request.header("traceparent") is None
+    assert json.loads(request.read_body(1000)) == BARE
+    assert request.negotiate() == "application/json"
+    assert not request.vouched
+    assert request.remote is None  # whatever the event says: no sender is local
     assert answer["statusCode"] == 200
     assert (answer["body"], answer["isBase64Encoded"]) == ('{"a":"é"}\n', False)
 
 
 ROLE = "arn:aws:sts::123456789012:assumed-role/portal/session"
-# As AWS documents them: who signed, and what stands there where nobody was asked to.
+# Signed and unsigned requests, in the forms that AWS documents.
 SIGNED = [
     (url_event, {"authorizer": {"iam": {"accessKey": "ASIA", "userArn": ROLE, "userId": "A"}}}),
     (rest_event, {"identity": {"accessKey": "ASIA", "userArn": ROLE, "sourceIp": "127.0.0.1"}}),
@@ -187,44 +187,50 @@ def in_context(event: Any, more: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("event", "more"), SIGNED)
-def test_iam_vouches_for_whom_it_let_in(heard: Heard, event: Any, more: dict[str, Any]) -> None:
-    handler.handler(in_context(event, more), Clock())
-    assert heard.calls[0].vouched
+def test_iam_signature_vouches_for_the_caller(
+    service: RecordingService, event: Any, more: dict[str, Any]
+) -> None:
+    handler.handler(in_context(event, more), LambdaClock())
+    assert service.requests[0].vouched
 
 
 @pytest.mark.parametrize(("event", "more"), NOT_SIGNED)
-def test_it_does_for_nobody_else(heard: Heard, event: Any, more: dict[str, Any]) -> None:
-    handler.handler(in_context(event, more), Clock())
-    assert not heard.calls[0].vouched
+def test_event_without_iam_signer_is_not_vouched(
+    service: RecordingService, event: Any, more: dict[str, Any]
+) -> None:
+    handler.handler(in_context(event, more), LambdaClock())
+    assert not service.requests[0].vouched
 
 
 @pytest.mark.parametrize("event", HTTP)
-def test_each_is_answered_in_its_own_way(heard: Heard, event: Any) -> None:
-    answer = handler.handler(event(), Clock())
+def test_response_has_the_form_that_its_sender_expects(
+    service: RecordingService, event: Any
+) -> None:
+    answer = handler.handler(event(), LambdaClock())
     single, many = {"Content-Type": "application/json"}, {"Content-Type": ["application/json"]}
-    assert answer.get("headers") == (None if event is alb_of_many else single)
-    assert answer.get("multiValueHeaders") == (many if event is alb_of_many else None)
-    shown = "200 OK" if event in (alb_event, alb_of_many) else None
+    assert answer.get("headers") == (None if event is alb_multi_value else single)
+    assert answer.get("multiValueHeaders") == (many if event is alb_multi_value else None)
+    shown = "200 OK" if event in (alb_event, alb_multi_value) else None
     assert answer.get("statusDescription") == shown
 
 
-def test_what_is_no_text_goes_back_as_base64(heard: Heard) -> None:
-    heard.answer_with = Response(200, {}, b"\xff")
-    answer = handler.handler(url_event(), Clock())
+def test_binary_body_is_returned_as_base64(service: RecordingService) -> None:
+    service.response = Response(200, {}, b"\xff")
+    answer = handler.handler(url_event(), LambdaClock())
     assert (answer["body"], answer["isBase64Encoded"]) == ("/w==", True)
 
 
-def test_a_bare_request_is_the_body_and_its_answer_the_document(heard: Heard) -> None:
-    assert handler.handler(BARE, Clock()) == {"a": "é"}
-    [call] = heard.calls
-    assert (call.method, call.path, call.kind, call.vouched) == (
+def test_bare_event_is_the_body_and_its_response_the_document(service: RecordingService) -> None:
+    assert handler.handler(BARE, LambdaClock()) == {"a": "é"}
+    [request] = service.requests
+    assert (request.method, request.path, request.content_type, request.vouched) == (
         "POST",
         "/",
         "application/json",
         True,
     )
-    assert call.header("Authorization") is None
-    assert json.loads(call.body(1000)) == BARE
+    assert request.header("Authorization") is None
+    assert json.loads(request.read_body(1000)) == BARE
 
 
 @pytest.mark.parametrize(
@@ -255,15 +261,15 @@ def test_a_bare_request_is_the_body_and_its_answer_the_document(heard: Heard) ->
         ),
     ],
 )
-def test_the_path_is_without_the_stage(heard: Heard, event: Any, path: str) -> None:
-    handler.handler(event, Clock())
-    assert heard.calls[0].path == path
+def test_stage_is_removed_from_the_path(service: RecordingService, event: Any, path: str) -> None:
+    handler.handler(event, LambdaClock())
+    assert service.requests[0].path == path
 
 
-def test_a_header_that_was_sent_twice_has_both_values(heard: Heard) -> None:
+def test_repeated_header_has_all_values(service: RecordingService) -> None:
     twice = {"multiValueHeaders": {"Authorization": ["Bearer a", "Bearer b"]}}
-    handler.handler(rest_event(**twice), Clock())
-    assert heard.calls[0].header("authorization") == "Bearer a, Bearer b"
+    handler.handler(rest_event(**twice), LambdaClock())
+    assert service.requests[0].header("authorization") == "Bearer a, Bearer b"
 
 
 @pytest.mark.parametrize(
@@ -275,42 +281,42 @@ def test_a_header_that_was_sent_twice_has_both_values(heard: Heard) -> None:
         ("text/event-stream", False),
     ],
 )
-@pytest.mark.usefixtures("_fresh")
-def test_there_are_no_streams(heard: Heard, accept: str, accepted: bool) -> None:
-    handler.handler(url_event(headers={"accept": accept}), Clock())
+@pytest.mark.usefixtures("_no_service")
+def test_streams_are_not_acceptable(service: RecordingService, accept: str, accepted: bool) -> None:
+    handler.handler(url_event(headers={"accept": accept}), LambdaClock())
     if accepted:
-        assert heard.calls[0].representation() == "application/json"
+        assert service.requests[0].negotiate() == "application/json"
     else:
         with pytest.raises(NotAcceptable):
-            heard.calls[0].representation()
+            service.requests[0].negotiate()
 
 
 @pytest.mark.parametrize(
     ("milliseconds", "seconds"), [(900_000, 899), (2000, 1.5), (400, 0.3), (0, 0)]
 )
-def test_the_time_that_is_left_is_the_calls(
-    heard: Heard, milliseconds: int, seconds: float
+def test_time_left_is_passed_to_the_request(
+    service: RecordingService, milliseconds: int, seconds: float
 ) -> None:
-    handler.handler(url_event(), Clock(milliseconds))
-    assert heard.calls[0].seconds == pytest.approx(seconds)
+    handler.handler(url_event(), LambdaClock(milliseconds))
+    assert service.requests[0].seconds == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("event", [url_event(), alb_of_many(), BARE])
-def test_what_fits_is_measured_as_it_is_sent(heard: Heard, event: Any) -> None:
-    """Quotes in a text have backslashes there, and letters beyond ASCII take six signs."""
-    handler.handler(event, Clock())
-    fits = heard.calls[0].fits
+@pytest.mark.parametrize("event", [url_event(), alb_multi_value(), BARE])
+def test_size_is_measured_as_encoded_for_lambda(service: RecordingService, event: Any) -> None:
+    """Quotes are escaped there, and characters beyond ASCII take six bytes."""
+    handler.handler(event, LambdaClock())
+    fits = service.requests[0].fits
 
-    def answer(text: str) -> Response:
+    def response(text: str) -> Response:
         return Response(200, {}, encoded({"text": text}))
 
-    assert fits(answer("a" * 5_900_000))
-    assert not fits(answer("a" * 6_000_000))
-    assert not fits(answer("é" * 1_100_000))
+    assert fits(response("a" * 5_900_000))
+    assert not fits(response("a" * 6_000_000))
+    assert not fits(response("é" * 1_100_000))
 
 
-class StandIn:
-    """An engine that tells of many files, whose names grow when they are sent."""
+class StubEngine:
+    """An engine that reports many files, whose names grow when they are encoded."""
 
     name = "rclone"
     unguarded: ClassVar[Mapping[str, str | None]] = {}
@@ -332,48 +338,48 @@ class StandIn:
     def survey(
         self, _: TransferRequest, __: Context, *, measure: bool
     ) -> Generator[Event, None, Survey]:
-        raise AssertionError(f"nobody wants a plan here, measured: {measure}")
+        raise AssertionError(f"unexpected survey, measure={measure}")
 
     def health(self) -> Health:
         return Health(usable=True)
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.PARTIAL])
-def test_no_answer_is_longer_than_lambda_takes(
+def test_response_stays_within_the_limit_of_lambda(
     monkeypatch: pytest.MonkeyPatch, state: State
 ) -> None:
     site = Site(authentication=TOKENS)
-    service = Service(Settings.read({}), site, {"rclone": StandIn(state)})
-    monkeypatch.setattr(handler, "_service", lambda: service)
+    real = Service(Settings.read({}), site, {"rclone": StubEngine(state)})
+    monkeypatch.setattr(handler, "_service", lambda: real)
     body = {
         "source": {"type": "webdav", "parameters": {"url": "https://8.8.8.8"}},
         "destination": {"type": "s3", "parameters": {"anonymous": True}, "path": "bucket"},
         "options": {"report": "all"},
     }
-    answer = handler.handler(url_event(body=json.dumps(body)), Clock())
+    answer = handler.handler(url_event(body=json.dumps(body)), LambdaClock())
     assert 3_000_000 < len(json.dumps(answer)) <= 6_000_000
     assert answer["statusCode"] == (200 if state is State.SUCCEEDED else 502)
     document = json.loads(answer["body"])
     result = document if state is State.SUCCEEDED else document["result"]
-    assert result["totals"]["files"]["transferred"] == StandIn.count
-    assert len(result["files"]) + result["files_omitted"] >= StandIn.count
+    assert result["totals"]["files"]["transferred"] == StubEngine.count
+    assert len(result["files"]) + result["files_omitted"] >= StubEngine.count
 
 
 @pytest.mark.parametrize("event", HTTP)
-@pytest.mark.usefixtures("_fresh")
-def test_nobody_is_served_over_http_where_nobody_is_asked(event: Any) -> None:
-    told = problem(handler.handler(event(), Clock()))
-    assert told["code"] == "forbidden"
-    assert "Without authentication only callers on this machine" in told["errors"][0]["message"]
+@pytest.mark.usefixtures("_no_service")
+def test_http_is_refused_without_authentication(event: Any) -> None:
+    document = problem(handler.handler(event(), LambdaClock()))
+    assert document["code"] == "forbidden"
+    assert "Without authentication only callers on this machine" in document["errors"][0]["message"]
 
 
-@pytest.mark.usefixtures("_fresh")
-def test_a_bare_request_is_held_to_the_schema() -> None:
+@pytest.mark.usefixtures("_no_service")
+def test_bare_request_is_validated() -> None:
     events: list[Any] = [BARE, {}, {"Records": []}, [], "text", None, 1.5, float("nan")]
     for event in events:
-        told = handler.handler(event, Clock())
-        assert complaints("problem", told) == []
-        assert told["status"] == 400
+        document = handler.handler(event, LambdaClock())
+        assert complaints("problem", document) == []
+        assert document["status"] == 400
 
 
 MALFORMED: list[Any] = [
@@ -396,9 +402,9 @@ MALFORMED: list[Any] = [
 
 
 @pytest.mark.parametrize("event", MALFORMED, ids=range(len(MALFORMED)))
-@pytest.mark.usefixtures("_fresh")
-def test_a_malformed_event_is_a_problem_and_never_taken_for_a_bare_one(event: Any) -> None:
-    assert problem(handler.handler(event, Clock()))["status"] == 400
+@pytest.mark.usefixtures("_no_service")
+def test_malformed_http_event_is_not_taken_for_a_bare_request(event: Any) -> None:
+    assert problem(handler.handler(event, LambdaClock()))["status"] == 400
 
 
 JSON = st.recursive(
@@ -410,35 +416,35 @@ MEMBERS = [*url_event(), "httpMethod", "path", "multiValueHeaders"]
 
 
 @given(st.dictionaries(st.sampled_from(MEMBERS), JSON), st.sampled_from(HTTP))
-def test_whatever_is_sent_has_an_answer(changes: dict[str, Any], event: Any) -> None:
+def test_any_event_gets_a_response(changes: dict[str, Any], event: Any) -> None:
     for sent in (changes, {**event(), **changes}):
-        answer = handler.handler(sent, Clock())
+        answer = handler.handler(sent, LambdaClock())
         json.dumps(answer)
         if "statusCode" not in answer:
             assert complaints("problem", answer) == []
 
 
-@pytest.mark.usefixtures("_fresh")
-def test_what_is_no_json_at_all_is_a_problem() -> None:
-    assert handler.handler({"source": object()}, Clock())["code"] == "invalid_json"
+@pytest.mark.usefixtures("_no_service")
+def test_event_that_is_not_json_is_a_problem() -> None:
+    assert handler.handler({"source": object()}, LambdaClock())["code"] == "invalid_json"
 
 
-@pytest.mark.usefixtures("_fresh")
-def test_the_service_describes_itself_and_measures_the_body() -> None:
+@pytest.mark.usefixtures("_no_service")
+def test_get_head_body_limit_and_unknown_path_work_through_lambda() -> None:
     get = {"requestContext": {"http": {"method": "GET"}}}
-    answer = handler.handler(url_event(body=None, **get), Clock())
+    answer = handler.handler(url_event(body=None, **get), LambdaClock())
     assert json.loads(answer["body"])["name"] == "efss-transfer"
     head = {"requestContext": {"http": {"method": "HEAD"}}}
-    answer = handler.handler(url_event(**head), Clock())
+    answer = handler.handler(url_event(**head), LambdaClock())
     assert (answer["statusCode"], answer["body"]) == (200, "")
-    told = handler.handler({**BARE, "id": "x" * (1 << 20)}, Clock())
-    assert (told["status"], told["code"]) == (413, "body_too_large")
-    told = problem(handler.handler(url_event(rawPath="/nowhere"), Clock()))
-    assert told["code"] == "not_found"
+    document = handler.handler({**BARE, "id": "x" * (1 << 20)}, LambdaClock())
+    assert (document["status"], document["code"]) == (413, "body_too_large")
+    document = problem(handler.handler(url_event(rawPath="/nowhere"), LambdaClock()))
+    assert document["code"] == "not_found"
 
 
-@pytest.mark.usefixtures("_fresh")
-def test_a_wrong_setting_is_told_to_the_operator_and_not_to_the_caller(
+@pytest.mark.usefixtures("_no_service")
+def test_configuration_error_is_logged_and_not_shown_to_the_caller(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("EFSS_TRANSFER_BODY_BYTES", "many")
@@ -446,15 +452,17 @@ def test_a_wrong_setting_is_told_to_the_operator_and_not_to_the_caller(
         caplog.handler.setLevel("ERROR")
         handler._LOG.addHandler(caplog.handler)
         try:
-            told = handler.handler(BARE, Clock())
+            document = handler.handler(BARE, LambdaClock())
         finally:
             handler._LOG.removeHandler(caplog.handler)
-    assert (told["status"], told["code"]) == (500, "internal")
-    assert "BODY_BYTES" not in json.dumps(told)
+    assert (document["status"], document["code"]) == (500, "internal")
+    assert "BODY_BYTES" not in json.dumps(document)
     assert "EFSS_TRANSFER_BODY_BYTES must be a whole number" in caplog.text
 
 
-def test_a_clock_that_fails_is_a_defect_with_an_answer(heard: Heard) -> None:
-    told = handler.handler(BARE, None)  # type: ignore[arg-type]
-    assert (told["status"], told["code"]) == (500, "internal")
+def test_broken_context_object_is_an_internal_error_with_a_response(
+    service: RecordingService,
+) -> None:
+    document = handler.handler(BARE, None)  # type: ignore[arg-type]
+    assert (document["status"], document["code"]) == (500, "internal")
     assert problem(handler.handler(alb_event(), object()))["code"] == "internal"  # type: ignore[arg-type]

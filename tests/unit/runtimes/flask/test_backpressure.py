@@ -1,4 +1,4 @@
-"""What is done to a connection while something is sent over it, and that it is undone."""
+"""Stalled connections are closed, and socket options restored afterwards."""
 
 from __future__ import annotations
 
@@ -35,65 +35,65 @@ def watchers() -> int:
     return sum(thread.name == "delivery" for thread in threading.enumerate())
 
 
-def sent_until_given_up(served: socket.socket) -> float:
-    """How long a thread that sends as gunicorn's does is kept waiting at most."""
+def seconds_until_aborted(served: socket.socket) -> float:
+    """How long a sending thread, like one of gunicorn, blocks before the connection is reset."""
     began = time.monotonic()
     with pytest.raises(BrokenPipeError):
         served.sendall(bytes(64 << 20))
     return time.monotonic() - began
 
 
-def test_the_options_are_set_while_it_is_sent_and_no_longer() -> None:
+def test_socket_options_are_set_and_then_restored() -> None:
     served, client = pair()
     with served, client:
         before = [served.getsockopt(*option) for option in OPTIONS]
-        watched = backpressure.DeliveryWatch({"gunicorn.socket": served})
+        delivery = backpressure.DeliveryWatch({"gunicorn.socket": served})
         assert [served.getsockopt(*option) for option in OPTIONS] == [1, 1, 1, 3, 16384]
-        watched.end()
-        watched.end()
+        delivery.end()
+        delivery.end()
         assert [served.getsockopt(*option) for option in OPTIONS] == before
 
 
-def test_where_no_connection_is_told_there_is_nothing_to_watch() -> None:
+def test_without_a_socket_no_thread_is_started() -> None:
     before = watchers()
     backpressure.DeliveryWatch({}).end()
     assert watchers() == before
 
 
 @pytest.mark.parametrize("connected", [pair, unix_pair])
-def test_nobody_reads_and_so_the_sender_is_let_go(
+def test_client_that_does_not_read_is_disconnected(
     connected: Callable[[], tuple[socket.socket, socket.socket]],
 ) -> None:
     served, client = connected()
     with served, client:
-        watched = backpressure.DeliveryWatch({"gunicorn.socket": served})
-        assert 3.5 < sent_until_given_up(served) < 5
-        watched.end()
+        delivery = backpressure.DeliveryWatch({"gunicorn.socket": served})
+        assert 3.5 < seconds_until_aborted(served) < 5
+        delivery.end()
 
 
 @pytest.mark.parametrize("connected", [pair, unix_pair])
-def test_a_connection_that_was_closed_is_watched_no_longer(
+def test_thread_ends_when_the_connection_is_closed(
     connected: Callable[[], tuple[socket.socket, socket.socket]],
 ) -> None:
     before = watchers()
     served, client = connected()
     with client:
-        watched = backpressure.DeliveryWatch({"werkzeug.socket": served})
+        delivery = backpressure.DeliveryWatch({"werkzeug.socket": served})
         served.close()
         until = time.monotonic() + 2
         while watchers() > before:
             assert time.monotonic() < until
             time.sleep(0.01)
-        watched.end()
+        delivery.end()
 
 
-def test_a_system_that_does_not_count_what_is_acknowledged_is_not_misjudged(
+def test_without_acknowledged_bytes_the_queue_length_shows_progress(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """gVisor, for one, says 0: then all counts that moves."""
-    monkeypatch.setattr(backpressure, "_ACKED", 4000)
+    """gVisor, for example, reports 0 acknowledged bytes."""
+    monkeypatch.setattr(backpressure, "_ACKED_OFFSET", 4000)
     served, client = pair()
     with served, client:
         served.sendall(b"x")
-        waiting, mark = backpressure._delivered(served)
-        assert waiting == mark
+        queued, mark = backpressure._progress(served)
+        assert queued == mark

@@ -1,4 +1,4 @@
-"""The OpenAPI description is valid, complete, and made of the schemas themselves."""
+"""The OpenAPI description is valid, complete, and built from the schemas."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ INVALID = sorted((EXAMPLES / "invalid").glob("*.json"))
 
 
 @pytest.fixture(scope="module")
-def described() -> Any:
+def document() -> Any:
     return json.loads(json.dumps(description.description()))
 
 
-def test_it_is_openapi(described: Any) -> None:
-    validate(described)
-    assert described["openapi"].startswith("3.1")
+def test_description_is_valid_openapi(document: Any) -> None:
+    validate(document)
+    assert document["openapi"].startswith("3.1")
 
 
 def references(part: Any) -> Iterator[str]:
@@ -43,29 +43,29 @@ def references(part: Any) -> Iterator[str]:
             yield from references(item)
 
 
-def test_every_reference_leads_to_a_component(described: Any) -> None:
-    for reference in set(references(described)):
-        part = described
+def test_every_reference_resolves_to_a_component(document: Any) -> None:
+    for reference in set(references(document)):
+        part = document
         for token in reference.removeprefix("#/").split("/"):
             part = part[token.replace("~1", "/").replace("~0", "~")]
 
 
-def test_every_status_and_code_stands_there(described: Any) -> None:
+def test_every_error_code_is_listed_under_its_status(document: Any) -> None:
     for path, never in (("/", {"too_large"}), ("/plan", set[str]())):
-        responses = described["paths"][path]["post"]["responses"]
+        responses = document["paths"][path]["post"]["responses"]
         for name, code in CODES.items():
-            # Nobody reads the one, and the other is for paths that are none.
+            # A client that cancels reads no response; `not_found` is for unknown paths.
             if name not in {"cancelled", "not_found"} | never:
                 assert f"`{name}`" in responses[str(code.status)]["description"]
 
 
-def test_every_schema_has_its_path(described: Any) -> None:
-    assert {f"/schema/v1/{name}" for name in schemas.NAMES} < set(described["paths"])
+def test_every_schema_has_a_path(document: Any) -> None:
+    assert {f"/schema/v1/{name}" for name in schemas.NAMES} < set(document["paths"])
 
 
-def test_a_plans_request_is_a_transfers_and_what_to_reckon_with(described: Any) -> None:
+def test_plan_request_is_a_transfer_request_with_plan_options(document: Any) -> None:
     validator = Draft202012Validator(
-        {"$ref": "#/components/schemas/plan-request", "components": described["components"]}
+        {"$ref": "#/components/schemas/plan-request", "components": document["components"]}
     )
     for file in VALID:
         request = json.loads(file.read_text("utf-8"))
@@ -76,54 +76,54 @@ def test_a_plans_request_is_a_transfers_and_what_to_reckon_with(described: Any) 
 
 
 @pytest.mark.parametrize("file", [*VALID, *INVALID], ids=lambda file: file.stem)
-def test_its_request_takes_what_the_schema_takes(described: Any, file: Any) -> None:
+def test_request_component_accepts_what_the_schema_accepts(document: Any, file: Any) -> None:
     example = json.loads(file.read_text("utf-8"))
-    document = example.get("request", example)
-    # These keywords are our own: no schema can tell.
-    told = {error["keyword"] for error in example.get("expected", [])}
-    fits = file in VALID or told <= {"distinct", "format", "order"}
+    request = example.get("request", example)
+    # A schema cannot express these keywords; they are checked in code.
+    keywords = {error["keyword"] for error in example.get("expected", [])}
+    fits = file in VALID or keywords <= {"distinct", "format", "order"}
     validator = Draft202012Validator(
-        {"$ref": "#/components/schemas/request", "components": described["components"]}
+        {"$ref": "#/components/schemas/request", "components": document["components"]}
     )
-    assert validator.is_valid(document) == fits
+    assert validator.is_valid(request) == fits
 
 
-def answers(described: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Every body that is described: where, its schema, and its examples."""
-    for path, operations in described["paths"].items():
+def bodies(document: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Every body in the description: its place, schema and examples."""
+    for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            bodies = {"request": operation.get("requestBody", {}), **operation["responses"]}
-            for status, body in bodies.items():
+            described = {"request": operation.get("requestBody", {}), **operation["responses"]}
+            for status, body in described.items():
                 for kind, content in body.get("content", {}).items():
                     shown = [it["value"] for it in content.get("examples", {}).values()]
                     shown += [content["example"]] if "example" in content else []
                     yield f"{method} {path} {status} {kind}", content["schema"], shown
 
 
-def test_every_example_fits_its_schema(described: Any) -> None:
+def test_every_example_fits_its_schema(document: Any) -> None:
     count = 0
-    for where, part, shown in answers(described):
-        validator = Draft202012Validator({**part, "components": described["components"]})
+    for where, part, shown in bodies(document):
+        validator = Draft202012Validator({**part, "components": document["components"]})
         for example in shown:
             assert list(validator.iter_errors(example)) == [], where
             count += 1
     assert count > len(CODES)
 
 
-def test_every_code_has_an_example_under_its_status(described: Any) -> None:
+def test_every_error_code_has_an_example(document: Any) -> None:
     for name, code in CODES.items():
         if name in ("cancelled", "not_found"):
             continue
         path = "/plan" if name == "too_large" else "/"
-        responses = described["paths"][path]["post"]["responses"]
+        responses = document["paths"][path]["post"]["responses"]
         shown = responses[str(code.status)]["content"]["application/problem+json"]["examples"]
         told = shown[name]["value"]
         assert (told["code"], told["status"], told["title"]) == (name, code.status, code.title)
         assert told["detail"]
 
 
-def test_a_stream_is_shown_from_its_first_event_to_its_last(described: Any) -> None:
-    content = described["paths"]["/"]["post"]["responses"]["200"]["content"]
+def test_stream_examples_show_all_kinds_of_events(document: Any) -> None:
+    content = document["paths"]["/"]["post"]["responses"]["200"]["content"]
     lines = content["application/x-ndjson"]["example"].splitlines()
     messages = content["text/event-stream"]["example"].removesuffix("\n\n").split("\n\n")
     told = [json.loads(line) for line in lines]
@@ -136,30 +136,35 @@ def test_a_stream_is_shown_from_its_first_event_to_its_last(described: Any) -> N
         assert json.loads(data.removeprefix("data: ")) == event
 
 
-def calls() -> Iterator[tuple[str, dict[str, Any]]]:
-    """How each refusal is had of the service itself."""
+def requests() -> Iterator[tuple[str, dict[str, Any]]]:
+    """A request for each refusal that the service itself can produce."""
     named = {"source": {"storage": "archive"}, "destination": {"storage": "archive"}}
     yield "invalid_json", {"content": b"{"}
     yield "invalid_request", {"content": b'{"source": {"storage": "archive"}, "priority": 1}'}
     yield "forbidden", {"content": json.dumps(named).encode()}
     yield "not_found", {"path": "/nothing"}
     yield "method_not_allowed", {"method": "PUT"}
-    yield "unsupported_media_type", {"kind": "text/plain"}
+    yield "unsupported_media_type", {"content_type": "text/plain"}
 
 
-@pytest.mark.parametrize(("code", "call"), list(calls()), ids=[code for code, _ in calls()])
-def test_what_the_service_answers_is_as_shown(code: str, call: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("code", "call"), list(requests()), ids=[code for code, _ in requests()])
+def test_service_responds_as_the_example_shows(code: str, call: dict[str, Any]) -> None:
     shown = examples.problem(code)
     content = call.pop("content", b"")
-    given = {"method": "POST", "path": "/", "kind": "application/json", "remote": "127.0.0.1"}
-    serving = application.Service(Settings.read({}), Site(), {})
+    given = {
+        "method": "POST",
+        "path": "/",
+        "content_type": "application/json",
+        "remote": "127.0.0.1",
+    }
+    service = application.Service(Settings.read({}), Site(), {})
 
-    answer = serving.answer(
+    answer = service.answer(
         Request(
             **{**given, **call},
             header=lambda _: None,
-            representation=lambda: "application/json",
-            body=lambda _: content,
+            negotiate=lambda: "application/json",
+            read_body=lambda _: content,
         )
     )
 
@@ -167,7 +172,7 @@ def test_what_the_service_answers_is_as_shown(code: str, call: dict[str, Any]) -
     told = json.loads(answer.body)
     assert answer.status == shown.status
     assert told.keys() == shown.document.keys()
-    if code != "invalid_json":  # its place depends on the body
+    if code != "invalid_json":  # its position depends on the body
         assert {**told, "errors": None} == {**shown.document, "errors": None}
     if code == "invalid_request":
         assert told == shown.document
@@ -175,7 +180,7 @@ def test_what_the_service_answers_is_as_shown(code: str, call: dict[str, Any]) -
         assert answer.headers[name] == value
 
 
-def test_what_writes_clients_finds_a_name_of_its_own_for_every_type(described: Any) -> None:
-    for name, component in described["components"]["schemas"].items():
+def test_no_component_has_a_title_that_generators_would_use_as_its_name(document: Any) -> None:
+    for name, component in document["components"]["schemas"].items():
         if component.get("type") == "object":
             assert "title" not in component, name
