@@ -1,44 +1,45 @@
-// A form made from the schema: what it has of a field is all that this page knows of it.
+// Builds form fields from the JSON Schema; the page knows nothing else about them.
 import { pointed } from "./validation.js";
 
-/** An element: its tag, properties and attributes, and what stands in it. */
-export function made(tag, given = {}, ...within) {
+/** Create an element with properties or attributes, and children. */
+export function create(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(given)) {
+  for (const [name, value] of Object.entries(attributes)) {
     if (name in element && !name.startsWith("aria")) element[name] = value;
     else if (value !== undefined) element.setAttribute(name, value);
   }
-  element.append(...within.filter((it) => it !== null && it !== undefined));
+  element.append(...children.filter((it) => it !== null && it !== undefined));
   return element;
 }
 
-/** A subschema with what it refers to. */
+/** A subschema with its `$ref` resolved. */
 export function resolved(schema, part) {
   if (!part.$ref) return part;
   const target = pointed(part.$ref).reduce((below, token) => below[token], schema);
   return { ...resolved(schema, target), ...part };
 }
 
-export const SITE = "(of this site)";
+/** The option value for a storage that the site has configured. */
+export const SITE = "(site)";
 
-/** What a type of storage takes. */
+/** The schema of the parameters of a storage type. */
 export const parameters = (schema, type) => schema.$defs[`${type.replaceAll(" ", "_")}_parameters`];
 
 let count = 0;
 
-/** One field: `element`, `read()` (undefined if it is left out), and `tell(message)`. */
-export function field(schema, described, pointer, { needed = false, changed }) {
+/** One form field: `element`, `read()` (undefined if empty), and `showError(message)`. */
+export function field(schema, described, pointer, { required = false, changed }) {
   const part = resolved(schema, described);
   const id = `f${++count}`;
   const secret = part.writeOnly === true;
-  const input = control(part, secret, { id, "aria-describedby": `${id}-help ${id}-wrong` });
-  if (needed) input.setAttribute("aria-required", "true");
-  const wrong = made("p", { id: `${id}-wrong`, className: "wrong" });
-  const label = made("label", { htmlFor: id }, part.title);
-  if (needed) label.append(" ", made("span", { className: "need" }, "(needed)"));
-  const help = helped(part.description ?? "", `${id}-help`);
+  const input = control(part, secret, { id, "aria-describedby": `${id}-help ${id}-error` });
+  if (required) input.setAttribute("aria-required", "true");
+  const error = create("p", { id: `${id}-error`, className: "error" });
+  const label = create("label", { htmlFor: id }, part.title);
+  if (required) label.append(" ", create("span", { className: "need" }, "(required)"));
+  const help = helpText(part.description ?? "", `${id}-help`);
   const wide = input.tagName === "TEXTAREA" || (part.description ?? "").length > 160;
-  const element = made("div", { className: wide ? "field wide" : "field" }, label, input, wrong, help);
+  const element = create("div", { className: wide ? "field wide" : "field" }, label, input, error, help);
   const it = {
     pointer,
     secret,
@@ -47,13 +48,13 @@ export function field(schema, described, pointer, { needed = false, changed }) {
     touched: false,
     title: part.title,
     read: () => read(part, input.value),
-    tell(message) {
-      wrong.textContent = message;
+    showError(message) {
+      error.textContent = message;
       input.setAttribute("aria-invalid", String(message !== ""));
     },
   };
-  // While somebody types what cannot be right yet, nothing is told: only when the field is left,
-  // and from then on with every letter.
+  // No error appears while the user first types; after leaving the field, errors update at
+  // every keystroke.
   input.addEventListener("input", () => changed(it));
   input.addEventListener("change", () => {
     it.touched = true;
@@ -66,52 +67,52 @@ export function field(schema, described, pointer, { needed = false, changed }) {
   return it;
 }
 
-/** A description: of a long one its first sentence, and the rest for who wants it. */
-function helped(text, id) {
+/** A description; a long one shows its first sentence, and the rest on demand. */
+function helpText(text, id) {
   const end = text.length > 160 ? text.indexOf(". ") + 1 : 0;
-  if (end === 0) return made("p", { id, className: "help" }, ...marked(text));
-  const begin = made("summary", {}, ...marked(text.slice(0, end)));
-  return made("details", { id, className: "help" }, begin, made("p", {}, ...marked(text.slice(end + 1))));
+  if (end === 0) return create("p", { id, className: "help" }, ...formatted(text));
+  const begin = create("summary", {}, ...formatted(text.slice(0, end)));
+  return create("details", { id, className: "help" }, begin, create("p", {}, ...formatted(text.slice(end + 1))));
 }
 
-/** What stands between backticks is what can be entered as it is. */
-export function marked(text) {
-  return text.split("`").map((part, at) => (at % 2 ? made("code", {}, part) : part));
+/** Text with the parts between backticks as code. */
+export function formatted(text) {
+  return text.split("`").map((part, at) => (at % 2 ? create("code", {}, part) : part));
 }
 
-function control(part, secret, given) {
-  const common = { ...given, autocomplete: "off", spellcheck: false };
+function control(part, secret, attributes) {
+  const common = { ...attributes, autocomplete: "off", spellcheck: false };
   const choices = part.enum ?? (part.type === "boolean" ? (part.const ? ["true"] : ["true", "false"]) : null);
   if (choices) {
     const words = { true: "yes", false: "no" };
-    const out = "default" in part ? `as usual (${words[part.default] ?? part.default})` : "not set";
-    const options = choices.map((value) => made("option", { value }, words[value] ?? value));
-    return made("select", given, made("option", { value: "" }, out), ...options);
+    const unset = "default" in part ? `default (${words[part.default] ?? part.default})` : "not set";
+    const options = choices.map((value) => create("option", { value }, words[value] ?? value));
+    return create("select", attributes, create("option", { value: "" }, unset), ...options);
   }
   const example = part.examples?.[0];
   if (part.type === "array") {
     const lines = (example ?? []).map((it) => it.path ?? it).join("\n");
-    return made("textarea", { ...common, placeholder: lines && `one a line, such as\n${lines}` });
+    return create("textarea", { ...common, placeholder: lines && `one per line, for example\n${lines}` });
   }
   if (part.type === "object") {
-    return made("textarea", { ...common, className: "secret", placeholder: "{ }" });
+    return create("textarea", { ...common, className: "secret", placeholder: "{ }" });
   }
   if (secret && part.examples?.some((it) => it.includes("\n"))) {
-    return made("textarea", { ...common, className: "secret" });
+    return create("textarea", { ...common, className: "secret" });
   }
-  if (secret) return made("input", { ...common, type: "password", autocomplete: "new-password" });
+  if (secret) return create("input", { ...common, type: "password", autocomplete: "new-password" });
   const number = part.type === "integer" || part.type === "number";
-  return made("input", {
+  return create("input", {
     ...common,
     type: "text",
     inputMode: number ? "decimal" : "text",
     autocapitalize: "off",
-    placeholder: example === undefined ? "" : `such as ${example}`,
+    placeholder: example === undefined ? "" : `for example ${example}`,
   });
 }
 
-/** What was entered, as JSON has it. What cannot be read goes as the text that it is: then the
- * schema says what it must be. */
+/** The input as a JSON value. Malformed input stays a string, so that validation against the
+ * schema reports it. */
 function read(part, text) {
   if (text === "") return undefined;
   if (part.type === "boolean") return text === "true";
@@ -133,11 +134,10 @@ function read(part, text) {
   return text;
 }
 
-/** Which parameters of a type stand first: those it needs, or may log in with, and those that
- * its example shows. */
-export function first(described) {
-  const ways = (described.anyOf ?? []).flatMap((way) => way.required);
-  const login = ways.length <= 6 ? ways : [];
-  const names = new Set([...(described.required ?? []), ...Object.keys(described.examples[0]), ...login]);
+/** The parameters of a type to show first: required ones, credentials, and those in its example. */
+export function mainParameters(described) {
+  const alternatives = (described.anyOf ?? []).flatMap((one) => one.required);
+  const credentials = alternatives.length <= 6 ? alternatives : [];
+  const names = new Set([...(described.required ?? []), ...Object.keys(described.examples[0]), ...credentials]);
   return Object.keys(described.properties).filter((name) => names.has(name));
 }

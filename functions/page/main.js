@@ -1,205 +1,205 @@
-// The page at GET /: a form made from the schema, checked as it is filled in, sent, and watched.
-// Nothing of what is entered is stored anywhere.
-import { SITE, field, first, made, marked, parameters, resolved } from "./form.js";
-import { send } from "./transfer.js";
+// The page at GET /: builds a form from the schema, validates it while the user types, sends the
+// request, and shows the transfer. It stores nothing.
+import { SITE, create, field, formatted, mainParameters, parameters, resolved } from "./form.js";
+import { counted, send } from "./transfer.js";
 import { checker, escaped } from "./validation.js";
-import { Watch } from "./watch.js";
+import { CANCELLED, TransferView } from "./view.js";
 
-const at = (id) => document.getElementById(id);
-// Platforms put functions below a path of their own.
+const byId = (id) => document.getElementById(id);
+// A platform may serve the function below a path prefix.
 const base = new URL(location.pathname.replace(/\/?$/, "/"), location.origin);
 const DOTS = "••••••";
 let schema;
 let check;
 let running = null;
-let insisted = false;
-const ends = {};
-const rest = [];
+let submitAttempted = false;
+const endpoints = {};
+const optionFields = [];
 const changed = () => review();
 
-async function begin() {
+async function start() {
   for (const link of document.querySelectorAll("[data-link]")) {
     link.href = new URL(link.getAttribute("href"), base);
   }
   try {
-    const ask = async (path) => (await fetch(new URL(path, base), { headers: { Accept: "application/json, application/schema+json" } })).json();
-    const [about, request, health] = await Promise.all([ask(""), ask("schema/v1/request"), ask("healthz")]);
+    const getJson = async (path) => (await fetch(new URL(path, base), { headers: { Accept: "application/json, application/schema+json" } })).json();
+    const [about, request, health] = await Promise.all([getJson(""), getJson("schema/v1/request"), getJson("healthz")]);
     schema = request;
     check = checker(schema);
-    at("version").textContent = about.version;
+    byId("version").textContent = about.version;
     const good = health.status === "ok";
     const engines = Object.entries(health.engines).map(([name, it]) => `${name} ${it.version ?? ""}`.trim());
-    at("health").textContent = good ? `Ready: ${engines.join(", ")}` : "Not usable now; see Health";
-    at("health").className = `health ${good ? "good" : "bad"}`;
-    at("access").hidden = health.authentication === "none";
+    byId("health").textContent = good ? `Ready: ${engines.join(", ")}` : "Not ready; see Health";
+    byId("health").className = `health ${good ? "good" : "bad"}`;
+    byId("access").hidden = health.authentication === "none";
   } catch {
-    at("health").textContent = "The service does not answer. Load the page again.";
-    at("health").className = "health bad";
-    at("send").disabled = true;
+    byId("health").textContent = "The service does not respond. Reload the page.";
+    byId("health").className = "health bad";
+    byId("send").disabled = true;
     return;
   }
-  for (const side of ["source", "destination"]) end(side);
-  others();
-  at("form").addEventListener("submit", submitted);
-  at("cancel").addEventListener("click", () => running?.abort());
+  for (const side of ["source", "destination"]) buildEndpoint(side);
+  buildOptions();
+  byId("form").addEventListener("submit", submitted);
+  byId("cancel").addEventListener("click", () => running?.abort());
   addEventListener("beforeunload", (event) => running && event.preventDefault());
   review();
 }
 
-// One end of the transfer: which storage, what it takes, and the path in it.
-function end(side) {
+// One side of the transfer: storage type, parameters and path.
+function buildEndpoint(side) {
   const described = resolved(schema, schema.properties[side]);
   const types = described.then.properties?.type?.enum ?? described.properties.type.enum;
-  const options = types.map((type) => made("option", { value: type }, parameters(schema, type).title));
-  const choice = made("select", { id: `${side}-type` }, ...options, made("option", { value: SITE }, "A storage of this site's"));
-  const about = made("p", { className: "help", id: `${side}-about` });
+  const options = types.map((type) => create("option", { value: type }, parameters(schema, type).title));
+  const choice = create("select", { id: `${side}-type` }, ...options, create("option", { value: SITE }, "A storage of this site"));
+  const about = create("p", { className: "help", id: `${side}-about` });
   choice.setAttribute("aria-describedby", about.id);
-  const within = made("div", { className: "within" });
-  const wrong = made("p", { className: "wrong", id: `${side}-wrong` });
-  const card = made(
+  const within = create("div", { className: "within" });
+  const error = create("p", { className: "error", id: `${side}-error` });
+  const card = create(
     "fieldset",
     { className: "card", id: side },
-    made("legend", {}, described.title),
-    made("div", { className: "field" }, made("label", { htmlFor: choice.id }, "Storage"), choice, about),
+    create("legend", {}, described.title),
+    create("div", { className: "field" }, create("label", { htmlFor: choice.id }, "Storage"), choice, about),
     within,
-    wrong,
+    error,
   );
-  ends[side] = { choice, fields: [], wrong, card };
+  endpoints[side] = { choice, fields: [], error, card };
   const path = field(schema, described.properties.path, `/${side}/path`, { changed });
   const show = () => {
     const type = choice.value;
-    const now = type === SITE ? ofTheSite(side, described) : ofType(side, type);
-    const text = type === SITE ? "A storage that this site has set up, by its name." : parameters(schema, type).description;
-    about.replaceChildren(...marked(text));
-    ends[side].fields = [...now.first, ...now.more, path];
-    const more = now.more.length ? [made("details", { className: "inner" }, made("summary", {}, "More parameters"), grid(now.more))] : [];
-    within.replaceChildren(grid([...now.first, path]), ...more);
+    const fields = type === SITE ? siteFields(side, described) : typeFields(side, type);
+    const text = type === SITE ? "A storage that this site has configured. Enter its name." : parameters(schema, type).description;
+    about.replaceChildren(...formatted(text));
+    endpoints[side].fields = [...fields.main, ...fields.more, path];
+    const more = fields.more.length ? [create("details", { className: "inner" }, create("summary", {}, "More parameters"), grid(fields.more))] : [];
+    within.replaceChildren(grid([...fields.main, path]), ...more);
     review();
   };
   choice.addEventListener("change", show);
-  at("ends").append(card);
+  byId("endpoints").append(card);
   if (side === "destination") choice.value = "s3";
   show();
 }
 
-const grid = (fields) => made("div", { className: "grid" }, ...fields.map((it) => it.element));
+const grid = (fields) => create("div", { className: "grid" }, ...fields.map((it) => it.element));
 
-function ofType(side, type) {
+function typeFields(side, type) {
   const described = parameters(schema, type);
-  const ahead = first(described);
+  const shown = mainParameters(described);
   const make = (name) =>
     field(schema, described.properties[name], `/${side}/parameters/${escaped(name)}`, {
-      needed: described.required?.includes(name) ?? false,
+      required: described.required?.includes(name) ?? false,
       changed,
     });
-  const others = Object.keys(described.properties).filter((name) => !ahead.includes(name));
-  return { first: ahead.map(make), more: others.map(make) };
+  const hidden = Object.keys(described.properties).filter((name) => !shown.includes(name));
+  return { main: shown.map(make), more: hidden.map(make) };
 }
 
-function ofTheSite(side, described) {
+function siteFields(side, described) {
   const { storage, parameters: added } = described.properties;
-  const help = "A JSON object, if the site wants something of you for this storage, such as a password.";
+  const help = "A JSON object with the parameters that the site leaves to you, such as a password. Leave empty if there are none.";
   return {
-    first: [field(schema, storage, `/${side}/storage`, { needed: true, changed })],
+    main: [field(schema, storage, `/${side}/storage`, { required: true, changed })],
     more: [field(schema, { ...added, description: help, writeOnly: true }, `/${side}/parameters`, { changed })],
   };
 }
 
-// All that a request may have besides its ends.
-function others() {
+// The members of a request besides source and destination.
+function buildOptions() {
   for (const [name, member] of Object.entries(schema.properties)) {
-    if (name in ends) continue;
+    if (name in endpoints) continue;
     const part = resolved(schema, member);
     const group = part.type === "object" ? Object.entries(part.properties) : [["", part]];
     const fields = group.map(([inner, it]) => field(schema, it, inner ? `/${name}/${escaped(inner)}` : `/${name}`, { changed }));
-    rest.push(...fields);
+    optionFields.push(...fields);
     const title = part.type === "object" ? part.title : null;
-    at("rest").append(
-      made("fieldset", { className: "group" }, title && made("legend", {}, title), grid(fields)),
+    byId("options").append(
+      create("fieldset", { className: "group" }, title && create("legend", {}, title), grid(fields)),
     );
   }
 }
 
-/** The request as the form has it; `masked` for what is shown. */
+/** The request in the form; `masked` hides secrets for display. */
 function request(masked) {
   const document = { source: {}, destination: {} };
-  for (const [side, { choice, fields }] of Object.entries(ends)) {
+  for (const [side, { choice, fields }] of Object.entries(endpoints)) {
     if (choice.value !== SITE) Object.assign(document[side], { type: choice.value, parameters: {} });
-    for (const it of fields) put(document, it, masked);
+    for (const it of fields) setMember(document, it, masked);
   }
-  for (const it of rest) put(document, it, masked);
+  for (const it of optionFields) setMember(document, it, masked);
   return document;
 }
 
-function put(document, it, masked) {
+function setMember(document, it, masked) {
   const value = it.read();
   if (value === undefined) return;
   const route = it.pointer.split("/").slice(1);
   const name = route.pop();
   const parent = route.reduce((below, token) => (below[token] ??= {}), document);
-  parent[name] = masked && it.secret ? hidden(value) : value;
+  parent[name] = masked && it.secret ? maskedValue(value) : value;
 }
 
-// Of what a person writes as JSON every value may be a secret.
-function hidden(value) {
+// In JSON that the user writes, any value may be a secret.
+function maskedValue(value) {
   if (typeof value !== "object" || value === null) return DOTS;
   return Object.fromEntries(Object.keys(value).map((name) => [name, DOTS]));
 }
 
-const all = () => [...Object.values(ends).flatMap((it) => it.fields), ...rest];
+const all = () => [...Object.values(endpoints).flatMap((it) => it.fields), ...optionFields];
 
-/** Show what would be sent, and what is wrong with it; every violation that has no field. */
+/** Update the preview and the error messages; returns all violations. */
 function review() {
-  at("json").textContent = JSON.stringify(request(true), null, 2);
-  if (!check || rest.length === 0) return [];
+  byId("json").textContent = JSON.stringify(request(true), null, 2);
+  if (!check || optionFields.length === 0) return [];
   const violations = check(request(false));
-  const told = new Map();
-  const beside = [];
+  const messages = new Map();
+  const general = []; // violations that belong to no single field
   for (const violation of violations) {
-    const owners = all().filter((it) => concerns(it, violation));
-    for (const it of owners) if (!told.has(it)) told.set(it, worded(it, violation));
-    if (owners.length === 0) beside.push(violation);
+    const owners = all().filter((it) => belongsTo(it, violation));
+    for (const it of owners) if (!messages.has(it)) messages.set(it, fieldMessage(it, violation));
+    if (owners.length === 0) general.push(violation);
   }
-  for (const it of all()) it.tell((it.touched || insisted) && told.has(it) ? told.get(it) : "");
-  for (const [side, { wrong }] of Object.entries(ends)) {
-    const mine = beside.filter((it) => `${it.pointer}/`.startsWith(`/${side}/`));
-    wrong.textContent = insisted ? mine.map(plainly).join(" ") : "";
+  for (const it of all()) it.showError((it.touched || submitAttempted) && messages.has(it) ? messages.get(it) : "");
+  for (const [side, { error }] of Object.entries(endpoints)) {
+    const mine = general.filter((it) => `${it.pointer}/`.startsWith(`/${side}/`));
+    error.textContent = submitAttempted ? mine.map(withTitles).join(" ") : "";
   }
-  if (insisted) sum(told, beside);
+  if (submitAttempted) showSummary(messages, general);
   return violations;
 }
 
-function concerns(it, { pointer, missing }) {
+function belongsTo(it, { pointer, missing }) {
   if (missing.some((name) => it.pointer === `${pointer}/${escaped(name)}`)) return true;
-  // Entries of a list are lines of one field.
+  // The entries of a list are lines of one field.
   return pointer === it.pointer || pointer.startsWith(`${it.pointer}/`);
 }
 
-function worded(it, { pointer, message, missing }) {
-  if (missing.length) return "This is needed.";
+function fieldMessage(it, { pointer, message, missing }) {
+  if (missing.length) return "This field is required.";
   const line = pointer.slice(it.pointer.length + 1).split("/")[0];
   return /^\d+$/.test(line) ? `Line ${Number(line) + 1}: ${message}` : message;
 }
 
-function sum(told, beside) {
-  const items = [...told].map(([it, message]) => {
+function showSummary(messages, general) {
+  const items = [...messages].map(([it, message]) => {
     const side = it.pointer.split("/")[1];
-    const link = made("a", { href: `#${it.input.id}` }, `${schema.properties[side].title}, ${it.title}`);
+    const link = create("a", { href: `#${it.input.id}` }, `${schema.properties[side].title}, ${it.title}`);
     link.addEventListener("click", (event) => {
       event.preventDefault();
       reveal(it.input);
     });
-    return made("li", {}, link, `: ${message}`);
+    return create("li", {}, link, `: ${message}`);
   });
-  items.push(...beside.map((it) => made("li", {}, `${sectioned(it.pointer)}: ${plainly(it)}`)));
-  at("summary").hidden = items.length === 0;
-  at("summary").replaceChildren(made("strong", {}, `${items.length} to put right`), made("ul", {}, ...items));
+  items.push(...general.map((it) => create("li", {}, `${sectionTitle(it.pointer)}: ${withTitles(it)}`)));
+  byId("summary").hidden = items.length === 0;
+  byId("summary").replaceChildren(create("strong", {}, `Fix ${counted(items.length, "field")}.`), create("ul", {}, ...items));
 }
 
-const sectioned = (pointer) => schema.properties[pointer.split("/")[1]]?.title ?? "The request";
+const sectionTitle = (pointer) => schema.properties[pointer.split("/")[1]]?.title ?? "The request";
 
-/** A violation that is no single field's: its members have, for a person, the fields' names. */
-function plainly({ pointer, keyword, message }) {
+/** The message of a violation of several members, with the titles of their fields. */
+function withTitles({ pointer, keyword, message }) {
   if (keyword !== "anyOf") return message;
   const titles = new Map(all().map((it) => [it.pointer, it.title]));
   return message.replace(/[a-z_]+/g, (name) => titles.get(`${pointer}/${name}`) ?? name);
@@ -215,37 +215,37 @@ function reveal(input) {
 async function submitted(event) {
   event.preventDefault();
   if (running) return;
-  insisted = true;
+  submitAttempted = true;
   if (review().length) {
-    const wrong = all().find((it) => it.input.getAttribute("aria-invalid") === "true");
-    if (wrong) reveal(wrong.input);
-    else at("summary").focus();
+    const invalid = all().find((it) => it.input.getAttribute("aria-invalid") === "true");
+    if (invalid) reveal(invalid.input);
+    else byId("summary").focus();
     return;
   }
   running = new AbortController();
-  at("send").disabled = true;
-  at("cancel").hidden = false;
-  const watch = new Watch();
+  byId("send").disabled = true;
+  byId("cancel").hidden = false;
+  const view = new TransferView();
   try {
-    const problem = await send(base, request(false), at("token").value, running.signal, (it) => watch.event(it));
+    const problem = await send(base, request(false), byId("token").value, running.signal, (it) => view.event(it));
     if (problem) {
-      watch.problem(problem);
-      refused(problem);
+      view.problem(problem);
+      showViolations(problem);
     }
   } catch {
-    watch.broken(running.signal.aborted ? "It was cancelled; what was copied stays." : "The connection broke, which ended it. Start it again to go on where it stopped.");
+    view.interrupted(running.signal.aborted ? CANCELLED : "The connection was lost, which cancels the transfer. Start it again to copy the rest.");
   }
   running = null;
-  at("send").disabled = false;
-  at("cancel").hidden = true;
+  byId("send").disabled = false;
+  byId("cancel").hidden = true;
 }
 
-// What only the service can tell stands beside the fields too, until something changes.
-function refused({ errors, code }) {
-  if (code === "unauthenticated") at("access").hidden = false;
+// Show violations that only the service detects at their fields, until the next input.
+function showViolations({ errors, code }) {
+  if (code === "unauthenticated") byId("access").hidden = false;
   for (const { pointer, message } of errors ?? []) {
-    all().find((it) => it.pointer === pointer)?.tell(message);
+    all().find((it) => it.pointer === pointer)?.showError(message);
   }
 }
 
-begin();
+start();

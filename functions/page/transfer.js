@@ -1,14 +1,14 @@
-// One transfer: sent, watched as a stream of events, cancelled by leaving.
+// Sends a transfer request and reads the stream of events; leaving the page cancels it.
 
-// Where the platform cannot stream, the whole answer is taken.
-const STREAM = "application/x-ndjson, application/json;q=0.5";
+// JSON as a fallback for platforms that cannot stream.
+const ACCEPT = "application/x-ndjson, application/json;q=0.5";
 
-/** POST the request; `seen` gets every event. Resolves to the problem, or null after a stream
- * that told its result. Rejects if the connection broke, or `signal` ended it. */
-export async function send(url, request, token, signal, seen) {
-  const headers = { "Content-Type": "application/json", Accept: STREAM };
+/** POST the request and pass every event to `onEvent`. Resolves to null after a result, or to the
+ * problem document. Rejects if the connection is lost or `signal` aborts. */
+export async function send(url, request, token, signal, onEvent) {
+  const headers = { "Content-Type": "application/json", Accept: ACCEPT };
   if (token) headers.Authorization = `Bearer ${token}`;
-  const answer = await fetch(url, {
+  const response = await fetch(url, {
     method: "POST",
     headers,
     body: JSON.stringify(request),
@@ -18,30 +18,30 @@ export async function send(url, request, token, signal, seen) {
     redirect: "error",
     referrerPolicy: "no-referrer",
   });
-  const kind = (answer.headers.get("Content-Type") ?? "").split(";")[0];
-  if (kind !== "application/x-ndjson") return await whole(answer, kind, seen);
+  const kind = (response.headers.get("Content-Type") ?? "").split(";")[0];
+  if (kind !== "application/x-ndjson") return await readDocument(response, kind, onEvent);
   let last = null;
-  for await (const line of lines(answer.body)) {
+  for await (const line of lines(response.body)) {
     last = JSON.parse(line);
-    seen(last);
+    onEvent(last);
   }
   if (last?.event !== "result") throw new Error("The stream ended before its result.");
   return null;
 }
 
-// Where the platform cannot stream, the whole answer comes at once.
-async function whole(answer, kind, seen) {
-  const told = kind.endsWith("json") ? await answer.json() : {};
-  if (answer.ok && told.state) {
-    for (const file of told.files ?? []) seen({ event: "file", ...file });
-    seen({ event: "result", ...told });
+// A response without a stream: a result or a problem document.
+async function readDocument(response, kind, onEvent) {
+  const document = kind.endsWith("json") ? await response.json() : {};
+  if (response.ok && document.state) {
+    for (const file of document.files ?? []) onEvent({ event: "file", ...file });
+    onEvent({ event: "result", ...document });
     return null;
   }
   return {
-    title: `The service answered ${answer.status}`,
-    status: answer.status,
-    ...told,
-    after: answer.headers.get("Retry-After"),
+    title: `The service responded with status ${response.status}`,
+    status: response.status,
+    ...document,
+    after: response.headers.get("Retry-After"),
   };
 }
 
@@ -58,21 +58,25 @@ async function* lines(stream) {
   if (rest) yield rest;
 }
 
+/** A count with its noun: `1 file`, `2 files`. */
+export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
 const UNITS = ["bytes", "kB", "MB", "GB", "TB", "PB"];
 
-/** A size for people. */
+/** A number of bytes with a unit. */
 export function size(bytes) {
   let unit = 0;
   while (bytes >= 1000 && unit < UNITS.length - 1) {
     bytes /= 1000;
     unit += 1;
   }
-  return `${unit ? bytes.toFixed(bytes < 10 ? 2 : 1) : bytes} ${UNITS[unit]}`;
+  if (unit === 0) return counted(bytes, "byte");
+  return `${bytes.toFixed(bytes < 10 ? 2 : 1)} ${UNITS[unit]}`;
 }
 
-/** A duration for people. */
+/** A duration with units. */
 export function duration(seconds) {
-  if (seconds < 1) return "less than a second";
+  if (seconds < 1) return "less than 1 s";
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;

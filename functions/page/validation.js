@@ -1,12 +1,12 @@
-// What is wrong with a request, in the words that the service itself has for it.
+// Validates a request against the schema, with the same messages as the service.
 //
-// The library interprets the schema: what compiles one needs `eval`, which the page's policy
-// forbids, or would be sixteen times as long.
+// The library interprets the schema. A library that compiles it would need `eval`, which the
+// page's security policy forbids, or a precompiled validator sixteen times as long.
 import { Validator } from "@cfworker/json-schema";
 import wording from "../efss_transfer/contract/wording.json";
 
-// Keywords that say something of a value; all others only lead to these.
-const TELLING = new Set([
+// Keywords that constrain a value; all others only apply subschemas.
+const ASSERTIONS = new Set([
   "required", "type", "enum", "const", "dependentRequired", "anyOf", "minLength", "maxLength",
   "minItems", "maxItems", "minimum", "maximum", "not", "pattern", "format", "unevaluatedProperties",
 ]);
@@ -22,39 +22,39 @@ export function checker(schema) {
       const key = `${violation.pointer} ${violation.keyword}`;
       if (!found.has(key)) found.set(key, violation);
     };
-    for (const error of validator.validate(request).errors) told(schema, error, request).forEach(add);
-    for (const violation of beyond(request)) add(violation);
-    // A text that is no time at all need not be told that there is no such time.
+    for (const error of validator.validate(request).errors) violations(schema, error, request).forEach(add);
+    for (const violation of orderViolations(request)) add(violation);
+    // A string that is not a date-time at all needs no second message about an impossible one.
     return [...found.values()].filter(
       ({ pointer, keyword }) => keyword !== "format" || !found.has(`${pointer} pattern`),
     );
   };
 }
 
-function told(schema, { keyword, keywordLocation, instanceLocation }, request) {
-  const route = keywordLocation.replace(/^#\/?/, "").split("/").map(plain);
-  // Within a condition or a choice, what does not fit is no fault by itself.
+function violations(schema, { keyword, keywordLocation, instanceLocation }, request) {
+  const route = keywordLocation.replace(/^#\/?/, "").split("/").map(unescaped);
+  // Inside a condition or an alternative a mismatch is no violation by itself.
   const inner = route.slice(0, -1);
-  if (!TELLING.has(keyword) || inner.some((part, at) => part === "if" && applies(inner, at))) {
+  if (!ASSERTIONS.has(keyword) || inner.some((part, at) => part === "if" && applies(inner, at))) {
     return [];
   }
   if (inner.some((part, at) => (part === "anyOf" || part === "not") && applies(inner, at))) {
     return [];
   }
-  const part = walked(schema, inner);
+  const part = schemaAt(schema, inner);
   const pointer = instanceLocation.replace(/^#/, "");
-  const value = valued(request, pointer);
+  const value = valueAt(request, pointer);
   if (keyword === "unevaluatedProperties") {
-    // The library also names members that are known and wrong, which is told already.
+    // The library also lists known members with violations of their own, which are reported already.
     return Object.keys(value ?? {})
       .filter((name) => !(name in part.properties))
       .map((name) => ({ pointer: `${pointer}/${escaped(name)}`, keyword, missing: [], message: UNKNOWN }));
   }
   const missing = lacking(keyword, part, value);
-  return [{ pointer, keyword, missing, message: worded(keyword, part, missing) }];
+  return [{ pointer, keyword, missing, message: messageFor(keyword, part, missing) }];
 }
 
-// A member of a request may be named like a keyword.
+// A member of a request may have the name of a keyword.
 const applies = (route, at) => at === 0 || !["properties", "$defs"].includes(route[at - 1]);
 
 function lacking(keyword, part, value) {
@@ -66,7 +66,7 @@ function lacking(keyword, part, value) {
   return [...new Set(needed)];
 }
 
-function worded(keyword, part, missing) {
+function messageFor(keyword, part, missing) {
   const wanted = part[keyword];
   switch (keyword) {
     case "required":
@@ -99,8 +99,8 @@ function worded(keyword, part, missing) {
   }
 }
 
-/** What no schema can tell, of what a form can hold. */
-function* beyond(request) {
+/** Violations that a schema cannot express. */
+function* orderViolations(request) {
   const selection = request.selection ?? {};
   for (const [low, high] of [["min_size", "max_size"], ["modified_after", "modified_before"]]) {
     const [least, most] = [low, high].map((name) =>
@@ -120,23 +120,23 @@ function counted(count, of) {
   return `${count} ${count === 1 ? one : many}`;
 }
 
-function walked(schema, route) {
+function schemaAt(schema, route) {
   let part = schema;
   for (const token of route) {
-    part = token === "$ref" ? walked(schema, pointed(part.$ref)) : part[token];
+    part = token === "$ref" ? schemaAt(schema, pointed(part.$ref)) : part[token];
   }
-  // What a reference stands beside is said of the same value.
+  // Keywords next to a `$ref` apply to the same value.
   return part;
 }
 
-export const pointed = (reference) => reference.replace(/^#\/?/, "").split("/").filter(Boolean).map(plain);
+export const pointed = (reference) => reference.replace(/^#\/?/, "").split("/").filter(Boolean).map(unescaped);
 
 export const escaped = (name) => name.replace(/~/g, "~0").replace(/\//g, "~1");
 
-const plain = (token) => decodeURIComponent(token).replace(/~1/g, "/").replace(/~0/g, "~");
+const unescaped = (token) => decodeURIComponent(token).replace(/~1/g, "/").replace(/~0/g, "~");
 
-function valued(document, pointer) {
+function valueAt(document, pointer) {
   let value = document;
-  for (const token of pointer.split("/").slice(1).map(plain)) value = value?.[token];
+  for (const token of pointer.split("/").slice(1).map(unescaped)) value = value?.[token];
   return value;
 }

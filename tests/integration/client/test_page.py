@@ -1,4 +1,4 @@
-"""The page in a real browser: filled in, sent, watched; by keyboard, and on a narrow screen."""
+"""The page in a real browser: filled in, sent, shown; by keyboard, and on a narrow screen."""
 
 from __future__ import annotations
 
@@ -49,14 +49,16 @@ def pictures(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def filled(seen: Seen, side: str, storage: Storage, path: str) -> None:
-    """Enter a storage as a person would, by the labels."""
+    """Enter a storage as a person would, by the labels of its fields."""
     described = schema("request")["$defs"][f"{storage.type}_parameters"]["properties"]
     seen.page.locator(f"#{side}-type").select_option(storage.type)
     seen.page.locator(f"#{side} details.inner > summary").click()
     for name, value in storage.endpoint()["parameters"].items():
         it = seen.page.locator(f"#{side}").get_by_label(described[name]["title"], exact=True)
-        if it.count() == 0:  # what must be given says so in its label
-            it = seen.page.locator(f"#{side}").get_by_label(f"{described[name]['title']} (needed)")
+        if it.count() == 0:  # the label of a required field says so
+            it = seen.page.locator(f"#{side}").get_by_label(
+                f"{described[name]['title']} (required)"
+            )
         if it.evaluate("(it) => it.tagName") == "SELECT":
             it.select_option(str(value).lower() if isinstance(value, bool) else value)
         else:
@@ -65,7 +67,7 @@ def filled(seen: Seen, side: str, storage: Storage, path: str) -> None:
     seen.page.locator(f"#{side}").get_by_label("Path", exact=True).fill(where)
 
 
-def test_a_person_fills_it_in_sends_and_sees_what_failed(
+def test_person_fills_in_the_form_and_sees_which_file_failed(
     browser: Browser, function: Function, s3: Storage, pictures: Path
 ) -> None:
     with faulty_webdav.serving() as dav, opened(browser, function.url) as seen:
@@ -75,7 +77,7 @@ def test_a_person_fills_it_in_sends_and_sees_what_failed(
         dav.fail("GET", "/data/secret/locked.bin", faulty_webdav.status(403))
         filled(seen, "source", dav.storage, "data")
         filled(seen, "destination", s3, "from-the-page")
-        seen.page.get_by_role("button", name="Start the transfer").click()
+        seen.page.get_by_role("button", name="Start transfer").click()
         seen.ends("Some files were not copied.")
 
         assert s3.hashes("bucket/from-the-page") == hashes
@@ -88,32 +90,32 @@ def test_a_person_fills_it_in_sends_and_sees_what_failed(
         ]
         assert "5 copied, 0 skipped, 1 failed" in seen.text("#files-text")
         assert seen.page.evaluate("document.activeElement.id") == "run-title"
-        assert "Some files" in str(seen.page.locator("#spoken").text_content())
+        assert "Some files" in str(seen.page.locator("#announcement").text_content())
         assert seen.barriers() == []
         seen.picture(pictures / "1280.png")
         seen.clean()
 
 
-def test_what_is_wrong_stands_beside_its_field_while_one_types(
+def test_violation_is_shown_at_its_field_while_the_user_types(
     browser: Browser, function: Function, pictures: Path
 ) -> None:
     with opened(browser, function.url) as seen:
         url = seen.field("source", "URL")
         url.press_sequentially("ftp://files")
-        # Nobody is told of an address that is not complete yet.
+        # No error while the user still types the address.
         assert url.get_attribute("aria-invalid") != "true"
         url.press("Tab")
         assert url.get_attribute("aria-invalid") == "true"
-        told = "Expected here: An http or https URL with neither user, query nor fragment."
+        message = "Expected here: An http or https URL with neither user, query nor fragment."
         described = str(url.get_attribute("aria-describedby")).split()
-        assert any(told in seen.text(f"#{name}") for name in described)
+        assert any(message in seen.text(f"#{name}") for name in described)
         url.fill("https://cloud.example.org/dav")
         assert url.get_attribute("aria-invalid") == "false"
 
-        seen.page.get_by_role("button", name="Start the transfer").click()
-        told = "Needs one of: Access key ID and Secret access key, Anonymous."
-        assert seen.text("#destination-wrong").endswith(told)
-        assert f"Destination: {told}" in seen.text("#summary")
+        seen.page.get_by_role("button", name="Start transfer").click()
+        message = "Needs one of: Access key ID and Secret access key, Anonymous."
+        assert seen.text("#destination-error").endswith(message)
+        assert f"Destination: {message}" in seen.text("#summary")
         assert seen.page.evaluate("document.activeElement.id") == "summary"
         assert seen.barriers() == []
         seen.picture(pictures / "1280-wrong.png")
@@ -127,12 +129,14 @@ def test_what_is_wrong_stands_beside_its_field_while_one_types(
         link = seen.page.locator("#summary a", has_text="Modified after")
         seen.page.locator("#more > summary").click()
         link.click()
-        # What was folded away is shown, and has the focus.
+        # The collapsed field is visible again and has the focus.
         assert times.evaluate("(it) => it === document.activeElement")
         seen.clean()
 
 
-def test_no_secret_is_shown_or_kept(browser: Browser, function: Function, webdav: Storage) -> None:
+def test_secrets_are_masked_and_not_stored(
+    browser: Browser, function: Function, webdav: Storage
+) -> None:
     with opened(browser, function.url) as seen:
         seen.page.locator("#destination-type").select_option("sftp")
         for title in ("Password", "Private key"):
@@ -142,8 +146,8 @@ def test_no_secret_is_shown_or_kept(browser: Browser, function: Function, webdav
                 assert it.get_attribute("type") == "password"
             else:
                 assert it.evaluate("(it) => getComputedStyle(it).webkitTextSecurity") == "disc"
-        seen.page.locator("#source-type").select_option("(of this site)")
-        seen.field("source", "Storage (needed)").fill("archive")
+        seen.page.locator("#source-type").select_option("(site)")
+        seen.field("source", "Storage (required)").fill("archive")
         seen.page.locator("#source details.inner > summary").click()
         seen.field("source", "Parameters").fill(json.dumps({"pass": SECRET}))
 
@@ -165,11 +169,11 @@ def masked(described: Any, example: Any) -> Any:
     }
 
 
-def test_every_type_of_storage_has_its_form(browser: Browser, function: Function) -> None:
+def test_every_storage_type_has_a_form(browser: Browser, function: Function) -> None:
     types = schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
     with opened(browser, function.url, width=390) as seen:
         offered = "(id) => [...document.getElementById(id).options].map((it) => it.value)"
-        assert seen.page.evaluate(offered, "source-type") == [*types, "(of this site)"]
+        assert seen.page.evaluate(offered, "source-type") == [*types, "(site)"]
         assert {"http", "doi"}.isdisjoint(seen.page.evaluate(offered, "destination-type"))
         for storage in types:
             described = schema("request")["$defs"][f"{storage.replace(' ', '_')}_parameters"]
@@ -188,7 +192,7 @@ def test_every_type_of_storage_has_its_form(browser: Browser, function: Function
         seen.clean()
 
 
-def test_bars_move_and_leaving_cancels(
+def test_progress_moves_and_cancel_button_cancels(
     browser: Browser, function: Function, s3: Storage, pictures: Path
 ) -> None:
     with (
@@ -197,26 +201,26 @@ def test_bars_move_and_leaving_cancels(
     ):
         filled(seen, "source", source, "data")
         filled(seen, "destination", s3, "slow")
-        seen.page.get_by_role("button", name="Start the transfer").click()
+        seen.page.get_by_role("button", name="Start transfer").click()
         moved = "() => document.getElementById('bytes-bar').value > 300000"
         seen.page.wait_for_function(moved, timeout=60_000)
         assert "of 12.0 MB" in seen.text("#bytes-text")
         assert "0 of 3 copied" in seen.text("#files-text")
-        assert "a second" in seen.text("#speed")
+        assert "/s" in seen.text("#speed")
         assert ".bin" in seen.text("#flight")
         assert seen.wide() == 0
         seen.page.locator("#run").screenshot(path=pictures / "390-running-dark.png")
-        assert seen.page.get_by_role("button", name="Start the transfer").is_disabled()
+        assert seen.page.get_by_role("button", name="Start transfer").is_disabled()
 
-        seen.page.get_by_role("button", name="Cancel it").click()
-        seen.ends("It was cancelled")
-        assert seen.page.get_by_role("button", name="Cancel it").is_hidden()
+        seen.page.get_by_role("button", name="Cancel transfer").click()
+        seen.ends("Transfer cancelled")
+        assert seen.page.get_by_role("button", name="Cancel transfer").is_hidden()
         function.wait_clean(20)
         seen.clean()
 
 
 def focused(seen: Seen) -> str:
-    """The label of what has the focus."""
+    """The label of the focused element."""
     named: str = seen.page.evaluate(
         """() => {
           const it = document.activeElement;
@@ -228,28 +232,30 @@ def focused(seen: Seen) -> str:
 
 
 def reach(seen: Seen, name: str) -> None:
-    """Press Tab until that has the focus, which one must be able to see."""
+    """Press Tab until the element with this label has a visible focus."""
     for _ in range(80):
         seen.page.keyboard.press("Tab")
         if focused(seen) == name:
             outline = "getComputedStyle(document.activeElement).outlineStyle"
             assert seen.page.evaluate(outline) != "none"
             return
-    raise AssertionError(f"no way to {name}")
+    raise AssertionError(f"Tab does not reach {name}")
 
 
-def test_the_keyboard_is_enough(browser: Browser, function: Function, webdav: Storage) -> None:
+def test_page_works_by_keyboard_alone(
+    browser: Browser, function: Function, webdav: Storage
+) -> None:
     hashes = webdav.fill("keys", {"a.txt": b"a", "b/c.txt": b"c"})
     given = webdav.endpoint()["parameters"]
     with opened(browser, function.url) as seen:
         keyboard = seen.page.keyboard
-        reach(seen, "To the form")
+        reach(seen, "Skip to the form")
         keyboard.press("Enter")
         for side, path in (("source", "keys"), ("destination", "keys-copy")):
             if side == "destination":
                 reach(seen, "destination Storage")
                 keyboard.type("WebDAV")
-            reach(seen, f"{side} URL (needed)")
+            reach(seen, f"{side} URL (required)")
             keyboard.type(given["url"])
             reach(seen, f"{side} User")
             keyboard.type(given["user"])
@@ -258,14 +264,14 @@ def test_the_keyboard_is_enough(browser: Browser, function: Function, webdav: St
             reach(seen, f"{side} Path")
             keyboard.type(path)
         keyboard.press("Enter")
-        seen.ends("All is copied.")
+        seen.ends("Copy complete.")
 
         assert webdav.hashes("keys-copy") == hashes
         assert focused(seen) == "Transfer"
         seen.clean()
 
 
-def test_on_a_narrow_screen_nothing_is_cut_off(
+def test_narrow_screen_cuts_nothing_off(
     browser: Browser, function: Function, s3: Storage, pictures: Path
 ) -> None:
     with (
@@ -281,7 +287,7 @@ def test_on_a_narrow_screen_nothing_is_cut_off(
         assert seen.wide() == 0
         assert seen.barriers() == []
         seen.page.locator("#more > summary").click()
-        seen.page.get_by_role("button", name="Start the transfer").click()
+        seen.page.get_by_role("button", name="Start transfer").click()
         seen.ends("Some files were not copied.")
         assert seen.wide() == 0
         assert long in seen.text("#failures")
@@ -293,14 +299,14 @@ def test_on_a_narrow_screen_nothing_is_cut_off(
         seen.clean()
 
 
-def test_what_the_service_refuses_stands_beside_its_field(
+def test_refusal_by_the_service_is_shown_at_its_field(
     browser: Browser, function: Function, s3: Storage
 ) -> None:
     with opened(browser, function.url) as seen:
         filled(seen, "destination", s3, "nowhere")
         url = seen.field("source", "URL")
         url.fill("http://10.0.0.1/dav")
-        seen.page.get_by_role("button", name="Start the transfer").click()
+        seen.page.get_by_role("button", name="Start transfer").click()
         seen.ends("This site does not allow it.")
 
         assert url.get_attribute("aria-invalid") == "true"
@@ -308,14 +314,12 @@ def test_what_the_service_refuses_stands_beside_its_field(
         seen.clean("403")
 
 
-def test_without_streams_the_whole_answer_is_shown(
-    browser: Browser, function: Function, s3: Storage
-) -> None:
+def test_page_works_without_streams(browser: Browser, function: Function, s3: Storage) -> None:
     def whole(route: Route) -> None:
         asked = route.request.headers
         if route.request.method != "POST":
             return route.continue_()
-        # As runtimes without streams have it: who takes no JSON is refused.
+        # A runtime without streams refuses a client that does not accept JSON.
         assert "application/json" in asked["accept"]
         return route.continue_(headers={**asked, "accept": "application/json"})
 
@@ -325,14 +329,14 @@ def test_without_streams_the_whole_answer_is_shown(
         seen.page.route("**/*", whole)
         filled(seen, "source", dav.storage, "data")
         filled(seen, "destination", s3, "whole")
-        seen.page.get_by_role("button", name="Start the transfer").click()
+        seen.page.get_by_role("button", name="Start transfer").click()
         seen.ends("Some files were not copied.")
         assert "locked.bin" in seen.text("#failures")
         assert "1 copied, 0 skipped, 1 failed" in seen.text("#files-text")
         seen.clean("502")
 
 
-def test_the_policy_holds_in_the_browser(browser: Browser, function: Function) -> None:
+def test_browser_enforces_the_security_policy(browser: Browser, function: Function) -> None:
     with (
         opened(browser, function.url) as seen,
         http_servers.misbehaving(lambda handler: http_servers.reply(handler, 200)) as other,
@@ -361,7 +365,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield running
 
 
-def test_behind_the_gateway_with_a_token(
+def test_page_works_behind_a_gateway_with_a_token(
     browser: Browser, front: Gateway, webdav: Storage, s3: Storage
 ) -> None:
     hashes = webdav.fill("fronted", {"a.bin": b"a" * 3000})
@@ -371,12 +375,12 @@ def test_behind_the_gateway_with_a_token(
         token = seen.page.get_by_label("Token", exact=True)
         assert token.get_attribute("type") == "password"
         token.fill("of-somebody-else")
-        seen.page.get_by_role("button", name="Start the transfer").click()
+        seen.page.get_by_role("button", name="Start transfer").click()
         seen.ends("The caller is not known here.")
 
         token.fill(TOKEN)
-        seen.page.get_by_role("button", name="Start the transfer").click()
-        seen.ends("All is copied.")
+        seen.page.get_by_role("button", name="Start transfer").click()
+        seen.ends("Copy complete.")
         assert s3.hashes("bucket/fronted") == hashes
         assert TOKEN not in seen.text("body")
         seen.clean("401")
