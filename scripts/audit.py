@@ -1,6 +1,6 @@
-"""Ask for known vulnerabilities of every locked package: `pip-audit`, where the network allows.
+"""Checks every locked package for known vulnerabilities with pip-audit.
 
-Says what could not be asked, which is no success, and no failure of the code either.
+Without network access it reports `NOT DONE` and exits with 0: the code has not failed.
 """
 
 from __future__ import annotations
@@ -15,27 +15,31 @@ LOCK = Path(__file__).with_name("requirements.lock")
 PIP_AUDIT = Path(sys.executable).with_name("pip-audit")
 
 
-def verdict(answer: dict[str, Any]) -> tuple[int, str]:
-    """The exit code and what to print, by what pip-audit found."""
-    packages = answer["dependencies"]
+def verdict(report: dict[str, Any]) -> tuple[int, str]:
+    """The exit code and the text to print for a report of pip-audit."""
+    packages = report["dependencies"]
     skipped = [package["name"] for package in packages if "skip_reason" in package]
     vulnerable = [
-        f"  {package['name']} {package['version']}: {found['id']}, mended in "
+        f"  {package['name']} {package['version']}: {found['id']}, fixed in "
         f"{', '.join(found['fix_versions']) or 'no version yet'}"
         for package in packages
         for found in package.get("vulns", [])
     ]
     if vulnerable:
         return 1, "\n".join(["audit: known vulnerabilities", *vulnerable])
-    asked = len(packages) - len(skipped)
-    if not asked:
-        return 0, f"audit: NOT DONE: the index tells nothing of any of {len(packages)} packages"
-    text = f"audit: {asked} packages, no known vulnerability"
-    return 0, text + (f"; not asked: {', '.join(sorted(skipped))}" if skipped else "")
+    checked = len(packages) - len(skipped)
+    if not checked:
+        return 0, f"audit: NOT DONE: the index has no data about {_counted(len(packages))}"
+    text = f"audit: {_counted(checked)}, no known vulnerability"
+    return 0, text + (f"; not checked: {', '.join(sorted(skipped))}" if skipped else "")
+
+
+def _counted(count: int) -> str:
+    return f"{count} package" if count == 1 else f"{count} packages"
 
 
 def main() -> int:
-    """Run pip-audit; 1 if a package has a known vulnerability."""
+    """Run pip-audit; returns 1 if a package has a known vulnerability."""
     try:
         run = subprocess.run(
             [
@@ -52,11 +56,11 @@ def main() -> int:
             timeout=300,
             check=False,
         )
-        answer = json.loads(run.stdout)
+        report = json.loads(run.stdout)
     except (subprocess.TimeoutExpired, json.JSONDecodeError):
-        print("audit: NOT DONE: pip-audit could not ask the network")
+        print("audit: NOT DONE: pip-audit could not reach the index")
         return 0
-    code, text = verdict(answer)
+    code, text = verdict(report)
     print(text)
     return code
 

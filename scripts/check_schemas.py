@@ -1,4 +1,4 @@
-"""Check the schemas against JSON Schema 2020-12, and our own rules for them."""
+"""Checks the schemas: valid JSON Schema 2020-12, documented, and strict about unknown members."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEMAS = Path(__file__).parents[1] / "schema"
 
 
 def complaints(name: str, schema: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with one schema: the standard, then completeness, then strictness."""
+    """Every mistake in one schema."""
     for error in Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(schema):
         yield f"{name}: {error.json_path}: not JSON Schema 2020-12"
     for member in ("$id", "$schema", "title", "description", "examples"):
@@ -32,11 +32,11 @@ def _objects(where: str, schema: Any) -> Iterator[str]:
         return
     strict = schema.get("unevaluatedProperties") is False
     members = schema.get("properties", {})
-    # Some only name members that are described elsewhere, as Ajv wants it beside `required`.
+    # A condition may name members without describing them: Ajv requires them next to `required`.
     condition = where.rpartition("/")[2] in ("if", "then")
     described = not condition and not all(member is True for member in members.values())
     if described and not strict:
-        yield f"{where}: takes members that it does not know"
+        yield f"{where}: allows unknown members"
     if described:
         for name, member in members.items():
             for needed in ("title", "description", "examples"):
@@ -48,13 +48,13 @@ def _objects(where: str, schema: Any) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print every complaint; 1 if there was any."""
+    """Print every mistake; returns 1 if there is any."""
     found = [
         complaint
         for file in sorted(SCHEMAS.glob("*.schema.json"))
         for complaint in complaints(file.name, json.loads(file.read_text("utf-8")))
     ]
-    print("\n".join(found) or "schemas: valid, described, strict")
+    print("\n".join(found) or "schemas: valid, documented, strict")
     return 1 if found else 0
 
 

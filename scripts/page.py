@@ -1,4 +1,4 @@
-"""Put the page together: its HTML, its style, and its programs as one. See scripts/page."""
+"""Builds the browser page: HTML, style sheet and script in one file. See scripts/page."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ SOURCES = ROOT / "functions" / "page"
 TARGET = ROOT / "functions" / "efss_transfer" / "service" / "page.html"
 
 
-def bundled(packages: Path, file: Path) -> str:
-    """A program, or a style, with all that it imports, made short."""
+def bundle(packages: Path, file: Path) -> str:
+    """A script or style sheet with all its imports, minified."""
     [esbuild] = sorted((packages / "@esbuild").glob("*/bin/esbuild"))
-    made = subprocess.run(
+    run = subprocess.run(
         [
             *(esbuild, file, "--bundle", "--minify", "--charset=utf8", "--target=es2022,chrome109"),
             *("--format=esm", "--legal-comments=none", "--log-level=warning"),
@@ -24,14 +24,14 @@ def bundled(packages: Path, file: Path) -> str:
         text=True,
         check=True,
     )
-    return made.stdout.strip()
+    return run.stdout.strip()
 
 
 def page(packages: Path) -> str:
-    """The whole page."""
+    """The HTML of the page."""
     html = (SOURCES / "page.html").read_text("utf-8")
-    style, script = (bundled(packages, SOURCES / name) for name in ("page.css", "main.js"))
-    # It stands within the page's own script.
+    style, script = (bundle(packages, SOURCES / name) for name in ("page.css", "main.js"))
+    # The script is embedded in an HTML script element.
     assert "</script" not in script.lower()
     assert "<!--" not in script
     notice = (SOURCES / "NOTICE.txt").read_text("utf-8")
@@ -40,11 +40,15 @@ def page(packages: Path) -> str:
 
 
 def main() -> int:
-    """Write it, or with --check compare it; 1 if it is another."""
+    """Write the page, or with --check compare it; returns 1 if it is out of date."""
     made = page(Path(sys.argv[1]))
     if "--check" in sys.argv[2:]:
         same = TARGET.is_file() and TARGET.read_text("utf-8") == made
-        print("page: as its sources are" if same else "page: run scripts/page, and commit it")
+        print(
+            "page: up to date"
+            if same
+            else "page: out of date; run scripts/page and commit the result"
+        )
         return 0 if same else 1
     TARGET.write_text(made, "utf-8")
     print(f"{TARGET.relative_to(ROOT)}: {len(made.encode())} bytes")

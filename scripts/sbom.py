@@ -1,7 +1,7 @@
-"""Write what efss-transfer is made of, as CycloneDX JSON, to a file that is named.
+"""Writes the software bill of materials (SBOM) of efss-transfer as CycloneDX JSON.
 
-cyclonedx-py describes the whole environment; what only the tests need is taken out, and the
-rclone binary, which no package manager knows by its own name, is put in.
+cyclonedx-py describes the whole environment. This script removes packages that only the tests
+need, and adds the rclone binary, which is not a package of its own.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ PROJECT = ROOT / "pyproject.toml"
 CYCLONEDX = ROOT / ".venv" / "describing" / "bin" / "cyclonedx-py"
 
 
-def described() -> dict[str, Any]:
-    """The whole environment, as cyclonedx-py sees it."""
+def environment() -> dict[str, Any]:
+    """The SBOM of the whole environment, by cyclonedx-py."""
     run = subprocess.run(
         [
             CYCLONEDX,
@@ -43,38 +43,38 @@ def described() -> dict[str, Any]:
     return bom
 
 
-def needed(
-    left_out: frozenset[str] = frozenset(), elsewhere: Mapping[str, str] | None = None
+def runtime_packages(
+    excluded: frozenset[str] = frozenset(), markers: Mapping[str, str] | None = None
 ) -> set[str]:
-    """The packages that efss-transfer needs to run, by their normal names: no extras that
-    nobody asked for, which cyclonedx-py counts if they happen to be installed.
+    """The normalized names of all packages that efss-transfer needs at run time.
 
-    `left_out` are not looked at, nor what they alone need. `elsewhere` has the markers of
-    where it is to run, as far as that is not here.
+    cyclonedx-py also counts optional extras that happen to be installed; this does not.
+    `excluded` packages are left out, with the packages that only they need. `markers` override
+    the environment markers of this machine.
     """
     found: set[str] = set()
-    waiting = list(tomllib.loads(PROJECT.read_text("utf-8"))["project"]["dependencies"])
-    while waiting:
-        wanted = Requirement(waiting.pop())
-        name = canonicalize_name(wanted.name)
-        if name in left_out:
+    pending = list(tomllib.loads(PROJECT.read_text("utf-8"))["project"]["dependencies"])
+    while pending:
+        requirement = Requirement(pending.pop())
+        name = canonicalize_name(requirement.name)
+        if name in excluded:
             continue
         for text in importlib.metadata.requires(name) or ():
             marker = Requirement(text).marker
-            extras = wanted.extras or {""}
+            extras = requirement.extras or {""}
             if marker is None or any(
-                marker.evaluate({**(elsewhere or {}), "extra": extra}) for extra in extras
+                marker.evaluate({**(markers or {}), "extra": extra}) for extra in extras
             ):
                 below = Requirement(text)
                 if canonicalize_name(below.name) not in found:
-                    waiting.append(f"{below.name}[{','.join(below.extras)}]")
+                    pending.append(f"{below.name}[{','.join(below.extras)}]")
         found.add(name)
     return found
 
 
-def pruned(bom: dict[str, Any]) -> dict[str, Any]:
-    """The same with only what efss-transfer needs to run."""
-    names = needed()
+def without_test_packages(bom: dict[str, Any]) -> dict[str, Any]:
+    """The SBOM with only the packages that efss-transfer needs at run time."""
+    names = runtime_packages()
     root = bom["metadata"]["component"]["bom-ref"]
     kept = [it for it in bom["components"] if canonicalize_name(it["name"]) in names]
     known = {root, *(it["bom-ref"] for it in kept)}
@@ -90,7 +90,7 @@ def pruned(bom: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_rclone(bom: dict[str, Any]) -> dict[str, Any]:
-    """The same with the rclone binaries that are pinned."""
+    """The SBOM with the pinned rclone binaries."""
     pin = json.loads((ROOT / "layer" / "rclone.json").read_text("utf-8"))
     binaries = [
         {
@@ -109,8 +109,11 @@ def with_rclone(bom: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Write it to the file that is named, or print it."""
-    text = json.dumps(with_rclone(pruned(described())), indent=2, sort_keys=True) + "\n"
+    """Write the SBOM to the file given as argument, or print it."""
+    text = (
+        json.dumps(with_rclone(without_test_packages(environment())), indent=2, sort_keys=True)
+        + "\n"
+    )
     if len(sys.argv) > 1:
         Path(sys.argv[1]).write_text(text)
     else:

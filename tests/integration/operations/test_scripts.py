@@ -1,4 +1,4 @@
-"""The scripts that a newcomer runs first, run as he runs them."""
+"""The scripts that a newcomer runs first, run the same way."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ RUN = str(ROOT / "scripts" / "run")
 
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the script takes for /tmp. `tmp_path` is named after the test, and so too long
-    for the unix sockets in it.
+    """A TMPDIR for the script. `tmp_path` is named after the test, which is too long for the
+    unix sockets in it.
     """
     return tmp_path_factory.mktemp("scripts")
 
 
 @contextmanager
 def started(folder: Path, *command: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """A script that runs during the block, with a bound on how long."""
+    """A script that runs during the block, with a time limit."""
     ours = {name for name in os.environ if name.startswith("EFSS_TRANSFER_")} | {"THREADS"}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     with subprocess.Popen(
         command,
-        cwd=folder.parent,  # a script finds its own way
+        cwd=folder.parent,  # a script must not depend on the working directory
         env=inherited | {"TMPDIR": str(folder)} | options.pop("variables", {}),
         text=True,
         process_group=0,
         **options,
     ) as process:
-        # Reading from a script that hangs would last for ever. SIGTERM and not SIGKILL,
-        # because it is the script that can end what it has started.
+        # A script that hangs would block its reader forever. SIGTERM and not SIGKILL, because
+        # only the script can stop the servers that it has started.
         limit = threading.Timer(SECONDS, process.terminate)
         limit.start()
         try:
@@ -73,7 +73,7 @@ def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedPr
 
 
 def group_is_gone(process: subprocess.Popen[str]) -> bool:
-    """Whether nothing is left of the process group that it led."""
+    """Whether no process of its process group is left."""
     try:
         os.killpg(process.pid, 0)
     except ProcessLookupError:
@@ -82,7 +82,7 @@ def group_is_gone(process: subprocess.Popen[str]) -> bool:
 
 
 def users_of(folder: Path) -> list[str]:
-    """Processes that name the folder, or that were told of it."""
+    """Processes with the folder in arguments, working directory or environment."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -92,7 +92,7 @@ def users_of(folder: Path) -> list[str]:
     return found
 
 
-def test_the_demo_tells_a_machine_what_it_did(folder: Path) -> None:
+def test_demo_json_summarizes_a_successful_run(folder: Path) -> None:
     shown = run(folder, DEMO, "--json")
 
     assert shown.returncode == 0, shown.stderr
@@ -105,8 +105,8 @@ def test_the_demo_tells_a_machine_what_it_did(folder: Path) -> None:
     assert users_of(folder) == []
 
 
-def test_the_demo_tells_a_person_what_it_does(folder: Path) -> None:
-    # Half of all users have a proxy set, and some have what other programs read as well.
+def test_demo_in_a_pipe_prints_plain_lines(folder: Path) -> None:
+    # Variables that many users have set and that must not disturb the demo.
     shown = run(folder, DEMO, http_proxy="http://127.0.0.1:1", DEBUG="*", FORCE_COLOR="1")
 
     assert shown.returncode == 0, shown.stderr
@@ -117,19 +117,21 @@ def test_the_demo_tells_a_person_what_it_does(folder: Path) -> None:
         line.split("│")[1:3] == [" files transferred ", " 200 "] for line in map(tidy, lines)
     )
     assert any(line.startswith("Identical: 200 of 200 files") for line in lines)
-    assert "The same request again: 200 of 200 files were skipped." in lines
-    assert lines[-1] == "All has ended. Left behind: nothing."
+    again = "Sent the same request again: 200 of 200 files skipped, because they are already there."
+    assert again in lines
+    assert lines[-2] == "Stopped all servers. Left behind: nothing."
+    assert lines[-1] == "Next: copy between your own storages, see docs/tutorial.md."
     assert '"pass": "***"' in shown.stdout
     assert "canary" not in shown.stdout + shown.stderr
-    assert "\x1b" not in shown.stdout, "a pipe is no terminal"
+    assert "\x1b" not in shown.stdout, "a pipe is not a terminal"
 
 
 def tidy(line: str) -> str:
-    """A table's line without its padding."""
+    """A line of the table without its padding."""
     return " ".join(line.split())
 
 
-def test_the_demo_draws_bars_on_a_terminal(folder: Path) -> None:
+def test_demo_draws_bars_on_a_terminal(folder: Path) -> None:
     screen, end = pty.openpty()
     shown = b""
     try:
@@ -142,7 +144,7 @@ def test_the_demo_draws_bars_on_a_terminal(folder: Path) -> None:
             variables={"TERM": "xterm", "COLUMNS": "120"},
         ) as demo:
             os.close(end)
-            # Linux ends a terminal that nobody writes to any more with an error.
+            # On Linux reading fails when the last writer has closed the terminal.
             with suppress(OSError):
                 while part := os.read(screen, 1 << 16):
                     shown += part
@@ -165,17 +167,15 @@ def test_the_demo_draws_bars_on_a_terminal(folder: Path) -> None:
         pytest.param("Comparing", signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
-def test_the_demo_ends_everything_when_it_is_interrupted(
-    folder: Path, number: signal.Signals, at: str
-) -> None:
+def test_interrupted_demo_stops_everything(folder: Path, number: signal.Signals, at: str) -> None:
     with started(folder, DEMO, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as demo:
         assert demo.stdout is not None
         assert any(line.startswith(at) for line in demo.stdout)
         demo.send_signal(number)
-        _, told = demo.communicate(timeout=60)
+        _, stderr = demo.communicate(timeout=60)
 
         assert demo.returncode == 128 + number
-        assert told == "scripts/demo: interrupted; all that was started has ended\n"
+        assert stderr == "scripts/demo: interrupted; all servers have been stopped\n"
         assert list(folder.iterdir()) == []
         assert users_of(folder) == []
 
@@ -201,7 +201,7 @@ def test_help_has_an_example(folder: Path, script: str) -> None:
         ("--host=unix",),
     ],
 )
-def test_run_refuses_what_it_does_not_know(folder: Path, words: tuple[str, ...]) -> None:
+def test_run_refuses_invalid_arguments(folder: Path, words: tuple[str, ...]) -> None:
     shown = run(folder, RUN, *words)
 
     assert shown.returncode == 2
@@ -210,7 +210,7 @@ def test_run_refuses_what_it_does_not_know(folder: Path, words: tuple[str, ...])
     assert shown.stderr.endswith("see scripts/run --help\n")
 
 
-def test_demo_refuses_what_it_does_not_know(folder: Path) -> None:
+def test_demo_refuses_unknown_arguments(folder: Path) -> None:
     shown = run(folder, DEMO, "--jsno")
 
     assert shown.returncode == 2
@@ -219,7 +219,7 @@ def test_demo_refuses_what_it_does_not_know(folder: Path) -> None:
 
 @contextmanager
 def serving(folder: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """`scripts/run` on a port that the kernel chose, once it listens."""
+    """`scripts/run` on a free port, once it listens."""
     with started(
         folder,
         RUN,
@@ -235,7 +235,7 @@ def serving(folder: Path, *words: str, **variables: str) -> Iterator[subprocess.
 
 
 def listening(process: subprocess.Popen[str]) -> set[tuple[str, int]]:
-    """The addresses at which it and its workers accept connections."""
+    """The addresses at which the process and its workers accept connections."""
     leader = psutil.Process(process.pid)
     return {
         (connection.laddr.ip, connection.laddr.port)
@@ -245,7 +245,7 @@ def listening(process: subprocess.Popen[str]) -> set[tuple[str, int]]:
     }
 
 
-def test_run_serves_this_machine_alone_and_ends_when_told(folder: Path) -> None:
+def test_run_serves_only_this_machine_and_stops_on_sigterm(folder: Path) -> None:
     with serving(folder, DEBUG="1", HOST="0.0.0.0") as server:
         [(host, port)] = listening(server)
         assert host == "127.0.0.1"
@@ -269,7 +269,7 @@ def test_run_serves_this_machine_alone_and_ends_when_told(folder: Path) -> None:
         ({"EFSS_TRANSFER_CONCURRENT_TRANSFERS": "20", "THREADS": "64"}, "64"),
     ],
 )
-def test_run_gives_the_server_threads_to_spare(
+def test_run_gives_the_server_spare_threads(
     folder: Path, variables: dict[str, str], threads: str
 ) -> None:
     with serving(folder, **variables) as server:

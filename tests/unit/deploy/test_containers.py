@@ -140,7 +140,7 @@ def locked(file: str) -> dict[str, set[str]]:
 def test_the_image_has_what_runs_as_it_was_tested_and_nothing_else() -> None:
     tested = locked("scripts/requirements.lock")
     runs = locked("deploy/requirements.lock")
-    assert {name.partition("==")[0] for name in runs} == sbom.needed()
+    assert {name.partition("==")[0] for name in runs} == sbom.runtime_packages()
     for name, hashes in (runs | locked("deploy/build-requirements.lock")).items():
         assert tested[name] == hashes
     for file in ("deploy/requirements.lock", "deploy/build-requirements.lock"):

