@@ -1,1 +1,1 @@
-"""Measures the function beside plain rclone, in the same run; `scripts/bench` runs it."""
+"""Compares the service with plain rclone in the same run; started by `scripts/bench`."""

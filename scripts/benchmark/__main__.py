@@ -1,9 +1,10 @@
-"""Measure the function beside rclone, in the same run, as ratios to `rclone copy`.
+"""Compare the service with rclone in the same run, as ratios to `rclone copy`.
 
-Each row is copied by `rclone copy` at its defaults, by it with the flags of an expert, by a
-bare `rclone rcd` over HTTP, and by this service; in turns, so that a machine that grows slower
-does so for all. Servers are rclone's own, on this machine, and as far away as a row says. A
-ratio tells what the service gains or costs, on whatever machine it is run.
+Each row is copied by `rclone copy` with its defaults, by `rclone copy` with the flags of an
+expert, by a bare `rclone rcd` over HTTP, and by this service. They alternate, so that a machine
+that becomes slower does so for all. The servers are rclone's own, on this machine, behind a
+simulated network with the row's round trip. Ratios show what the service gains or costs on any
+machine.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ from benchmark.cpus import SHARED, Processors
 from benchmark.rows import DAEMON, DEFAULTS, EXPERT, SERVICE, WORKLOADS
 from efss_transfer.engines.rclone.process.binary import find_binary
 
-_APART: Final = ("shards", "listing", "cold")
-_PREPARING_SECONDS: Final = 1.0
-_PEOPLE: Final = Console(stderr=True)
+_SEPARATE_ROWS: Final = ("shards", "listing", "cold")
+_STANDBY_BOOT_SECONDS: Final = 1.0
+_STDERR: Final = Console(stderr=True)
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on."""
+    """The machine of this run."""
     processor = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
         if line.startswith("model name"):
@@ -58,84 +59,92 @@ def machine() -> dict[str, Any]:
 
 
 def size(text: str) -> int:
-    """Bytes, with a unit if there is one: 512M, 2G."""
+    """Parse a number of bytes with an optional unit: 512M, 2G."""
     units = {"K": 10, "M": 20, "G": 30}
     number, shift = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 0)
     if not number.isdecimal() or int(number) << shift < 256 << 20:
-        raise argparse.ArgumentTypeError("a number of bytes such as 512M or 2G, 256M at least")
+        raise argparse.ArgumentTypeError(
+            "expected a number of bytes such as 512M or 2G, at least 256M"
+        )
     return int(number) << shift
 
 
 def names(text: str) -> list[str]:
-    """Names of rows, with commas between them."""
-    known = [workload.name for workload in WORKLOADS] + list(_APART)
+    """Parse comma-separated names of rows."""
+    known = [workload.name for workload in WORKLOADS] + list(_SEPARATE_ROWS)
     chosen = text.split(",")
     if unknown := set(chosen) - set(known):
         raise argparse.ArgumentTypeError(
-            f"no row {', '.join(sorted(unknown))}; there are {', '.join(known)}"
+            f"unknown row {', '.join(sorted(unknown))}; choose from {', '.join(known)}"
         )
     return chosen
 
 
 def columns(text: str) -> list[str]:
-    """Who copies, with commas between them; the service does in any case."""
+    """Parse comma-separated names of columns; the service is always included."""
     chosen = text.split(",")
     if unknown := set(chosen) - set(report.COLUMNS):
         raise argparse.ArgumentTypeError(
-            f"no {', '.join(sorted(unknown))}; there are {', '.join(report.COLUMNS)}"
+            f"unknown column {', '.join(sorted(unknown))}; choose from {', '.join(report.COLUMNS)}"
         )
     return [name for name in report.COLUMNS if name in (*chosen, SERVICE)]
 
 
 def arguments() -> argparse.Namespace:
-    """What was asked for."""
-    usual = [workload.name for workload in WORKLOADS if workload.usual]
+    """Parse the command line."""
+    default_rows = [workload.name for workload in WORKLOADS if workload.default]
     rows = "\n".join(f"  {row.name:16} {row.title}" for row in WORKLOADS)
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"rows:\n{rows}\n  {'shards':16} four shards at once beside one request\n"
-        f"  {'listing':16} one of 10,000 shards of 20,000 files: what a look at all costs\n"
+        epilog=f"rows:\n{rows}\n  {'shards':16} four shards at once, compared with one request\n"
+        f"  {'listing':16} one of 10,000 shards of 20,000 files: the cost of listing them\n"
         f"  {'cold':16} a cold start on AWS Lambda\n\n"
-        "All but the last four if none is chosen: 8 GiB want 30 GB of disk and memory.\n\n"
+        "Default: all but the last four. The row of 8 GiB needs 30 GB of disk and memory.\n\n"
         f"the expert's flags: {' '.join(benchmark_columns.EXPERT)}\n\n"
         "examples: scripts/bench --quick\n"
         "          scripts/bench --rows small-to-s3,large --round-trips 20 --json\n"
         "          scripts/bench --memory 512M --columns efss-transfer",
     )
-    parser.add_argument("--rows", type=names, default=usual, metavar="NAME,NAME")
-    parser.add_argument("--rounds", type=int, help="of each row (3; with --quick 1)")
     parser.add_argument(
-        "--round-trips", default="0,20", metavar="MS,MS", help="added on each side (0,20)"
+        "--rows", type=names, default=default_rows, metavar="NAME,NAME", help="rows to measure"
+    )
+    parser.add_argument("--rounds", type=int, help="rounds of each row; default 3, with --quick 1")
+    parser.add_argument(
+        "--round-trips", default="0,20", metavar="MS,MS", help="simulated round trips, default 0,20"
     )
     parser.add_argument(
         "--columns",
         type=columns,
         default=list(report.COLUMNS),
         metavar="NAME,NAME",
-        help=f"who copies, of: {', '.join(report.COLUMNS)} (all)",
+        help=f"columns to measure: {', '.join(report.COLUMNS)}; default all",
     )
-    parser.add_argument("--quick", action="store_true", help="a hundredth of all, to try it out")
+    parser.add_argument(
+        "--quick", action="store_true", help="copy a hundredth of the data, as a trial"
+    )
     parser.add_argument(
         "--apart",
         action="store_true",
-        help="half of the processors for the storages, as at a site, and half for who copies",
+        help="give the storages half of the CPUs, and the copying processes the other half",
     )
-    parser.add_argument("--memory", type=size, help="the service within so many bytes, as 512M")
-    parser.add_argument("--json", action="store_true", help="print JSON for a program")
+    parser.add_argument("--memory", type=size, help="memory limit of the service, such as 512M")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument(
-        "--save", type=Path, help="keep each row in this JSON as it is done, beside its others"
+        "--save",
+        type=Path,
+        help="write each finished row to this JSON file, keeping its other rows",
     )
     parser.add_argument("--svg", type=Path, help="write the plot to this file")
     parser.add_argument(
-        "--show", type=Path, help="measure nothing: show this JSON of an earlier run"
+        "--show", type=Path, help="show the JSON file of an earlier run, without measuring"
     )
     return parser.parse_args()
 
 
-def measured(chosen: argparse.Namespace) -> dict[str, Any]:
-    """All rows that were asked for, as JSON has them."""
+def measure(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Measure the chosen rows; returns the document that `--json` prints."""
     rounds = chosen.rounds or (1 if chosen.quick else 3)
     trips = [int(trip) for trip in chosen.round_trips.split(",")]
     found: dict[str, Any] = {
@@ -149,10 +158,10 @@ def measured(chosen: argparse.Namespace) -> dict[str, Any]:
         found["rows"].append(asdict(row))
         save(found, chosen.save)
     if "shards" in chosen.rows:
-        found["shards"] = asdict(benchmark_shards.measured(rounds))
+        found["shards"] = asdict(benchmark_shards.measure(rounds))
     if "listing" in chosen.rows:
         files = benchmark_listing.FILES // (benchmark_rows.QUICK if chosen.quick else 1)
-        found["listing"] = asdict(benchmark_listing.measured(rounds, files))
+        found["listing"] = asdict(benchmark_listing.measure(rounds, files))
     if "cold" in chosen.rows:
         found["cold"] = asdict(cold_start.measure(rounds))
     save(found, chosen.save)
@@ -160,35 +169,35 @@ def measured(chosen: argparse.Namespace) -> dict[str, Any]:
 
 
 def save(found: dict[str, Any], file: Path | None) -> None:
-    """Keep what was measured, in place of what a file has of the same rows."""
+    """Write the results to a file, replacing its earlier results of the same rows."""
     if file is None:
         return
     kept = json.loads(file.read_text("utf-8")) if file.exists() else {"rows": []}
-    rows = {place(row): row for row in [*kept["rows"], *found["rows"]]}
-    whole = kept | found | {"rows": [rows[key] for key in sorted(rows)]}
-    file.write_text(json.dumps(whole, indent=1) + "\n", "utf-8")
+    rows = {sort_key(row): row for row in [*kept["rows"], *found["rows"]]}
+    document = kept | found | {"rows": [rows[key] for key in sorted(rows)]}
+    file.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
 
 
-def place(row: dict[str, Any]) -> tuple[int, bool, int, int]:
-    """Where a row stands among all."""
+def sort_key(row: dict[str, Any]) -> tuple[int, bool, int, int]:
+    """The position of a row in the file; unique for a row."""
     order = [workload.name for workload in WORKLOADS]
     return row["memory_bound"] or 0, row["apart"], order.index(row["row"]), row["round_trip_ms"]
 
 
 def _rows(
     rows: list[benchmark_rows.Workload], trips: list[int], rounds: int, chosen: argparse.Namespace
-) -> Iterator[benchmark_rows.Measured]:
+) -> Iterator[benchmark_rows.MeasuredRow]:
     binary = find_binary(None)
     processors = Processors.apart() if chosen.apart else SHARED
     divisor = benchmark_rows.QUICK if chosen.quick else 1
     most = max(workload.copies for workload in rows)
-    # All sources stand there at once, and what a round copies beside them.
+    # Space for the sources of all rows, and for the copies of one round.
     sizes = [(sum(row.sizes(divisor).values()), row.copies) for row in rows]
-    room = sum(size for size, _ in sizes) + 2 * max(size * copies for size, copies in sizes)
+    space = sum(size for size, _ in sizes) + 2 * max(size * copies for size, copies in sizes)
     with ExitStack() as running:
-        folder, ground = running.enter_context(storages.ground(room))
-        for workload in rows:  # before the servers look
-            storages.fill(folder / workload.kept, workload.sizes(divisor))
+        folder, medium = running.enter_context(storages.work_folder(space))
+        for workload in rows:  # before the servers cache their listings
+            storages.fill(folder / workload.source_folder, workload.sizes(divisor))
         services = {}
         for standby in sorted({workload.standby for workload in rows}):
             (runtime := folder / f"run{standby:d}").mkdir()
@@ -202,76 +211,76 @@ def _rows(
                         processors=processors.copiers,
                     )
                 ),
-                _PREPARING_SECONDS if standby else 0.0,
+                _STANDBY_BOOT_SECONDS if standby else 0.0,
             )
-        who: dict[str, benchmark_columns.Column] = {
+        columns: dict[str, benchmark_columns.Column] = {
             DEFAULTS: benchmark_columns.command(binary, (), processors.copiers),
             EXPERT: benchmark_columns.command(binary, benchmark_columns.EXPERT, processors.copiers),
             DAEMON: benchmark_columns.daemon(binary, processors.copiers),
         }
-        _warm(binary, folder, list(services.values()))
+        _warm_up(binary, folder, list(services.values()))
         for workload in rows:
-            who[SERVICE] = services[workload.standby]
+            columns[SERVICE] = services[workload.standby]
             for trip in (trip for trip in workload.round_trips if trip in trips):
-                # Servers that have served the rows before are slower, each in its own way.
-                with storages.near(binary, folder, processors) as places:
+                # New servers for each row: those that have served other rows are slower.
+                with storages.local_servers(binary, folder, processors) as servers:
                     yield benchmark_rows.measure(
                         workload,
-                        places,
-                        {name: who[name] for name in chosen.columns},
+                        servers,
+                        {name: columns[name] for name in chosen.columns},
                         round_trip_ms=trip,
                         rounds=rounds,
                         divisor=divisor,
                         memory=chosen.memory,
-                        ground=ground,
+                        ground=medium,
                         processors=processors,
-                        tell=lambda text: _PEOPLE.print(f"{datetime.now(UTC):%H:%M:%S} {text}"),
+                        report=lambda text: _STDERR.print(f"{datetime.now(UTC):%H:%M:%S} {text}"),
                     )
 
 
-def _warm(binary: Path, folder: Path, services: list[benchmark_columns.Column]) -> None:
-    """Copy once by each service, untimed: at a site it runs already, and the first request has
-    modules to import.
+def _warm_up(binary: Path, folder: Path, services: list[benchmark_columns.Column]) -> None:
+    """Copy once with each service, untimed: its first request imports modules, but in production
+    it runs already.
     """
     storages.fill(folder / "webdav/source/warm", {"file.bin": 4})
-    with storages.near(binary, folder) as places:
-        source = places.endpoint("webdav", "source/warm")
+    with storages.local_servers(binary, folder) as servers:
+        source = servers.endpoint("webdav", "source/warm")
         for number, service in enumerate(services):
-            service([(source, places.endpoint("s3", f"copies/warm{number}"))], False)
+            service([(source, servers.endpoint("s3", f"copies/warm{number}"))], False)
 
 
-def told(found: dict[str, Any], console: Console) -> None:
-    """Tell a person."""
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print the results as tables."""
     if found["rows"]:
         console.print(report.table(found["rows"]))
         loads = [load for row in found["rows"] for load in row["load"]]
-        about = found["machine"]
+        host = found["machine"]
         console.print(
-            f"{about['processors']} x {about['processor']}, {about['system']}, {found['date']}; "
-            f"load while it was measured {min(loads)} to {max(loads)}"
+            f"{host['processors']} x {host['processor']}, {host['system']}, {found['date']}; "
+            f"load average during the run {min(loads)} to {max(loads)}"
         )
     if shards := found.get("shards"):
         console.print(benchmark_shards.table(benchmark_shards.Row(**shards)))
     if listing := found.get("listing"):
-        console.print(benchmark_listing.told(benchmark_listing.Row(**listing)))
+        console.print(benchmark_listing.describe(benchmark_listing.Row(**listing)))
     if cold := found.get("cold"):
-        console.print(cold_start.told(cold_start.Cold(**cold)))
+        console.print(cold_start.describe(cold_start.ColdStart(**cold)))
 
 
 def main() -> int:
-    """Measure, and print a table or JSON; 1 if a bound of memory was not kept, or a copy failed."""
+    """Measure and print the results; returns 1 if a copy failed or exceeded the memory limit."""
     chosen = arguments()
-    # What was started ends with it, also where it is told to end.
+    # Exit by an exception, so that SIGTERM stops the servers, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    found = json.loads(chosen.show.read_text("utf-8")) if chosen.show else measured(chosen)
+    found = json.loads(chosen.show.read_text("utf-8")) if chosen.show else measure(chosen)
     if chosen.svg:
-        about = f"Time as a ratio to rclone copy at its defaults, {found['date']}"
-        chosen.svg.write_text(report.plot(found["rows"], about), "utf-8")
+        caption = f"Time as a ratio to rclone copy with its defaults, {found['date']}"
+        chosen.svg.write_text(report.plot(found["rows"], caption), "utf-8")
     if chosen.json:
         print(json.dumps(found, indent=1))
     else:
-        # A file has no width; at that of a small terminal a table cannot be read.
-        told(found, Console() if sys.stdout.isatty() else Console(width=180))
+        # A file has no width, and the default width would break the table.
+        show(found, Console() if sys.stdout.isatty() else Console(width=180))
     return int(any(row["failed"] or row["within"] is False for row in found["rows"]))
 
 

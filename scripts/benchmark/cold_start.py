@@ -1,8 +1,8 @@
-"""Time a cold start of the function on AWS Lambda, from what scripts/build-layer builds.
+"""Measures a cold start of the function as on AWS Lambda, with the zips of scripts/build-layer.
 
-Beside it, by turns: `import requests` in a process of its own, and the boot of rclone's daemon
-alone. The start is to import at most twice as long as requests, and to have rclone's first
-answer within that and the boot, because the one goes on while the other does.
+In the same run it measures `import requests` in a new process, and the boot of rclone's daemon
+alone. The aims: the import takes at most twice as long as that of requests, and rclone's first
+response comes within that plus the boot, because rclone is verified during the import.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ import requests
 print(time.monotonic() - began, time.thread_time() - used)
 """
 
-# The first answer is noted where it is read; for this, the module is changed when it is loaded,
-# and not before, because when it is loaded is part of what is timed.
+# Records the time of rclone's first response. An import hook patches the module while it is loaded,
+# because importing it earlier would change the measured import.
 _START = """
 import time
 python = time.monotonic()
 import importlib.util, json, sys
-noted = {}
-class Noting:
+recorded = {}
+class Recorder:
     def find_spec(self, name, path=None, target=None):
         if name != "efss_transfer.engines.rclone.rc.client":
             return None
@@ -52,26 +52,26 @@ class Noting:
             execute(module)
             original = module.Rc.version
             def version(self):
-                told = original(self)
-                noted.setdefault("answer", time.monotonic())
-                return told
+                version = original(self)
+                recorded.setdefault("answer", time.monotonic())
+                return version
             module.Rc.version = version
         spec.loader.exec_module = changed
         return spec
 class Context:
     def get_remaining_time_in_millis(self):
         return 60000
-sys.meta_path.insert(0, Noting())
+sys.meta_path.insert(0, Recorder())
 began, used = time.monotonic(), time.thread_time()
 import lambda_handler
 imported, used = time.monotonic(), time.thread_time() - used
-told = lambda_handler.handler(json.loads(sys.argv[2]), Context())
+result = lambda_handler.handler(json.loads(sys.argv[2]), Context())
 print(json.dumps({
-    "state": told.get("state", told.get("code")),
+    "state": result.get("state", result.get("code")),
     "python_seconds": python - float(sys.argv[1]),
     "import_seconds": imported - began,
     "import_processor_seconds": used,
-    "answer_seconds": noted["answer"] - began,
+    "answer_seconds": recorded["answer"] - began,
     "done_seconds": time.monotonic() - began,
     "modules": sorted({name.partition(".")[0] for name in sys.modules}),
 }))
@@ -79,11 +79,13 @@ print(json.dumps({
 
 
 @dataclass(frozen=True)
-class Cold:
-    """A cold start, medians: seconds, from the beginning of the import on; and the ratios of
-    each run, by median: to twice `import requests`, in the processor's time as well, which tells
-    more on a machine that is busy; and to that and the daemon's boot.
-    `python_seconds` is what Python itself took before, which on Lambda is not the function's.
+class ColdStart:
+    """Medians of all runs; seconds count from the start of the import.
+
+    `import_ratio` is relative to twice `import requests`; `import_processor_ratio` is the same
+    in CPU time, which varies less on a busy machine. `answer_ratio` is relative to twice `import
+    requests` plus the boot of the daemon. `python_seconds` is the start of Python itself, which
+    on Lambda is not part of the function.
     """
 
     runs: int
@@ -99,15 +101,15 @@ class Cold:
     answer_ratio_with_python: float
 
 
-def measure(runs: int) -> Cold:
-    """Build, unpack, and start that many times. Raises SystemExit if a copy failed."""
+def measure(runs: int) -> ColdStart:
+    """Build, unpack and start it `runs` times. Raises SystemExit if a copy fails."""
     with ExitStack() as running:
         root = Path(running.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
         layer, task, run = (root / name for name in ("layer", "task", "run"))
         for name in ("run", "source", "destination"):
             (root / name).mkdir()
-        python = Path(sys.base_prefix, "bin", f"python{build_layer.version_of(_here())}")
-        target = build_layer.Target(build_layer.own_architecture(), _here(), python.name[6:])
+        python = Path(sys.base_prefix, "bin", f"python{build_layer.version_of(_python())}")
+        target = build_layer.Target(build_layer.own_architecture(), _python(), python.name[6:])
         build_layer.build_layer(target, root / "layer.zip")
         build_layer.build_function(target, root / "function.zip")
         zipfile.ZipFile(root / "layer.zip").extractall(layer)
@@ -132,26 +134,26 @@ def measure(runs: int) -> Cold:
                 "source": source.endpoint("tiny"),
                 "destination": destination.endpoint(f"tiny-{number}"),
             }
-            told = _run([str(python), "-S", "-c", _REQUESTS], environment)
-            imported, used = map(float, told.split())
+            output = _run([str(python), "-S", "-c", _REQUESTS], environment)
+            imported, used = map(float, output.split())
             alone = boot(binary, run)
             command = [str(python), "-S", "-c", _START, str(time.monotonic()), json.dumps(body)]
             started = json.loads(_run(command, environment))
             if started["state"] != "succeeded":
-                raise SystemExit(f"scripts/bench: the function did not copy: {started['state']}")
+                raise SystemExit(f"scripts/bench: the copy failed: {started['state']}")
             if unwanted := {"flask", "boto3", "botocore"} & set(started["modules"]):
                 raise SystemExit(f"scripts/bench: a start imported {', '.join(unwanted)}")
-            if number:  # the first finds cold caches
+            if number:  # the first run has cold caches
                 started["import_processor_ratio"] = started["import_processor_seconds"] / (2 * used)
                 measured.append((imported, alone, started))
-    return _summed(measured)
+    return _medians(measured)
 
 
 def boot(binary: Path, runtime_dir: Path) -> float:
-    """Seconds from the start of a daemon to its first answer, by itself."""
+    """Seconds from the start of a daemon to its first response."""
     settings = Settings.read({"EFSS_TRANSFER_RUNTIME_DIR": str(runtime_dir)})
     began = time.perf_counter()
-    # As for a transfer: in its sandbox, with a way out that is never taken.
+    # As for a transfer: in its sandbox, with a proxy that is never used.
     ports, proxy = frozenset({1}), "socks5://127.0.0.1:1"
     with ExitStack() as running:
         daemon = running.enter_context(
@@ -161,12 +163,12 @@ def boot(binary: Path, runtime_dir: Path) -> float:
         return time.perf_counter() - began
 
 
-def _summed(measured: list[tuple[float, float, dict[str, Any]]]) -> Cold:
+def _medians(measured: list[tuple[float, float, dict[str, Any]]]) -> ColdStart:
     def median(values: Any) -> float:
         return float(round(statistics.median(values), 4))
 
     starts = [start for _, _, start in measured]
-    return Cold(
+    return ColdStart(
         runs=len(measured),
         requests_seconds=median(imported for imported, _, _ in measured),
         boot_seconds=median(alone for _, alone, _ in measured),
@@ -186,7 +188,7 @@ def _summed(measured: list[tuple[float, float, dict[str, Any]]]) -> Cold:
     )
 
 
-def _here() -> Path:
+def _python() -> Path:
     return Path(sys.executable)
 
 
@@ -197,21 +199,21 @@ def _run(command: list[str], environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def told(cold: Cold) -> str:
-    """What a person is told of it."""
+def describe(cold: ColdStart) -> str:
+    """The result as text."""
 
     def ms(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms"
 
-    import_told = f"{cold.import_ratio:.2f} of twice requests (aim ≤ 1)"
-    answer_told = f"{cold.answer_ratio:.2f} of twice requests and the boot (aim ≤ 1)"
+    import_text = f"{cold.import_ratio:.2f} of twice requests (aim ≤ 1)"
+    answer_text = f"{cold.answer_ratio:.2f} of twice requests and the boot (aim ≤ 1)"
     lines = (
-        f"cold start on Lambda, {cold.runs} runs, {os.cpu_count()} processors",
-        f"  import requests {ms(cold.requests_seconds)}, daemon's boot {ms(cold.boot_seconds)}",
-        f"  import lambda_handler {ms(cold.import_seconds)}: {import_told}",
-        f"    in time of the processor {cold.import_processor_ratio:.2f}",
-        f"  to rclone's first answer {ms(cold.answer_seconds)}: {answer_told}",
+        f"cold start on Lambda, {cold.runs} runs, {os.cpu_count()} CPUs",
+        f"  import requests {ms(cold.requests_seconds)}, boot of rclone {ms(cold.boot_seconds)}",
+        f"  import lambda_handler {ms(cold.import_seconds)}: {import_text}",
+        f"    in CPU time {cold.import_processor_ratio:.2f}",
+        f"  to rclone's first response {ms(cold.answer_seconds)}: {answer_text}",
         f"    with Python's start ({ms(cold.python_seconds)}) {cold.answer_ratio_with_python:.2f}",
-        f"  to the answer of the copy {ms(cold.done_seconds)}",
+        f"  to the response of the copy {ms(cold.done_seconds)}",
     )
     return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""Who copies in the bench: rclone as it is, as an expert calls it, by its API, and we.
+"""The columns of the benchmark: rclone, rclone with expert flags, rclone's API, and the service.
 
-Each takes copies (pairs of endpoints), makes all of them at once, and says what they took.
+Each column runs copies (pairs of endpoints) concurrently and returns their time, CPU and memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import psutil
 import requests
 
 from benchmark.cpus import SHARED, on
-from benchmark.meters import metered
+from benchmark.meters import measured
 from support import service_process
 
 Copy = tuple[dict[str, Any], dict[str, Any]]
@@ -36,15 +36,13 @@ EXPERT: Final = (
     "--s3-upload-concurrency=8",
     "--s3-chunk-size=16Mi",
 )
-"""What somebody gives it who knows rclone and both servers, and has memory enough."""
-_BUSY: Final = 503
+"""Flags of a user who knows rclone and both servers, and has enough memory."""
+_BUSY_STATUS: Final = 503
 
 
 @dataclass(frozen=True)
 class Run:
-    """What copies took: seconds, and processor seconds and bytes of memory at the peak, which
-    is 0 if nobody looked.
-    """
+    """The cost of some copies: seconds, CPU seconds, and peak memory in bytes (0: not measured)."""
 
     seconds: float
     cpu: float
@@ -53,59 +51,59 @@ class Run:
 
 
 Column = Callable[[Sequence[Copy], bool], Run]
-"""Makes copies, all at once; the flag is whether to look at memory meanwhile."""
+"""Runs copies concurrently; the flag says whether to measure memory."""
 
 
 def command(
     binary: Path, flags: Sequence[str] = (), processors: frozenset[int] = SHARED.copiers
 ) -> Column:
-    """`rclone copy`, a process for each copy."""
+    """`rclone copy`, one process for each copy."""
 
-    def run(copies: Sequence[Copy], looking: bool) -> Run:
+    def run(copies: Sequence[Copy], measure_memory: bool) -> Run:
         started = [
             (_command(source, destination), source, destination) for source, destination in copies
         ]
         processes: list[subprocess.Popen[bytes]] = []
-        peaks: list[psutil.Process] = []
+        watched: list[psutil.Process] = []
         with (
-            tempfile.TemporaryFile() as said,
-            metered(lambda: list(peaks), looking=looking) as taken,
+            tempfile.TemporaryFile() as stderr,
+            measured(lambda: list(watched), memory=measure_memory) as usage,
         ):
             began = time.perf_counter()
             for environment, source, destination in started:
-                words = [f"source:{source['path']}", f"destination:{destination['path']}"]
+                paths = [f"source:{source['path']}", f"destination:{destination['path']}"]
                 with on(processors):
                     processes.append(
                         subprocess.Popen(
-                            [str(binary), "copy", *words, *flags],
+                            [str(binary), "copy", *paths, *flags],
                             env=environment,
-                            stderr=said,
+                            stderr=stderr,
                             process_group=0,
                         )
                     )
-                peaks.append(psutil.Process(processes[-1].pid))
+                watched.append(psutil.Process(processes[-1].pid))
             try:
-                # What each has taken is told by the kernel when it is waited for.
+                # The kernel returns the resource usage of each process.
                 used = [os.wait4(process.pid, 0) for process in processes]
-            except BaseException:  # the bench is told to end
+            except BaseException:  # the benchmark is interrupted
                 for process in processes:
                     process.kill()
                 raise
             seconds = time.perf_counter() - began
-            peaks.clear()
+            watched.clear()
             for process, (_, status, _) in zip(processes, used, strict=True):
                 process.returncode = os.waitstatus_to_exitcode(status)
             if any(process.returncode for process in processes):
-                said.seek(0)
-                raise SystemExit(f"scripts/bench: rclone failed: {said.read(2000)!r}")
-        cpu = sum(usage.ru_utime + usage.ru_stime for _, _, usage in used)
-        return Run(seconds, cpu, taken.peak)
+                stderr.seek(0)
+                raise SystemExit(f"scripts/bench: rclone failed: {stderr.read(2000)!r}")
+        cpu = sum(one.ru_utime + one.ru_stime for _, _, one in used)
+        return Run(seconds, cpu, usage.peak)
 
     return run
 
 
 def _command(source: dict[str, Any], destination: dict[str, Any]) -> dict[str, str]:
-    """The environment that tells the command of its remotes."""
+    """The environment that defines the remotes of the command."""
     environment = {"HOME": "/nonexistent", "RCLONE_CONFIG": ""}
     for side, endpoint in (("SOURCE", source), ("DESTINATION", destination)):
         environment[f"RCLONE_CONFIG_{side}_TYPE"] = endpoint["type"]
@@ -115,21 +113,21 @@ def _command(source: dict[str, Any], destination: dict[str, Any]) -> dict[str, s
 
 
 def daemon(binary: Path, processors: frozenset[int] = SHARED.copiers) -> Column:
-    """A bare `rclone rcd` at its defaults, booted for it and driven by plain HTTP calls."""
+    """A bare `rclone rcd` with its defaults, started for the copies and driven over HTTP."""
 
-    def run(copies: Sequence[Copy], looking: bool) -> Run:
+    def run(copies: Sequence[Copy], measure_memory: bool) -> Run:
         began = time.perf_counter()
         with ExitStack() as running:
             with on(processors):
                 process, url = running.enter_context(_daemon(binary))
-            with metered(lambda: [psutil.Process(process.pid)], looking=looking) as taken:
+            with measured(lambda: [psutil.Process(process.pid)], memory=measure_memory) as usage:
 
                 def post(call: str, **parameters: Any) -> None:
                     with requests.Session() as session:
                         session.trust_env = False
-                        answer = session.post(f"{url}/{call}", json=parameters, timeout=7200)
-                    if answer.status_code != 200:
-                        raise SystemExit(f"scripts/bench: rcd failed: {answer.text[:500]}")
+                        response = session.post(f"{url}/{call}", json=parameters, timeout=7200)
+                    if response.status_code != 200:
+                        raise SystemExit(f"scripts/bench: rcd failed: {response.text[:500]}")
 
                 def copy(pair: Copy) -> None:
                     names = []
@@ -153,7 +151,7 @@ def daemon(binary: Path, processors: frozenset[int] = SHARED.copiers) -> Column:
             times = psutil.Process(process.pid).cpu_times()
             process.terminate()
             process.wait()
-            return Run(time.perf_counter() - began, times.user + times.system, taken.peak)
+            return Run(time.perf_counter() - began, times.user + times.system, usage.peak)
 
     return run
 
@@ -178,65 +176,70 @@ def _daemon(binary: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def service(function: service_process.Function, rest: float = 0.0) -> Column:
-    """The service, which runs already, as it does at a site; after so many seconds of rest, in
-    which it may prepare.
+    """The service, which is running already, as in production.
+
+    Before each run it has `rest` seconds, for example to boot a standby.
     """
 
-    def run(copies: Sequence[Copy], looking: bool) -> Run:
+    def run(copies: Sequence[Copy], measure_memory: bool) -> Run:
         time.sleep(rest)
 
         def copy(pair: Copy) -> dict[str, Any]:
             while True:
                 source, destination = pair
-                answer = function.post({"source": source, "destination": destination}, timeout=7200)
-                if answer.status_code != _BUSY:
+                response = function.post(
+                    {"source": source, "destination": destination}, timeout=7200
+                )
+                if response.status_code != _BUSY_STATUS:
                     break
-                time.sleep(float(answer.headers.get("Retry-After", 1)))
-            if answer.status_code != 200:
-                raise Failed(answer.text[:500])
-            told: dict[str, Any] = answer.json()
-            return told
+                time.sleep(float(response.headers.get("Retry-After", 1)))
+            if response.status_code != 200:
+                raise CopyFailed(response.text[:500])
+            result: dict[str, Any] = response.json()
+            return result
 
         root = psutil.Process(function.process.pid)
         with (
-            metered(lambda: [root], looking=looking) as taken,
+            measured(lambda: [root], memory=measure_memory) as usage,
             ThreadPoolExecutor(len(copies)) as pool,
         ):
             began = time.perf_counter()
-            answers = list(pool.map(copy, copies))
+            results = list(pool.map(copy, copies))
             seconds = time.perf_counter() - began
-        return Run(seconds, taken.cpu, taken.peak, answers[0]["rclone"].get("tuning") or {})
+        return Run(seconds, usage.cpu, usage.peak, results[0]["rclone"].get("tuning") or {})
 
     return run
 
 
-class Failed(Exception):
-    """The service did not copy."""
+class CopyFailed(Exception):
+    """The service reported an error; the text is its response."""
 
 
 @contextmanager
 def function(
     folder: Path,
     memory: int | None,
-    places: int,
+    concurrent_transfers: int,
     *,
     standby: bool = False,
     processors: frozenset[int] = SHARED.copiers,
 ) -> Iterator[service_process.Function]:
-    """The service as scripts/run serves it, within a bound of memory if there is one.
+    """The service as scripts/run serves it, with a memory limit if one is given.
 
-    The bound is told to it as a platform tells it, and each of its processes is held to it
-    (RLIMIT_DATA); what they take together is watched. So many transfers may run at a time,
-    unless the bound says that there is no room for them.
+    The limit is passed to the service as AWS Lambda passes it, and RLIMIT_DATA enforces it for
+    each process; the benchmark measures their sum. With a limit the service itself derives the
+    number of concurrent transfers.
     """
-    words: tuple[str, ...] = (str(Path(sys.executable).parent / "functions-framework"),)
-    told = f"EFSS_TRANSFER_CONCURRENT_TRANSFERS={places}"
-    keeping = f"EFSS_TRANSFER_STANDBY={int(standby)}"
+    command: tuple[str, ...] = (str(Path(sys.executable).parent / "functions-framework"),)
+    variable = f"EFSS_TRANSFER_CONCURRENT_TRANSFERS={concurrent_transfers}"
+    standby_variable = f"EFSS_TRANSFER_STANDBY={int(standby)}"
     if memory is not None:
-        told = f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory >> 20}"
-        words = ("prlimit", f"--data={memory}", *words)
+        variable = f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory >> 20}"
+        command = ("prlimit", f"--data={memory}", *command)
     with ExitStack() as serving:
         with on(processors):
-            running = service_process.function(folder, command=("env", told, keeping, *words))
+            running = service_process.function(
+                folder, command=("env", variable, standby_variable, *command)
+            )
             function = serving.enter_context(running)
         yield function

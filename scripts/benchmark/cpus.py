@@ -1,4 +1,4 @@
-"""Whose processors are whose in the bench."""
+"""Assigns CPUs to the storages and to the copying processes of the benchmark."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Final, Self
 
 @dataclass(frozen=True)
 class Processors:
-    """On which processors the storages run, with the network to them, and on which who copies.
+    """The CPUs of the storages and their network, and those of the copying processes.
 
-    Shared they are all for both; apart each has half of them, as at a site, where a storage is
-    another machine, which is not the slower for it that who copies takes more of his own.
+    By default both share all CPUs. With `apart` each gets half, as if the storages were other
+    machines: then a copying process that uses more CPU does not slow them down.
     """
 
     storages: frozenset[int]
@@ -22,10 +22,10 @@ class Processors:
 
     @classmethod
     def apart(cls) -> Self:
-        """Half for each. Raises SystemExit if there is but one."""
+        """Half of the CPUs for each. Raises SystemExit if there is only one."""
         every = sorted(os.sched_getaffinity(0))
         if len(every) < 2:
-            raise SystemExit("scripts/bench: --apart needs two processors")
+            raise SystemExit("scripts/bench: --apart needs at least two CPUs")
         half = len(every) // 2
         return cls(frozenset(every[:half]), frozenset(every[half:]))
 
@@ -35,7 +35,7 @@ SHARED: Final = Processors(frozenset(os.sched_getaffinity(0)), frozenset(os.sche
 
 @contextmanager
 def on(processors: frozenset[int]) -> Iterator[None]:
-    """What is started within the block, by this thread, runs on these."""
+    """Run what this thread starts within the block on these CPUs."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, processors)
     try:

@@ -1,4 +1,4 @@
-"""What a copy takes besides time: processor time and memory, of all processes that do it."""
+"""Measures the CPU time and memory of all processes that take part in a copy."""
 
 from __future__ import annotations
 
@@ -12,55 +12,54 @@ from typing import Final
 
 import psutil
 
-_EACH_SECONDS: Final = 0.05
-_FIRST_SECONDS: Final = 0.02  # a copy with a standby is over in 40 ms
-_SOON_SECONDS: Final = 0.5
-_SHARE: Final = 0.01
-"""Of one processor that looking may take: it takes it from those who are looked at."""
+_INTERVAL_SECONDS: Final = 0.05
+_FIRST_SECONDS: Final = 0.02  # a copy with a standby takes 40 ms
+_SHORT_SECONDS: Final = 0.5
+_MAX_CPU_SHARE: Final = 0.01
+"""The share of one CPU that measuring may use: it competes with the measured processes."""
 
 
 @dataclass
-class Taken:
-    """What was taken. `cpu` is in seconds, `peak` in bytes; they are known after the block."""
+class Usage:
+    """CPU seconds and peak memory in bytes; complete after the block."""
 
     cpu: float = 0.0
     peak: int = 0
 
 
 @contextmanager
-def metered(roots: Callable[[], list[psutil.Process]], *, looking: bool = True) -> Iterator[Taken]:
-    """Watch these processes and all that they start, for the length of the block.
+def measured(roots: Callable[[], list[psutil.Process]], *, memory: bool = True) -> Iterator[Usage]:
+    """Measure these processes and their descendants for the length of the block.
 
-    Memory is what they hold together (PSS: what several share counts once), looked at up to
-    twenty times a second, or not at all unless `looking`: a look takes milliseconds of a
-    processor, more of them where there are more processes. Processor time counts what has
-    ended and was waited for, too.
+    Memory is the sum of their PSS, in which shared pages count once. With `memory` it is sampled
+    up to twenty times a second; a sample takes milliseconds of CPU, more with more processes.
+    CPU time includes children that have ended.
     """
-    taken = Taken()
+    usage = Usage()
     done = threading.Event()
     before = sum(_seconds(root) for root in roots())
 
     def watch() -> None:
-        began, rest = time.perf_counter(), _FIRST_SECONDS
-        while not done.wait(rest):
-            look = time.perf_counter()
+        began, pause = time.perf_counter(), _FIRST_SECONDS
+        while not done.wait(pause):
+            sampled = time.perf_counter()
             family = _family(roots())
-            taken.peak = max(taken.peak, sum(_bytes(process.pid) for process in family))
-            rest, now = _EACH_SECONDS, time.perf_counter()
-            if now - began > _SOON_SECONDS:
-                # What is over soon is looked at often all the same.
-                rest = max(rest, (now - look) / _SHARE)
+            usage.peak = max(usage.peak, sum(_bytes(process.pid) for process in family))
+            pause, now = _INTERVAL_SECONDS, time.perf_counter()
+            if now - began > _SHORT_SECONDS:
+                # Short copies are sampled often anyway.
+                pause = max(pause, (now - sampled) / _MAX_CPU_SHARE)
 
-    watching = threading.Thread(target=watch, daemon=True)
-    if looking:
-        watching.start()
+    thread = threading.Thread(target=watch, daemon=True)
+    if memory:
+        thread.start()
     try:
-        yield taken
+        yield usage
     finally:
         done.set()
-        if looking:
-            watching.join()
-        taken.cpu = sum(_seconds(root) for root in roots()) - before
+        if memory:
+            thread.join()
+        usage.cpu = sum(_seconds(root) for root in roots()) - before
 
 
 def _family(roots: list[psutil.Process]) -> list[psutil.Process]:
@@ -72,7 +71,7 @@ def _family(roots: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def _seconds(root: psutil.Process) -> float:
-    """Of a process that runs, its children that run, and those that it has waited for."""
+    """CPU seconds of a process, its running descendants, and its children that have ended."""
     total = 0.0
     for process in _family([root]):
         with suppress(psutil.NoSuchProcess):
@@ -87,5 +86,5 @@ def _bytes(pid: int) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1]) << 10
     except OSError:
-        pass  # it has ended
+        pass  # the process has ended
     return 0

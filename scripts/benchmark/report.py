@@ -1,4 +1,4 @@
-"""The bench's results for people: a table, and a plot."""
+"""Shows the results of the benchmark as a table or a plot."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ _LEFT: Final = 330
 _WIDTH: Final = 980
 _BAR: Final = 13
 _GAP: Final = 16
-_FULL: Final = 430
-"""Pixels of what rclone takes at its defaults."""
-_MOST: Final = 1.2
+_FULL_WIDTH: Final = 430
+"""Width in pixels of the time of `rclone copy` with its defaults."""
+_MAX_RATIO: Final = 1.2
 
 
 def number(seconds: float) -> str:
-    """Seconds, with as many digits as mean something."""
+    """Seconds with significant digits."""
     return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def megabytes(count: int) -> str:
-    """Bytes of memory."""
+    """Memory in MiB."""
     return f"{count / (1 << 20):.0f} MiB"
 
 
 def table(rows: Rows) -> Table:
-    """What a person reads in a terminal."""
+    """The results as a table for a terminal."""
     shown = Table("copied", "round trip", *_COLOURS, "ratio", "aim", "memory", show_lines=False)
     for row in rows:
         cells = [_cell(row["columns"].get(name)) for name in _COLOURS]
@@ -47,7 +47,7 @@ def table(rows: Rows) -> Table:
         ours = row["columns"].get(SERVICE)
         memory = row["failed"][:60] if row["failed"] else megabytes(ours["peak_bytes"])
         if row["within"] is not None:
-            memory += " within the bound" if row["within"] else " BEYOND THE BOUND"
+            memory += " within the limit" if row["within"] else " OVER THE LIMIT"
         shown.add_row(
             f"{row['title']}, {row['way']}",
             f"{row['round_trip_ms']} ms",
@@ -60,7 +60,7 @@ def table(rows: Rows) -> Table:
 
 
 def markdown(rows: Rows) -> str:
-    """The same, as it stands in the docs."""
+    """The results as a Markdown table for the docs."""
     lines = [
         "| copied | round trip | " + " | ".join(_COLOURS) + " | ratio | processor | memory |",
         "|---|--:|" + "--:|" * (len(_COLOURS) + 3),
@@ -84,7 +84,7 @@ def _cell(column: Mapping[str, Any] | None) -> str:
 
 
 def plot(rows: Rows, caption: str) -> str:
-    """An SVG: for each row a bar for each who copies, as a ratio to rclone's defaults."""
+    """An SVG with a bar for each column of each row, as a ratio to `rclone copy`."""
     each = len(_COLOURS) * _BAR + _GAP
     height = 70 + each * len(rows)
     return (
@@ -92,33 +92,33 @@ def plot(rows: Rows, caption: str) -> str:
         f'font-family="sans-serif" font-size="12" role="img">\n'
         f"<title>{escape(caption)}</title>\n"
         f'<rect width="{_WIDTH}" height="{height}" fill="white"/>\n'
-        + "\n".join(_drawn(rows, each, height))
+        + "\n".join(_elements(rows, each, height))
         + "\n</svg>\n"
     )
 
 
-def _drawn(rows: Rows, each: int, height: int) -> Iterator[str]:
-    for place, (name, colour) in enumerate(_COLOURS.items()):
-        x = 20 + place * 190
+def _elements(rows: Rows, each: int, height: int) -> Iterator[str]:
+    for position, (name, colour) in enumerate(_COLOURS.items()):
+        x = 20 + position * 190
         yield f'<rect x="{x}" y="12" width="12" height="12" fill="{colour}"/>'
         yield f'<text x="{x + 18}" y="22">{escape(name)}</text>'
-    at = _LEFT + _FULL
+    at = _LEFT + _FULL_WIDTH
     yield f'<line x1="{at}" y1="40" x2="{at}" y2="{height - 20}" stroke="#ced4da"/>'
     yield f'<text x="{at}" y="{height - 6}" text-anchor="middle">time of rclone copy</text>'
     for index, row in enumerate(rows):
         top = 45 + index * each
         yield f'<text x="20" y="{top + 20}">{escape(row["title"])}</text>'
-        about = f"{row['way']}, {row['round_trip_ms']} ms of round trip"
-        yield f'<text x="20" y="{top + 37}" fill="#495057">{escape(about)}</text>'
-        for place, (name, colour) in enumerate(_COLOURS.items()):
+        details = f"{row['way']}, {row['round_trip_ms']} ms of round trip"
+        yield f'<text x="20" y="{top + 37}" fill="#495057">{escape(details)}</text>'
+        for position, (name, colour) in enumerate(_COLOURS.items()):
             if name not in row["ratios"]:
                 continue
-            y = top + place * _BAR
+            y = top + position * _BAR
             ratio = row["ratios"][name]
-            width = max(1.0, min(ratio, _MOST) * _FULL)
+            width = max(1.0, min(ratio, _MAX_RATIO) * _FULL_WIDTH)
             yield (
                 f'<rect x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR - 2}" '
                 f'fill="{colour}"/>'
             )
-            said = f"{number(row['columns'][name]['seconds'])} ({ratio:.2f})"
-            yield f'<text x="{_LEFT + width + 6:.1f}" y="{y + 10}" font-size="10">{said}</text>'
+            label = f"{number(row['columns'][name]['seconds'])} ({ratio:.2f})"
+            yield f'<text x="{_LEFT + width + 6:.1f}" y="{y + 10}" font-size="10">{label}</text>'

@@ -1,4 +1,4 @@
-"""What is copied in the bench, and how each row is measured."""
+"""The rows of the benchmark: what each copies, and how it is measured."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from benchmark import storages
-from benchmark.columns import Column, Copy, Failed, Run
+from benchmark.columns import Column, Copy, CopyFailed, Run
 from benchmark.cpus import SHARED, Processors
-from benchmark.storages import Places
+from benchmark.storages import Servers
 
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
@@ -24,17 +24,20 @@ DAEMON: Final = "rcd"
 SERVICE: Final = "efss-transfer"
 _KINDS: Final = {"webdav": "WebDAV", "s3": "S3"}
 QUICK: Final = 100
-"""By how much a quick bench divides what is copied."""
+"""The divisor of the amount of data for `--quick`."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A row. `sizes` gives the files' bytes by their names, for a divisor of their number or
-    size; `rate` holds each connection to so many bytes a second; `copies` are made at once;
-    `again` times the second copy to the same place; for `standby` the service keeps an rclone
-    booted, as EFSS_TRANSFER_STANDBY has it; what takes moments is made `often` in each round's
-    place, because moments differ, and memory is looked at once of them. `aims` are what the
-    issue asks for, the ratio to rclone's defaults by the round trip in milliseconds.
+    """A row of the benchmark.
+
+    `sizes` gives the size of each file by name, for a divisor of their number or size.
+    `rate` limits each connection, in bytes a second. `copies` run concurrently.
+    `again` measures a second copy to the same destination.
+    `standby` makes the service keep an rclone booted (EFSS_TRANSFER_STANDBY).
+    `repeats` is the number of copies in each round, for copies so short that their times vary;
+    memory is measured in one of them.
+    `aims` are the maximum ratios to `rclone copy`, by round trip in milliseconds.
     """
 
     name: str
@@ -46,29 +49,29 @@ class Workload:
     copies: int = 1
     again: bool = False
     standby: bool = False
-    often: int = 1
+    repeats: int = 1
     round_trips: tuple[int, ...] = (0, 20)
-    usual: bool = True
+    default: bool = True
     aims: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
-        """Where its source stands in its storage."""
+        """The path of the source in its storage."""
         return f"source/{self.name}"
 
     @property
-    def kept(self) -> str:
-        """The same, below what all storages keep."""
+    def source_folder(self) -> str:
+        """The path of the source below the folder of all storages."""
         return f"{self.source}/{self.path}"
 
 
 def small(count: int, lowest: int = KIB, highest: int = 8 * KIB) -> Callable[[int], dict[str, int]]:
-    """So many files of between so many bytes, a hundred in each folder."""
+    """`count` files of `lowest` to `highest` bytes, a hundred in each folder."""
 
     def sizes(divisor: int) -> dict[str, int]:
-        made = random.Random(2)  # noqa: S311 - nothing is kept secret by it
+        generator = random.Random(2)  # noqa: S311 - not used for secrets
         return {
-            f"{n // 100:03}/{n:05}.dat": made.randint(lowest, highest)
+            f"{n // 100:03}/{n:05}.dat": generator.randint(lowest, highest)
             for n in range(max(2, count // divisor))
         }
 
@@ -76,7 +79,7 @@ def small(count: int, lowest: int = KIB, highest: int = 8 * KIB) -> Callable[[in
 
 
 def single(size: int) -> Callable[[int], dict[str, int]]:
-    """One file of so many bytes."""
+    """One file of `size` bytes."""
     return lambda divisor: {"file.bin": max(4, size // divisor)}
 
 
@@ -87,13 +90,13 @@ def mixed(divisor: int) -> dict[str, int]:
 
 
 WORKLOADS: Final = (
-    Workload("tiny", "one file of 4 bytes", single(4), often=5, aims={0: 1.05, 20: 1.05}),
+    Workload("tiny", "one file of 4 bytes", single(4), repeats=5, aims={0: 1.05, 20: 1.05}),
     Workload(
         "standby",
         "one file of 4 bytes, with a standby",
         single(4),
         standby=True,
-        often=5,
+        repeats=5,
         aims={0: 0.6},
     ),
     Workload("small-to-s3", "2,000 files of 1-8 KB", small(2000), aims={20: 1 / 8}),
@@ -117,16 +120,18 @@ WORKLOADS: Final = (
     Workload("mixed", "1,000 files to 1 MB, 4 of 100 MB", mixed),
     Workload("sixteen", "16 requests at once, 50 files each", small(50), copies=16),
     Workload("many", "20,000 files of 1-8 KB", small(20_000)),
-    Workload("huge", "one file of 8 GiB", single(8 * GIB), usual=False),
+    Workload("huge", "one file of 8 GiB", single(8 * GIB), default=False),
 )
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One row. Seconds, processor seconds and bytes are medians of the rounds; a ratio is the
-    median of each round's own ratio to rclone's defaults. `failed` is why the service did
-    not copy, if it did not. `ground` is what all stood on: memory or a disk; `apart`
-    says that the storages had processors of their own.
+class MeasuredRow:
+    """The results of one row; its members are those of docs/bench.json.
+
+    Seconds, CPU seconds and bytes are medians of all rounds. A ratio is the median of the ratios
+    to `rclone copy` in each round. `failed` is the error if the service could not copy. `ground`
+    is the medium of all files, memory or disk. `apart` means that the storages had CPUs of their
+    own. `way` is the direction, and `within` says whether the service kept to its memory limit.
     """
 
     row: str
@@ -150,7 +155,7 @@ class Measured:
 
 def measure(
     workload: Workload,
-    places: Places,
+    servers: Servers,
     columns: Mapping[str, Column],
     *,
     round_trip_ms: int,
@@ -159,40 +164,48 @@ def measure(
     memory: int | None,
     ground: str,
     processors: Processors,
-    tell: Callable[[str], None],
-) -> Measured:
-    """Copy it so many rounds by each, in turns, and compare what arrived with what was sent."""
-    rounds *= workload.often
+    report: Callable[[str], None],
+) -> MeasuredRow:
+    """Copy with each column in turn, in every round, and verify every copy byte by byte."""
+    rounds *= workload.repeats
     sizes = workload.sizes(divisor)
     source = workload.path
     runs: dict[str, list[Run]] = {name: [] for name in columns}
     failed = ""
     load = os.getloadavg()[0]
-    with storages.far(places, round_trip_ms / 1000, workload.rate, processors) as far:
-        there = f"copies/{uuid.uuid4().hex}"
+    with storages.distant_servers(
+        servers, round_trip_ms / 1000, workload.rate, processors
+    ) as distant:
+        same_target = f"copies/{uuid.uuid4().hex}"
         if workload.again:
-            _one(workload, far, source, there, next(iter(columns.values())), looking=False)
+            _copy_once(
+                workload, distant, source, same_target, next(iter(columns.values())), memory=False
+            )
         for number in range(rounds):
             names = list(columns)
-            # Each is first in its turn: the first may find caches cold.
-            turn = number % len(names)
-            for name in names[turn:] + names[:turn]:
-                tell(f"{workload.name}, {round_trip_ms} ms, round {number + 1}: {name}")
-                # A new name each time: the servers remember folders.
-                target = there if workload.again else f"copies/{uuid.uuid4().hex}"
+            # Rotate who is first: the first column may find cold caches.
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                report(f"{workload.name}, {round_trip_ms} ms, round {number + 1}: {name}")
+                # A new path each time, because the servers cache folders.
+                target = same_target if workload.again else f"copies/{uuid.uuid4().hex}"
                 try:
-                    looking = number % workload.often == 0
-                    run = _one(workload, far, source, target, columns[name], looking=looking)
-                except Failed as error:
+                    memory_measured = number % workload.repeats == 0
+                    run = _copy_once(
+                        workload, distant, source, target, columns[name], memory=memory_measured
+                    )
+                except CopyFailed as error:
                     failed = str(error)
                     continue
                 runs[name].append(run)
                 if not workload.again:
-                    storages.remove(places.at(places.endpoint(workload.destination, target)))
+                    storages.remove(
+                        servers.folder_of(servers.endpoint(workload.destination, target))
+                    )
     ours = runs[SERVICE]
     peak = max((run.peak for run in ours), default=0)
     plain = runs.get(DEFAULTS, [])
-    return Measured(
+    return MeasuredRow(
         row=workload.name,
         title=workload.title,
         way=f"{_KINDS[workload.source]} to {_KINDS[workload.destination]}",
@@ -200,14 +213,14 @@ def measure(
         files=len(sizes) * workload.copies,
         bytes=sum(sizes.values()) * workload.copies,
         rounds=rounds,
-        columns={name: _told(made) for name, made in runs.items() if made},
+        columns={name: _summary(own) for name, own in runs.items() if own},
         ratios={
             name: round(
-                statistics.median(a.seconds / b.seconds for a, b in zip(made, plain, strict=True)),
+                statistics.median(a.seconds / b.seconds for a, b in zip(own, plain, strict=True)),
                 3,
             )
-            for name, made in runs.items()
-            if plain and len(made) == len(plain)
+            for name, own in runs.items()
+            if plain and len(own) == len(plain)
         },
         aim=workload.aims.get(round_trip_ms),
         tuning=ours[-1].tuning if ours else {},
@@ -220,23 +233,23 @@ def measure(
     )
 
 
-def _one(
-    workload: Workload, places: Places, source: str, target: str, column: Column, *, looking: bool
+def _copy_once(
+    workload: Workload, servers: Servers, source: str, target: str, column: Column, *, memory: bool
 ) -> Run:
-    """Copy at once, each to a place of its own below the target; all of it must arrive."""
-    start = places.endpoint(workload.source, source)
+    """Run the concurrent copies, each to its own folder below the target, and verify them."""
+    start = servers.endpoint(workload.source, source)
     copies: list[Copy] = [
-        (start, places.endpoint(workload.destination, f"{target}/{number}"))
+        (start, servers.endpoint(workload.destination, f"{target}/{number}"))
         for number in range(workload.copies)
     ]
-    run = column(copies, looking)
+    run = column(copies, memory)
     for _, end in copies:
-        if not storages.same(places.at(start), places.at(end)):
-            raise SystemExit(f"scripts/bench: {workload.name}: what arrived is not what was sent")
+        if not storages.is_identical(servers.folder_of(start), servers.folder_of(end)):
+            raise SystemExit(f"scripts/bench: {workload.name}: source and destination differ")
     return run
 
 
-def _told(runs: list[Run]) -> dict[str, Any]:
+def _summary(runs: list[Run]) -> dict[str, Any]:
     return {
         "seconds": round(statistics.median(run.seconds for run in runs), 3),
         "cpu_seconds": round(statistics.median(run.cpu for run in runs), 2),

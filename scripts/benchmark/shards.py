@@ -1,9 +1,8 @@
-"""Time four shards at once beside the same copy in one request, from a source that is far away,
-and takes four connections of each: with as many as are usual, nothing here waits for a round
-trip, and there would be nothing to gain.
+"""Compares four concurrent shards with the same copy in one request, from a distant source.
 
-Both are this service's, in the same run, and in turns: the ratio tells what dividing a copy
-gains where it waits for its source. `scripts/bench --rows shards` runs it.
+Each request uses four transfers only: with the default number no copy would wait for round
+trips, and shards would gain nothing. Both alternate in the same run; the ratio shows the gain for
+a copy that waits for its source. `scripts/bench --rows shards` runs it.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ SHARDS: Final = 4
 FILES: Final = 800
 FOLDERS: Final = 8
 SIZE: Final = 4096
-ROUND_TRIP: Final = 0.1
+ROUND_TRIP_SECONDS: Final = 0.1
 TRANSFERS: Final = 4
 AIM: Final = 0.35
 
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds are medians; the ratio is the median of the runs' own ratios."""
+    """The result. Seconds are medians; the ratio is the median of the ratios of each run."""
 
     workload: str
     runs: int
@@ -48,16 +47,18 @@ class Row:
     aim: float
 
 
-def copied(function: service_process.Function, source: Any, destination: Any, count: int) -> float:
-    """Seconds until all shards, sent at once, are answered; every file must have arrived."""
+def copy_seconds(
+    function: service_process.Function, source: Any, destination: Any, count: int
+) -> float:
+    """Seconds until the responses to all concurrent shards; checks that every file was copied."""
 
     def one(index: int) -> int:
         selection = {"shard": {"index": index, "count": count}} if count > 1 else {}
         options = {"transfers": TRANSFERS}
-        answer = function.copy(source, destination, selection=selection, options=options)
-        if answer.status_code != 200:
-            raise SystemExit(f"scripts/bench: the function did not copy: {answer.text[:500]}")
-        return int(answer.json()["totals"]["files"]["transferred"])
+        response = function.copy(source, destination, selection=selection, options=options)
+        if response.status_code != 200:
+            raise SystemExit(f"scripts/bench: the copy failed: {response.text[:500]}")
+        return int(response.json()["totals"]["files"]["transferred"])
 
     with ThreadPoolExecutor(count) as pool:
         began = time.perf_counter()
@@ -68,8 +69,8 @@ def copied(function: service_process.Function, source: Any, destination: Any, co
     return seconds
 
 
-def measured(runs: int) -> Row:
-    """Copy by one request and by four shards, so often and once more that is not counted."""
+def measure(runs: int) -> Row:
+    """Copy with one request and with four shards, `runs` times after an uncounted first run."""
     pairs: list[tuple[float, float]] = []
     with ExitStack() as running:
         root = Path(running.enter_context(tempfile.TemporaryDirectory()))
@@ -82,20 +83,22 @@ def measured(runs: int) -> Row:
         source.fill(
             "far", {f"{n % FOLDERS}/{n:04}.bin": bytes([n % 256]) * SIZE for n in range(FILES)}
         )
-        far = running.enter_context(slow_network.distant(source.parameters["url"], ROUND_TRIP))
-        start = source.endpoint("far", url=far)
+        distant_url = running.enter_context(
+            slow_network.distant(source.parameters["url"], ROUND_TRIP_SECONDS)
+        )
+        start = source.endpoint("far", url=distant_url)
         for run in range(runs + 1):
             seconds = {}
-            # In turns, and each first in turn: the first may find caches cold.
+            # Alternate who is first: the first may find cold caches.
             for count in (1, SHARDS) if run % 2 else (SHARDS, 1):
                 target = f"{run}-{count}"
-                seconds[count] = copied(function, start, destination.endpoint(target), count)
+                seconds[count] = copy_seconds(function, start, destination.endpoint(target), count)
                 shutil.rmtree(root / "destination" / target)
             if run:
                 pairs.append((seconds[1], seconds[SHARDS]))
     return Row(
-        workload=f"{FILES} files of {SIZE // 1024} KB from {ROUND_TRIP * 1000:.0f} ms away, "
-        f"{TRANSFERS} at a time",
+        workload=f"{FILES} files of {SIZE // 1024} KB, "
+        f"round trip {ROUND_TRIP_SECONDS * 1000:.0f} ms, {TRANSFERS} at a time",
         runs=runs,
         one_request_seconds=round(statistics.median(one for one, _ in pairs), 3),
         shards_seconds=round(statistics.median(shards for _, shards in pairs), 3),
@@ -105,7 +108,7 @@ def measured(runs: int) -> Row:
 
 
 def table(row: Row) -> Table:
-    """What a person is told of it."""
+    """The result as a table."""
     shown = Table("workload", "runs", "one request", f"{SHARDS} shards at once", "ratio", "aim")
     shown.add_row(
         row.workload,

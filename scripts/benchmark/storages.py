@@ -1,4 +1,4 @@
-"""Where the bench copies from and to: two servers of rclone's, near or far."""
+"""The storages of the benchmark: two servers of rclone, local or behind a slow network."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ from benchmark.cpus import SHARED, Processors, on
 from support import slow_network
 
 _BLOCK: Final = 1 << 20
-_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - used for a temporary folder
 
 
 @contextmanager
-def ground(size: int) -> Iterator[tuple[Path, str]]:
-    """A folder with room for so many bytes, for the length of the block, and what it is on:
-    "memory", or a "disk" where that has no room to spare.
+def work_folder(size: int) -> Iterator[tuple[Path, str]]:
+    """A temporary folder with space for `size` bytes, and its medium: "memory" or "disk".
 
-    Memory, because no disk is to be measured; nor what ext4 does where the bench has just
-    removed thousands of files, whose inodes it passes over one by one for each new file: that
-    was half of the S3 server's processor time (perf: ext4_create, recently_deleted).
+    Memory if there is enough, so that the disk does not influence the results. After thousands of
+    deletions ext4 skips their inodes one by one for each new file, which took half of the S3
+    server's CPU time (perf: ext4_create, recently_deleted).
     """
     in_memory = _MEMORY.is_dir() and size < min(
         psutil.disk_usage(str(_MEMORY)).free, psutil.virtual_memory().available // 2
@@ -39,11 +38,10 @@ def ground(size: int) -> Iterator[tuple[Path, str]]:
 
 
 @contextmanager
-def served(binary: Path, kind: str, folder: Path) -> Iterator[str]:
-    """`rclone serve` of a folder; its URL.
+def serve(binary: Path, kind: str, folder: Path) -> Iterator[str]:
+    """`rclone serve` of a folder; yields its URL.
 
-    moto's S3 and WebDAV servers in Python are too slow to measure against: it would be they
-    that are measured.
+    moto and WebDAV servers in Python would be slower than the measured programs.
     """
     command = [str(binary), "serve", kind, str(folder), "--addr", "127.0.0.1:0", "-v"]
     command += ["--config", ""]
@@ -70,9 +68,11 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Places:
-    """A WebDAV and an S3 server, as they are reached over one network. What they hold stands
-    in `folder`, each in a folder of its type; the S3 server's buckets are `source` and `copies`.
+class Servers:
+    """A WebDAV and an S3 server, with their URLs in one network.
+
+    Their files are in `folder`, below a folder named after the type; the buckets of the S3 server
+    are `source` and `copies`.
     """
 
     folder: Path
@@ -90,56 +90,57 @@ class Places:
             }
         return {"type": kind, "parameters": parameters, "path": path}
 
-    def at(self, endpoint: dict[str, Any]) -> Path:
-        """Where on this machine an endpoint's content stands."""
+    def folder_of(self, endpoint: dict[str, Any]) -> Path:
+        """The local folder of an endpoint."""
         return self.folder / str(endpoint["type"]) / str(endpoint["path"])
 
 
 @contextmanager
-def far(
-    near: Places, round_trip: float, rate: float, processors: Processors = SHARED
-) -> Iterator[Places]:
-    """The same servers over a network with that round trip, in seconds, on each side, and so
-    many bytes a second for each connection; as they are if there is neither.
+def distant_servers(
+    local: Servers, round_trip: float, rate: float, processors: Processors = SHARED
+) -> Iterator[Servers]:
+    """The servers behind a network with this round trip, in seconds, for each server.
+
+    `rate` limits each connection, in bytes a second; 0 means no limit.
     """
     if not round_trip and not rate:
-        yield near
+        yield local
         return
     with ExitStack() as running:
         urls = {}
-        for kind, url in near.urls.items():
+        for kind, url in local.urls.items():
             with on(processors.storages):
                 urls[kind] = running.enter_context(slow_network.distant(url, round_trip, rate))
-        yield Places(near.folder, urls)
+        yield Servers(local.folder, urls)
 
 
 @contextmanager
-def near(binary: Path, folder: Path, processors: Processors = SHARED) -> Iterator[Places]:
-    """Both servers, with what stands in their folders already."""
+def local_servers(binary: Path, folder: Path, processors: Processors = SHARED) -> Iterator[Servers]:
+    """Both servers on this machine, with the files that are in their folders."""
     with ExitStack() as running:
         urls = {}
         for kind in ("webdav", "s3"):
             for part in ("source", "copies"):
                 (folder / kind / part).mkdir(parents=True, exist_ok=True)
             with on(processors.storages):
-                urls[kind] = running.enter_context(served(binary, kind, folder / kind))
-        yield Places(folder, urls)
+                urls[kind] = running.enter_context(serve(binary, kind, folder / kind))
+        yield Servers(folder, urls)
 
 
 def fill(folder: Path, sizes: dict[str, int]) -> None:
-    """Write random files of these sizes, the same in each run."""
-    made = random.Random(1)  # noqa: S311 - nothing is kept secret by it
+    """Write files of these sizes with random content, the same in each run."""
+    generator = random.Random(1)  # noqa: S311 - not used for secrets
     for name, size in sizes.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("wb") as writing:
+        with file.open("wb") as output:
             left = size
             while left:
-                writing.write(made.randbytes(min(_BLOCK, left)))
+                output.write(generator.randbytes(min(_BLOCK, left)))
                 left -= min(_BLOCK, left)
 
 
-def same(one: Path, other: Path) -> bool:
+def is_identical(one: Path, other: Path) -> bool:
     """Whether two folders hold the same files, byte for byte."""
     files = {file.relative_to(one) for file in one.rglob("*") if file.is_file()}
     copied = {file.relative_to(other) for file in other.rglob("*") if file.is_file()}
@@ -157,5 +158,5 @@ def _same_bytes(one: Path, other: Path) -> bool:
 
 
 def remove(folder: Path) -> None:
-    """Make room again: large copies would fill the disk, run after run."""
+    """Remove a copy, so that many runs do not fill the disk."""
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The bench itself runs, every row of it; how fast is not asked here."""
+"""The benchmark runs every row; how fast is not tested here."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ def test_every_row_is_measured(tmp_path: Path) -> None:
         for column in row["columns"].values():
             assert column["seconds"] > 0
             assert column["cpu_seconds"] > 0
-            assert column["peak_bytes"] > 10 << 20, "rclone alone takes more"
-    # A connection takes two round trips, and a copy asks both sides.
+            assert column["peak_bytes"] > 10 << 20, "rclone alone uses more"
+    # A connection takes two round trips, and a copy connects to both sides.
     for column in row_of(found, "tiny", 20)["columns"].values():
         assert column["seconds"] > 0.08
     assert row_of(found, "sixteen", 20)["files"] == 16 * 2
     assert found["listing"]["files"] == 200
     assert json.loads(kept.read_text("utf-8"))["rows"] == found["rows"]
-    assert ElementTree.parse(plot).getroot().tag.endswith("svg")  # noqa: S314 - it is our own
+    assert ElementTree.parse(plot).getroot().tag.endswith("svg")  # noqa: S314 - a trusted file
 
 
 @pytest.mark.slow
-def test_a_bound_of_memory_is_told_of_and_kept_to() -> None:
+def test_memory_limit_is_reported_and_kept() -> None:
     words = ("--quick", "--json", "--columns=efss-transfer", "--rows=small-to-s3,large")
     done = bench(*words, "--memory=512M", "--round-trips=0")
     assert done.returncode == 0, done.stderr
@@ -67,12 +67,12 @@ def test_a_bound_of_memory_is_told_of_and_kept_to() -> None:
         assert row["memory_bound"] == 512 << 20
         assert row["within"] is True
         assert row["columns"]["efss-transfer"]["peak_bytes"] <= 512 << 20
-    # Less memory, less of it for what is read ahead.
+    # With less memory, less of it is used for read-ahead.
     assert row_of(found, "small-to-s3", 0)["tuning"]["buffer_bytes"] < 16 << 20
 
 
 @pytest.mark.slow
-def test_storages_may_have_processors_of_their_own() -> None:
+def test_storages_can_have_cpus_of_their_own() -> None:
     before = os.sched_getaffinity(0)
     ours = cpus.Processors.apart()
     assert ours.storages | ours.copiers == before
@@ -88,7 +88,7 @@ def test_storages_may_have_processors_of_their_own() -> None:
     assert row["apart"] is True
 
 
-def test_an_earlier_run_is_shown(tmp_path: Path) -> None:
+def test_earlier_run_is_shown(tmp_path: Path) -> None:
     plot = tmp_path / "bench.svg"
     done = bench(f"--show={ROOT / 'docs/bench.json'}", f"--svg={plot}")
     assert done.returncode == 0, done.stderr
@@ -99,7 +99,7 @@ def test_an_earlier_run_is_shown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words", [("--rows=tyni",), ("--memory=12",), ("--memory=512X",)], ids=" ".join
 )
-def test_what_is_not_known_is_refused(words: tuple[str, ...]) -> None:
+def test_invalid_arguments_are_refused(words: tuple[str, ...]) -> None:
     done = bench(*words)
     assert done.returncode == 2
     assert "scripts/bench" in done.stderr

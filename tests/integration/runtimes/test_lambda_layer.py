@@ -190,7 +190,7 @@ def test_another_rclone_than_the_one_that_is_pinned_is_not_built_in(short: Path)
     script = tree / "scripts" / "build_layer.py"
     done = subprocess.run([sys.executable, script, "-o", output], capture_output=True, check=False)
     assert done.returncode == 1
-    assert b"is not the one in layer/rclone.json" in done.stderr
+    assert b"does not match layer/rclone.json" in done.stderr
     assert not output.exists()
 
 
@@ -395,9 +395,9 @@ def test_its_bytecode_is_what_runs(package: Package, short: Path, s3: Storage) -
         assert it.invoke({})["code"] == "invalid_request"
 
 
-def test_the_bench_times_a_cold_start() -> None:
-    """Of what it tells, only the order is sure on any machine; it ends if Flask or boto3 came."""
+def test_benchmark_measures_a_cold_start() -> None:
+    """Only the order of the times is certain on any machine; importing Flask or boto3 fails it."""
     cold = cold_start.measure(1)
-    print(cold_start.told(cold))
+    print(cold_start.describe(cold))
     assert 0 < cold.import_seconds < cold.answer_seconds < cold.done_seconds
     assert cold.boot_seconds > 0
