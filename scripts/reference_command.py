@@ -65,9 +65,9 @@ def _described(name: str, one: click.Command) -> Iterator[str]:
     context = click.Context(one, info_name=name)
     arguments = [it.make_metavar(context) for it in one.params if isinstance(it, click.Argument)]
     yield f"`{' '.join([name, '[OPTIONS]', *arguments])}`"
-    # Not every release of click takes the indentation away.
+    # Some releases of click keep the indentation.
     for paragraph in re.split(r"\n\s*\n", cleandoc(one.help or "")):
-        # Where click is told to leave the lines as they are, examples stand.
+        # Paragraphs marked with \b are examples, which click does not rewrap.
         if paragraph.startswith("\b"):
             title, *lines = [line.strip() for line in paragraph.splitlines()[1:]]
             shown = "\n".join(f"    {line}" for line in lines)

@@ -35,7 +35,7 @@ _HEAD: Final = "| member | type | meaning |\n|---|---|---|"
 
 
 def page(name: str) -> str:
-    """What one schema describes, with its first example."""
+    """The page of one schema, with its first example."""
     whole = absolute(name)
     parts = [
         f"# {whole['title']}",
@@ -45,11 +45,11 @@ def page(name: str) -> str:
     if whole.get("examples"):
         shown = json.dumps(whole["examples"][0], indent=2, ensure_ascii=False)
         parts.append(f"<!-- schema: {name} -->\n```json\n{shown}\n```")
-    return "\n\n".join([*parts, *_Walk(whole).sections()]) + "\n"
+    return "\n\n".join([*parts, *_SchemaPage(whole).sections()]) + "\n"
 
 
 def storages() -> str:
-    """Every type of storage, with its parameters."""
+    """The page of all storage types and their parameters."""
     whole = absolute("request")
     types = whole["$defs"]["endpoint"]["properties"]["type"]["enum"]
     parts = [
@@ -59,7 +59,7 @@ def storages() -> str:
     ]
     for kind in types:
         described = whole["$defs"][storage_types.definition(kind).removeprefix("/$defs/")]
-        walk = _Walk(whole)
+        walk = _SchemaPage(whole)
         parts += [f"## {kind}"]
         if text := described.get("description"):
             parts.append(text)
@@ -81,28 +81,28 @@ def _introduction() -> str:
 
 @cache
 def absolute(name: str) -> Schema:
-    """A schema in which every reference says which schema it is to."""
+    """A schema with absolute references."""
     home = schema(name)["$id"]
 
-    def made(one: Any) -> Any:
+    def converted(one: Any) -> Any:
         if isinstance(one, dict):
-            return {key: made(value) for key, value in one.items()} | (
+            return {key: converted(value) for key, value in one.items()} | (
                 {"$ref": home + one["$ref"]} if str(one.get("$ref", "")).startswith("#") else {}
             )
-        return [made(value) for value in one] if isinstance(one, list) else one
+        return [converted(value) for value in one] if isinstance(one, list) else one
 
-    known: Schema = made(schema(name))
+    known: Schema = converted(schema(name))
     return known
 
 
 def resolved(described: Schema) -> Schema:
-    """Without references; what stands beside one wins."""
+    """The schema without `$ref`; keywords next to a reference take precedence."""
     reference = described.get("$ref")
     if reference is None:
         return described
     found = _URN.fullmatch(reference)
     if found is None:
-        raise ValueError(f"a reference to no schema of ours: {reference}")
+        raise ValueError(f"unknown schema in a reference: {reference}")
     target: Any = absolute(found["name"])
     for part in found["pointer"].split("/")[1:]:
         target = target[part.replace("~1", "/").replace("~0", "~")]
@@ -111,17 +111,17 @@ def resolved(described: Schema) -> Schema:
 
 
 def slug(heading: str) -> str:
-    """The anchor that a heading has on a page."""
+    """The anchor of a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def cell(text: str) -> str:
-    """A text that stays within its cell."""
+    """A text escaped for a table cell."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-class _Walk:
-    """The objects of one page, each of them once, in the order in which they are named."""
+class _SchemaPage:
+    """Collects the objects of one page, each once, in the order of their first use."""
 
     def __init__(self, whole: Schema) -> None:
         self._whole = whole
@@ -129,9 +129,9 @@ class _Walk:
         self._waiting: list[tuple[str, Schema]] = []
 
     def sections(self) -> Iterator[str]:
-        """The tables, each under a heading of its own but the first."""
+        """The tables; each but the first has a heading."""
         if "oneOf" in self._whole:
-            # Lines of a stream: which members there are is decided by one of them.
+            # The events of a stream: one object for each kind.
             for one in self._whole["oneOf"]:
                 self._named(one, "")
         else:
@@ -144,7 +144,7 @@ class _Walk:
             yield "\n\n".join([*parts, self.table(described, heading)])
 
     def table(self, described: Schema, path: str) -> str:
-        """The members of an object."""
+        """The table of the members of an object."""
         rows = [_HEAD]
         required = described.get("required", ())
         for name, member in described.get("properties", {}).items():
@@ -155,11 +155,11 @@ class _Walk:
         return "\n".join(rows)
 
     def _named(self, described: Schema, path: str) -> str:
-        """The heading of an object's section, which is still to come if it is new."""
+        """The heading of the section of an object, which is added if it is new."""
         reference = described.get("$ref")
         key = reference or path
         if key not in self._headings:
-            # Its own words, and not those of a member that refers to it.
+            # The description of the object itself, not of a member that refers to it.
             full = resolved({"$ref": reference}) if reference else described
             heading = full["title"] if reference else path
             if heading in self._headings.values():

@@ -1,4 +1,4 @@
-"""The image and the manifests: well-formed, strict, and of one mind with the function."""
+"""The image and the manifests: well-formed, strict, and consistent with the function."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ OPENFAAS = yaml.safe_load((DEPLOY / "openfaas/stack.yaml").read_text("utf-8"))["
 ]
 NUCLIO = yaml.safe_load((DEPLOY / "nuclio/function.yaml").read_text("utf-8"))["spec"]
 AZURE = json.loads((DEPLOY / "azure/host.json").read_text("utf-8"))
-TMP = "/tmp"  # noqa: S108 - where the manifests mount what can be written to
-GUNICORN_SECONDS = 30  # how long gunicorn lets what runs end, by default
+TMP = "/tmp"  # noqa: S108 - the writable mount of the manifests
+GUNICORN_SECONDS = 30  # gunicorn's default graceful timeout
 
 
 def of_kind(kind: str) -> Any:
@@ -74,27 +74,27 @@ MEMORY = {
 
 
 def settings(name: str) -> Settings:
-    """What the function makes of a manifest's environment; a name that is none of ours fails."""
+    """The settings that the function reads from the environment of a manifest."""
     given = dict(ENVIRONMENTS[name])
     given.pop(f"{PREFIX}SITE", None)
     return Settings.read(given)
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=["function", "openfaas"])
-def test_hadolint_has_nothing_to_say(file: Path) -> None:
+def test_hadolint_finds_no_problem(file: Path) -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     said = subprocess.run([hadolint, "--no-color", file], capture_output=True, text=True)
     assert (said.returncode, said.stdout) == (0, "")
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=["function", "openfaas"])
-def test_nothing_is_run_by_a_shell(file: Path) -> None:
+def test_no_instruction_uses_a_shell(file: Path) -> None:
     for name, argument in dockerfile.instructions(file):
         if name in ("RUN", "CMD", "ENTRYPOINT", "HEALTHCHECK"):
             assert dockerfile.command(argument)
 
 
-def test_the_image_runs_as_nobody_and_is_told_to_stop() -> None:
+def test_image_runs_unprivileged_and_stops_on_sigterm() -> None:
     last = dict(dockerfile.stages(DOCKERFILES[0])[-1])
     user, group = map(int, last["USER"].split(":"))
     assert user
@@ -105,11 +105,11 @@ def test_the_image_runs_as_nobody_and_is_told_to_stop() -> None:
     for stage in dockerfile.stages(DOCKERFILES[0]):
         image = stage[0][1].split()[0]
         assert re.fullmatch(r"python:3\.11[\w.-]*-slim-\w+", image), "as the lock is made for"
-    # In the watchdog's image the user is still that of ours: it sets none.
+    # The image of the watchdog sets no user and so keeps the one of the base image.
     assert "USER" not in dict(dockerfile.stages(DOCKERFILES[1])[-1])
 
 
-def test_the_build_is_given_what_it_copies_and_no_more() -> None:
+def test_build_context_contains_only_what_is_copied() -> None:
     copied = [
         word
         for name, text in dockerfile.instructions(DOCKERFILES[0])
@@ -126,7 +126,7 @@ def test_the_build_is_given_what_it_copies_and_no_more() -> None:
 
 
 def locked(file: str) -> dict[str, set[str]]:
-    """Packages with their versions, and the hashes of each."""
+    """The hashes of each package and version in a lock file."""
     packages = re.split(r"\n(?=\S)", (ROOT / file).read_text("utf-8").strip())
     found = {}
     for package in packages:
@@ -137,7 +137,7 @@ def locked(file: str) -> dict[str, set[str]]:
     return found
 
 
-def test_the_image_has_what_runs_as_it_was_tested_and_nothing_else() -> None:
+def test_image_has_the_tested_runtime_packages_only() -> None:
     tested = locked("scripts/requirements.lock")
     runs = locked("deploy/requirements.lock")
     assert {name.partition("==")[0] for name in runs} == sbom.runtime_packages()
@@ -149,11 +149,11 @@ def test_the_image_has_what_runs_as_it_was_tested_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("version", ["1.30", "1.32", kubernetes_validate.latest_version()])
 @pytest.mark.parametrize("document", [*KUBERNETES, *JOB], ids=lambda it: it["metadata"]["name"])
-def test_the_manifests_are_as_kubernetes_has_them(document: Any, version: str) -> None:
+def test_manifests_fit_the_kubernetes_schemas(document: Any, version: str) -> None:
     kubernetes_validate.validate(document, version, strict=True)
 
 
-def test_a_member_that_kubernetes_does_not_know_would_be_seen() -> None:
+def test_unknown_kubernetes_member_is_detected() -> None:
     wrong = copy.deepcopy(of_kind("Deployment"))
     wrong["spec"]["template"]["spec"]["containers"][0]["memory"] = "1Gi"
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -161,16 +161,16 @@ def test_a_member_that_kubernetes_does_not_know_would_be_seen() -> None:
 
 
 def understood(document: Any) -> Any:
-    """What is left of a document that has gone through Knative's models."""
+    """The document after a round trip through Knative's models."""
     model = KnativeService.model_validate(document)
     return model.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
-def test_the_knative_service_is_as_knative_has_it() -> None:
+def test_knative_service_fits_the_models() -> None:
     assert understood(KNATIVE) == KNATIVE
 
 
-def test_a_member_that_knative_does_not_know_would_be_seen() -> None:
+def test_unknown_knative_member_is_detected() -> None:
     wrong = copy.deepcopy(KNATIVE)
     wrong["spec"]["template"]["spec"]["terminationGracePeriod"] = 1
     assert understood(wrong) != wrong
@@ -181,7 +181,7 @@ def test_a_member_that_knative_does_not_know_would_be_seen() -> None:
 
 
 @pytest.mark.parametrize("name", PODS)
-def test_the_pod_is_restricted(name: str) -> None:
+def test_pod_is_restricted(name: str) -> None:
     assert broken(PODS[name]["metadata"], PODS[name]["spec"]) == set()
     [container] = PODS[name]["spec"]["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
@@ -189,7 +189,7 @@ def test_the_pod_is_restricted(name: str) -> None:
     assert PODS[name]["spec"]["enableServiceLinks"] is False
 
 
-def test_the_job_is_restricted_too() -> None:
+def test_job_is_restricted() -> None:
     template = COPY["template"]
     assert broken(template["metadata"], template["spec"]) == set()
     [container] = template["spec"]["containers"]
@@ -199,7 +199,7 @@ def test_the_job_is_restricted_too() -> None:
     assert container["image"] == f"efss-transfer:{__version__}"
     mounts = {it["name"] for it in container["volumeMounts"]}
     assert mounts == {it["name"] for it in template["spec"]["volumes"]}
-    # The service's Service and PodDisruptionBudget must not take these Pods for its own.
+    # The Service and the PodDisruptionBudget must not select these Pods.
     assert template["metadata"]["labels"] != DEPLOYMENT["template"]["metadata"]["labels"]
     [policy] = [it["spec"] for it in JOB if it["kind"] == "NetworkPolicy"]
     assert policy["podSelector"]["matchLabels"] == template["metadata"]["labels"]
@@ -209,15 +209,15 @@ def test_the_job_is_restricted_too() -> None:
     assert set(policy["policyTypes"]) == {"Egress", "Ingress"}
 
 
-def test_each_index_of_the_job_is_a_shard_by_itself() -> None:
+def test_each_index_of_the_job_copies_one_shard() -> None:
     assert COPY["completionMode"] == "Indexed"
     [container] = COPY["template"]["spec"]["containers"]
     assert f"--shard=$(JOB_COMPLETION_INDEX)/{COPY['completions']}" in container["args"]
     assert f"--result={container['terminationMessagePath']}" in container["args"]
     assert COPY["maxFailedIndexes"] == COPY["completions"] >= COPY["parallelism"]
     assert COPY["backoffLimitPerIndex"] > 0
-    assert COPY["template"]["spec"]["restartPolicy"] == "Never"  # podFailurePolicy wants that
-    # What can pass by itself is tried again, and what cannot is not.
+    assert COPY["template"]["spec"]["restartPolicy"] == "Never"  # required by podFailurePolicy
+    # Temporary failures are retried, permanent ones are not.
     [codes] = [it for it in COPY["podFailurePolicy"]["rules"] if "onExitCodes" in it]
     final = set(codes["onExitCodes"]["values"])
     again = {exit_codes.ERROR, exit_codes.TEMPORARY, exit_codes.TIME}
@@ -270,20 +270,20 @@ BREACHES: list[tuple[str, Callable[[Any], Any]]] = [
 @pytest.mark.parametrize(
     ("control", "breach"), BREACHES, ids=[f"{n}-{name}" for n, (name, _) in enumerate(BREACHES)]
 )
-def test_a_breach_of_each_control_is_seen(control: str, breach: Callable[[Any], Any]) -> None:
+def test_breach_of_each_control_is_detected(control: str, breach: Callable[[Any], Any]) -> None:
     spec = copy.deepcopy(PODS["kubernetes"]["spec"])
     breach(spec)
     assert control in broken(PODS["kubernetes"]["metadata"], spec)
 
 
-def test_an_annotation_that_takes_the_confinement_away_is_seen() -> None:
+def test_annotation_that_disables_confinement_is_detected() -> None:
     name = "container.apparmor.security.beta.kubernetes.io/function"
     spec = PODS["kubernetes"]["spec"]
     assert broken({"annotations": {name: "unconfined"}}, spec) == {"apparmor"}
 
 
 @pytest.mark.parametrize("name", PODS)
-def test_ports_paths_and_volumes_meet(name: str) -> None:
+def test_ports_paths_and_volumes_match(name: str) -> None:
     spec = PODS[name]["spec"]
     [container] = spec["containers"]
     [port] = container["ports"]
@@ -306,7 +306,7 @@ def test_ports_paths_and_volumes_meet(name: str) -> None:
     assert of_kind("ServiceAccount")["automountServiceAccountToken"] is False
 
 
-def test_all_that_selects_the_pod_selects_it() -> None:
+def test_every_selector_matches_the_pod() -> None:
     labels = PODS["kubernetes"]["metadata"]["labels"].items()
     selectors = [DEPLOYMENT["selector"]["matchLabels"], of_kind("Service")["spec"]["selector"]]
     selectors.append(of_kind("PodDisruptionBudget")["spec"]["selector"]["matchLabels"])
@@ -326,7 +326,7 @@ def test_all_that_selects_the_pod_selects_it() -> None:
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_the_settings_are_settings_and_leave_threads(name: str) -> None:
+def test_settings_are_valid_and_leave_spare_threads(name: str) -> None:
     chosen = settings(name)
     if "THREADS" in ENVIRONMENTS[name]:
         threads = int(ENVIRONMENTS[name]["THREADS"])
@@ -334,7 +334,7 @@ def test_the_settings_are_settings_and_leave_threads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MEMORY)
-def test_all_transfers_at_once_fit_into_the_memory(name: str) -> None:
+def test_all_concurrent_transfers_fit_into_memory(name: str) -> None:
     limit = int(MEMORY[name].removesuffix("Gi")) << 30
     chosen = settings(name)
     at_once = NUCLIO["triggers"]["http"]["numWorkers"] if name == "nuclio" else None
@@ -343,16 +343,16 @@ def test_all_transfers_at_once_fit_into_the_memory(name: str) -> None:
     assert rclones + own <= limit
 
 
-def test_what_ends_a_pod_waits_for_the_last_answer() -> None:
+def test_grace_period_covers_the_last_response() -> None:
     chosen = settings("kubernetes")
     spec = PODS["kubernetes"]["spec"]
     before = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    # The README's bound for an answer once a transfer has to end.
+    # The documented limit for a response once a transfer must end.
     assert 10 + 3 * chosen.stop_seconds + 1 < GUNICORN_SECONDS
     assert before + GUNICORN_SECONDS < spec["terminationGracePeriodSeconds"]
 
 
-def test_each_platform_gives_more_time_than_the_function_takes() -> None:
+def test_platform_timeouts_exceed_the_function_duration() -> None:
     knative = KNATIVE["spec"]["template"]["spec"]
     assert settings("knative").duration_seconds < knative["timeoutSeconds"] <= 600
     assert knative["responseStartTimeoutSeconds"] == knative["timeoutSeconds"]
@@ -373,14 +373,14 @@ def test_each_platform_gives_more_time_than_the_function_takes() -> None:
     assert AZURE["extensions"]["http"]["routePrefix"] == ""
 
 
-def test_the_site_file_in_the_manifest_is_one(tmp_path: Path) -> None:
+def test_site_file_in_the_manifest_is_valid(tmp_path: Path) -> None:
     text = of_kind("ConfigMap")["data"]["site.json"]
     container = PODS["kubernetes"]["spec"]["containers"][0]
     folder = "/run/secrets/efss-transfer"
     assert folder in [it["mountPath"] for it in container["volumeMounts"]]
     for secret in re.findall(rf"{folder}/([\w-]+)", text):
         (tmp_path / secret).write_text("x")
-        # The command that makes the Secret names each of them.
+        # The command that creates the Secret names each of them.
         assert f"--from-file={secret}=" in (DEPLOY / "kubernetes.yaml").read_text("utf-8")
     (tmp_path / "site.json").write_text(text.replace(folder, str(tmp_path)))
     read = site_file.read(tmp_path / "site.json")
@@ -390,7 +390,7 @@ def test_the_site_file_in_the_manifest_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "adapter", sorted((ROOT / "functions").glob("*.py")), ids=lambda it: it.stem
 )
-def test_an_entry_point_is_a_few_lines(adapter: Path) -> None:
+def test_entry_point_is_a_few_lines(adapter: Path) -> None:
     assert len(adapter.read_text("utf-8").splitlines()) <= 20
     if adapter.stem != "main":
         assert adapter.name in (DEPLOY / "README.md").read_text("utf-8") or "lambda" in adapter.stem

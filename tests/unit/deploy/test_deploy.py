@@ -1,4 +1,4 @@
-"""What a site deploys says the same as the function does."""
+"""The files that a site deploys are consistent with the function."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from efss_transfer.site import site_file
 from support.storages import ROOT
 
 DEPLOY = ROOT / "deploy"
-# Each holds addresses of IPv4: the guard looks into them, and a network policy cannot.
+# These prefixes embed IPv4 addresses: the guard decodes them, a network policy cannot.
 TRANSLATED = {ip_network("64:ff9b::/96"), ip_network("2002::/16")}
 NOT_PUBLIC = {*addresses._NOT_PUBLIC, *TRANSLATED}
 
 
-def test_the_network_policy_closes_what_is_not_public() -> None:
+def test_network_policy_blocks_non_public_networks() -> None:
     policy = yaml.safe_load((DEPLOY / "networkpolicy.yaml").read_text())
     closed: set[Network] = set()
     for rule in policy["spec"]["egress"]:
@@ -31,18 +31,18 @@ def test_the_network_policy_closes_what_is_not_public() -> None:
     assert closed == NOT_PUBLIC
 
 
-def test_so_do_the_rules_for_a_machine() -> None:
+def test_nftables_rules_block_non_public_networks() -> None:
     rules = re.sub(r"#.*", "", (DEPLOY / "egress.nft").read_text())
     closed = {
         ip_network(text)
         for elements in re.findall(r"elements = \{(.*?)\}", rules, re.DOTALL)
         for text in elements.replace(",", " ").split()
     }
-    # The guard listens there.
+    # The guard listens on the loopback network.
     assert closed == NOT_PUBLIC - {ip_network("127.0.0.0/8")}
 
 
-def test_the_site_to_begin_with_has_only_the_mistakes_of_a_machine_that_is_not_the_sites() -> None:
+def test_example_site_lacks_only_its_secrets() -> None:
     document = json.loads((DEPLOY / "site.example.json").read_text())
     mistakes = list(site_file._mistakes(document))
     assert {mistake.pointer for mistake in mistakes} == {
@@ -51,7 +51,7 @@ def test_the_site_to_begin_with_has_only_the_mistakes_of_a_machine_that_is_not_t
     }
 
 
-def test_the_command_of_the_readme_tells_what_is_missing() -> None:
+def test_site_check_reports_the_missing_secrets() -> None:
     run = subprocess.run(
         [
             Path(sys.executable).with_name("efss-transfer"),

@@ -1,4 +1,4 @@
-"""deploy/README.md says what stands in the files beside it."""
+"""deploy/README.md is consistent with the files that it describes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ README = (DEPLOY / "README.md").read_text("utf-8")
 TOLD = re.sub(r"\s+", " ", README)
 
 
-def test_what_is_named_is_there() -> None:
+def test_every_named_file_exists() -> None:
     here = {file.name for file in DEPLOY.iterdir()}
     named = set(re.findall(r"`([\w.-]+\.\w+)`", README.partition("\n## ")[0]))
     assert named <= here
@@ -23,7 +23,7 @@ def test_what_is_named_is_there() -> None:
         assert (ROOT / path).is_file(), path
 
 
-def test_the_alerts_are_listed_with_their_severity() -> None:
+def test_alerts_are_listed_with_their_severity() -> None:
     rules = yaml.safe_load((DEPLOY / "prometheus-rules.yaml").read_text("utf-8"))
     expected = {
         rule["alert"]: rule["labels"]["severity"]
@@ -33,7 +33,7 @@ def test_the_alerts_are_listed_with_their_severity() -> None:
     assert dict(re.findall(r"^\| `(Efss\w+)` \| (\w+) \|", README, re.MULTILINE)) == expected
 
 
-def test_the_gateways_bounds_are_told_as_they_are() -> None:
+def test_documented_gateway_limits_match_the_config() -> None:
     conf = (DEPLOY / "nginx.conf").read_text("utf-8")
     rates = re.findall(r"rate=(\d+)r/s", conf)
     bursts = re.findall(r"burst=(\d+)", conf)
@@ -44,7 +44,7 @@ def test_the_gateways_bounds_are_told_as_they_are() -> None:
     )
 
 
-def test_the_unit_looks_where_the_commands_put_it() -> None:
+def test_unit_uses_the_path_of_the_install_commands() -> None:
     unit = (DEPLOY / "efss-transfer.service").read_text("utf-8")
     for path in (
         "/opt/efss-transfer/main.py",

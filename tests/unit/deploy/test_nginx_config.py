@@ -1,4 +1,4 @@
-"""`deploy/nginx.conf` says what the function and its settings say."""
+"""`deploy/nginx.conf` is consistent with the function and its settings."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ def seconds(directive: str) -> int:
 
 
 @pytest.mark.parametrize(("status", "document"), REFUSALS, ids=[str(one[0]) for one in REFUSALS])
-def test_what_it_refuses_it_tells_as_the_function_does(status: int, document: Any) -> None:
+def test_refusals_are_the_problem_documents_of_the_function(status: int, document: Any) -> None:
     assert complaints("problem", document) == []
     known = CODES[document["code"]]
     told = (status, document["status"], document["title"], document["retryable"])
     assert told == (known.status, known.status, known.title, known.retryable)
 
 
-def test_it_waits_longer_than_the_function_works() -> None:
+def test_timeouts_exceed_the_function_duration() -> None:
     settings = Settings.read({})
     example = json.loads((ROOT / "deploy" / "site.example.json").read_text("utf-8"))
     duration = max(settings.duration_seconds, example["limits"]["duration_seconds"])
-    # As the README has it, "The caller has an answer within".
+    # The documented "The caller has an answer within".
     longest = duration + 10 + 3 * settings.stop_seconds + 1
     assert longest < seconds("proxy_read_timeout") < longest + 60
 
 
-def test_its_bound_of_a_body_is_the_functions() -> None:
+def test_body_limit_is_that_of_the_function() -> None:
     found = re.search(r"client_max_body_size (\d+)m;", CONF)
     assert found is not None
     assert int(found[1]) << 20 == Settings.read({}).body_bytes
 
 
-def test_the_headers_that_the_function_reads_go_on() -> None:
+def test_headers_that_the_function_reads_are_passed_on() -> None:
     read = {
         name.lower()
         for file in (
@@ -69,14 +69,14 @@ def test_the_headers_that_the_function_reads_go_on() -> None:
     assert read <= passed
 
 
-def test_the_paths_are_the_functions() -> None:
+def test_paths_are_those_of_the_function() -> None:
     wanted = r'location ~ "\^/schema/\(\?<efss_schema>\(v1/\)\?\(([\w|-]+)\)\)\$"'
     found = re.search(wanted, CONF)
     assert found is not None
     assert set(found[1].split("|")) == set(schemas.NAMES)
 
 
-def test_one_caller_cannot_take_all_of_the_functions_threads() -> None:
+def test_one_caller_cannot_occupy_all_threads() -> None:
     unit = (ROOT / "deploy" / "efss-transfer.service").read_text("utf-8")
     threads = re.search(r"^Environment=THREADS=(\d+)$", unit, re.MULTILINE)
     most = re.search(r"limit_conn efss_open (\d+);", CONF)

@@ -32,7 +32,7 @@ FULL = {
 
 @pytest.fixture(scope="module")
 def stacks() -> list[dict[str, Any]]:
-    """Deployed as it is, and with all that can be set."""
+    """Deployed with the defaults, and with every parameter set."""
     return cloudformation.deployed({}, FULL)
 
 
@@ -46,13 +46,13 @@ def of_type(resources: dict[str, Any], kind: str) -> dict[str, Any]:
     return {name: it for name, it in resources.items() if it["Type"] == kind}
 
 
-def test_cfn_lint_finds_nothing() -> None:
+def test_cfn_lint_finds_no_problem() -> None:
     linter = Path(sys.executable).with_name("cfn-lint")
     told = subprocess.run([linter, "-c", "I", "--", ROOT / "template.yaml"], capture_output=True)
     assert (told.returncode, told.stdout.decode(), told.stderr.decode()) == (0, "", "")
 
 
-def test_it_is_created_as_it_is(stacks: list[dict[str, Any]]) -> None:
+def test_stack_is_created_with_its_defaults(stacks: list[dict[str, Any]]) -> None:
     stack = stacks[0]
     assert stack["status"] == "CREATE_COMPLETE"
     function = stack["function"]
@@ -73,7 +73,7 @@ def test_it_is_created_as_it_is(stacks: list[dict[str, Any]]) -> None:
     assert stack["outputs"]["FunctionName"] == function["FunctionName"]
 
 
-def test_it_is_created_with_all_that_can_be_set(stacks: list[dict[str, Any]]) -> None:
+def test_stack_is_created_with_every_parameter_set(stacks: list[dict[str, Any]]) -> None:
     stack = stacks[1]
     assert stack["status"] == "CREATE_COMPLETE"
     assert sorted(stack["policies"]) == ["keys", "log", "parameters", "secrets", "trace"]
@@ -85,10 +85,13 @@ def test_it_is_created_with_all_that_can_be_set(stacks: list[dict[str, Any]]) ->
     assert variables.keys() <= {f"EFSS_TRANSFER_{n.upper()}" for n in Settings.__dataclass_fields__}
 
 
-def test_the_role_allows_what_is_used_and_nothing_else(resources: dict[str, Any]) -> None:
-    """Every statement there is, whole: another action or resource fails this."""
+def test_role_allows_only_what_the_function_uses(resources: dict[str, Any]) -> None:
+    """Compares every statement; any other action or resource fails."""
     role = resources["Role"]
-    assert role["Properties"].keys() == {"AssumeRolePolicyDocument", "Policies"}  # none by name
+    assert role["Properties"].keys() == {
+        "AssumeRolePolicyDocument",
+        "Policies",
+    }  # no managed policies
     [trust] = role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     assert trust == {
         "Effect": "Allow",
@@ -146,7 +149,7 @@ def test_the_role_allows_what_is_used_and_nothing_else(resources: dict[str, Any]
             }
         ],
     }
-    # What the code asks AWS for is there: references.py is the one place that does.
+    # The role covers every AWS call of the code: only site/secrets.py makes any.
     code = (ROOT / "functions/efss_transfer/site/secrets.py").read_text()
     assert set(re.findall(r"\.(get_\w+)\(Name=|\.(get_\w+)\(SecretId=", code)) == {
         ("get_parameter", ""),
@@ -154,7 +157,7 @@ def test_the_role_allows_what_is_used_and_nothing_else(resources: dict[str, Any]
     }
 
 
-def test_the_state_machine_may_invoke_that_function_and_start_itself(
+def test_state_machine_may_invoke_the_function_and_start_itself(
     resources: dict[str, Any],
 ) -> None:
     role = resources["FanOutRole"]["Properties"]
@@ -186,10 +189,10 @@ def test_the_state_machine_may_invoke_that_function_and_start_itself(
     assert {action.partition(":")[0] for action in log["Action"]} == {"logs"}
 
 
-def test_the_state_machine_logs_nothing_of_a_request(resources: dict[str, Any]) -> None:
+def test_state_machine_does_not_log_requests(resources: dict[str, Any]) -> None:
     machine = resources["FanOutMachine"]["Properties"]
     assert machine["LoggingConfiguration"]["IncludeExecutionData"] is False
-    assert machine["StateMachineType"] == "STANDARD"  # an express one ends after five minutes
+    assert machine["StateMachineType"] == "STANDARD"  # an express workflow ends after five minutes
     states = cloudformation.read()["Resources"]["FanOutMachine"]["Properties"]["Definition"]
     processor = states["States"]["Shards"]["ItemProcessor"]
     assert processor["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
@@ -197,7 +200,7 @@ def test_the_state_machine_logs_nothing_of_a_request(resources: dict[str, Any]) 
     assert most == step_functions.MOST_SHARDS
 
 
-def test_nobody_else_may_call_it(resources: dict[str, Any]) -> None:
+def test_only_iam_callers_may_invoke_the_function(resources: dict[str, Any]) -> None:
     [url] = of_type(resources, "AWS::Lambda::Url").values()
     assert url["Properties"]["AuthType"] == "AWS_IAM"
     assert url["Properties"]["InvokeMode"] == "BUFFERED"
@@ -216,17 +219,17 @@ def test_nobody_else_may_call_it(resources: dict[str, Any]) -> None:
     }
 
 
-def test_the_function_is_bounded_and_seen(resources: dict[str, Any]) -> None:
+def test_function_has_limits_log_and_tracing(resources: dict[str, Any]) -> None:
     function = resources["Transfer"]["Properties"]
     assert function["ReservedConcurrentExecutions"]["Fn::If"][0] == "ReservesConcurrency"
     assert function["TracingConfig"] == {"Mode": "Active"}
-    assert function["Architectures"] == [{"Ref": "Architecture"}]  # moto looks at neither
+    assert function["Architectures"] == [{"Ref": "Architecture"}]  # moto ignores both
     assert function["LoggingConfig"]["LogGroup"] == {"Ref": "Log"}
     [layer] = (n for n, it in resources.items() if it["Type"] == "AWS::Lambda::LayerVersion")
     assert {"Ref": layer} in function["Layers"]
 
 
-def test_each_count_has_its_alarm_and_all_tell_the_topic(resources: dict[str, Any]) -> None:
+def test_each_metric_has_an_alarm_and_each_alarm_the_topic(resources: dict[str, Any]) -> None:
     alarms = {
         name: it["Properties"] for name, it in of_type(resources, "AWS::CloudWatch::Alarm").items()
     }
@@ -250,18 +253,18 @@ def test_each_count_has_its_alarm_and_all_tell_the_topic(resources: dict[str, An
         assert alarm["AlarmActions"]["Fn::If"][:2] == ["HasAlarmTopic", [{"Ref": "AlarmTopic"}]]
 
 
-def test_every_parameter_says_what_it_is_for() -> None:
+def test_every_parameter_has_default_and_description() -> None:
     for name, parameter in cloudformation.read()["Parameters"].items():
         assert {"Default", "Description"} <= parameter.keys(), name
 
 
-def test_the_docs_name_parameters_that_there_are() -> None:
+def test_parameters_in_the_docs_exist() -> None:
     parameters = cloudformation.read()["Parameters"]
-    told = (ROOT / "deploy" / "README.md").read_text().partition("## AWS Lambda")[2]
-    told = told.partition("\n## ")[0]
-    named = set(re.findall(r"\b([A-Z][A-Za-z]+)=", told))
+    section = (ROOT / "deploy" / "README.md").read_text().partition("## AWS Lambda")[2]
+    section = section.partition("\n## ")[0]
+    named = set(re.findall(r"\b([A-Z][A-Za-z]+)=", section))
     assert {"Architecture", "ReservedConcurrency", "SiteFile", "SiteLayer"} <= named
     assert named <= parameters.keys()
-    assert f"{parameters['MemoryMegabytes']['Default']} MB here" in told
+    assert f"{parameters['MemoryMegabytes']['Default']} MB here" in section
     paths = re.findall(r"Uri: (\S+)", (ROOT / "template.yaml").read_text())
     assert set(paths) == {"dist/function.zip", "dist/layer.zip"}

@@ -1,4 +1,4 @@
-"""The slower network that tests and the bench put before a server."""
+"""The simulated slow network of the tests and the benchmark."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIB = 1 << 20
 
 @contextmanager
 def served(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """A TCP server that does that with every connection, each in its own thread."""
+    """A TCP server that runs a function for every connection, each in its own thread."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
 
         def one(connection: socket.socket) -> None:
@@ -58,7 +58,7 @@ def echo(connection: socket.socket) -> None:
         connection.sendall(data)
 
 
-def test_a_round_trip_takes_as_long_as_told_and_a_connection_one_more() -> None:
+def test_round_trip_is_delayed_and_a_connection_by_one_more() -> None:
     with served(echo) as url, slow_network.distant(url, 0.1) as far, connected(far) as connection:
         took = []
         for _ in range(4):
@@ -71,8 +71,8 @@ def test_a_round_trip_takes_as_long_as_told_and_a_connection_one_more() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02], ids=["near", "far"])
-def test_bytes_arrive_as_they_are_in_both_directions(seconds: float) -> None:
-    """20 MB each way, at the same time."""
+def test_bytes_arrive_unchanged_in_both_directions(seconds: float) -> None:
+    """20 MB in each direction, concurrently."""
     content = os.urandom(20_000_000)
     with (
         served(echo) as url,
@@ -86,7 +86,7 @@ def test_bytes_arrive_as_they_are_in_both_directions(seconds: float) -> None:
         assert reading.result(60) == content
 
 
-def test_what_is_sent_after_the_other_end_has_ended_arrives() -> None:
+def test_data_sent_after_a_half_close_arrives() -> None:
     def answer(connection: socket.socket) -> None:
         asked = read_all(connection)
         time.sleep(0.2)
@@ -102,8 +102,8 @@ def test_what_is_sent_after_the_other_end_has_ended_arrives() -> None:
         assert read_all(connection) == b"question" * 1000
 
 
-def test_all_of_an_answer_arrives_although_the_server_hangs_up_at_once() -> None:
-    """At a pace at which most of it is still on its way then."""
+def test_whole_response_arrives_although_the_server_closes_at_once() -> None:
+    """At a rate at which most of it is still in transit then."""
     content = os.urandom(300_000)
     with (
         served(lambda connection: connection.sendall(content)) as url,
@@ -113,8 +113,8 @@ def test_all_of_an_answer_arrives_although_the_server_hangs_up_at_once() -> None
         assert read_all(connection) == content
 
 
-def test_each_connection_is_held_to_its_pace() -> None:
-    """Eight of 400 KB at 1 MB/s, at the same time: no faster, and not one after the other."""
+def test_each_connection_is_limited_to_its_rate() -> None:
+    """Eight times 400 KB at 1 MB/s, concurrently: no faster, and not one after the other."""
     content = bytes(400_000)
     with (
         served(lambda connection: connection.sendall(content)) as url,
@@ -133,7 +133,7 @@ def test_each_connection_is_held_to_its_pace() -> None:
     assert 0.35 < took < 2.5
 
 
-def test_many_connections_at_once_and_none_is_kept() -> None:
+def test_many_connections_leave_none_open() -> None:
     with served(echo) as url, slow_network.distant(url, 0.02) as far:
         (proxy,) = [
             child
@@ -157,8 +157,8 @@ def test_many_connections_at_once_and_none_is_kept() -> None:
             time.sleep(0.05)
 
 
-def test_who_does_not_read_stops_who_sends() -> None:
-    """What waits is in the proxy's window and the kernel's buffers, and no more."""
+def test_reader_that_stops_blocks_the_sender() -> None:
+    """Only the proxy's window and the kernel's buffers hold unread data."""
     sent = [0]
     blocked = threading.Event()
 
@@ -175,7 +175,7 @@ def test_who_does_not_read_stops_who_sends() -> None:
         assert sent[0] < 100 * MIB
 
 
-def test_a_connection_that_breaks_arrives_as_one_that_breaks() -> None:
+def test_reset_connection_is_passed_on_as_a_reset() -> None:
     def answer(connection: socket.socket) -> None:
         connection.recv(1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

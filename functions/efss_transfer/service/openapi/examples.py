@@ -56,8 +56,8 @@ _FAILED_PATH: Final = "raw/b.h5"
 
 # The side that failed, and the message of its storage, by code.
 _FAILURES: Final = {
-    "source_not_found": (Side.SOURCE, "There is no such folder or file."),
-    "not_a_directory": (Side.DESTINATION, "A file stands where a folder is needed."),
+    "source_not_found": (Side.SOURCE, "The folder or file does not exist."),
+    "not_a_directory": (Side.DESTINATION, "The path is a file, but a folder is needed."),
     "authentication_failed": (Side.SOURCE, "401 Unauthorized"),
     "permission_denied": (Side.DESTINATION, "403 Forbidden"),
     "name_refused": (Side.DESTINATION, "400 Bad Request: invalid file name"),
