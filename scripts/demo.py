@@ -191,11 +191,8 @@ def demonstrate(console: Console, handler: SignalHandler) -> Summary:
 
             again, _ = send(service, request, lambda _: None)
             skipped = again["totals"]["files"]["skipped"]
-            say(
-                console,
-                f"Sent the same request again: {skipped} of {len(files)} files skipped, because "
-                "they are already there.",
-            )
+            text = f"Sent the same request again: {skipped} of {len(files)} files skipped, because"
+            say(console, f"{text} they are already there.")
         left = left_behind(folders[1], service.process.pid)
     if Path(temporary).exists():
         left.append(f"folder {temporary}")

@@ -36,7 +36,7 @@ export function field(schema, described, pointer, { required = false, changed })
   if (required) input.setAttribute("aria-required", "true");
   const error = create("p", { id: `${id}-error`, className: "error" });
   const label = create("label", { htmlFor: id }, part.title);
-  if (required) label.append(" ", create("span", { className: "need" }, "(required)"));
+  if (required) label.append(" ", create("span", { className: "required" }, "(required)"));
   const help = helpText(part.description ?? "", `${id}-help`);
   const wide = input.tagName === "TEXTAREA" || (part.description ?? "").length > 160;
   const element = create("div", { className: wide ? "field wide" : "field" }, label, input, error, help);

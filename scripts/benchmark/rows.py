@@ -169,42 +169,16 @@ def measure(
     """Copy with each column in turn, in every round, and verify every copy byte by byte."""
     rounds *= workload.repeats
     sizes = workload.sizes(divisor)
-    source = workload.path
-    runs: dict[str, list[Run]] = {name: [] for name in columns}
-    failed = ""
     load = os.getloadavg()[0]
     with storages.distant_servers(
         servers, round_trip_ms / 1000, workload.rate, processors
     ) as distant:
-        same_target = f"copies/{uuid.uuid4().hex}"
-        if workload.again:
-            _copy_once(
-                workload, distant, source, same_target, next(iter(columns.values())), memory=False
-            )
-        for number in range(rounds):
-            names = list(columns)
-            # Rotate who is first: the first column may find cold caches.
-            first = number % len(names)
-            for name in names[first:] + names[:first]:
-                report(f"{workload.name}, {round_trip_ms} ms, round {number + 1}: {name}")
-                # A new path each time, because the servers cache folders.
-                target = same_target if workload.again else f"copies/{uuid.uuid4().hex}"
-                try:
-                    memory_measured = number % workload.repeats == 0
-                    run = _copy_once(
-                        workload, distant, source, target, columns[name], memory=memory_measured
-                    )
-                except CopyFailed as error:
-                    failed = str(error)
-                    continue
-                runs[name].append(run)
-                if not workload.again:
-                    storages.remove(
-                        servers.folder_of(servers.endpoint(workload.destination, target))
-                    )
+        label = f"{workload.name}, {round_trip_ms} ms"
+        runs, failed = _run_rounds(
+            workload, distant, columns, rounds, lambda text: report(f"{label}, {text}")
+        )
     ours = runs[SERVICE]
     peak = max((run.peak for run in ours), default=0)
-    plain = runs.get(DEFAULTS, [])
     return MeasuredRow(
         row=workload.name,
         title=workload.title,
@@ -214,14 +188,7 @@ def measure(
         bytes=sum(sizes.values()) * workload.copies,
         rounds=rounds,
         columns={name: _summary(own) for name, own in runs.items() if own},
-        ratios={
-            name: round(
-                statistics.median(a.seconds / b.seconds for a, b in zip(own, plain, strict=True)),
-                3,
-            )
-            for name, own in runs.items()
-            if plain and len(own) == len(plain)
-        },
+        ratios=_ratios(runs),
         aim=workload.aims.get(round_trip_ms),
         tuning=ours[-1].tuning if ours else {},
         load=[round(load, 2), round(os.getloadavg()[0], 2)],
@@ -233,11 +200,56 @@ def measure(
     )
 
 
+def _run_rounds(
+    workload: Workload,
+    servers: Servers,
+    columns: Mapping[str, Column],
+    rounds: int,
+    report: Callable[[str], None],
+) -> tuple[dict[str, list[Run]], str]:
+    """The runs of each column, and the last error of the service."""
+    runs: dict[str, list[Run]] = {name: [] for name in columns}
+    failed = ""
+    same_target = f"copies/{uuid.uuid4().hex}"
+    if workload.again:
+        _copy_once(workload, servers, same_target, next(iter(columns.values())), memory=False)
+    names = list(columns)
+    for number in range(rounds):
+        # Rotate who is first: the first column may find cold caches.
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            report(f"round {number + 1}: {name}")
+            # A new path each time, because the servers cache folders.
+            target = same_target if workload.again else f"copies/{uuid.uuid4().hex}"
+            memory = number % workload.repeats == 0
+            try:
+                run = _copy_once(workload, servers, target, columns[name], memory=memory)
+            except CopyFailed as error:
+                failed = str(error)
+                continue
+            runs[name].append(run)
+            if not workload.again:
+                storages.remove(servers.folder_of(servers.endpoint(workload.destination, target)))
+    return runs, failed
+
+
+def _ratios(runs: Mapping[str, list[Run]]) -> dict[str, float]:
+    """The median ratio of each column to `rclone copy`, if all rounds have succeeded."""
+    plain = runs.get(DEFAULTS, [])
+    return {
+        name: round(
+            statistics.median(a.seconds / b.seconds for a, b in zip(own, plain, strict=True)), 3
+        )
+        for name, own in runs.items()
+        if plain and len(own) == len(plain)
+    }
+
+
 def _copy_once(
-    workload: Workload, servers: Servers, source: str, target: str, column: Column, *, memory: bool
+    workload: Workload, servers: Servers, target: str, column: Column, *, memory: bool
 ) -> Run:
     """Run the concurrent copies, each to its own folder below the target, and verify them."""
-    start = servers.endpoint(workload.source, source)
+    start = servers.endpoint(workload.source, workload.path)
     copies: list[Copy] = [
         (start, servers.endpoint(workload.destination, f"{target}/{number}"))
         for number in range(workload.copies)

@@ -119,6 +119,12 @@ def test_violation_is_shown_at_its_field_while_the_user_types(
         assert seen.page.evaluate("document.activeElement.id") == "summary"
         assert seen.barriers() == []
         seen.picture(pictures / "1280-wrong.png")
+        source, destination = (
+            seen.page.locator(f"#{side}").bounding_box() for side in ("source", "destination")
+        )
+        assert source is not None
+        assert destination is not None
+        assert source["y"] + source["height"] + 8 < destination["y"], "a gap between the two"
         # Nothing was sent.
         assert seen.page.locator("#run").is_hidden()
 
