@@ -1,0 +1,1 @@
+"""WebDAV methods of the stand-in."""
