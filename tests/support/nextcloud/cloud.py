@@ -27,8 +27,9 @@ INSTANCE: Final = "ocstandin"
 @dataclass(frozen=True)
 class Cost:
     """Seconds that requests take: `start` before anything is looked at, `work` while a method
-    does its own, which for MKCOL, PUT and MOVE is with the lock held. `processors`: how many
-    requests spend time at once; 0 for no bound.
+    does its own, which for MKCOL, PUT and MOVE is with the lock held. `workers` is the number of
+    requests that are served at once, and `processors` the number of those that make progress,
+    in turns; 0 for no bound.
     """
 
     start: float = 0
@@ -36,6 +37,7 @@ class Cost:
     entry: float = 0
     password: float = 0
     bulk_file: float = 0
+    workers: int = 0
     processors: int = 0
 
 
@@ -53,9 +55,11 @@ OBSERVED: Final = Cost(
     entry=0.00008,
     password=0.45,
     bulk_file=0.02,
+    workers=8,
     processors=2,
 )
-"""Processor time of a request as measured (php-fpm, PostgreSQL, two cores)."""
+"""Processor time of a request as measured (8 workers of php-fpm, PostgreSQL, two cores)."""
+_TURN: Final = 0.004
 
 
 @dataclass(eq=False)
@@ -125,6 +129,7 @@ class Nextcloud:
         self._ids = itertools.count(1)
         self._locks: Counter[str] = Counter()
         self._processors = threading.BoundedSemaphore(self.cost.processors or 1)
+        self._workers = threading.BoundedSemaphore(self.cost.workers or 1)
         self.add_user(storages.USER, storages.password())
 
     # Setup by a test.
@@ -281,8 +286,23 @@ class Nextcloud:
         if not self.cost.processors:
             time.sleep(seconds)
             return
-        with self._processors:
-            time.sleep(seconds)
+        until_done = seconds
+        while until_done > 0:
+            with self._processors:
+                began = time.monotonic()
+                time.sleep(min(_TURN, until_done))
+                until_done -= time.monotonic() - began
+            # Without this the thread that let go would be the next again.
+            time.sleep(0)
+
+    @contextmanager
+    def worker(self) -> Iterator[None]:
+        """Wait for a worker and hold it."""
+        if not self.cost.workers:
+            yield
+            return
+        with self._workers:
+            yield
 
 
 def shown_id(node: File | Folder) -> str:

@@ -89,11 +89,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 def serve(exchange: Exchange) -> None:
     """Answer, or refuse in Nextcloud's form."""
+    if exchange.cloud.buffered:
+        exchange.hold()
     try:
-        if exchange.cloud.buffered:
-            exchange.hold()
-        exchange.cloud.spend(exchange.cloud.cost.start)
-        answer(exchange)
+        with exchange.cloud.worker():
+            exchange.cloud.spend(exchange.cloud.cost.start)
+            answer(exchange)
     except DavError as refusal:
         exchange.reply(
             refusal.status, refusal.body(), *refusal.headers, kind="application/xml; charset=utf-8"
