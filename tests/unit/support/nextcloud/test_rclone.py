@@ -125,6 +125,28 @@ def test_chunks_of_a_refused_upload_stay_in_their_session(
     assert sum(chunk.size for chunk in session.chunks.values()) == 3 * MIB
 
 
+def test_rclone_alone_deletes_the_old_file_after_a_refused_overwrite(
+    rclone: Path, cloud: Nextcloud, tmp_path: Path
+) -> None:
+    """The same requests and answers as with a real Nextcloud: the gateway has to prevent this."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/f").write_bytes(bytes(2 * MIB))
+    cloud.write("/in/f", b"old")
+    cloud.user().quota = MIB
+    up = copy(
+        rclone, cloud, str(tmp_path / "data"), "cloud:in", "--retries=1", "--low-level-retries=1"
+    )
+    assert up.returncode != 0
+    assert [(request.method, request.status) for request in cloud.requests] == [
+        ("PROPFIND", 207),
+        ("PROPFIND", 207),
+        ("MKCOL", 405),
+        ("PUT", 507),
+        ("DELETE", 204),
+    ]
+    assert cloud.hashes("/in") == {}
+
+
 @pytest.mark.parametrize(
     ("refusal", "told"),
     [
