@@ -1,1 +1,1 @@
-"""Adapters for FaaS runtimes and web servers, a file each."""
+"""Adapters for FaaS runtimes and web servers, one file or folder each."""

@@ -1,1 +1,1 @@
-"""Serves one request, from HTTP message to answer, whatever the runtime."""
+"""Turns one request into one response, whatever runtime it came through."""

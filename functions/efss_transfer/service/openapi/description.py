@@ -96,7 +96,9 @@ def _transfer() -> dict[str, Any]:
     return {
         "operationId": "transfer",
         "summary": "Run a transfer.",
-        "description": "Responds when the transfer has ended. Closing the connection cancels it.",
+        "description": "Responds when the transfer has ended. With `Accept: application/x-ndjson` "
+        "or `text/event-stream` it responds at once and streams events. Closing the connection "
+        "cancels the transfer.",
         "requestBody": {
             "required": True,
             "content": {
