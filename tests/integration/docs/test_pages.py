@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from efss_transfer.cli.commands.copy import run as run_command
-from support import faulty_webdav, service_process
+from support import checkout, faulty_webdav, service_process
 from support import storages as servers
 from support.doc_blocks import DOCS, PAGES, README, blocks
 from support.doc_reader import PROGRAMS, Hook, Reader, leading, serving, storage
@@ -153,9 +152,7 @@ def starts(running: ExitStack, site: Path | None = None) -> dict[str, Hook]:
 
 def test_the_readme(running: ExitStack, tmp_path: Path) -> None:
     """In a copy of the checkout, in an environment of its own, which pip fills."""
-    home = tmp_path / "home"
-    aside = (".git", ".venv", ".tools", "node_modules", "dist", "__pycache__", ".*_cache")
-    shutil.copytree(servers.ROOT, home, ignore=shutil.ignore_patterns(*aside))
+    home = checkout.copied(tmp_path / "home")
     kept = {name: it for name, it in os.environ.items() if not name.startswith("EFSS_TRANSFER_")}
     reader = Reader(
         home,

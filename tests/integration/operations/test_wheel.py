@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+import release
 from support import service_process
 from support.contract import NAMES
 from support.service_process import Function
@@ -21,12 +22,7 @@ from support.storages import ROOT, Storage
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with the wheel, and a folder with main.py alone."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
+    release.packages(folder, "wheel")
     (wheel,) = folder.glob("*.whl")
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"

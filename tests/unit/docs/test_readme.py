@@ -28,7 +28,7 @@ def test_the_two_commands_are_the_first_thing() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["demo", "test", "run", "check", "bench", "setup", "lock", "build-layer", "sbom"],
+    ["demo", "test", "run", "check", "bench", "setup", "lock", "build-layer", "release", "sbom"],
 )
 def test_the_scripts_that_are_named_are_there(name: str) -> None:
     assert (ROOT / "scripts" / name).stat().st_mode & 0o111
