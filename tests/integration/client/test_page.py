@@ -106,7 +106,7 @@ def test_violation_is_shown_at_its_field_while_the_user_types(
         assert url.get_attribute("aria-invalid") != "true"
         url.press("Tab")
         assert url.get_attribute("aria-invalid") == "true"
-        message = "Expected here: An http or https URL with neither user, query nor fragment."
+        message = "Expected here: An http or https URL without user, query or fragment."
         described = str(url.get_attribute("aria-describedby")).split()
         assert any(message in seen.text(f"#{name}") for name in described)
         url.fill("https://cloud.example.org/dav")
