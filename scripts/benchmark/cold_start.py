@@ -22,8 +22,8 @@ from typing import Any
 
 import build_layer
 from efss_transfer.config.settings import Settings
-from efss_transfer.engines.rclone.process.daemon import booted
-from efss_transfer.engines.rclone.rc.client import Rc
+from efss_transfer.engines.rclone.process.daemon import running_daemon
+from efss_transfer.engines.rclone.rc.client import RcClient
 from support import service_process
 from support import storages as servers
 
@@ -50,12 +50,12 @@ class Recorder:
         execute = spec.loader.exec_module
         def changed(module):
             execute(module)
-            original = module.Rc.version
+            original = module.RcClient.version
             def version(self):
                 version = original(self)
                 recorded.setdefault("answer", time.monotonic())
                 return version
-            module.Rc.version = version
+            module.RcClient.version = version
         spec.loader.exec_module = changed
         return spec
 class Context:
@@ -157,9 +157,9 @@ def boot(binary: Path, runtime_dir: Path) -> float:
     ports, proxy = frozenset({1}), "socks5://127.0.0.1:1"
     with ExitStack() as running:
         daemon = running.enter_context(
-            booted(binary, settings, lambda _: None, connect_ports=ports, proxy=proxy)
+            running_daemon(binary, settings, lambda _: None, connect_ports=ports, proxy=proxy)
         )
-        running.enter_context(Rc(daemon.socket_path, settings.boot_seconds)).version()
+        running.enter_context(RcClient(daemon.socket_path, settings.boot_seconds)).version()
         return time.perf_counter() - began
 
 

@@ -21,7 +21,7 @@ OWN_GROUPS: Final = Path("/proc/self/cgroup")
 _LAMBDA: Final = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 
 
-def memory(
+def memory_limit(
     environment: Mapping[str, str], groups: Path = CGROUPS, own: Path = OWN_GROUPS
 ) -> int | None:
     """The bytes of memory that all processes here may take together; None if that is not
@@ -39,7 +39,7 @@ def memory(
     return min((number for number in found if number > 0), default=None)
 
 
-def processors(groups: Path = CGROUPS, own: Path = OWN_GROUPS) -> float | None:
+def cpu_limit(groups: Path = CGROUPS, own: Path = OWN_GROUPS) -> float | None:
     """How many processors' time the control groups give; None if they do not bound it."""
     found: list[float] = []
     for folder in _folders("cpu", groups, own):
@@ -52,18 +52,18 @@ def processors(groups: Path = CGROUPS, own: Path = OWN_GROUPS) -> float | None:
     return min(found, default=None)
 
 
-def usable_processors() -> int | None:
+def usable_cpus() -> int | None:
     """As many as a program should use, if a control group bounds them: at least two, as Go
     has it, and no more than there are.
     """
-    given = processors()
+    given = cpu_limit()
     return None if given is None else min(max(2, math.ceil(given)), len(os.sched_getaffinity(0)))
 
 
 @cache
-def number_of_processors() -> int:
+def cpu_count() -> int:
     """How many processors all that runs here can use. Looked up once: each transfer asks."""
-    return usable_processors() or len(os.sched_getaffinity(0))
+    return usable_cpus() or len(os.sched_getaffinity(0))
 
 
 def _folders(controller: str, groups: Path, own: Path) -> Iterator[Path]:

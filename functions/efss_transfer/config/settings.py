@@ -102,7 +102,7 @@ class Settings:
             concurrent_transfers=transfers,
             duration_seconds=min(
                 reader.number("DURATION_SECONDS", 3600, 1, 30 * 86400),
-                platform_seconds(environment),
+                platform_timeout(environment),
             ),
             boot_seconds=reader.number("BOOT_SECONDS", 15, 0.1, 600),
             stop_seconds=reader.number("STOP_SECONDS", 5, 0.1, 600),
@@ -140,7 +140,7 @@ def program(environment: Mapping[str, str]) -> Path | None:
     return Path(text) if text else None
 
 
-def platform_seconds(environment: Mapping[str, str]) -> float:
+def platform_timeout(environment: Mapping[str, str]) -> float:
     """How long the platform lets a request run, if it tells.
 
     Google's Cloud Run and Cloud Functions tell it in whole seconds; OpenFaaS's of-watchdog in
@@ -155,7 +155,7 @@ def platform_seconds(environment: Mapping[str, str]) -> float:
     return min(filter(None, found), default=math.inf)
 
 
-def behind_a_proxy(environment: Mapping[str, str]) -> bool:
+def behind_platform_proxy(environment: Mapping[str, str]) -> bool:
     """Whether the platform's own proxy, in the same sandbox, passes on what others send: that
     a call comes from this machine says nothing then of who sent it.
     """
@@ -191,7 +191,7 @@ def server_threads(environment: Mapping[str, str]) -> int:
         return (os.cpu_count() or 1) * 4
 
 
-def warn_of_starved_server(chosen: Settings, environment: Mapping[str, str]) -> None:
+def warn_about_server_threads(chosen: Settings, environment: Mapping[str, str]) -> None:
     """Say it at start if transfers can take every thread that the server has."""
     threads = server_threads(environment)
     if chosen.concurrent_transfers + SPARE_THREADS > threads:
@@ -219,7 +219,7 @@ def _default_memory(environment: Mapping[str, str], transfers: int) -> int:
 
 
 def _for_engines(environment: Mapping[str, str]) -> int:
-    there = resources.memory(environment)
+    there = resources.memory_limit(environment)
     return _WANTED_MEMORY * WANTED_TRANSFERS if there is None else there - _OWN_MEMORY
 
 

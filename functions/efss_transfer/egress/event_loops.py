@@ -122,7 +122,7 @@ class Loops:
 
 def as_many_as_are_of_use() -> int:
     """How many loops a process needs, so that none is waited for."""
-    return math.ceil(resources.number_of_processors() / _PROCESSORS_EACH)
+    return math.ceil(resources.cpu_count() / _PROCESSORS_EACH)
 
 
 def report(error: BaseException) -> None:

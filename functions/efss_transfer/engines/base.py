@@ -28,7 +28,7 @@ class Observer(Protocol):
         """The copy is tried, for the first time (1) or again."""
 
 
-class Unobserved:
+class NullObserver:
     """An observer whom nothing interests."""
 
     def booted(self, seconds: float) -> None:
@@ -55,9 +55,9 @@ class Context:
     interrupted: Callable[[], State | None] = lambda: None
     egress: Egress = field(default_factory=Egress)
     limits: Limits = field(default_factory=Limits)
-    observer: Observer = field(default_factory=Unobserved)
+    observer: Observer = field(default_factory=NullObserver)
 
-    def must_end(self) -> State | None:
+    def end_state(self) -> State | None:
         """The state in which to end now, or None to go on."""
         if (state := self.interrupted()) is not None:
             return state

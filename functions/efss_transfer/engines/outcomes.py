@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from efss_transfer.engines.seen_paths import SeenPaths, ToldAs
+from efss_transfer.engines.seen_paths import SeenPaths, SeenState
 from efss_transfer.model.result import (
     SAMPLES,
     ErrorGroup,
@@ -93,7 +93,7 @@ class FileOutcomes:
             else:
                 self.failures += 1
                 self._outages_in_a_row += error.code in _OUTAGES
-            if self._told.find(outcome.path) is not None:
+            if self._told.state_of(outcome.path) is not None:
                 if error is not None:
                     self._correct(outcome.path, error)
             elif error is not None and error.retryable and not self._last:
@@ -108,8 +108,8 @@ class FileOutcomes:
         It does not of a file that has failed anyway, or was left as it was on purpose.
         """
         with self._changed:
-            known = self._told.find(path)
-            if known in (ToldAs.FAILED, ToldAs.LEFT):
+            known = self._told.state_of(path)
+            if known in (SeenState.FAILED, SeenState.SKIPPED):
                 return False
             if known is None:
                 self._enter(FileOutcome(path, FileState.FAILED, error=failure))
@@ -120,7 +120,7 @@ class FileOutcomes:
     def arrived(self, path: str) -> bool:
         """Whether an earlier attempt has told that a file was copied, or was there already."""
         with self._changed:
-            return self._told.find(path) in (ToldAs.TRANSFERRED, ToldAs.SAME)
+            return self._told.state_of(path) in (SeenState.TRANSFERRED, SeenState.SAME)
 
     def trouble(self, failure: Failure, path: str = "") -> None:
         """An error that concerns no file, but perhaps a folder; held back if it may pass."""
@@ -178,15 +178,15 @@ class FileOutcomes:
 
     def _correct(self, path: str, failure: Failure) -> None:
         """A file that was told as copied, or as being there, has failed after all."""
-        known = self._told.find(path)
-        if known is ToldAs.TRANSFERRED:
+        known = self._told.state_of(path)
+        if known is SeenState.TRANSFERRED:
             self._counts[FileState.TRANSFERRED] -= 1
-        elif known is ToldAs.SAME:
+        elif known is SeenState.SAME:
             self._counts[FileState.SKIPPED] -= 1
             self._reasons[Reason.SAME] -= 1
         else:
             return
-        self._told.correct(path)
+        self._told.mark_failed(path)
         self._counts[FileState.FAILED] += 1
         self._pending.append(FileOutcome(path, FileState.FAILED, error=failure))
         self._count(failure, path)

@@ -33,7 +33,7 @@ class Redactor:
         )
         self._short = [f for f in forms if 0 < len(f) < _SHORTEST_TO_REPLACE]
 
-    def clean(self, text: str, otherwise: str) -> str:
+    def redact(self, text: str, otherwise: str) -> str:
         """The text without secrets, URL queries and control characters, cut to 500
         characters; or `otherwise`, if a secret is too short to be told from the rest.
         """

@@ -33,7 +33,7 @@ def prepare() -> None:
 
     Never raises: the first request that needs the binary reports what is wrong with it.
     """
-    from efss_transfer.engines.rclone.process.binary import begin_hashing, find_binary
+    from efss_transfer.engines.rclone.process.binary import find_binary, start_hashing
 
     with suppress(EngineUnavailable):
-        begin_hashing(find_binary(program(os.environ)))
+        start_hashing(find_binary(program(os.environ)))

@@ -9,12 +9,12 @@ from enum import IntEnum
 from efss_transfer.model.result import FileOutcome, FileState, Reason
 
 
-class ToldAs(IntEnum):
+class SeenState(IntEnum):
     """As what a path was told: two bits."""
 
     TRANSFERRED = 0
     SAME = 1
-    LEFT = 2  # skipped for another reason than that it is there
+    SKIPPED = 2  # skipped for another reason than that it is there
     FAILED = 3
 
 
@@ -39,15 +39,15 @@ class SeenPaths:
             self._sorted = array("Q", sorted((*self._sorted, *self._new)))
             self._new = array("Q")
 
-    def find(self, path: str) -> ToldAs | None:
+    def state_of(self, path: str) -> SeenState | None:
         """As what a path was told before the last `seal`; None if it was not."""
         index = self._index(path)
-        return None if index is None else ToldAs(self._sorted[index] & 3)
+        return None if index is None else SeenState(self._sorted[index] & 3)
 
-    def correct(self, path: str) -> None:
+    def mark_failed(self, path: str) -> None:
         """What was told was wrong: it has failed."""
         if (index := self._index(path)) is not None:
-            self._sorted[index] |= ToldAs.FAILED
+            self._sorted[index] |= SeenState.FAILED
 
     def _index(self, path: str) -> int | None:
         if not self._sorted:
@@ -62,7 +62,7 @@ def _key(path: str) -> int:
     return hash(path) & 0xFFFF_FFFF_FFFF_FFFC
 
 
-def _kind(outcome: FileOutcome) -> ToldAs:
+def _kind(outcome: FileOutcome) -> SeenState:
     if outcome.state is FileState.SKIPPED:
-        return ToldAs.SAME if outcome.reason is Reason.SAME else ToldAs.LEFT
-    return ToldAs.FAILED if outcome.state is FileState.FAILED else ToldAs.TRANSFERRED
+        return SeenState.SAME if outcome.reason is Reason.SAME else SeenState.SKIPPED
+    return SeenState.FAILED if outcome.state is FileState.FAILED else SeenState.TRANSFERRED

@@ -21,19 +21,19 @@ from efss_transfer.model.result import Shard
 _BYTES: Final = 8
 
 
-def holds(shard: Shard, path: str) -> bool:
+def contains(shard: Shard, path: str) -> bool:
     """Whether a path, relative to the source, is in this part."""
     digest = hashlib.md5(_folded(path).encode("utf-8", "replace"), usedforsecurity=False).digest()
     return int.from_bytes(digest[:_BYTES], "little") % shard.count == shard.index
 
 
-def narrowed(selection: Selection) -> Selection:
+def select_shard(selection: Selection) -> Selection:
     """The selection with those of its listed files that are in its part; they can be none."""
     shard = selection.shard
     if shard is None or selection.files is None:
         return selection
     return replace(
-        selection, files=tuple(file for file in selection.files if holds(shard, file.path))
+        selection, files=tuple(file for file in selection.files if contains(shard, file.path))
     )
 
 

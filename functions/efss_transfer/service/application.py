@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from efss_transfer import __version__
 from efss_transfer.auth.admission import Admission
-from efss_transfer.config.settings import Settings, behind_a_proxy
+from efss_transfer.config.settings import Settings, behind_platform_proxy
 from efss_transfer.contract import problems, request_parser, schemas
 from efss_transfer.engines import registry
 from efss_transfer.engines.base import Engine
@@ -80,7 +80,9 @@ class Service:
             settings = Settings.read(os.environ, site.settings())
         if log:
             logs.configure(settings.log_level, settings.log_format)
-        return cls(settings, site, registry.engines(settings), proxied=behind_a_proxy(os.environ))
+        return cls(
+            settings, site, registry.engines(settings), proxied=behind_platform_proxy(os.environ)
+        )
 
     def answer(self, request: Request) -> Response:
         """Answer a request. Never raises: every error becomes a problem document."""

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from efss_transfer.contract.request_parser import PlanOptions
-from efss_transfer.engines.base import Context, Engine, Survey, Unobserved
+from efss_transfer.engines.base import Context, Engine, NullObserver, Survey
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Json, Shard
 from efss_transfer.service import logs, runner
@@ -110,7 +110,7 @@ class Plan:
         return json
 
 
-class _BootObserver(Unobserved):
+class _BootObserver(NullObserver):
     """An observer that records how long the engine took to boot."""
 
     def __init__(self, engine: str, metrics: Metrics) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from efss_transfer.engines.sharding import holds
+from efss_transfer.engines.sharding import contains
 from efss_transfer.model.result import Shard
 from support import contract, faulty_webdav, http_servers, service_process
 from support import storages as servers
@@ -206,7 +206,7 @@ def test_an_incomplete_shard_goes_on(function: Function, s3: Storage) -> None:
     with faulty_webdav.serving() as dav:
         dav.fill("data", FILES)
         slow = "3/8.bin"
-        [index] = [index for index in range(3) if holds(Shard(index, 3), slow)]
+        [index] = [index for index in range(3) if contains(Shard(index, 3), slow)]
         dav.fail("GET", f"/data/{slow}", faulty_webdav.stall(), times=1)
         name = uuid.uuid4().hex
         request = {

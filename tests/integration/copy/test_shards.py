@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from efss_transfer.engines.sharding import holds
+from efss_transfer.engines.sharding import contains
 from efss_transfer.model.result import Shard
 from support import storages as servers
 from support.contract import complaints
@@ -145,7 +145,7 @@ def test_listed_files_are_shared_out_as_a_tree_is(
     assert sorted(answer.status_code for answer in answers) == [200] * (COUNT - 1) + [502]
     # In the shard in which rclone has it in a tree: tests/unit/engines/test_sharding.py shows that.
     for index, result in enumerate(told):
-        assert all(holds(Shard(index, COUNT), file["path"]) for file in result["files"])
+        assert all(contains(Shard(index, COUNT), file["path"]) for file in result["files"])
 
 
 def test_of_few_files_some_shards_have_none_and_succeed(
@@ -165,7 +165,7 @@ def test_of_few_files_some_shards_have_none_and_succeed(
         assert paths(told) == dict.fromkeys(files, 1), name
         # Which shard that is, is a matter of the path alone.
         (index,) = (number for number, result in enumerate(told) if result["files"])
-        assert holds(Shard(index, COUNT), "only.txt"), name
+        assert contains(Shard(index, COUNT), "only.txt"), name
         assert s3.hashes(f"bucket/shards-of-one-{name}") == files, name
 
 
@@ -231,7 +231,7 @@ def test_a_shard_is_told_in_a_stream_too(function: Function, webdav: Storage, s3
     events = [json.loads(line) for line in answer.text.splitlines()]
     assert [complaints("event", event) for event in events] == [[]] * len(events)
     assert events[-1]["shard"] == {"index": 1, "count": 3}
-    expected = {f"{number}" for number in range(9) if holds(Shard(1, 3), f"{number}")}
+    expected = {f"{number}" for number in range(9) if contains(Shard(1, 3), f"{number}")}
     assert {event["path"] for event in events if event["event"] == "file"} == expected
 
 
@@ -266,7 +266,7 @@ def test_fifty_thousand_files_are_each_in_one_shard(
             assert events[-1]["state"] == "succeeded"
             told = [event["path"] for event in events if event["event"] == "file"]
             assert len(told) == events[-1]["totals"]["files"]["skipped"]
-            assert all(holds(Shard(index, COUNT), path) for path in told)
+            assert all(contains(Shard(index, COUNT), path) for path in told)
             # Evenly: an eighth is 6,250, and five standard deviations are 370.
             assert abs(len(told) - 6250) < 370
             seen.update(told)

@@ -18,8 +18,8 @@ import pytest
 
 from efss_transfer.config import resources
 from efss_transfer.config.settings import Settings
-from efss_transfer.engines.rclone.process.daemon import booted
-from efss_transfer.engines.rclone.rc.client import Rc
+from efss_transfer.engines.rclone.process.daemon import running_daemon
+from efss_transfer.engines.rclone.rc.client import RcClient
 from efss_transfer.engines.rclone.transfer import source_probe
 from efss_transfer.engines.rclone.transfer.tuning import LARGE
 from support import faulty_webdav, http_servers, service_process, slow_network
@@ -111,7 +111,7 @@ def test_requests_at_the_same_time_share_what_is_of_use(
         finally:
             go_on.set()
         assert [future.result()["transfers"] for future in waiting] == [64, 64]
-    in_all = max(128, 64 * resources.number_of_processors())
+    in_all = max(128, 64 * resources.cpu_count())
     assert third["transfers"] == min(64, in_all // 3)
     assert shard["transfers"] == 64
 
@@ -218,14 +218,14 @@ def test_a_look_that_takes_too_long_is_given_up(function: Function, s3: Storage)
 
 
 @contextmanager
-def told(url: str, runtime: Path, rclone: Path) -> Iterator[Rc]:
+def told(url: str, runtime: Path, rclone: Path) -> Iterator[RcClient]:
     """A client of a real rclone that has a remote for a WebDAV server."""
     settings = Settings.read({"EFSS_TRANSFER_RUNTIME_DIR": str(runtime)})
     with (
-        booted(rclone, settings, lambda _: None) as daemon,
-        Rc(daemon.socket_path, 20) as rc,
+        running_daemon(rclone, settings, lambda _: None) as daemon,
+        RcClient(daemon.socket_path, 20) as rc,
     ):
-        rc.create("source", "webdav", {"url": url})
+        rc.create_remote("source", "webdav", {"url": url})
         yield rc
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from efss_transfer.engines.sharding import holds
+from efss_transfer.engines.sharding import contains
 from efss_transfer.model.result import Shard
 from support import faulty_webdav, state_machine
 from support.contract import complaints
@@ -34,7 +34,7 @@ FILES = {f"{number % 7}/{number:03}.bin": f"{number}".encode() * 40 for number i
 
 
 def shard_of(path: str) -> int:
-    [index] = [index for index in range(COUNT) if holds(Shard(index, COUNT), path)]
+    [index] = [index for index in range(COUNT) if contains(Shard(index, COUNT), path)]
     return index
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from efss_transfer.engines.rclone.process.binary import pinned
+from efss_transfer.engines.rclone.process.binary import pinned_release
 from support import service_process
 from support.storages import Storage, digest
 
@@ -60,7 +60,7 @@ def test_a_changed_rclone_is_run_if_the_operator_says_so(
         LOG_LEVEL="DEBUG",
     ) as function:
         health = function.get("/healthz").json()["engines"]["rclone"]
-        assert (health["usable"], health["version"]) == (True, pinned()["version"])
+        assert (health["usable"], health["version"]) == (True, pinned_release()["version"])
         assert function.copy(webdav.endpoint("known"), s3.endpoint("known")).ok
         function.wait_clean()
         # What shows in the other test that nothing was run.

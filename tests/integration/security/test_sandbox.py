@@ -29,8 +29,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.rclone.engine import RcloneEngine
 from efss_transfer.engines.rclone.process import landlock, seccomp
-from efss_transfer.engines.rclone.process.daemon import booted
-from efss_transfer.engines.rclone.rc.client import Rc
+from efss_transfer.engines.rclone.process.daemon import running_daemon
+from efss_transfer.engines.rclone.rc.client import RcClient
 from efss_transfer.model.errors import EngineError
 from support import http_servers, service_process
 from support.service_process import Function
@@ -39,7 +39,7 @@ from support.storages import Storage, serving
 needs_landlock = pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
-Boot = Callable[..., AbstractContextManager[Rc]]
+Boot = Callable[..., AbstractContextManager[RcClient]]
 
 
 @pytest.fixture
@@ -54,13 +54,13 @@ def boot(runtime: Path, rclone: Path) -> Boot:
     """Boots an rclone; a client of its rc API, to which nothing is forbidden."""
 
     @contextmanager
-    def running(connect_ports: frozenset[int] | None = None, **options: Any) -> Iterator[Rc]:
+    def running(connect_ports: frozenset[int] | None = None, **options: Any) -> Iterator[RcClient]:
         chosen = settings(runtime)
         with (
-            booted(
+            running_daemon(
                 rclone, chosen, lambda _: None, connect_ports=connect_ports, **options
             ) as daemon,
-            Rc(daemon.socket_path, chosen.boot_seconds) as rc,
+            RcClient(daemon.socket_path, chosen.boot_seconds) as rc,
         ):
             yield rc
 
@@ -87,9 +87,9 @@ def settings(runtime: Path, **chosen: str) -> Settings:
     )
 
 
-def asked(rc: Rc, call: str, **parameters: Any) -> str:
+def asked(rc: RcClient, call: str, **parameters: Any) -> str:
     """What rclone says against it; nothing if it did it."""
-    work = rc.begin(call, parameters)
+    work = rc.start_job(call, parameters)
     assert work.wait(60)
     return work.error
 
@@ -132,7 +132,7 @@ def test_rclone_cannot_look_around(boot: Boot, path: str, confined: bool) -> Non
     if not (Path(path).is_dir() and os.access(path, os.R_OK) and list(Path(path).iterdir())):
         pytest.skip(f"{path} has nothing in it on this machine, and so shows nothing")
     with boot() as rc:
-        listing = rc.begin("operations/list", {"fs": path, "remote": ""})
+        listing = rc.start_job("operations/list", {"fs": path, "remote": ""})
         assert listing.wait(60)
     # What cannot be read is empty to rclone, and a line in its log.
     assert (listing.output["list"] == []) == confined
@@ -159,7 +159,7 @@ def test_rclone_cannot_fill_the_disk(
     """Without Landlock there is still the limit: whatever it makes stays empty."""
     webdav.fill("much", {"file": b"content"})
     with boot() as rc:
-        rc.create("a", "webdav", texts(webdav.parameters))
+        rc.create_remote("a", "webdav", texts(webdav.parameters))
         try:
             said = asked(rc, "sync/copy", srcFs="a:much", dstFs=str(tmp_path / "copied"))
         except EngineError:
@@ -179,7 +179,7 @@ def test_rclone_cannot_run_a_program(boot: Boot, confined: bool) -> None:
     """`bearer_token_command` is what an attacker would give to a WebDAV remote."""
     echo = shutil.which("echo") or "/bin/echo"
     with listening() as (url, came), boot() as rc:
-        rc.create("a", "webdav", {"url": url, "bearer_token_command": f"{echo} stolen"})
+        rc.create_remote("a", "webdav", {"url": url, "bearer_token_command": f"{echo} stolen"})
         said = asked(rc, "operations/list", fs="a:", remote="")
     sent = [handler.headers.get("Authorization") for handler in came]
     if confined:
@@ -197,7 +197,7 @@ def test_the_shell_that_rclone_could_start_is_confined_too(boot: Boot) -> None:
         for number, words in enumerate(["read x </etc/passwd && echo $x", ": >/tmp/x && echo x"]):
             # rclone splits the words as its command line would be.
             command = json.dumps(["/bin/sh", "-c", words])
-            rc.create(f"a{number}", "webdav", {"url": url, "bearer_token_command": command})
+            rc.create_remote(f"a{number}", "webdav", {"url": url, "bearer_token_command": command})
             assert asked(rc, "operations/list", fs=f"a{number}:", remote="") != ""
     assert came == []
 
@@ -216,8 +216,8 @@ def test_rclone_connects_to_the_given_ports_alone(boot: Boot) -> None:
         listening() as (other, came_to_other),
         boot(frozenset({port(good)})) as rc,
     ):
-        rc.create("good", "webdav", {"url": good})
-        rc.create("other", "webdav", {"url": other})
+        rc.create_remote("good", "webdav", {"url": good})
+        rc.create_remote("other", "webdav", {"url": other})
         assert asked(rc, "operations/list", fs="good:", remote="") == ""
         assert "permission denied" in asked(rc, "operations/list", fs="other:", remote="")
     assert came_to_good
@@ -228,11 +228,11 @@ def test_rclone_connects_to_the_given_ports_alone(boot: Boot) -> None:
 def test_no_port_is_none_and_none_given_is_any(boot: Boot) -> None:
     with listening() as (url, came):
         with boot(frozenset()) as rc:
-            rc.create("a", "webdav", {"url": url})
+            rc.create_remote("a", "webdav", {"url": url})
             assert "permission denied" in asked(rc, "operations/list", fs="a:", remote="")
         assert came == []
         with boot(None) as rc:
-            rc.create("a", "webdav", {"url": url})
+            rc.create_remote("a", "webdav", {"url": url})
             assert asked(rc, "operations/list", fs="a:", remote="") == ""
         assert came
 
@@ -250,7 +250,7 @@ def test_http_goes_through_the_proxy_if_one_is_given(boot: Boot) -> None:
         listening() as (proxy, came),
         boot(frozenset({port(proxy)}), proxy=proxy) as rc,
     ):
-        rc.create("a", "webdav", {"url": "http://cloud.example.org/dav"})
+        rc.create_remote("a", "webdav", {"url": "http://cloud.example.org/dav"})
         assert asked(rc, "operations/list", fs="a:", remote="") == ""
     assert {handler.path for handler in came} == {"http://cloud.example.org/dav/"}
 
@@ -285,7 +285,7 @@ def test_servers_whom_the_operator_trusts_are_reached_by_name(
                     monkeypatch.setenv("SSL_CERT_FILE", trusted)
                 with boot() as rc:
                     url = f"https://localhost:{server.server_address[1]}"
-                    rc.create("a", "webdav", {"url": url})
+                    rc.create_remote("a", "webdav", {"url": url})
                     said.append(asked(rc, "operations/list", fs="a:", remote=""))
     assert "certificate signed by unknown authority" in said[0]
     assert said[1] == ""
@@ -323,7 +323,7 @@ def certificate(key_file: Path, certificate_file: Path) -> None:
 def test_who_goes_through_a_guard_asks_nobody_where_hosts_are(boot: Boot, udp: bool) -> None:
     """Or secrets could leave as names of hosts."""
     with boot(frozenset({1}), udp=udp) as rc:
-        rc.create("a", "webdav", {"url": "http://no-such-host.invalid/"})
+        rc.create_remote("a", "webdav", {"url": "http://no-such-host.invalid/"})
         said = asked(rc, "operations/list", fs="a:", remote="")
     assert "no-such-host.invalid" in said
     assert ("permission denied" in said) != udp, said
@@ -345,8 +345,8 @@ def test_rclone_cannot_reach_a_unix_socket(
         listener.bind(str(path))
         listener.listen()
         listener.settimeout(60)
-        rc.create("a", "webdav", {"url": "http://engine/", "unix_socket": str(path)})
-        listing = rc.begin("operations/list", {"fs": "a:", "remote": ""})
+        rc.create_remote("a", "webdav", {"url": "http://engine/", "unix_socket": str(path)})
+        listing = rc.start_job("operations/list", {"fs": "a:", "remote": ""})
         if not filtered:
             listener.accept()[0].close()
             listener.close()

@@ -27,19 +27,19 @@ def write(root: Path, **files: str) -> None:
 
 
 def test_the_machine_s_own_is_the_bound_where_there_is_no_other(tmp_path: Path, own: Path) -> None:
-    assert resources.memory({}, tmp_path, own) == ALL
+    assert resources.memory_limit({}, tmp_path, own) == ALL
     own.write_text("0::/a\n")
     write(tmp_path, a__memory_max="max", a__cpu_max="max 100000")
-    assert resources.memory({}, tmp_path, own) == ALL
-    assert resources.processors(tmp_path, own) is None
+    assert resources.memory_limit({}, tmp_path, own) == ALL
+    assert resources.cpu_limit(tmp_path, own) is None
 
 
 def test_the_second_version_and_the_groups_above(tmp_path: Path, own: Path) -> None:
     own.write_text("0::/site/function\n")
     write(tmp_path, site__function__memory_max="max", site__memory_max=str(512 * MIB))
     write(tmp_path, site__function__cpu_max="150000 100000", site__cpu_max="400000 100000")
-    assert resources.memory({}, tmp_path, own) == 512 * MIB
-    assert resources.processors(tmp_path, own) == 1.5
+    assert resources.memory_limit({}, tmp_path, own) == 512 * MIB
+    assert resources.cpu_limit(tmp_path, own) == 1.5
 
 
 def test_the_first_version(tmp_path: Path, own: Path) -> None:
@@ -49,13 +49,13 @@ def test_the_first_version(tmp_path: Path, own: Path) -> None:
     (tmp_path / "memory/memory.limit_in_bytes").write_text("9223372036854771712\n")
     (tmp_path / "cpu,cpuacct/x/cpu.cfs_quota_us").write_text("50000\n")
     (tmp_path / "cpu,cpuacct/x/cpu.cfs_period_us").write_text("100000\n")
-    assert resources.memory({}, tmp_path, own) == 300 * MIB
-    assert resources.processors(tmp_path, own) == 0.5
+    assert resources.memory_limit({}, tmp_path, own) == 300 * MIB
+    assert resources.cpu_limit(tmp_path, own) == 0.5
 
 
 def test_lambda_says_it_in_a_variable(tmp_path: Path, own: Path) -> None:
     environment = {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512"}
-    assert resources.memory(environment, tmp_path, own) == 512 * MIB
+    assert resources.memory_limit(environment, tmp_path, own) == 512 * MIB
 
 
 @pytest.mark.parametrize(

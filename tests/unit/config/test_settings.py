@@ -16,10 +16,10 @@ from efss_transfer.config.settings import (
     LONGEST_RUNTIME_DIR,
     SPARE_THREADS,
     Settings,
-    behind_a_proxy,
-    platform_seconds,
+    behind_platform_proxy,
+    platform_timeout,
     server_threads,
-    warn_of_starved_server,
+    warn_about_server_threads,
 )
 from efss_transfer.model.errors import ConfigurationError
 
@@ -245,19 +245,19 @@ def test_a_server_that_is_told_nothing_has_threads_for_the_default(
 def test_what_a_platform_tells_of_its_time_is_heeded(
     variable: str, text: str, seconds: float
 ) -> None:
-    assert platform_seconds({variable: text}) == seconds
+    assert platform_timeout({variable: text}) == seconds
     assert Settings.read({"THREADS": "64", variable: text}).duration_seconds == min(3600, seconds)
 
 
 def test_of_several_times_the_shortest_holds() -> None:
     told = {"CLOUD_RUN_TIMEOUT_SECONDS": "300", "exec_timeout": "2m"}
-    assert platform_seconds(told) == 120
+    assert platform_timeout(told) == 120
 
 
 def test_platforms_with_a_proxy_in_the_sandbox_are_known() -> None:
-    assert behind_a_proxy({"K_SERVICE": "efss-transfer"})
-    assert behind_a_proxy({"fprocess": "functions-framework"})
-    assert not behind_a_proxy({"PATH": "/bin", "fprocess": ""})
+    assert behind_platform_proxy({"K_SERVICE": "efss-transfer"})
+    assert behind_platform_proxy({"fprocess": "functions-framework"})
+    assert not behind_platform_proxy({"PATH": "/bin", "fprocess": ""})
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_an_operator_is_warned_of_transfers_that_take_every_thread(
     monkeypatch.setattr(logging.getLogger("efss_transfer"), "propagate", True)
     environment = {"THREADS": threads, "EFSS_TRANSFER_CONCURRENT_TRANSFERS": transfers}
 
-    warn_of_starved_server(Settings.read(environment), environment)
+    warn_about_server_threads(Settings.read(environment), environment)
 
     told = [record.getMessage() for record in caplog.records]
     assert bool(told) is warned

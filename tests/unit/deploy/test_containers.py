@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 import sbom
 from efss_transfer import __version__
 from efss_transfer.cli import exit_codes
-from efss_transfer.config.settings import PREFIX, SPARE_THREADS, Settings, platform_seconds
+from efss_transfer.config.settings import PREFIX, SPARE_THREADS, Settings, platform_timeout
 from efss_transfer.site import site_file
 from support import dockerfile
 from support.pod_security import broken
@@ -358,9 +358,9 @@ def test_platform_timeouts_exceed_the_function_duration() -> None:
     assert knative["responseStartTimeoutSeconds"] == knative["timeoutSeconds"]
     assert knative["containerConcurrency"] <= int(ENVIRONMENTS["knative"]["THREADS"])
     openfaas = OPENFAAS["environment"]
-    assert settings("openfaas").duration_seconds == platform_seconds(openfaas) == 300
+    assert settings("openfaas").duration_seconds == platform_timeout(openfaas) == 300
     for name in ("read_timeout", "write_timeout"):
-        assert float(openfaas[name].removesuffix("s")) > platform_seconds(openfaas)
+        assert float(openfaas[name].removesuffix("s")) > platform_timeout(openfaas)
     assert settings("nuclio").duration_seconds < float(NUCLIO["eventTimeout"].removesuffix("s"))
     assert (
         settings("nuclio").body_bytes
@@ -369,7 +369,7 @@ def test_platform_timeouts_exceed_the_function_duration() -> None:
     name = "AzureFunctionsJobHost__functionTimeout"
     adapter = (ROOT / "functions/function_app.py").read_text("utf-8")
     [seconds] = re.findall(r"^SECONDS = ([\d.]+)$", adapter, re.MULTILINE)
-    assert float(seconds) <= 230 < platform_seconds({name: AZURE["functionTimeout"]})
+    assert float(seconds) <= 230 < platform_timeout({name: AZURE["functionTimeout"]})
     assert AZURE["extensions"]["http"]["routePrefix"] == ""
 
 

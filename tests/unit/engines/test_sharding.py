@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from efss_transfer.engines.sharding import holds, narrowed
+from efss_transfer.engines.sharding import contains, select_shard
 from efss_transfer.model.request import ListedFile, Selection
 from efss_transfer.model.result import Shard
 
@@ -36,7 +36,7 @@ def test_rclone_puts_every_odd_letter_where_we_do(rclone: Path, tmp_path: Path) 
             env={},
         )
         there = set(listed.stdout.decode().splitlines())
-        ours = {f"{name}x" for name in names if holds(Shard(index, COUNT), f"{name}x")}
+        ours = {f"{name}x" for name in names if contains(Shard(index, COUNT), f"{name}x")}
         assert there == ours
 
 
@@ -46,17 +46,18 @@ def test_rclone_puts_every_odd_letter_where_we_do(rclone: Path, tmp_path: Path) 
 )
 def test_names_that_a_storage_may_take_for_one_are_together(one: str, other: str) -> None:
     for index in range(64):
-        assert holds(Shard(index, 64), one) is holds(Shard(index, 64), other)
+        assert contains(Shard(index, 64), one) is contains(Shard(index, 64), other)
 
 
 def test_a_list_is_shared_out_whole_and_once() -> None:
     files = tuple(ListedFile(f"{number}") for number in range(100))
     parts = [
-        narrowed(Selection(files=files, shard=Shard(index, 7))).files or () for index in range(7)
+        select_shard(Selection(files=files, shard=Shard(index, 7))).files or ()
+        for index in range(7)
     ]
     assert sorted(file.path for part in parts for file in part) == sorted(f.path for f in files)
 
 
 def test_what_has_no_shard_or_no_list_stays_as_it_is() -> None:
     for selection in (Selection(files=(ListedFile("a"),)), Selection(shard=Shard(0, 2))):
-        assert narrowed(selection) is selection
+        assert select_shard(selection) is selection

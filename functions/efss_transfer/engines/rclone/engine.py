@@ -20,14 +20,14 @@ from efss_transfer.engines.base import Context, Health, Survey
 from efss_transfer.engines.rclone.log.error_codes import classify
 from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.process import run_as, sandbox
-from efss_transfer.engines.rclone.process.binary import begin_hashing, find_binary, verify
-from efss_transfer.engines.rclone.process.daemon import booted
+from efss_transfer.engines.rclone.process.binary import find_binary, start_hashing, verify_binary
+from efss_transfer.engines.rclone.process.daemon import running_daemon
 from efss_transfer.engines.rclone.process.network import UNGUARDED
-from efss_transfer.engines.rclone.process.standby import BootedDaemon, Standby, fresh
+from efss_transfer.engines.rclone.process.standby import BootedDaemon, Standby, boot
 from efss_transfer.engines.rclone.rc import config
-from efss_transfer.engines.rclone.rc.client import Rc, RcError
+from efss_transfer.engines.rclone.rc.client import RcClient, RcError
 from efss_transfer.engines.rclone.rc.jobs import TransferInterrupted
-from efss_transfer.engines.rclone.rc.remotes import RemotePath, places
+from efss_transfer.engines.rclone.rc.remotes import RemotePath, remote_paths
 from efss_transfer.engines.rclone.report import exit_code, report
 from efss_transfer.engines.rclone.transfer import tuning
 from efss_transfer.engines.rclone.transfer.job import Transfer
@@ -58,13 +58,13 @@ class RcloneEngine:
         self._versions: dict[Path, str] = {}
         self._running = 0
         self._lock = threading.Lock()
-        run_as.find(settings.user)
+        run_as.find_account(settings.user)
         self._measures = sandbox.measures(settings, by_port=True)
         sandbox.log_measures(self._measures)
         # Begun with the first question: whoever makes this may fork the processes that serve.
         self._standby = Standby(settings, self._binary) if settings.standby else None
         with suppress(EngineUnavailable):  # said by whatever needs it, and at /healthz
-            begin_hashing(find_binary(settings.rclone))
+            start_hashing(find_binary(settings.rclone))
 
     def run(
         self, request: TransferRequest, context: Context, surveyor: Surveyor | None = None
@@ -82,13 +82,13 @@ class RcloneEngine:
         state: State | None = None
         try:
             with self._counted(), self._daemon(binary, request, context, record) as ready:
-                rc, way = ready.rc, ready.way
+                rc, way = ready.rc, ready.route
                 self._check_version(binary, rc)
-                config.check(rc, request.selection)
-                source, destination = places(
+                config.check_filters(rc, request.selection)
+                source, destination = remote_paths(
                     request,
                     lambda type_: {
-                        **way.parameters(type_),
+                        **way.remote_parameters(type_),
                         **tuning.parameters(
                             type_,
                             self._settings.memory_bytes,
@@ -97,8 +97,8 @@ class RcloneEngine:
                     },
                 )
                 with _remotes(rc, source, destination, self._settings.stop_seconds):
-                    if rc.first_answer is not None and rc.first_answer > began:
-                        context.observer.booted(rc.first_answer - began)
+                    if rc.first_response_at is not None and rc.first_response_at > began:
+                        context.observer.booted(rc.first_response_at - began)
                     # Skipped files are told at DEBUG only. Calls are logged with their
                     # parameters there, so the credentials had to be handed over before.
                     rc.set_log_level("DEBUG")
@@ -164,8 +164,8 @@ class RcloneEngine:
             binary = self._binary()
             if binary not in self._versions:
                 with (
-                    booted(binary, self._settings, lambda _: None) as daemon,
-                    Rc(daemon.socket_path, self._settings.boot_seconds) as rc,
+                    running_daemon(binary, self._settings, lambda _: None) as daemon,
+                    RcClient(daemon.socket_path, self._settings.boot_seconds) as rc,
                 ):
                     self._check_version(binary, rc)
         except (EngineError, RcError) as error:
@@ -189,7 +189,7 @@ class RcloneEngine:
     ) -> Iterator[BootedDaemon]:
         """The daemon of this transfer: the one that stands by, or one that is booted now."""
         if self._standby is None:
-            with fresh(binary, self._settings, record.take, context.egress, request) as ready:
+            with boot(binary, self._settings, record.take, context.egress, request) as ready:
                 yield ready
             return
         spare = self._standby.take(binary, request, context.egress)
@@ -197,7 +197,7 @@ class RcloneEngine:
             with (
                 spare.used(record.take, context.egress)
                 if spare is not None
-                else fresh(binary, self._settings, record.take, context.egress, request)
+                else boot(binary, self._settings, record.take, context.egress, request)
             ) as ready:
                 yield ready
         finally:
@@ -212,11 +212,11 @@ class RcloneEngine:
     def _binary(self) -> Path:
         """The rclone to run, which is a known one, and can be run by whom it is to be."""
         binary = find_binary(self._settings.rclone)
-        verify(binary, self._settings.rclone_sha256)
-        run_as.check_reach(binary, self._settings.user)
+        verify_binary(binary, self._settings.rclone_sha256)
+        run_as.check_executable(binary, self._settings.user)
         return binary
 
-    def _check_version(self, binary: Path, rc: Rc) -> None:
+    def _check_version(self, binary: Path, rc: RcClient) -> None:
         if binary in self._versions:
             return
         version = rc.version()
@@ -272,7 +272,7 @@ class RcloneEngine:
 
 @contextmanager
 def _remotes(
-    rc: Rc, source: RemotePath, destination: RemotePath, stop_seconds: float
+    rc: RcClient, source: RemotePath, destination: RemotePath, stop_seconds: float
 ) -> Iterator[None]:
     """Both remotes, or the one that both sides share, for the length of the block."""
     recorded: list[str] = []
@@ -280,11 +280,11 @@ def _remotes(
         for remote in (source.remote, destination.remote):
             if remote.name not in recorded:
                 recorded.append(remote.name)
-                rc.create(remote.name, remote.backend, remote.parameters)
+                rc.create_remote(remote.name, remote.backend, remote.parameters)
         yield
     finally:
-        rc.hurry(stop_seconds)
+        rc.limit_timeout(stop_seconds)
         for name in reversed(recorded):
             # What is not deleted ends with the daemon, in whose memory alone it is.
             with suppress(EngineError, RcError):
-                rc.delete(name)
+                rc.delete_remote(name)

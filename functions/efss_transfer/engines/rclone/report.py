@@ -80,9 +80,9 @@ def report(
     if status:
         json["job"] = {name: status[name] for name in _JOB if name in status}
         if status.get("error"):
-            json["job"]["error"] = cleaner.clean(str(status["error"]), "An error.")
+            json["job"]["error"] = cleaner.redact(str(status["error"]), "An error.")
     if stats:
         json["stats"] = {name: stats[name] for name in _STATS if name in stats}
         if stats.get("lastError"):
-            json["stats"]["lastError"] = cleaner.clean(str(stats["lastError"]), "An error.")
+            json["stats"]["lastError"] = cleaner.redact(str(stats["lastError"]), "An error.")
     return json

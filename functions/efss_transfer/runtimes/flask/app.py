@@ -12,7 +12,7 @@ import flask
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 
-from efss_transfer.config.settings import warn_of_starved_server
+from efss_transfer.config.settings import warn_about_server_threads
 from efss_transfer.model.errors import ConfigurationError, InvalidJson, NotAcceptable
 from efss_transfer.runtimes.flask.backpressure import DeliveryWatch
 from efss_transfer.runtimes.flask.disconnect import interruption_check
@@ -56,7 +56,7 @@ def create_service() -> FlaskService:
         service = FlaskService.from_environment()
     except ConfigurationError as error:
         sys.exit(f"efss-transfer: {error}")
-    warn_of_starved_server(service.settings, os.environ)
+    warn_about_server_threads(service.settings, os.environ)
     return service
 
 

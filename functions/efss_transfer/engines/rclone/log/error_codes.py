@@ -129,4 +129,4 @@ def classify(text: str, side: Side | None, cleaner: Redactor) -> Failure:
     if retryable is None:
         retryable = CODES[code].retryable
     shown = _BY_THE_GUARD.sub(r"\1", text)
-    return Failure(code, cleaner.clean(shown, CODES[code].title), retryable, side)
+    return Failure(code, cleaner.redact(shown, CODES[code].title), retryable, side)

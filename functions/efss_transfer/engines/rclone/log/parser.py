@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.error_codes import TIME_IS_UP, classify
-from efss_transfer.engines.rclone.log.source_errors import Reading
+from efss_transfer.engines.rclone.log.source_errors import SourceErrors
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Reason, Side
 
@@ -101,7 +101,7 @@ class LogParser(FileOutcomes):
         self._rests_from = ""
         self._aside = False
         self._before: dict[str, int] = {}
-        self._reading = Reading()
+        self._reading = SourceErrors()
         self._checked: CheckedPair | None = None
         self.cut_off: dict[str, int] = {}
         """Files that were cut off when the work was stopped, and how many bytes each had at
@@ -121,7 +121,7 @@ class LogParser(FileOutcomes):
         super().begin(last=last, awaited=awaited)
         self._ending = self.hopeless = False
         self._before.clear()
-        self._reading = Reading()
+        self._reading = SourceErrors()
         self._checked = None
 
     def verify(self, checked: CheckedPair) -> None:

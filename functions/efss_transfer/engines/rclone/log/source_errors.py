@@ -17,7 +17,7 @@ _AGAIN: Final = re.compile(r"Received error: (.*) - low level retry \d+/\d+$", r
 _TOO_MANY: Final = "failed to reopen: too many retries"
 
 
-class Reading:
+class SourceErrors:
     """What was said of the sources of the files that are being copied."""
 
     def __init__(self) -> None:

@@ -52,13 +52,13 @@ def find_binary(explicit: Path | None) -> Path:
     )
 
 
-def begin_hashing(binary: Path) -> None:
+def start_hashing(binary: Path) -> None:
     """Begin what `verify` waits for, unless it was begun."""
     with suppress(OSError):
         _hashing_of(binary)
 
 
-def verify(binary: Path, own_sha256: str | None) -> None:
+def verify_binary(binary: Path, own_sha256: str | None) -> None:
     """Wait until the program is hashed; raise EngineUnavailable if it is not a known one.
 
     `own_sha256` is the operator's, in small hexadecimal digits; the pinned one counts
@@ -76,7 +76,7 @@ def verify(binary: Path, own_sha256: str | None) -> None:
                 "you trust, or unset it to have the one that this project pins."
             )
         return
-    pin = pinned()
+    pin = pinned_release()
     machine = platform.machine()
     if found != pin["binaries"].get(machine, {}).get("sha256"):
         raise EngineUnavailable(
@@ -88,7 +88,7 @@ def verify(binary: Path, own_sha256: str | None) -> None:
 
 
 @cache
-def pinned() -> dict[str, Any]:
+def pinned_release() -> dict[str, Any]:
     """What layer/rclone.json says. It is shared: treat it as read-only."""
     packed = files("efss_transfer") / "layer" / "rclone.json"
     if packed.is_file():

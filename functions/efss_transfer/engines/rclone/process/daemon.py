@@ -130,7 +130,7 @@ class Daemon:
 
 
 @contextmanager
-def booted(
+def running_daemon(
     binary: Path,
     settings: Settings,
     take_line: Callable[[bytes], None],
@@ -164,7 +164,7 @@ def booted(
             if proxy is not None:
                 command.append(f"--http-proxy={proxy}")
             launch = _launcher(command, settings, folder, listener, keeper, log_start, proxy)
-            process = sandbox.start(launch, binary, folder, connect_ports, udp=udp)
+            process = sandbox.run_confined(launch, binary, folder, connect_ports, udp=udp)
             _LOG.debug("rclone was started as process %d", process.pid)
             # Only the daemon holds these from here on: should it die, whoever is connected
             # or waits in the backlog learns it at once, and its log ends.
@@ -241,9 +241,9 @@ def _launcher(
         "XDG_CONFIG_HOME": str(folder),
         "LISTEN_FDS": "1",
         # Nothing of what is read at the start is garbage: a quarter of the boot's time is
-        # saved by not looking for any. `Rc.collect_garbage` ends this.
+        # saved by not looking for any. `RcClient.enable_garbage_collection` ends this.
         "GOGC": "off",
-        **sandbox.environment(settings),
+        **sandbox.go_environment(settings),
     }
     # Which certificates to trust is the operator's choice, and Go's own variables for it.
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
@@ -252,8 +252,8 @@ def _launcher(
     if proxy is not None:
         # For what makes HTTP connections of its own and does not look at the flag.
         environment |= {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy}
-    script = _LAUNCH.format(limits=sandbox.limits(settings))
-    owner = run_as.find(settings.user)
+    script = _LAUNCH.format(limits=sandbox.ulimit_commands(settings))
+    owner = run_as.find_account(settings.user)
     # The folder and its socket stay the function's: whom the function runs as is then the
     # only one who can reach the rc API, and another transfer's rclone is not.
     return lambda: subprocess.Popen(

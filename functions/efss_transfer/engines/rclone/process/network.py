@@ -34,13 +34,13 @@ class Route:
     parameter: tuple[str, str]
     ports: frozenset[int] | None
 
-    def parameters(self, storage: str) -> dict[str, str]:
+    def remote_parameters(self, storage: str) -> dict[str, str]:
         """What a remote of this type must be given besides its own parameters."""
         return dict([self.parameter]) if storage in _OWN_DIALLERS else {}
 
 
 @contextmanager
-def way_out(egress: Egress, request: TransferRequest | None) -> Iterator[Route]:
+def open_route(egress: Egress, request: TransferRequest | None) -> Iterator[Route]:
     """The way for the length of the block; without a request, for whatever takes the guard."""
     if egress.proxy is not None:
         yield _by_proxy(egress.proxy)

@@ -15,7 +15,7 @@ _CAPABILITIES: Final = {"CAP_KILL": 5, "CAP_SETGID": 6, "CAP_SETUID": 7}
 
 
 @cache
-def find(user: str | None) -> pwd.struct_passwd | None:
+def find_account(user: str | None) -> pwd.struct_passwd | None:
     """The account as which rclone runs; None for the function's own.
 
     Raises ConfigurationError, which says what to do, if rclone cannot run as this user.
@@ -45,9 +45,9 @@ def find(user: str | None) -> pwd.struct_passwd | None:
     return found
 
 
-def check_reach(binary: Path, user: str | None) -> None:
+def check_executable(binary: Path, user: str | None) -> None:
     """Raise EngineUnavailable, which says what to do, if that user may not run the program."""
-    if (owner := find(user)) is None:
+    if (owner := find_account(user)) is None:
         return
     real = binary.resolve()
     for path in (real, *real.parents):

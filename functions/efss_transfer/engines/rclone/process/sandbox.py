@@ -122,17 +122,17 @@ def log_measures(told: Mapping[str, bool | str]) -> None:
         _LOG.warning("rclone is not confined here in all: %s", "; ".join(missing))
 
 
-def environment(settings: Settings) -> dict[str, str]:
+def go_environment(settings: Settings) -> dict[str, str]:
     """Go's variables: it collects garbage before it meets the memory's bound, and takes no
     more processors than its control group gives it, which it cannot read in the sandbox.
     """
     chosen = {"GOMEMLIMIT": str(settings.memory_bytes * 4 // 5)}
-    if landlock.abi() and (processors := resources.usable_processors()) is not None:
+    if landlock.abi() and (processors := resources.usable_cpus()) is not None:
         chosen["GOMAXPROCS"] = str(processors)
     return chosen
 
 
-def limits(settings: Settings) -> str:
+def ulimit_commands(settings: Settings) -> str:
     """The launcher's commands that set the limits of setrlimit(2), for rclone alone.
 
     Memory is RLIMIT_DATA: it counts what can be written to, so not what Go reserves for
@@ -156,7 +156,7 @@ def limits(settings: Settings) -> str:
     return "\n".join(lines)
 
 
-def start(
+def run_confined(
     launch: Callable[[], _T],
     binary: Path,
     folder: Path,

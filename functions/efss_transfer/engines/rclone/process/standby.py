@@ -16,9 +16,9 @@ from typing import Final
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.egress.rules import Egress
-from efss_transfer.engines.rclone.process.daemon import booted
-from efss_transfer.engines.rclone.process.network import UNGUARDED, Route, way_out
-from efss_transfer.engines.rclone.rc.client import Rc, RcError
+from efss_transfer.engines.rclone.process.daemon import running_daemon
+from efss_transfer.engines.rclone.process.network import UNGUARDED, Route, open_route
+from efss_transfer.engines.rclone.rc.client import RcClient, RcError
 from efss_transfer.model.errors import EfssTransferError
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.targets import Address
@@ -32,12 +32,12 @@ class BootedDaemon:
     """A daemon, by its API, and the way that its connections take."""
 
     pid: int
-    rc: Rc
-    way: Route
+    rc: RcClient
+    route: Route
 
 
 @contextmanager
-def fresh(
+def boot(
     binary: Path,
     settings: Settings,
     take_line: Callable[[bytes], None],
@@ -48,9 +48,11 @@ def fresh(
     for by who asks it. Without a request it may connect to its guard alone.
     """
     with (
-        way_out(egress, request) as way,
-        booted(binary, settings, take_line, connect_ports=way.ports, proxy=way.proxy) as daemon,
-        Rc(daemon.socket_path, settings.boot_seconds) as rc,
+        open_route(egress, request) as way,
+        running_daemon(
+            binary, settings, take_line, connect_ports=way.ports, proxy=way.proxy
+        ) as daemon,
+        RcClient(daemon.socket_path, settings.boot_seconds) as rc,
     ):
         yield BootedDaemon(daemon.pid, rc, way)
 
@@ -122,7 +124,7 @@ class _Spare:
         self._take_line: Callable[[bytes], None] = lambda _: None
         with ExitStack() as undo:
             late = Egress(self._permits)
-            self._ready = undo.enter_context(fresh(binary, settings, self._taken, late))
+            self._ready = undo.enter_context(boot(binary, settings, self._taken, late))
             self._ready.rc.version()
             self._undo = undo.pop_all()
 

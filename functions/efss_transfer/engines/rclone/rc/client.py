@@ -16,7 +16,7 @@ from urllib.parse import quote
 from efss_transfer.model.errors import EngineError
 
 if TYPE_CHECKING:
-    from efss_transfer.engines.rclone.rc.unix_http import Piece
+    from efss_transfer.engines.rclone.rc.unix_http import FileRange
 
 # What a storage has no part in is answered in milliseconds; a daemon that is silent for
 # longer is broken. What waits for a storage is `Job`, and may take as long as it takes.
@@ -34,10 +34,10 @@ class RcError(Exception):
     def __init__(self, call: str, text: str, job: int = 0) -> None:
         super().__init__(f"rclone refused {call}")
         self.text = text
-        self.job = job
+        self.job_id = job
 
 
-class Rc:
+class RcClient:
     """A client for one daemon; a context manager that closes its connections.
 
     Every call raises EngineError if the daemon is gone, silent or not to be understood,
@@ -54,7 +54,7 @@ class Rc:
         self._patience = boot_seconds
         self._answered_within = _CALL_SECONDS
         self._broken: EngineError | None = None
-        self.first_answer: float | None = None
+        self.first_response_at: float | None = None
         """When it first answered, by `time.monotonic()`: until then it was booting."""
 
     def __enter__(self) -> Self:
@@ -68,7 +68,7 @@ class Rc:
     ) -> None:
         self._client.close()
 
-    def hurry(self, seconds: float) -> None:
+    def limit_timeout(self, seconds: float) -> None:
         """From here on wait no longer than that for an answer: it is time to end."""
         self._patience = self._answered_within = min(seconds, _CALL_SECONDS)
 
@@ -85,7 +85,7 @@ class Rc:
         """rclone's version, such as `1.75.2`."""
         return str(self._call("core/version").get("version", "")).removeprefix("v")
 
-    def create(self, name: str, backend: str, parameters: Mapping[str, str]) -> None:
+    def create_remote(self, name: str, backend: str, parameters: Mapping[str, str]) -> None:
         """POST config/create: a remote in the daemon's memory.
 
         `obscure`, because a password that looks like base64 would be taken for an
@@ -103,11 +103,11 @@ class Rc:
         if reply.get("Error"):
             raise RcError("config/create", "the backend did not take its parameters")
 
-    def delete(self, name: str) -> None:
+    def delete_remote(self, name: str) -> None:
         """POST config/delete: forget the remote and its credentials."""
         self._call("config/delete", name=name)
 
-    def collect_garbage(self) -> None:
+    def enable_garbage_collection(self) -> None:
         """Give Go its collector back, which the daemon was booted without."""
         self._call("debug/set-gc-percent", **{"gc-percent": 100})
 
@@ -115,7 +115,7 @@ class Rc:
         """How much rclone logs from here on."""
         self._call("options/set", main={"LogLevel": level})
 
-    def begin(
+    def start_job(
         self, call: str, parameters: Mapping[str, Any], signal: threading.Event | None = None
     ) -> Job:
         """Begin a call that waits for a storage; it is done when rclone answers, and then
@@ -123,32 +123,32 @@ class Rc:
         """
         return Job(self, call, {**parameters, "_group": _GROUP}, signal)
 
-    def begin_look(self, call: str, parameters: Mapping[str, Any]) -> Job:
+    def start_probe(self, call: str, parameters: Mapping[str, Any]) -> Job:
         """The same for a look that is no part of the transfer's work."""
         return Job(self, call, {**parameters, "_group": _LOOK}, None)
 
-    def end_looks(self) -> None:
+    def stop_probes(self) -> None:
         """Stop all looks."""
         self._call("job/stopgroup", group=_LOOK)
 
-    def read(
-        self, fs: str, path: str, first: int, count: int, *, patience: float, enough: float
-    ) -> Piece:
+    def read_range(
+        self, fs: str, path: str, first: int, count: int, *, timeout: float, max_seconds: float
+    ) -> FileRange:
         """So many bytes of a file in a storage, by a request for that range alone; or all
         from its beginning, of which no more is read, if `first` is 0.
 
-        About `enough` seconds after the first of them no more are waited for. Empty if the
-        storage does not give them, or is silent for longer than `patience`, in seconds.
+        About `max_seconds` seconds after the first of them no more are waited for. Empty if the
+        storage does not give them, or is silent for longer than `timeout`, in seconds.
         """
         wanted = {"Range": f"bytes={first}-{first + count - 1}"} if first else {}
         place = f"[{quote(fs, safe='')}]/{quote(path)}"
-        return self._client.get(place, wanted, count, patience, enough)
+        return self._client.get(place, wanted, count, timeout, max_seconds)
 
     def limit_bandwidth(self, bytes_per_second: int) -> None:
         """How much all work together may move, in each direction."""
         self._call("core/bwlimit", rate=f"{bytes_per_second}B")
 
-    def forget_storages(self) -> None:
+    def clear_fs_cache(self) -> None:
         """Look at every storage anew: rclone keeps what it found out of one, wrong or not."""
         self._call("fscache/clear")
 
@@ -156,13 +156,13 @@ class Rc:
         """Raises RcError if rclone does not understand these filters."""
         self._call("rc/noop", _filter=dict(filters))
 
-    def mark(self) -> None:
+    def write_log_marker(self) -> None:
         """POST rc/noop, for its line in the log, which comes after those of what was done
         before.
         """
         self._call("rc/noop")
 
-    def status(self, job: int) -> dict[str, Any]:
+    def job_status(self, job: int) -> dict[str, Any]:
         """What rclone has on record of a job: success, error, times."""
         return self._call("job/status", jobid=job)
 
@@ -170,7 +170,7 @@ class Rc:
         """The accounting of the work so far: bytes, speed, counts, errors."""
         return self._call("core/stats", group=_GROUP)
 
-    def cancel(self) -> None:
+    def stop_jobs(self) -> None:
         """Ask the work to stop; rclone removes what is half written, and then answers."""
         self._call("job/stopgroup", group=_GROUP)
 
@@ -178,8 +178,8 @@ class Rc:
         if self._broken is not None:
             raise self._broken  # at once: the clean-up must not wait for it again
         body, _ = self._post(call, parameters, self._patience)
-        if self.first_answer is None:
-            self.first_answer = time.monotonic()
+        if self.first_response_at is None:
+            self.first_response_at = time.monotonic()
         self._patience = self._answered_within
         return body
 
@@ -213,7 +213,7 @@ class Job:
     """
 
     def __init__(
-        self, rc: Rc, call: str, parameters: Mapping[str, Any], signal: threading.Event | None
+        self, rc: RcClient, call: str, parameters: Mapping[str, Any], signal: threading.Event | None
     ) -> None:
         self._rc = rc
         self._signal = signal
@@ -222,7 +222,7 @@ class Job:
         self.error = ""
         """rclone's text, if it refused; not cleaned."""
         self.output: dict[str, Any] = {}
-        self.job = 0
+        self.id = 0
         """The number of its job, once it is done."""
         threading.Thread(
             target=self._make, args=(call, parameters), name=f"rclone-{call}", daemon=True
@@ -239,9 +239,9 @@ class Job:
 
     def _make(self, call: str, parameters: Mapping[str, Any]) -> None:
         try:
-            self.output, self.job = self._rc._post(call, parameters, None)
+            self.output, self.id = self._rc._post(call, parameters, None)
         except RcError as error:
-            self.error, self.job = error.text or "unknown error", error.job
+            self.error, self.id = error.text or "unknown error", error.job_id
         except EngineError as error:
             self._failure = error
         except Exception as error:  # noqa: BLE001 - a lost answer must not look like an empty one

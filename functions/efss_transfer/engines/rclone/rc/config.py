@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from efss_transfer.engines.rclone.rc.client import Rc, RcError
+from efss_transfer.engines.rclone.rc.client import RcClient, RcError
 from efss_transfer.model.errors import InvalidRequest, Violation
 from efss_transfer.model.request import Selection, TransferRequest
 
@@ -29,7 +29,7 @@ _NANOSECONDS: Final = 1_000_000_000
 _TICK: Final = timedelta(milliseconds=1)
 
 
-def looking(selection: Selection) -> dict[str, Any]:
+def destination_lookup(selection: Selection) -> dict[str, Any]:
     """What decides how the destination is looked at."""
     # rclone holds a filter by size or time against the destination's files as well, and
     # takes one that it leaves out for one that is not there: it would be written over, even
@@ -37,13 +37,13 @@ def looking(selection: Selection) -> dict[str, Any]:
     return {"NoTraverse": True} if selection.by_attribute else {}
 
 
-def copying(request: TransferRequest) -> dict[str, Any]:
+def copy_config(request: TransferRequest) -> dict[str, Any]:
     """`_config` for a copy, besides what makes it fast."""
     options, selection = request.options, request.selection
     config: dict[str, Any] = {
         **_OVERWRITE[options.overwrite],
         **_COMPARE[options.compare],
-        **looking(selection),
+        **destination_lookup(selection),
     }
     if request.destination.parameters.get("vendor") == "nextcloud":
         # It puts chunks together at the end: what is refused then (423), or takes too long to
@@ -57,12 +57,12 @@ def copying(request: TransferRequest) -> dict[str, Any]:
     return config
 
 
-def ending(seconds: float) -> dict[str, Any]:
+def cutoff(seconds: float) -> dict[str, Any]:
     """`_config` to begin with no file any more after so long, and to end those begun."""
     return {"MaxDuration": int(seconds * _NANOSECONDS), "CutoffMode": "SOFT"}
 
 
-def filters(selection: Selection) -> dict[str, Any]:
+def filter_options(selection: Selection) -> dict[str, Any]:
     """`_filter` for a selection; of rules the first that matches decides."""
     rules = [f"- {glob}" for glob in selection.exclude]
     rules += [f"+ {glob}" for glob in selection.include]
@@ -85,13 +85,13 @@ def filters(selection: Selection) -> dict[str, Any]:
     return found
 
 
-def filtering(selection: Selection) -> dict[str, Any]:
+def filter_parameter(selection: Selection) -> dict[str, Any]:
     """The parameter `_filter` of a call, if there is anything to filter."""
-    found = filters(selection)
+    found = filter_options(selection)
     return {"_filter": found} if found else {}
 
 
-def check(rc: Rc, selection: Selection) -> None:
+def check_filters(rc: RcClient, selection: Selection) -> None:
     """Ask rclone whether it understands the patterns: it alone knows.
 
     Raises InvalidRequest, which names each that it does not.
@@ -99,7 +99,7 @@ def check(rc: Rc, selection: Selection) -> None:
     if not (selection.include or selection.exclude):
         return
     try:
-        rc.check_filter(filters(selection))
+        rc.check_filter(filter_options(selection))
     except RcError:
         wrong = [
             Violation(f"/selection/{name}/{index}", "format", "No glob: see its description.")
@@ -113,7 +113,7 @@ def check(rc: Rc, selection: Selection) -> None:
         raise InvalidRequest(wrong) from None
 
 
-def _understood(rc: Rc, glob: str) -> bool:
+def _understood(rc: RcClient, glob: str) -> bool:
     try:
         rc.check_filter({"FilterRule": [f"- {glob}"]})
     except RcError:

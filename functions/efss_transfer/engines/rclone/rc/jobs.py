@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.rclone.log.parser import LogParser
-from efss_transfer.engines.rclone.rc.client import Job, Rc, RcError
+from efss_transfer.engines.rclone.rc.client import Job, RcClient, RcError
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import Event, FileDone, InFlight, Phase, Progress
 from efss_transfer.model.result import Json, State
@@ -44,7 +44,9 @@ class JobRunner:
     However they are left, rclone does not work on it any more, or is dead.
     """
 
-    def __init__(self, rc: Rc, record: LogParser, context: Context, stop_seconds: float) -> None:
+    def __init__(
+        self, rc: RcClient, record: LogParser, context: Context, stop_seconds: float
+    ) -> None:
         self._rc = rc
         self._record = record
         self._context = context
@@ -67,7 +69,7 @@ class JobRunner:
     def collect_garbage(self) -> None:
         """Have rclone collect its garbage from now on, which it does not from its start."""
         if not self._collects:
-            self._rc.collect_garbage()
+            self._rc.enable_garbage_collection()
             self._collects = True
 
     def done(self, call: str, **parameters: Any) -> Generator[Event, None, Job]:
@@ -97,7 +99,7 @@ class JobRunner:
                     if late := begun > 0 and not self._context.may_start():
                         call = None
                         break
-                    work = self._rc.begin(call.name, call.parameters, something)
+                    work = self._rc.start_job(call.name, call.parameters, something)
                     running[begun] = (call, work)
                     begun += 1
                     call = next(waiting, None)
@@ -170,17 +172,17 @@ class JobRunner:
             yield progress
 
     def _look_up(self) -> None:
-        if (state := self._context.must_end()) is not None:
+        if (state := self._context.end_state()) is not None:
             raise TransferInterrupted(state)
 
     def _stop(self, running: Collection[tuple[RcCall, Job]]) -> None:
         """Stop the work and wait for it, so that rclone removes what is half written."""
         self._record.end()
-        self._rc.hurry(self._stop_seconds)
+        self._rc.limit_timeout(self._stop_seconds)
         until = time.monotonic() + self._stop_seconds
         with suppress(EngineError, RcError):
             sizes = {file.path: file.size for file in in_flight(self._rc.stats())}
-            self._rc.cancel()
+            self._rc.stop_jobs()
             for call, work in running:
                 self._made[call.name] += 1
                 work.wait(max(0, until - time.monotonic()))

@@ -17,7 +17,7 @@ from efss_transfer.engines.rclone.rc.allowed_options import for_rclone
 from efss_transfer.model.request import Endpoint, TransferRequest, Value
 from efss_transfer.model.result import Side
 
-BUCKETED: Final = frozenset(
+BUCKET_TYPES: Final = frozenset(
     {"s3", "google cloud storage", "swift", "azureblob", "b2", "internetarchive"}
 )
 """Types whose paths begin with a bucket, and in which a folder is only a part of names."""
@@ -53,15 +53,15 @@ class RemotePath:
         return f"{self.remote.name}:{self.path}"
 
     @property
-    def names_a_folder(self) -> bool:
+    def is_folder(self) -> bool:
         """Whether the path can be nothing but a folder: it says so, or it is the top."""
-        return self.is_top or self.path.endswith("/")
+        return self.is_root or self.path.endswith("/")
 
     @property
-    def is_top(self) -> bool:
+    def is_root(self) -> bool:
         """Whether nothing holds this place but the storage: its root, or a bucket."""
         path = self.path.rstrip("/")
-        return "/" not in path if self.remote.backend in BUCKETED else path == ""
+        return "/" not in path if self.remote.backend in BUCKET_TYPES else path == ""
 
     @property
     def parent(self) -> str:
@@ -75,7 +75,7 @@ class RemotePath:
         return posixpath.basename(self.path.rstrip("/"))
 
 
-def places(
+def remote_paths(
     request: TransferRequest, more: Callable[[str], Mapping[str, str]] = lambda _: {}
 ) -> tuple[RemotePath, RemotePath]:
     """The source and the destination; `more` gives what a type is given besides.

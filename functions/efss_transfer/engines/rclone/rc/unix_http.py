@@ -1,6 +1,6 @@
 """HTTP over a unix socket: one POST after another, or several at once, and their answers.
 
-A module of its own, because it is what takes the longest to import: `Rc` imports it while
+A module of its own, because it is what takes the longest to import: `RcClient` imports it while
 rclone boots.
 
 It is urllib3 that speaks HTTP here, and not requests, which is a layer above it: a call
@@ -52,7 +52,7 @@ class RcResponse:
 
 
 @dataclass(frozen=True)
-class Piece:
+class FileRange:
     """What was read, and in how many seconds from its first byte to its last."""
 
     content: bytes = b""
@@ -89,7 +89,7 @@ class UnixHttpClient:
 
     def get(
         self, path: str, headers: Mapping[str, str], count: int, patience: float, enough: float
-    ) -> Piece:
+    ) -> FileRange:
         """GET what stands at a quoted path: its first `count` bytes, or those that have come
         about `enough` seconds after the first. Empty if it is not to be had, or nothing of it
         comes for `patience` seconds.
@@ -112,16 +112,16 @@ class UnixHttpClient:
                 # Not given back: what is left of the file is not worth reading.
                 reply.close()
         except HTTPError:
-            return Piece()
+            return FileRange()
 
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
 
 
-def _beginning(reply: BaseHTTPResponse, count: int, enough: float) -> Piece:
+def _beginning(reply: BaseHTTPResponse, count: int, enough: float) -> FileRange:
     if reply.status not in (200, 206):
-        return Piece()
+        return FileRange()
     began = time.monotonic()
     taken = bytearray()
     while len(taken) < count and time.monotonic() - began < enough:
@@ -129,7 +129,7 @@ def _beginning(reply: BaseHTTPResponse, count: int, enough: float) -> Piece:
         if not piece:
             break
         taken += piece
-    return Piece(bytes(taken), time.monotonic() - began)
+    return FileRange(bytes(taken), time.monotonic() - began)
 
 
 class _Connection(HTTPConnection):

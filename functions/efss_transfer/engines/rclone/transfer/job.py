@@ -15,7 +15,7 @@ from efss_transfer.engines.rclone.log import error_codes
 from efss_transfer.engines.rclone.log.error_codes import classify
 from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.rc import config as rc_config
-from efss_transfer.engines.rclone.rc.client import Rc
+from efss_transfer.engines.rclone.rc.client import RcClient
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.transfer import limits as transfer_limits
@@ -52,7 +52,7 @@ class Transfer:
 
     def __init__(
         self,
-        rc: Rc,
+        rc: RcClient,
         record: LogParser,
         cleaner: Redactor,
         request: TransferRequest,
@@ -63,7 +63,7 @@ class Transfer:
         self._rc = rc
         self._record = record
         self._cleaner = cleaner
-        self._selection = sharding.narrowed(request.selection)
+        self._selection = sharding.select_shard(request.selection)
         self._request = replace(request, selection=self._selection)
         self._options = request.options
         self._context = context
@@ -75,7 +75,7 @@ class Transfer:
         self._bench.after_stop = self._remnants.remove
         self._looks = PathInspector(self._bench, record, cleaner)
         self._scout = SourceProbe(rc, record, self._bench, context)
-        self._filter = rc_config.filters(self._selection)
+        self._filter = rc_config.filter_options(self._selection)
         self._config: dict[str, Any] = {}
         self.tuning: Tuning | None = None
         """What was chosen to make the copy fast, once it is."""
@@ -165,7 +165,7 @@ class Transfer:
             self._bench.phase = Phase.COPYING
             self._bench.attempt += 1
             self._calm()
-            self._rc.forget_storages()
+            self._rc.clear_fs_cache()
             paths = asked if refused is not None else self._again(asked)
 
     def _tune(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
@@ -178,9 +178,9 @@ class Transfer:
             self._context.limits.transfers,
             # Who splits a copy into shards has chosen how many of them run at a time.
             1 if self._selection.shard is not None else self._beside,
-            resources.number_of_processors(),
+            resources.cpu_count(),
         )
-        config = rc_config.copying(self._request)
+        config = rc_config.copy_config(self._request)
         seen = NOTHING_LARGE  # a dry run moves nothing, and is a look itself
         if not self._options.dry_run:
             # As many connections are kept open as are expected when a storage is opened.
@@ -238,15 +238,12 @@ class Transfer:
             raise refusal("source_not_found", "There is no such file.", Side.SOURCE)
         if source.path.endswith("/"):
             raise refusal("not_a_directory", "It is a file.", Side.SOURCE)
-        if rc_config.filters(replace(self._selection, shard=None)):
+        if rc_config.filter_options(replace(self._selection, shard=None)):
             raise refusal("unsupported", "A selection needs a folder: it is a file.", Side.SOURCE)
-        if (shard := self._selection.shard) and not sharding.holds(shard, source.name):
+        if (shard := self._selection.shard) and not sharding.contains(shard, source.name):
             self._nothing_here, self.status = True, {}
             return
-        if (
-            destination.names_a_folder
-            or (yield from self._looks.at(destination)) is PathKind.FOLDER
-        ):
+        if destination.is_folder or (yield from self._looks.at(destination)) is PathKind.FOLDER:
             folder, name = destination.fs, source.name
         else:
             folder, name = destination.parent, destination.name
@@ -287,7 +284,9 @@ class Transfer:
                 Pair(file.path, source.fs, destination.fs, file.path, file)
                 for file in self._selection.files
             ]
-        config = rc_config.looking(self._selection) | {"Checkers": self._config["Checkers"]}
+        config = rc_config.destination_lookup(self._selection) | {
+            "Checkers": self._config["Checkers"]
+        }
         self.verification = yield from verify(
             self._bench,
             self._record,
@@ -324,8 +323,8 @@ class Transfer:
         seconds = min(self._context.last_start, self._context.deadline) - time.monotonic()
         if seconds <= 0:
             raise TransferInterrupted(State.INCOMPLETE)
-        config = self._config | rc_config.ending(seconds)
-        filtering = rc_config.filtering(self._selection)
+        config = self._config | rc_config.cutoff(seconds)
+        filtering = rc_config.filter_parameter(self._selection)
         work = yield from self._bench.done(call, _config=config, **filtering, **parameters)
-        if work.job:  # unless it had to be given up
-            self.status = self._rc.status(work.job)
+        if work.id:  # unless it had to be given up
+            self.status = self._rc.job_status(work.id)

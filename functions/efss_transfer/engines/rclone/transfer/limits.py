@@ -39,7 +39,7 @@ def _of_all(
     bench: JobRunner, source: RemotePath, request: TransferRequest
 ) -> Generator[Event, None, tuple[int | None, int | None]]:
     work = yield from bench.done(
-        "operations/size", fs=source.fs, **config.filtering(request.selection)
+        "operations/size", fs=source.fs, **config.filter_parameter(request.selection)
     )
     if error_codes.IS_A_FILE not in work.error:
         return work.output.get("count"), work.output.get("bytes")

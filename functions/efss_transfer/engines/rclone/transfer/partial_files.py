@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from efss_transfer.engines.rclone.log.parser import NOTHING, LogParser
-from efss_transfer.engines.rclone.rc.client import Rc, RcError
+from efss_transfer.engines.rclone.rc.client import RcClient, RcError
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.result import FileOutcome, FileState
 
@@ -20,7 +20,7 @@ class PartialFiles:
     Files go to `folder`; a single one may be `renamed` on its way.
     """
 
-    def __init__(self, rc: Rc, record: LogParser, seconds: float) -> None:
+    def __init__(self, rc: RcClient, record: LogParser, seconds: float) -> None:
         self._rc = rc
         self._record = record
         self._seconds = seconds
@@ -47,6 +47,6 @@ class PartialFiles:
                     self._record.tell(FileOutcome(path, FileState.TRANSFERRED, left))
 
     def _done(self, call: str, place: Mapping[str, Any], until: float) -> dict[str, Any]:
-        work = self._rc.begin(call, place)
+        work = self._rc.start_job(call, place)
         work.wait(max(0.0, until - time.monotonic()))
         return work.output

@@ -80,7 +80,7 @@ class PathInspector:
         does not exist for an empty one: nothing copied is then no success.
         """
         is_webdav = source.remote.backend == "webdav"
-        if source.is_top and not is_webdav:
+        if source.is_root and not is_webdav:
             return  # there is nothing to be asked but the list, and that was had
         kind = yield from self.at(source)
         if kind is PathKind.MISSING and is_webdav:
@@ -101,7 +101,7 @@ class PathInspector:
 
     def confirm_there(self, source: RemotePath) -> Generator[Event, None, None]:
         """Make sure that a source of which nothing is wanted is a folder all the same."""
-        if source.is_top and source.remote.backend != "webdav":
+        if source.is_root and source.remote.backend != "webdav":
             # No folder holds it, in which it could be seen: whether it answers at all is
             # seen by asking for any file in it.
             inside = f"{source.path.rstrip('/')}/any"

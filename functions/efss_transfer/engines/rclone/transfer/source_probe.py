@@ -20,7 +20,7 @@ from efss_transfer.engines.base import Context
 from efss_transfer.engines.rclone.log import error_codes
 from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.rc import config as rc_config
-from efss_transfer.engines.rclone.rc.client import Job, Rc
+from efss_transfer.engines.rclone.rc.client import Job, RcClient
 from efss_transfer.engines.rclone.rc.jobs import JobRunner
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.transfer.tuning import (
@@ -36,7 +36,7 @@ from efss_transfer.model.request import Selection
 from efss_transfer.model.result import Side
 
 if TYPE_CHECKING:
-    from efss_transfer.engines.rclone.rc.unix_http import Piece
+    from efss_transfer.engines.rclone.rc.unix_http import FileRange
 
 _BLOCK: Final = 64
 _STEP: Final = 4096
@@ -58,7 +58,7 @@ _OPTIONS: Final = {"recurse": True, "filesOnly": True, "noModTime": True, "noMim
 class SourceProbe:
     """Looks at the source. Its methods are generators: they yield events while they wait."""
 
-    def __init__(self, rc: Rc, record: LogParser, bench: JobRunner, context: Context) -> None:
+    def __init__(self, rc: RcClient, record: LogParser, bench: JobRunner, context: Context) -> None:
         self._rc = rc
         self._record = record
         self._bench = bench
@@ -78,7 +78,7 @@ class SourceProbe:
         """
         self._until = time.monotonic() + _LOOK_SECONDS
         with self._record.aside():
-            opening = self._rc.begin_look(
+            opening = self._rc.start_probe(
                 "operations/fsinfo", {"fs": destination.fs, "_config": dict(config)}
             )
             seen = yield from self._seen(source, destination, selection, bounds)
@@ -86,9 +86,9 @@ class SourceProbe:
             opened = (yield from self._end(opening)) and not opening.error
             if not opened:
                 # rclone keeps what it took for a file, and would not say once more why.
-                self._rc.forget_storages()
+                self._rc.clear_fs_cache()
             # Behind this line of the log there is none of the look's.
-            self._rc.mark()
+            self._rc.write_log_marker()
             self._record.settle("rc/noop", 1, _LOOK_SECONDS)
             if opened:
                 # Of two that are opened at the same time the last is chance; where the copy
@@ -111,7 +111,7 @@ class SourceProbe:
         # Only what takes parts in any order is sent by several streams.
         parted = largest >= LARGE and destination.remote.backend in CHUNKED
         rate = None
-        if parted and source.remote != destination.remote and self._context.must_end() is None:
+        if parted and source.remote != destination.remote and self._context.end_state() is None:
             at_once = min(_PROBES, bounds.most or _PROBES)
             rate = stream_rate(self._rc, fs, path, largest, at_once=at_once)
         large = sum(size >= LARGE for size in sizes.values())
@@ -131,7 +131,7 @@ class SourceProbe:
             if any(file.size is None for file in selection.files):
                 return None
             return source.fs, {file.path: file.size or 0 for file in selection.files}
-        filters = rc_config.filters(selection)
+        filters = rc_config.filter_options(selection)
         filters["MinSize"] = max(filters.get("MinSize", 0), bounds.matters)
         at_once = checking(source.remote, destination.remote, bounds)
         found = yield from self._done(
@@ -156,21 +156,21 @@ class SourceProbe:
 
     def _done(self, call: str, **parameters: object) -> Generator[Event, None, Job | None]:
         """The call once it is done; None if it took too long and was stopped."""
-        work = self._rc.begin_look(call, parameters)
+        work = self._rc.start_probe(call, parameters)
         return work if (yield from self._end(work)) else None
 
     def _end(self, work: Job) -> Generator[Event, None, bool]:
         """Wait for its end; whether it came by itself, and it was not stopped."""
         while not work.wait(_STEP_SECONDS):
-            if time.monotonic() > self._until or self._context.must_end() is not None:
-                self._rc.end_looks()
+            if time.monotonic() > self._until or self._context.end_state() is not None:
+                self._rc.stop_probes()
                 work.wait(_LOOK_SECONDS)
                 return False
             yield from self._bench.news()
         return True
 
 
-def stream_rate(rc: Rc, fs: str, path: str, size: int, *, at_once: int = 3) -> float | None:
+def stream_rate(rc: RcClient, fs: str, path: str, size: int, *, at_once: int = 3) -> float | None:
     """How many bytes a second of this file come by one connection, if this storage has shown
     that it gives parts of it as they are; None if it has not.
 
@@ -182,8 +182,8 @@ def stream_rate(rc: Rc, fs: str, path: str, size: int, *, at_once: int = 3) -> f
     if size < 2 * _BEGINNING:
         return None
 
-    def read(first: int, count: int, enough: float = _PROOF_SECONDS) -> Piece:
-        return rc.read(fs, path, first, count, patience=_SILENCE_SECONDS, enough=enough)
+    def read(first: int, count: int, enough: float = _PROOF_SECONDS) -> FileRange:
+        return rc.read_range(fs, path, first, count, timeout=_SILENCE_SECONDS, max_seconds=enough)
 
     def paced() -> float:
         # Far from the beginning, too: what is kept in a cache may be answered by another.

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from efss_transfer.engines.base import Context, Survey
 from efss_transfer.engines.rclone.log.parser import LogParser
-from efss_transfer.engines.rclone.rc.client import Rc
+from efss_transfer.engines.rclone.rc.client import RcClient
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.model.events import Event, FileDone
@@ -57,7 +57,12 @@ class Surveyor:
             self._largest = (outcome.path, size)
 
     def look(
-        self, rc: Rc, record: LogParser, context: Context, folder: str, destination: RemotePath
+        self,
+        rc: RcClient,
+        record: LogParser,
+        context: Context,
+        folder: str,
+        destination: RemotePath,
     ) -> Iterator[Event]:
         """Ask for room at the destination, and read of the largest file below `folder`.
 
@@ -105,7 +110,7 @@ class Surveyor:
         return None
 
     def _read(
-        self, rc: Rc, bench: JobRunner, folder: str, path: str
+        self, rc: RcClient, bench: JobRunner, folder: str, path: str
     ) -> Generator[Event, None, float | None]:
         """How many bytes of a file come in a second, in one stream: rclone reads it to hash
         it, and is stopped when that takes long.

@@ -327,7 +327,7 @@ def test_a_secret_goes_in_every_form_in_which_it_can_come_back(
     shown = form(secret)
     text = f"bad password: >{shown}<, that is >{shown}< again"
 
-    cleaned = Redactor([secret, "another-secret"]).clean(text, "An error.")
+    cleaned = Redactor([secret, "another-secret"]).redact(text, "An error.")
 
     assert cleaned == "bad password: >[redacted]<, that is >[redacted]< again"
 
@@ -339,24 +339,24 @@ def test_a_secret_goes_in_every_form_in_which_it_can_come_back(
     ids=["JSON as Go writes it", "HTML and XML"],
 )
 def test_a_secret_goes_as_a_server_may_put_it_into_its_answer(shown: str) -> None:
-    cleaned = Redactor(["tom&jerry-<canary>"]).clean(f"refused: {shown}!", "An error.")
+    cleaned = Redactor(["tom&jerry-<canary>"]).redact(f"refused: {shown}!", "An error.")
     assert cleaned == "refused: [redacted]!"
 
 
 def test_a_secret_that_holds_another_goes_as_a_whole() -> None:
-    cleaned = Redactor(["abcd", "abcd-and-more"]).clean("it is abcd-and-more", "An error.")
+    cleaned = Redactor(["abcd", "abcd-and-more"]).redact("it is abcd-and-more", "An error.")
     assert cleaned == "it is [redacted]"
 
 
 def test_what_is_no_secret_stays() -> None:
     text = "Failed to copy: 403 Forbidden: /Measurements/2026/é 🎉.h5 (100 %)"
-    assert Redactor(["hunter22"]).clean(text, "An error.") == text
+    assert Redactor(["hunter22"]).redact(text, "An error.") == text
 
 
 @pytest.mark.parametrize("secret", ["a", "ab", "abc", "é"])
 def test_a_text_with_a_secret_too_short_to_be_told_apart_is_not_shown(secret: str) -> None:
-    assert Redactor([secret]).clean(f"refused: {secret}!", "An error.") == "An error."
-    assert Redactor([secret]).clean("503", "An error.") == "503"
+    assert Redactor([secret]).redact(f"refused: {secret}!", "An error.") == "An error."
+    assert Redactor([secret]).redact("503", "An error.") == "503"
 
 
 # As ssh-keygen writes it, with a comment at its end; made for this test, and of no use.
@@ -402,7 +402,7 @@ KEY_LINES = PEM.splitlines()[1:-1]
     ids=["as it was made", "without its last line end", "of Windows", "with empty lines"],
 )
 def test_no_line_of_a_private_key_is_shown(shown: str, given: str) -> None:
-    cleaned = Redactor([given]).clean(f"ssh: cannot decode {shown}: bad key", "An error.")
+    cleaned = Redactor([given]).redact(f"ssh: cannot decode {shown}: bad key", "An error.")
 
     assert [line for line in KEY_LINES if line in cleaned or quote(line, safe="") in cleaned] == []
     assert cleaned.startswith("ssh: cannot decode")
@@ -445,7 +445,7 @@ SERVICE_ACCOUNT = {
     ],
 )
 def test_nothing_secret_of_a_service_account_is_shown(shown: str, given: str) -> None:
-    cleaned = Redactor([given]).clean(f"oauth2: cannot use {shown} here", "An error.")
+    cleaned = Redactor([given]).redact(f"oauth2: cannot use {shown} here", "An error.")
 
     for secret in [*KEY_LINES, SERVICE_ACCOUNT["private_key_id"]]:
         assert secret not in cleaned
@@ -481,31 +481,31 @@ def test_nothing_secret_of_a_service_account_is_shown(shown: str, given: str) ->
     ],
 )
 def test_credentials_that_nobody_gave_us_go_too(text: str, cleaned: str) -> None:
-    assert NOTHING_SECRET.clean(text, "An error.") == cleaned
+    assert NOTHING_SECRET.redact(text, "An error.") == cleaned
 
 
 def test_a_text_cannot_write_lines_of_its_own_into_a_log_or_move_a_cursor() -> None:
     controls = "".join(map(chr, [*range(32), 127]))
-    cleaned = NOTHING_SECRET.clean(f"one{controls}two\r\nthree\x1b[2Jfour\n", "An error.")
+    cleaned = NOTHING_SECRET.redact(f"one{controls}two\r\nthree\x1b[2Jfour\n", "An error.")
     assert cleaned == "one two three [2Jfour"
 
 
 def test_a_long_text_is_cut_and_shows_that_it_was() -> None:
-    assert NOTHING_SECRET.clean("x" * 500, "An error.") == "x" * 500
-    cleaned = NOTHING_SECRET.clean("x" * 501, "An error.")
+    assert NOTHING_SECRET.redact("x" * 500, "An error.") == "x" * 500
+    cleaned = NOTHING_SECRET.redact("x" * 501, "An error.")
     assert cleaned == "x" * 499 + "…"
 
 
 def test_a_secret_across_the_cut_leaves_no_half_of_itself() -> None:
     secret = "canary-" + "5" * 40
-    cleaned = Redactor([secret]).clean("x" * 480 + secret + "y" * 100, "An error.")
+    cleaned = Redactor([secret]).redact("x" * 480 + secret + "y" * 100, "An error.")
     assert "canary" not in cleaned
     assert re.search("5{4}", cleaned) is None
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n", "\x00\x1f"])
 def test_a_text_that_says_nothing_is_replaced_by_one_that_does(text: str) -> None:
-    assert NOTHING_SECRET.clean(text, "An error.") == "An error."
+    assert NOTHING_SECRET.redact(text, "An error.") == "An error."
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from efss_transfer.engines.rclone.log.parser import LogParser
-from efss_transfer.engines.rclone.log.source_errors import Reading
+from efss_transfer.engines.rclone.log.source_errors import SourceErrors
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import Side
 
@@ -21,7 +21,7 @@ def again(error: str, number: int = 1) -> str:
 
 
 def reason(error: str, *messages: str) -> str:
-    reading = Reading()
+    reading = SourceErrors()
     for message in messages:
         reading.take(message, "f")
     return reading.end("f", error)
@@ -51,7 +51,7 @@ def test_what_failed_at_last_counts_and_not_what_failed_before() -> None:
 
 
 def test_each_file_is_by_itself_and_forgotten_when_it_is_done() -> None:
-    reading = Reading()
+    reading = SourceErrors()
     for message in (CUT, GIVEN_UP, again(BROKEN), CUT, GIVEN_UP):
         reading.take(message, "f")
     assert reading.end("g", BROKEN) == ""

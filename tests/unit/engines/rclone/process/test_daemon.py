@@ -17,7 +17,7 @@ from efss_transfer.config.settings import LONGEST_RUNTIME_DIR, Settings
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.rclone.engine import RcloneEngine
 from efss_transfer.engines.rclone.process import landlock
-from efss_transfer.engines.rclone.rc.client import Rc
+from efss_transfer.engines.rclone.rc.client import RcClient
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import Event, Finished
 from efss_transfer.model.request import Endpoint, TransferRequest
@@ -179,14 +179,14 @@ def test_an_answer_that_is_lost_is_no_success(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever goes wrong in the thread that waits for the copy."""
-    post = Rc._post
+    post = RcClient._post
 
-    def losing(rc: Rc, call: str, parameters: Any, patience: float | None) -> Any:
+    def losing(rc: RcClient, call: str, parameters: Any, patience: float | None) -> Any:
         if call == "sync/copy":
             raise KeyError("anything at all")
         return post(rc, call, parameters, patience)
 
-    monkeypatch.setattr(Rc, "_post", losing)
+    monkeypatch.setattr(RcClient, "_post", losing)
     last = run(engine(runtime, "well_behaved"))[-1]
     assert isinstance(last, Finished)
     assert (last.result.state, last.result.code) == (State.FAILED, "engine_failed")
@@ -200,7 +200,7 @@ from efss_transfer.engines.rclone.process import daemon, landlock
 from efss_transfer.config.settings import LONGEST_RUNTIME_DIR, Settings
 
 landlock.abi = lambda: 0
-with daemon.booted(Path(sys.argv[1]), Settings.read(os.environ), lambda _: None) as booted:
+with daemon.running_daemon(Path(sys.argv[1]), Settings.read(os.environ), lambda _: None) as booted:
     # It answers, so it has begun to ignore the signal.
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(booted.socket_path))

@@ -49,7 +49,7 @@ def shell(
             **options,
         )
 
-    return sandbox.start(launch, binary, folder, ports)
+    return sandbox.run_confined(launch, binary, folder, ports)
 
 
 # Programs that a script has of its own would have to be started; these are the shell's.
@@ -134,7 +134,7 @@ def status_of_a_shell(folder: Path, ports: frozenset[int] | None) -> str:
     def launch() -> subprocess.Popen[bytes]:
         return subprocess.Popen([sandbox.SHELL, "-c", "read x"], stdin=subprocess.PIPE)
 
-    with sandbox.start(launch, sandbox.SHELL, folder, ports) as process:
+    with sandbox.run_confined(launch, sandbox.SHELL, folder, ports) as process:
         status = Path(f"/proc/{process.pid}/status").read_text()
         process.communicate()
     return status
@@ -165,7 +165,7 @@ def test_what_the_start_raises_is_raised(tmp_path: Path) -> None:
         raise ValueError("by the launch itself")
 
     with pytest.raises(ValueError, match="by the launch itself"):
-        sandbox.start(launch, sandbox.SHELL, tmp_path, None)
+        sandbox.run_confined(launch, sandbox.SHELL, tmp_path, None)
 
 
 # --- Sockets, as Python makes them: a filter holds for a thread alone --------------------
@@ -231,7 +231,8 @@ def test_what_it_starts_has_the_filter(tmp_path: Path, ports: frozenset[int] | N
 
 def limits_of(chosen: Settings) -> dict[str, str]:
     """The limits, each with its unit, that hold once the launcher's commands have run."""
-    script = f'{sandbox.limits(chosen)}\nwhile read -r line; do echo "$line"; done </proc/$$/limits'
+    commands = sandbox.ulimit_commands(chosen)
+    script = f'{commands}\nwhile read -r line; do echo "$line"; done </proc/$$/limits'
     lines = subprocess.run(
         [sandbox.SHELL, "-c", script], capture_output=True, text=True, check=True
     ).stdout.splitlines()[1:]
@@ -258,14 +259,14 @@ def test_a_limit_that_holds_already_is_not_raised() -> None:
         "resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))\n"
         "from efss_transfer.engines.rclone.process import sandbox\n"
         "from efss_transfer.config.settings import Settings\n"
-        "print(sandbox.limits(Settings.read({})))\n"
+        "print(sandbox.ulimit_commands(Settings.read({})))\n"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "ulimit -n 300 " in told.stdout
 
 
 def test_go_collects_garbage_before_the_bound() -> None:
-    assert sandbox.environment(settings(MEMORY_BYTES="1000000000"))["GOMEMLIMIT"] == "800000000"
+    assert sandbox.go_environment(settings(MEMORY_BYTES="1000000000"))["GOMEMLIMIT"] == "800000000"
 
 
 # --- What is told ------------------------------------------------------------------------
@@ -326,9 +327,9 @@ def test_that_connections_are_given_ports_is_told() -> None:
 @pytest.fixture
 def forgotten() -> Iterator[None]:
     """Users are looked up once for a process; here each test is another one."""
-    run_as.find.cache_clear()
+    run_as.find_account.cache_clear()
     yield
-    run_as.find.cache_clear()
+    run_as.find_account.cache_clear()
 
 
 @pytest.mark.usefixtures("forgotten")
@@ -345,7 +346,7 @@ def test_a_user_who_cannot_be_is_refused(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     with pytest.raises(ConfigurationError, match=says) as refused:
-        run_as.find(user)
+        run_as.find_account(user)
     assert "EFSS_TRANSFER_USER" in str(refused.value)
 
 
@@ -355,4 +356,4 @@ def test_root_without_its_rights_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(run_as, "_capabilities", lambda: 0)
     with pytest.raises(ConfigurationError, match="CAP_KILL, CAP_SETGID, CAP_SETUID"):
-        run_as.find("nobody")
+        run_as.find_account("nobody")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from efss_transfer.engines.rclone.rc import remotes
-from efss_transfer.engines.rclone.rc.remotes import RemotePath, places
+from efss_transfer.engines.rclone.rc.remotes import RemotePath, remote_paths
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.request import Endpoint, TransferRequest, Value
 from efss_transfer.model.result import Side
@@ -30,7 +30,7 @@ def end(storage: str, path: str = "", **parameters: Value) -> Endpoint:
 def place(storage: str, path: str = "", **parameters: Value) -> RemotePath:
     """An end as rclone is told of it, with something else at the other."""
     other = end("ftp" if storage != "ftp" else "s3")
-    return places(TransferRequest(end(storage, path, **parameters), other))[0]
+    return remote_paths(TransferRequest(end(storage, path, **parameters), other))[0]
 
 
 def sent(storage: str, **parameters: Value) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def test_all_of_a_path_in_nextcloud_is_in_the_path_because_it_names_the_chunks(
 
 @pytest.mark.parametrize("depth", ["", "/a", "/a/b"])
 def test_a_folder_in_nextcloud_is_a_folder_wherever_its_name_stands(depth: str) -> None:
-    assert place("webdav", "", url=NEXTCLOUD + depth).names_a_folder
+    assert place("webdav", "", url=NEXTCLOUD + depth).is_folder
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_provider_that_is_left_out_is_the_one_that_the_schema_promises(
 
 
 def test_without_an_endpoint_the_provider_is_aws() -> None:
-    made, _ = places(TransferRequest(Endpoint("s3", {}, "bucket"), end("ftp")))
+    made, _ = remote_paths(TransferRequest(Endpoint("s3", {}, "bucket"), end("ftp")))
     assert made.remote.parameters["provider"] == "AWS"
 
 
@@ -178,7 +178,7 @@ def test_without_an_endpoint_the_provider_is_aws() -> None:
 def test_one_storage_with_the_same_credentials_is_one_remote(storage: str) -> None:
     # Only within one remote does a storage copy by itself.
     parameters = dict(reversed(MINIMUM[storage].items()))
-    source, destination = places(
+    source, destination = remote_paths(
         TransferRequest(end(storage, "a"), Endpoint(storage, parameters, "b"))
     )
     assert source.remote is destination.remote
@@ -188,7 +188,7 @@ def test_one_storage_with_the_same_credentials_is_one_remote(storage: str) -> No
 
 
 def test_one_nextcloud_is_one_remote_wherever_the_path_stands() -> None:
-    source, destination = places(
+    source, destination = remote_paths(
         TransferRequest(
             end("webdav", "b", url=NEXTCLOUD + "/a"), end("webdav", "c", url=NEXTCLOUD + "/a/b")
         )
@@ -210,7 +210,7 @@ def test_one_nextcloud_is_one_remote_wherever_the_path_stands() -> None:
     ],
 )
 def test_whatever_differs_makes_two_remotes(one: Endpoint, other: Endpoint) -> None:
-    source, destination = places(TransferRequest(one, other))
+    source, destination = remote_paths(TransferRequest(one, other))
     assert source.remote.name != destination.remote.name
     assert source.fs.partition(":")[0] != destination.fs.partition(":")[0]
 
@@ -218,7 +218,7 @@ def test_whatever_differs_makes_two_remotes(one: Endpoint, other: Endpoint) -> N
 @pytest.mark.parametrize("path", ["a:b", ":local:/etc", "a,type=local:/etc", "/etc", "..b", ""])
 @pytest.mark.parametrize("storage", MINIMUM)
 def test_no_path_can_change_which_remote_is_meant(storage: str, path: str) -> None:
-    source, destination = places(TransferRequest(end(storage, path), end(storage, path)))
+    source, destination = remote_paths(TransferRequest(end(storage, path), end(storage, path)))
     for made in (source, destination):
         for fs in (made.fs, made.parent):
             name, _, _ = fs.partition(":")
@@ -248,7 +248,7 @@ def test_no_path_can_change_which_remote_is_meant(storage: str, path: str) -> No
     ],
 )
 def test_whether_a_path_can_only_be_a_folder(storage: str, path: str, folder: bool) -> None:
-    assert place(storage, path).names_a_folder is folder
+    assert place(storage, path).is_folder is folder
 
 
 @pytest.mark.parametrize(
@@ -293,11 +293,11 @@ def test_what_the_schema_would_let_through_rclone_is_still_not_told(
     storage: str, name: str
 ) -> None:
     with pytest.raises(EngineError, match="not allowed"):
-        places(TransferRequest(Endpoint(storage, {name: "x"}, ""), end("ftp")))
+        remote_paths(TransferRequest(Endpoint(storage, {name: "x"}, ""), end("ftp")))
 
 
 def test_a_type_that_dials_for_itself_is_told_of_the_way_out() -> None:
-    source, destination = places(
+    source, destination = remote_paths(
         TransferRequest(end("sftp"), end("s3")),
         lambda storage: {"socks_proxy": "127.0.0.1:1"} if storage == "sftp" else {},
     )
