@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from efss_transfer.config.settings import PREFIX, Settings
+from efss_transfer.config.environment import PREFIX
+from efss_transfer.config.settings import Settings
 from efss_transfer.model.errors import ConfigurationError
 
 _INTRODUCTION: Final = (

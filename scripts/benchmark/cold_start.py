@@ -159,7 +159,7 @@ def boot(binary: Path, runtime_dir: Path) -> float:
         daemon = running.enter_context(
             running_daemon(binary, settings, lambda _: None, connect_ports=ports, proxy=proxy)
         )
-        running.enter_context(RcClient(daemon.socket_path, settings.boot_seconds)).version()
+        running.enter_context(RcClient(daemon.socket_path, settings.rclone.boot_seconds)).version()
         return time.perf_counter() - began
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from efss_transfer.cli.param_types import OneShard, Shards
-from efss_transfer.config.settings import PREFIX
+from efss_transfer.config.environment import PREFIX
 from efss_transfer.model.result import Shard
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

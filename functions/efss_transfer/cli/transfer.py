@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from efss_transfer.cli.options import ServiceOptions
-from efss_transfer.config.settings import PREFIX
+from efss_transfer.config.environment import PREFIX
 
 if TYPE_CHECKING:
     from efss_transfer.cli.in_process import InProcessService

@@ -1,8 +1,7 @@
-"""How much memory and processor time there is here: the machine's, or its sandbox's.
+"""Memory and CPU limits of this machine, or of the sandbox that the service runs in.
 
-Control groups are asked for in both versions (cgroups(7)): a container's own group is what
-it sees at the root of its hierarchy, and on a plain host each group above the process's
-bounds it as well.
+Both versions of control groups are read (cgroups(7)): a container sees its own group at the
+root of the hierarchy, and on a plain host each group above the process's limits it as well.
 """
 
 from __future__ import annotations
@@ -16,58 +15,57 @@ from typing import Final
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
 OWN_GROUPS: Final = Path("/proc/self/cgroup")
-# Of AWS Lambda, whose sandbox shows more than the function may take (its manual, "Using
-# environment variables"); the value is in MiB.
-_LAMBDA: Final = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
+# AWS Lambda's sandbox shows more memory than the function may use; this variable holds the
+# limit in MiB (AWS Lambda's manual, "Using environment variables").
+_LAMBDA_MEMORY: Final = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
 
 
 def memory_limit(
     environment: Mapping[str, str], groups: Path = CGROUPS, own: Path = OWN_GROUPS
 ) -> int | None:
-    """The bytes of memory that all processes here may take together; None if that is not
-    to be learnt.
-    """
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    told = environment.get(_LAMBDA, "")
-    if told.isdecimal() and int(told):
-        found.append(int(told) << 20)
-    for folder in _folders("memory", groups, own):
+    """The memory, in bytes, that all processes here may use together; None if unknown."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    of_lambda = environment.get(_LAMBDA_MEMORY, "")
+    if of_lambda.isdecimal() and int(of_lambda):
+        limits.append(int(of_lambda) << 20)
+    for folder in _group_folders("memory", groups, own):
         for name in ("memory.max", "memory.limit_in_bytes"):
             text = _read(folder / name)
-            if text.isdecimal():  # not the word `max`; version 1 has a number beyond all sense
-                found.append(int(text))
-    return min((number for number in found if number > 0), default=None)
+            # Version 2 writes `max` for no limit, version 1 a number beyond any memory.
+            if text.isdecimal():
+                limits.append(int(text))
+    return min((limit for limit in limits if limit > 0), default=None)
 
 
 def cpu_limit(groups: Path = CGROUPS, own: Path = OWN_GROUPS) -> float | None:
-    """How many processors' time the control groups give; None if they do not bound it."""
-    found: list[float] = []
-    for folder in _folders("cpu", groups, own):
+    """The number of CPUs' time that the control groups allow; None without a limit."""
+    limits: list[float] = []
+    for folder in _group_folders("cpu", groups, own):
         quota, _, period = _read(folder / "cpu.max").partition(" ")
         if not quota:
             quota = _read(folder / "cpu.cfs_quota_us")
             period = _read(folder / "cpu.cfs_period_us")
         if quota.isdecimal() and period.isdecimal() and int(period):
-            found.append(int(quota) / int(period))
-    return min(found, default=None)
+            limits.append(int(quota) / int(period))
+    return min(limits, default=None)
 
 
 def usable_cpus() -> int | None:
-    """As many as a program should use, if a control group bounds them: at least two, as Go
-    has it, and no more than there are.
+    """The number of CPUs that a program should use under a control group's limit, or None
+    without one: at least two, as Go's own rule has it, and no more than the machine has.
     """
-    given = cpu_limit()
-    return None if given is None else min(max(2, math.ceil(given)), len(os.sched_getaffinity(0)))
+    limit = cpu_limit()
+    return None if limit is None else min(max(2, math.ceil(limit)), len(os.sched_getaffinity(0)))
 
 
 @cache
 def cpu_count() -> int:
-    """How many processors all that runs here can use. Looked up once: each transfer asks."""
+    """The number of CPUs that all processes here can use. Cached: each transfer asks."""
     return usable_cpus() or len(os.sched_getaffinity(0))
 
 
-def _folders(controller: str, groups: Path, own: Path) -> Iterator[Path]:
-    """The folders of the groups that this process is in, with those above them."""
+def _group_folders(controller: str, groups: Path, own: Path) -> Iterator[Path]:
+    """The folders of this process's groups, each followed by those above it."""
     for line in _read(own).splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and controller not in controllers.split(","):

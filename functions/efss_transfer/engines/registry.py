@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from efss_transfer.config.settings import program
+from efss_transfer.config.rclone import configured_binary
 from efss_transfer.model.errors import EngineUnavailable
 
 if TYPE_CHECKING:
@@ -36,4 +36,4 @@ def prepare() -> None:
     from efss_transfer.engines.rclone.process.binary import find_binary, start_hashing
 
     with suppress(EngineUnavailable):
-        start_hashing(find_binary(program(os.environ)))
+        start_hashing(find_binary(configured_binary(os.environ)))

@@ -16,7 +16,8 @@ from uuid import uuid4
 
 from efss_transfer import __version__
 from efss_transfer.auth.admission import Admission
-from efss_transfer.config.settings import Settings, behind_platform_proxy
+from efss_transfer.config.platforms import behind_platform_proxy
+from efss_transfer.config.settings import Settings
 from efss_transfer.contract import problems, request_parser, schemas
 from efss_transfer.engines import registry
 from efss_transfer.engines.base import Engine

@@ -139,4 +139,4 @@ def test_it_holds_no_secret_and_has_no_remote(ready: Function) -> None:
 
 def test_on_lambda_there_is_none_whatever_is_set() -> None:
     there = {"EFSS_TRANSFER_STANDBY": "1", "AWS_LAMBDA_FUNCTION_NAME": "copy"}
-    assert Settings.read(there).standby is False
+    assert Settings.read(there).rclone.standby is False

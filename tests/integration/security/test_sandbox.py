@@ -60,7 +60,7 @@ def boot(runtime: Path, rclone: Path) -> Boot:
             running_daemon(
                 rclone, chosen, lambda _: None, connect_ports=connect_ports, **options
             ) as daemon,
-            RcClient(daemon.socket_path, chosen.boot_seconds) as rc,
+            RcClient(daemon.socket_path, chosen.rclone.boot_seconds) as rc,
         ):
             yield rc
 

@@ -20,7 +20,9 @@ from packaging.utils import canonicalize_name
 import sbom
 from efss_transfer import __version__
 from efss_transfer.cli import exit_codes
-from efss_transfer.config.settings import PREFIX, SPARE_THREADS, Settings, platform_timeout
+from efss_transfer.config.environment import PREFIX
+from efss_transfer.config.platforms import platform_timeout
+from efss_transfer.config.settings import SPARE_THREADS, Settings
 from efss_transfer.site import site_file
 from support import dockerfile
 from support.pod_security import broken
@@ -348,7 +350,7 @@ def test_grace_period_covers_the_last_response() -> None:
     spec = PODS["kubernetes"]["spec"]
     before = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     # The documented limit for a response once a transfer must end.
-    assert 10 + 3 * chosen.stop_seconds + 1 < GUNICORN_SECONDS
+    assert 10 + 3 * chosen.rclone.stop_seconds + 1 < GUNICORN_SECONDS
     assert before + GUNICORN_SECONDS < spec["terminationGracePeriodSeconds"]
 
 

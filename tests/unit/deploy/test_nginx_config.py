@@ -40,7 +40,7 @@ def test_timeouts_exceed_the_function_duration() -> None:
     example = json.loads((ROOT / "deploy" / "site.example.json").read_text("utf-8"))
     duration = max(settings.duration_seconds, example["limits"]["duration_seconds"])
     # The documented "The caller has an answer within".
-    longest = duration + 10 + 3 * settings.stop_seconds + 1
+    longest = duration + 10 + 3 * settings.rclone.stop_seconds + 1
     assert longest < seconds("proxy_read_timeout") < longest + 60
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from efss_transfer.config.settings import Settings
+from efss_transfer.config.settings import known_variables
 from efss_transfer.runtimes.aws import step_functions
 from support import cloudformation
 from support.storages import ROOT
@@ -82,7 +82,7 @@ def test_stack_is_created_with_every_parameter_set(stacks: list[dict[str, Any]])
     assert "FanOutArn" not in stack["outputs"]
     variables = stack["function"]["Environment"]["Variables"]
     assert variables == {"EFSS_TRANSFER_SITE": "/opt/site.json"}
-    assert variables.keys() <= {f"EFSS_TRANSFER_{n.upper()}" for n in Settings.__dataclass_fields__}
+    assert variables.keys() <= known_variables()
 
 
 def test_role_allows_only_what_the_function_uses(resources: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from efss_transfer.cli import exit_codes
-from efss_transfer.config.settings import Settings
+from efss_transfer.config.settings import Settings, known_variables
 from efss_transfer.contract import request_parser
 from efss_transfer.contract.schemas import schema
 from efss_transfer.model.errors import CODES
@@ -77,9 +77,12 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
     page = (REFERENCE / "settings.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `EFSS_TRANSFER_(\w+)` \| ([^|]*) \|", page, re.MULTILINE))
     defaults = Settings.read({"THREADS": "64"})
-    assert set(rows) == {name.upper() for name in Settings.__dataclass_fields__}
+    assert {f"EFSS_TRANSFER_{name}" for name in rows} == known_variables()
+    values = {name.upper(): value for name, value in vars(defaults).items()}
+    values |= {name.upper(): value for name, value in vars(defaults.rclone).items()}
+    values |= {"RCLONE": defaults.rclone.binary, "RCLONE_SHA256": defaults.rclone.sha256}
     for name, told in rows.items():
-        value = getattr(defaults, name.lower())
+        value = values[name]
         if isinstance(value, float | bool):
             value = int(value)
         expected = {"rclone": "found"}.get(name.lower(), "none") if value is None else str(value)

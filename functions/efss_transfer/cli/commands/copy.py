@@ -11,7 +11,7 @@ import click
 from efss_transfer.cli.options import ServiceOptions, service_options
 from efss_transfer.cli.param_types import Name, Size
 from efss_transfer.cli.transfer import read_input, transfer
-from efss_transfer.config.settings import PREFIX
+from efss_transfer.config.environment import PREFIX
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import Any, Final, TextIO
 
 import click
 
-from efss_transfer.config.settings import PREFIX
+from efss_transfer.config.environment import PREFIX
 
 _UNITS: Final = ("bytes", "kB", "MB", "GB", "TB", "PB")
 

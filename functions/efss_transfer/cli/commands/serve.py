@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from efss_transfer.config.settings import PREFIX, SPARE_THREADS, WANTED_TRANSFERS
+from efss_transfer.config.environment import PREFIX
+from efss_transfer.config.settings import DEFAULT_TRANSFERS, SPARE_THREADS
 
 
 @click.command()
@@ -40,9 +41,9 @@ def serve(host: str, port: int) -> None:
     # A person reads this log; whoever hands it to a machine says so.
     environment.setdefault(f"{PREFIX}LOG_FORMAT", "text")
     transfers = environment.get(f"{PREFIX}CONCURRENT_TRANSFERS", "")
-    wanted = int(transfers) if transfers.isdecimal() and len(transfers) < 6 else WANTED_TRANSFERS
+    wanted = int(transfers) if transfers.isdecimal() and len(transfers) < 6 else DEFAULT_TRANSFERS
     # With no thread to spare a full service would let callers hang, and not say `busy`.
-    environment.setdefault("THREADS", str(wanted + max(SPARE_THREADS, WANTED_TRANSFERS)))
+    environment.setdefault("THREADS", str(wanted + max(SPARE_THREADS, DEFAULT_TRANSFERS)))
     if port:
         click.echo(f"efss-transfer: serving at http://{_authority(host)}:{port}/", err=True)
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from efss_transfer.config.settings import PREFIX
+from efss_transfer.config.environment import PREFIX
 
 if TYPE_CHECKING:
     from efss_transfer.site.site_file import Site

@@ -58,13 +58,13 @@ class RcloneEngine:
         self._versions: dict[Path, str] = {}
         self._running = 0
         self._lock = threading.Lock()
-        run_as.find_account(settings.user)
+        run_as.find_account(settings.rclone.user)
         self._measures = sandbox.measures(settings, by_port=True)
         sandbox.log_measures(self._measures)
         # Begun with the first question: whoever makes this may fork the processes that serve.
-        self._standby = Standby(settings, self._binary) if settings.standby else None
+        self._standby = Standby(settings, self._binary) if settings.rclone.standby else None
         with suppress(EngineUnavailable):  # said by whatever needs it, and at /healthz
-            start_hashing(find_binary(settings.rclone))
+            start_hashing(find_binary(settings.rclone.binary))
 
     def run(
         self, request: TransferRequest, context: Context, surveyor: Surveyor | None = None
@@ -96,7 +96,7 @@ class RcloneEngine:
                         ),
                     },
                 )
-                with _remotes(rc, source, destination, self._settings.stop_seconds):
+                with _remotes(rc, source, destination, self._settings.rclone.stop_seconds):
                     if rc.first_response_at is not None and rc.first_response_at > began:
                         context.observer.booted(rc.first_response_at - began)
                     # Skipped files are told at DEBUG only. Calls are logged with their
@@ -138,7 +138,7 @@ class RcloneEngine:
         what is there already, about every filter, and about a single file, and holds no more
         than the copy would.
         """
-        surveyor = Surveyor(self._settings.stop_seconds, measure=measure)
+        surveyor = Surveyor(self._settings.rclone.stop_seconds, measure=measure)
         result: Result | None = None
         with closing(self.run(dry(request), context, surveyor)) as running:
             for event in running:
@@ -165,7 +165,7 @@ class RcloneEngine:
             if binary not in self._versions:
                 with (
                     running_daemon(binary, self._settings, lambda _: None) as daemon,
-                    RcClient(daemon.socket_path, self._settings.boot_seconds) as rc,
+                    RcClient(daemon.socket_path, self._settings.rclone.boot_seconds) as rc,
                 ):
                     self._check_version(binary, rc)
         except (EngineError, RcError) as error:
@@ -211,9 +211,9 @@ class RcloneEngine:
 
     def _binary(self) -> Path:
         """The rclone to run, which is a known one, and can be run by whom it is to be."""
-        binary = find_binary(self._settings.rclone)
-        verify_binary(binary, self._settings.rclone_sha256)
-        run_as.check_executable(binary, self._settings.user)
+        binary = find_binary(self._settings.rclone.binary)
+        verify_binary(binary, self._settings.rclone.sha256)
+        run_as.check_executable(binary, self._settings.rclone.user)
         return binary
 
     def _check_version(self, binary: Path, rc: RcClient) -> None:

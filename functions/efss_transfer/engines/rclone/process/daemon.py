@@ -156,11 +156,11 @@ def running_daemon(
             # in which a kill of the function could leave what nobody knows of.
             folder = settings.runtime_dir / f"efss-transfer-{secrets.token_hex(8)}"
             log_end, log_start = (undo.enter_context(end) for end in _piped())
-            keeper = undo.enter_context(_kept(folder, settings.stop_seconds, log_end))
+            keeper = undo.enter_context(_kept(folder, settings.rclone.stop_seconds, log_end))
             folder.mkdir(mode=0o700)
             undo.callback(shutil.rmtree, folder, ignore_errors=True)
             listener = undo.enter_context(_listening(folder / "rc"))
-            command = [str(binary), *_FLAGS, f"--timeout={settings.stall_seconds:.10g}s"]
+            command = [str(binary), *_FLAGS, f"--timeout={settings.rclone.stall_seconds:.10g}s"]
             if proxy is not None:
                 command.append(f"--http-proxy={proxy}")
             launch = _launcher(command, settings, folder, listener, keeper, log_start, proxy)
@@ -181,8 +181,8 @@ def running_daemon(
             daemon=True,
         )
         # Undone last to first: the daemon is stopped, and then its log is read to the end.
-        undo.callback(_join, reader, settings.stop_seconds)
-        undo.callback(daemon.stop, settings.stop_seconds)
+        undo.callback(_join, reader, settings.rclone.stop_seconds)
+        undo.callback(daemon.stop, settings.rclone.stop_seconds)
         reader.start()
         yield daemon
 
@@ -253,7 +253,7 @@ def _launcher(
         # For what makes HTTP connections of its own and does not look at the flag.
         environment |= {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy}
     script = _LAUNCH.format(limits=sandbox.ulimit_commands(settings))
-    owner = run_as.find_account(settings.user)
+    owner = run_as.find_account(settings.rclone.user)
     # The folder and its socket stay the function's: whom the function runs as is then the
     # only one who can reach the rc API, and another transfer's rclone is not.
     return lambda: subprocess.Popen(

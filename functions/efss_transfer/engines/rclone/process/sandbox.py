@@ -99,8 +99,8 @@ def measures(settings: Settings, *, by_port: bool = False) -> dict[str, bool | s
     tcp: bool | str = False
     if abi >= landlock.TCP_SINCE:
         tcp = "listens on no port" + (", connects to the guard's alone" if by_port else "")
-    user: bool | str = settings.user or "the function's, which is not root"
-    if settings.user is None and os.geteuid() == 0:
+    user: bool | str = settings.rclone.user or "the function's, which is not root"
+    if settings.rclone.user is None and os.geteuid() == 0:
         user = False
     return {
         "no_new_privileges": _knows_no_new_privileges(),
@@ -150,7 +150,7 @@ def ulimit_commands(settings: Settings) -> str:
         f"ulimit {option} {_at_most(limit, most) // unit} || exit"
         for option, limit, most, unit in wanted
     ]
-    if settings.user is not None:
+    if settings.rclone.user is not None:
         most = _at_most(resource.RLIMIT_NPROC, _PROCESSES)
         lines.append(f"ulimit -u {most} 2>/dev/null || ulimit -p {most} || exit")
     return "\n".join(lines)

@@ -52,7 +52,7 @@ def boot(
         running_daemon(
             binary, settings, take_line, connect_ports=way.ports, proxy=way.proxy
         ) as daemon,
-        RcClient(daemon.socket_path, settings.boot_seconds) as rc,
+        RcClient(daemon.socket_path, settings.rclone.boot_seconds) as rc,
     ):
         yield BootedDaemon(daemon.pid, rc, way)
 

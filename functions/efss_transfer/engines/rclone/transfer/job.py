@@ -69,9 +69,9 @@ class Transfer:
         self._context = context
         self._settings = settings
         self._beside = beside
-        self._bench = JobRunner(rc, record, context, settings.stop_seconds)
+        self._bench = JobRunner(rc, record, context, settings.rclone.stop_seconds)
         self._bench.give_up = self._is_better_stopped
-        self._remnants = PartialFiles(rc, record, settings.stop_seconds)
+        self._remnants = PartialFiles(rc, record, settings.rclone.stop_seconds)
         self._bench.after_stop = self._remnants.remove
         self._looks = PathInspector(self._bench, record, cleaner)
         self._scout = SourceProbe(rc, record, self._bench, context)
