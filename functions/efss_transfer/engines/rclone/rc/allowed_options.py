@@ -1,7 +1,7 @@
-"""What rclone may be told of a remote: options.json, which decides every option there is.
+"""The options that rclone may be given for a remote, from options.json.
 
-The request's schema takes the same options and no others. This is the second lock: rclone
-itself takes any option silently, and some of them run programs.
+The request's schema accepts the same options and no others. This is a second check, because
+rclone itself accepts any option silently, and some options run programs.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ from efss_transfer.model.request import Value
 
 @dataclass(frozen=True)
 class _Backend:
-    """What a backend is told, and which members of a request are not for it.
+    """A backend's allowed options.
 
-    `ours` say in a request what rclone takes from the absence of an option, or in another
-    way.
+    `request_only` are members of a request that rclone does not know: it infers them from a
+    missing option, or takes them in another form.
     """
 
     options: frozenset[str]
-    ours: frozenset[str]
+    request_only: frozenset[str]
 
 
-def for_rclone(backend: str, parameters: Mapping[str, Value]) -> dict[str, Value]:
-    """The parameters of a request as rclone gets them.
+def rclone_parameters(backend: str, parameters: Mapping[str, Value]) -> dict[str, Value]:
+    """The parameters of a request as rclone takes them.
 
-    Raises EngineError if the backend, or one of them, is not allowed.
+    Raises EngineError if the backend, or one of the parameters, is not allowed.
     """
-    allowed = _backends().get(backend)
+    allowed = _allowed_backends().get(backend)
     if allowed is None:
-        raise EngineError(f"The backend {backend[:40]!r} is not allowed.")
+        raise EngineError(f"The storage type {backend[:40]!r} is not allowed.")
     for name in parameters:
-        if name not in allowed.options and name not in allowed.ours:
-            raise EngineError(f"The option {name[:40]!r} of {backend} is not allowed.")
-    told = {name: value for name, value in parameters.items() if name in allowed.options}
+        if name not in allowed.options and name not in allowed.request_only:
+            raise EngineError(f"The parameter {name[:40]!r} of {backend} is not allowed.")
+    known = {name: value for name, value in parameters.items() if name in allowed.options}
     if backend == "google cloud storage" and "access_token" in parameters:
-        # With the option of this name rclone's requests go past the proxy; with a token
-        # of the same meaning they do not.
+        # With the option of this name, rclone's requests bypass the proxy; with the same
+        # token as `token` they do not.
         token = {"access_token": parameters["access_token"], "token_type": "Bearer"}
-        told["token"] = json.dumps(token)
-    return told
+        known["token"] = json.dumps(token)
+    return known
 
 
 @cache
-def _backends() -> Mapping[str, _Backend]:
+def _allowed_backends() -> Mapping[str, _Backend]:
     text = (files("efss_transfer.engines.rclone.rc") / "options.json").read_text("utf-8")
     return {
         name: _Backend(
             frozenset(
                 option for option, it in entry["options"].items() if it["decision"] == "allow"
             ),
-            frozenset(entry.get("ours", ())),
+            frozenset(entry.get("request_only", ())),
         )
         for name, entry in json.loads(text)["backends"].items()
         if entry["decision"] == "allow"

@@ -1,6 +1,6 @@
-"""The HTTP client of rclone's rc API, over the daemon's unix socket.
+"""A client for rclone's rc API over the daemon's unix socket.
 
-Calls and members are those of the manual's "Remote controlling rclone".
+Calls and members are those of rclone's manual, "Remote controlling rclone".
 """
 
 from __future__ import annotations
@@ -18,44 +18,47 @@ from efss_transfer.model.errors import EngineError
 if TYPE_CHECKING:
     from efss_transfer.engines.rclone.rc.unix_http import FileRange
 
-# What a storage has no part in is answered in milliseconds; a daemon that is silent for
-# longer is broken. What waits for a storage is `Job`, and may take as long as it takes.
+# A call that involves no storage is answered in milliseconds: a daemon that is silent for
+# longer than this is broken. Calls that wait for a storage are jobs, which have no time limit.
 _CALL_SECONDS: Final = 10.0
-# All work of a daemon is accounted, and can be stopped, under one name.
-_GROUP: Final = "transfer"
-_LOOK: Final = "look"
+# rclone counts the transfer's jobs, and stops them, as one group.
+_TRANSFER_GROUP: Final = "transfer"
+_PROBE_GROUP: Final = "probe"
 
 
 class RcError(Exception):
-    """rclone refused a call. `text` is rclone's own and may hold secrets: it is for
-    classification, and is cleaned before anybody reads it. Not retryable as such.
+    """rclone refused a call.
+
+    `text` is rclone's own message. It may hold secrets, so it is only for classification, and
+    is redacted before anybody sees it. `job_id` is the number of the refused job, 0 for none.
     """
 
-    def __init__(self, call: str, text: str, job: int = 0) -> None:
+    def __init__(self, call: str, text: str, job_id: int = 0) -> None:
         super().__init__(f"rclone refused {call}")
         self.text = text
-        self.job_id = job
+        self.job_id = job_id
 
 
 class RcClient:
-    """A client for one daemon; a context manager that closes its connections.
+    """A client for one daemon, and a context manager that closes its connections.
 
-    Every call raises EngineError if the daemon is gone, silent or not to be understood,
-    and RcError if it refuses. `boot_seconds` is how long the first answer may take.
+    Every call raises EngineError if the daemon has ended, does not respond or sends an invalid
+    response, and RcError if it refuses the call. `boot_seconds` is the time limit of the first
+    response.
     """
 
     def __init__(self, socket_path: Path, boot_seconds: float) -> None:
-        # Here and not above: it is made when rclone boots, which takes as long as this does
-        # to import, and in another process.
+        # Imported here, because rclone boots meanwhile, in its own process: both take about
+        # the same time.
         from efss_transfer.engines.rclone.rc import unix_http
 
-        self._http: Final = unix_http
-        self._client: Final = unix_http.UnixHttpClient(socket_path)
-        self._patience = boot_seconds
-        self._answered_within = _CALL_SECONDS
+        self._unix_http: Final = unix_http
+        self._http: Final = unix_http.UnixHttpClient(socket_path)
+        self._next_timeout = boot_seconds
+        self._timeout = _CALL_SECONDS
         self._broken: EngineError | None = None
         self.first_response_at: float | None = None
-        """When it first answered, by `time.monotonic()`: until then it was booting."""
+        """The time of the first response, by `time.monotonic()`: rclone was booting until then."""
 
     def __enter__(self) -> Self:
         return self
@@ -66,15 +69,15 @@ class RcClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._client.close()
+        self._http.close()
 
     def limit_timeout(self, seconds: float) -> None:
-        """From here on wait no longer than that for an answer: it is time to end."""
-        self._patience = self._answered_within = min(seconds, _CALL_SECONDS)
+        """Wait no longer than this for any further response: the transfer is ending."""
+        self._next_timeout = self._timeout = min(seconds, _CALL_SECONDS)
 
     def is_alive(self, seconds: float) -> bool:
-        """Whether it answers within that time. If not, it never does any more."""
-        self._patience = seconds
+        """Whether the daemon responds within this time. After False every call fails."""
+        self._next_timeout = seconds
         try:
             self._call("rc/noop")
         except EngineError:
@@ -82,16 +85,16 @@ class RcClient:
         return True
 
     def version(self) -> str:
-        """rclone's version, such as `1.75.2`."""
+        """POST core/version: rclone's version, such as `1.75.2`."""
         return str(self._call("core/version").get("version", "")).removeprefix("v")
 
     def create_remote(self, name: str, backend: str, parameters: Mapping[str, str]) -> None:
-        """POST config/create: a remote in the daemon's memory.
+        """POST config/create: create a remote in the daemon's memory.
 
-        `obscure`, because a password that looks like base64 would be taken for an
-        obscured one; `nonInteractive`, because OAuth backends would open a browser. With
-        it they still say what they would ask next (whether to refresh the token, which
-        drive is meant); that is not answered, and what they were given stands.
+        `obscure`, because rclone would take a password that looks like base64 for an obscured
+        one; `nonInteractive`, because OAuth backends would open a browser. Some backends still
+        return the next question of their dialogue (whether to refresh the token, which drive to
+        use). It is left unanswered, and the remote works with the parameters given here.
         """
         reply = self._call(
             "config/create",
@@ -101,115 +104,117 @@ class RcClient:
             opt={"obscure": True, "nonInteractive": True},
         )
         if reply.get("Error"):
-            raise RcError("config/create", "the backend did not take its parameters")
+            raise RcError("config/create", "rclone did not accept the parameters of the storage")
 
     def delete_remote(self, name: str) -> None:
-        """POST config/delete: forget the remote and its credentials."""
+        """POST config/delete: delete the remote and its credentials."""
         self._call("config/delete", name=name)
 
     def enable_garbage_collection(self) -> None:
-        """Give Go its collector back, which the daemon was booted without."""
+        """POST debug/set-gc-percent: turn on Go's collector, which is off while rclone boots."""
         self._call("debug/set-gc-percent", **{"gc-percent": 100})
 
     def set_log_level(self, level: str) -> None:
-        """How much rclone logs from here on."""
+        """POST options/set: change the level of rclone's log."""
         self._call("options/set", main={"LogLevel": level})
 
     def start_job(
         self, call: str, parameters: Mapping[str, Any], signal: threading.Event | None = None
     ) -> Job:
-        """Begin a call that waits for a storage; it is done when rclone answers, and then
-        sets `signal` as well, which several may share.
+        """Start a call that waits for a storage, as part of the transfer.
+
+        `signal` is set when the job is done; several jobs may share one.
         """
-        return Job(self, call, {**parameters, "_group": _GROUP}, signal)
+        return Job(self, call, {**parameters, "_group": _TRANSFER_GROUP}, signal)
 
     def start_probe(self, call: str, parameters: Mapping[str, Any]) -> Job:
-        """The same for a look that is no part of the transfer's work."""
-        return Job(self, call, {**parameters, "_group": _LOOK}, None)
+        """Start a call that waits for a storage, and is not counted as part of the transfer."""
+        return Job(self, call, {**parameters, "_group": _PROBE_GROUP}, None)
 
     def stop_probes(self) -> None:
-        """Stop all looks."""
-        self._call("job/stopgroup", group=_LOOK)
+        """POST job/stopgroup: stop all probes."""
+        self._call("job/stopgroup", group=_PROBE_GROUP)
 
     def read_range(
         self, fs: str, path: str, first: int, count: int, *, timeout: float, max_seconds: float
     ) -> FileRange:
-        """So many bytes of a file in a storage, by a request for that range alone; or all
-        from its beginning, of which no more is read, if `first` is 0.
+        """GET `count` bytes of a file in a storage, from the byte `first` on.
 
-        About `max_seconds` seconds after the first of them no more are waited for. Empty if the
-        storage does not give them, or is silent for longer than `timeout`, in seconds.
+        The request has a Range header unless `first` is 0; then the whole file is requested,
+        and only its first bytes are read. Reading stops about `max_seconds` seconds after the
+        first byte. The range is empty if the storage does not return it, or sends nothing for
+        `timeout` seconds.
         """
-        wanted = {"Range": f"bytes={first}-{first + count - 1}"} if first else {}
-        place = f"[{quote(fs, safe='')}]/{quote(path)}"
-        return self._client.get(place, wanted, count, timeout, max_seconds)
+        headers = {"Range": f"bytes={first}-{first + count - 1}"} if first else {}
+        url_path = f"[{quote(fs, safe='')}]/{quote(path)}"
+        return self._http.get(url_path, headers, count, timeout, max_seconds)
 
     def limit_bandwidth(self, bytes_per_second: int) -> None:
-        """How much all work together may move, in each direction."""
+        """POST core/bwlimit: limit the rate of all jobs together, in each direction."""
         self._call("core/bwlimit", rate=f"{bytes_per_second}B")
 
     def clear_fs_cache(self) -> None:
-        """Look at every storage anew: rclone keeps what it found out of one, wrong or not."""
+        """POST fscache/clear: forget what rclone has learnt about each storage, right or wrong."""
         self._call("fscache/clear")
 
     def check_filter(self, filters: Mapping[str, Any]) -> None:
-        """Raises RcError if rclone does not understand these filters."""
+        """POST rc/noop with filters. Raises RcError if rclone cannot parse them."""
         self._call("rc/noop", _filter=dict(filters))
 
     def write_log_marker(self) -> None:
-        """POST rc/noop, for its line in the log, which comes after those of what was done
-        before.
-        """
+        """POST rc/noop, whose line in the log follows those of all earlier calls."""
         self._call("rc/noop")
 
-    def job_status(self, job: int) -> dict[str, Any]:
-        """What rclone has on record of a job: success, error, times."""
-        return self._call("job/status", jobid=job)
+    def job_status(self, job_id: int) -> dict[str, Any]:
+        """POST job/status: a job's success, error and times."""
+        return self._call("job/status", jobid=job_id)
 
     def stats(self) -> dict[str, Any]:
-        """The accounting of the work so far: bytes, speed, counts, errors."""
-        return self._call("core/stats", group=_GROUP)
+        """POST core/stats: bytes, speed, counts and errors of the transfer so far."""
+        return self._call("core/stats", group=_TRANSFER_GROUP)
 
     def stop_jobs(self) -> None:
-        """Ask the work to stop; rclone removes what is half written, and then answers."""
-        self._call("job/stopgroup", group=_GROUP)
+        """POST job/stopgroup: stop the transfer's jobs. rclone deletes partial files, and only
+        then answers their calls.
+        """
+        self._call("job/stopgroup", group=_TRANSFER_GROUP)
 
     def _call(self, call: str, **parameters: Any) -> dict[str, Any]:
         if self._broken is not None:
-            raise self._broken  # at once: the clean-up must not wait for it again
-        body, _ = self._post(call, parameters, self._patience)
+            raise self._broken  # at once: the clean-up must not wait for the daemon again
+        body, _ = self._post(call, parameters, self._next_timeout)
         if self.first_response_at is None:
             self.first_response_at = time.monotonic()
-        self._patience = self._answered_within
+        self._next_timeout = self._timeout
         return body
 
     def _post(
-        self, call: str, parameters: Mapping[str, Any], patience: float | None
+        self, call: str, parameters: Mapping[str, Any], timeout: float | None
     ) -> tuple[dict[str, Any], int]:
-        """The answer, and the number of the job that gave it."""
+        """The response's body, and the number of its job."""
         try:
-            reply = self._client.post(call, parameters, patience)
-            job = int(reply.headers.get("x-rclone-jobid", 0))
-        except self._http.ServerSilent:
-            self._broken = EngineError(f"rclone did not answer for {patience:g} s.")
+            response = self._http.post(call, parameters, timeout)
+            job_id = int(response.headers.get("x-rclone-jobid", 0))
+        except self._unix_http.ResponseTimeout:
+            self._broken = EngineError(f"rclone did not respond within {timeout:g} s.")
             raise self._broken from None
-        except (self._http.UnreadableAnswer, ValueError):
-            self._broken = EngineError("rclone's answer is not to be understood.")
+        except (self._unix_http.InvalidResponse, ValueError):
+            self._broken = EngineError("rclone sent a response that is not valid.")
             raise self._broken from None
-        except self._http.ServerGone:
-            self._broken = EngineError("rclone ended before its work was done.")
+        except self._unix_http.ConnectionLost:
+            self._broken = EngineError("rclone ended before the transfer was complete.")
             raise self._broken from None
-        if reply.status != 200:
-            # An error reply echoes all parameters under `input`: only `error` is kept.
-            raise RcError(call, str(reply.body.get("error", "")), job)
-        return reply.body, job
+        if response.status != 200:
+            # An error's body repeats all parameters under `input`: only `error` is kept.
+            raise RcError(call, str(response.body.get("error", "")), job_id)
+        return response.body, job_id
 
 
 class Job:
-    """A call that takes as long as a storage takes; made in a thread of its own.
+    """A call that takes as long as a storage takes, made in a thread of its own.
 
-    The thread ends with the call, and at the latest with the daemon, whose death breaks
-    the connection.
+    The thread ends with the call, and at the latest when the daemon ends, which breaks the
+    connection.
     """
 
     def __init__(
@@ -220,32 +225,33 @@ class Job:
         self._done = threading.Event()
         self._failure: EngineError | None = None
         self.error = ""
-        """rclone's text, if it refused; not cleaned."""
+        """rclone's message if it refused the call; not redacted."""
         self.output: dict[str, Any] = {}
         self.id = 0
-        """The number of its job, once it is done."""
+        """The job's number in rclone, once the job is done."""
         threading.Thread(
-            target=self._make, args=(call, parameters), name=f"rclone-{call}", daemon=True
+            target=self._run, args=(call, parameters), name=f"rclone-{call}", daemon=True
         ).start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait at most that long; tells whether it is done. Raises EngineError if the
-        daemon ended instead of answering.
+        """Wait at most this long, and return whether the job is done.
+
+        Raises EngineError if the daemon ended instead of responding.
         """
         done = self._done.wait(seconds)
         if self._failure is not None:
             raise self._failure
         return done
 
-    def _make(self, call: str, parameters: Mapping[str, Any]) -> None:
+    def _run(self, call: str, parameters: Mapping[str, Any]) -> None:
         try:
             self.output, self.id = self._rc._post(call, parameters, None)
         except RcError as error:
             self.error, self.id = error.text or "unknown error", error.job_id
         except EngineError as error:
             self._failure = error
-        except Exception as error:  # noqa: BLE001 - a lost answer must not look like an empty one
-            self._failure = EngineError(f"rclone's answer was lost ({type(error).__name__}).")
+        except Exception as error:  # noqa: BLE001 - a lost response must not look like an empty one
+            self._failure = EngineError(f"rclone's response was lost ({type(error).__name__}).")
         finally:
             self._done.set()
             if self._signal is not None:

@@ -1,7 +1,6 @@
-"""What a request's options and selection are in rclone's words: `_config` and `_filter`.
+"""rclone's `_config` and `_filter` for a request's options and selection.
 
-rclone passes over a name that it does not know, so every one here has a test which shows
-that it does what it says.
+rclone ignores names that it does not know, so each name here has a test that shows its effect.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ _COMPARE: Final[dict[str, dict[str, Any]]] = {
     "checksum": {"CheckSum": True},
 }
 _NANOSECONDS: Final = 1_000_000_000
-_TICK: Final = timedelta(milliseconds=1)
+_TOLERANCE: Final = timedelta(milliseconds=1)
 
 
 def destination_lookup(selection: Selection) -> dict[str, Any]:
-    """What decides how the destination is looked at."""
-    # rclone holds a filter by size or time against the destination's files as well, and
-    # takes one that it leaves out for one that is not there: it would be written over, even
-    # with `never`. Looked up one by one they are all seen.
+    """The `_config` members that decide how rclone looks up files at the destination."""
+    # rclone applies a filter by size or time to the destination's listing as well, and takes a
+    # file that is filtered out for a missing one: it would be overwritten, even with `never`.
+    # With NoTraverse each file is looked up by its name, and found.
     return {"NoTraverse": True} if selection.by_attribute else {}
 
 
 def copy_config(request: TransferRequest) -> dict[str, Any]:
-    """`_config` for a copy, besides what makes it fast."""
+    """The `_config` of a copy, without the members that tune its speed."""
     options, selection = request.options, request.selection
     config: dict[str, Any] = {
         **_OVERWRITE[options.overwrite],
@@ -46,9 +45,9 @@ def copy_config(request: TransferRequest) -> dict[str, Any]:
         **destination_lookup(selection),
     }
     if request.destination.parameters.get("vendor") == "nextcloud":
-        # It puts chunks together at the end: what is refused then (423), or takes too long to
-        # answer (504), would have all of the file sent again, into the same chunks. Another
-        # attempt looks first whether the file is there.
+        # Nextcloud assembles the chunks at the end. If it then refuses (423) or is too slow
+        # (504), a low-level retry would send the whole file again, into the same chunks. The
+        # next attempt checks first whether the file has arrived.
         config["LowLevelRetries"] = 1
     if options.metadata:
         config["Metadata"] = True
@@ -58,62 +57,66 @@ def copy_config(request: TransferRequest) -> dict[str, Any]:
 
 
 def cutoff(seconds: float) -> dict[str, Any]:
-    """`_config` to begin with no file any more after so long, and to end those begun."""
+    """The `_config` members that start no file after this time, and let started files end."""
     return {"MaxDuration": int(seconds * _NANOSECONDS), "CutoffMode": "SOFT"}
 
 
 def filter_options(selection: Selection) -> dict[str, Any]:
-    """`_filter` for a selection; of rules the first that matches decides."""
+    """The `_filter` of a selection; the first rule that matches decides."""
     rules = [f"- {glob}" for glob in selection.exclude]
     rules += [f"+ {glob}" for glob in selection.include]
     if selection.include:
         rules.append("- **")
-    found: dict[str, Any] = {"FilterRule": rules} if rules else {}
-    # Numbers are bytes; a text without a unit would be KiB.
+    options: dict[str, Any] = {"FilterRule": rules} if rules else {}
+    # Numbers are bytes; rclone would read a text without a unit as KiB.
     if selection.min_size is not None:
-        found["MinSize"] = selection.min_size
+        options["MinSize"] = selection.min_size
     if selection.max_size is not None:
-        found["MaxSize"] = selection.max_size
-    # rclone makes an age of a time, and a time of the age a moment later: a file that was
-    # modified just then must not fall out by that.
+        options["MaxSize"] = selection.max_size
+    # rclone converts the time into an age, and a moment later the age into a time: a file that
+    # was modified at exactly this time must not be lost in between.
     if selection.modified_after is not None:
-        found["MaxAge"] = _time(selection.modified_after, -_TICK)
+        options["MaxAge"] = _time(selection.modified_after, -_TOLERANCE)
     if selection.modified_before is not None:
-        found["MinAge"] = _time(selection.modified_before, _TICK)
+        options["MinAge"] = _time(selection.modified_before, _TOLERANCE)
     if selection.shard is not None:
-        found["HashFilter"] = str(selection.shard)
-    return found
+        options["HashFilter"] = str(selection.shard)
+    return options
 
 
 def filter_parameter(selection: Selection) -> dict[str, Any]:
-    """The parameter `_filter` of a call, if there is anything to filter."""
-    found = filter_options(selection)
-    return {"_filter": found} if found else {}
+    """A call's parameter `_filter`; empty if the selection filters nothing."""
+    options = filter_options(selection)
+    return {"_filter": options} if options else {}
 
 
 def check_filters(rc: RcClient, selection: Selection) -> None:
-    """Ask rclone whether it understands the patterns: it alone knows.
+    """Let rclone parse the patterns: no other parser decides as it does.
 
-    Raises InvalidRequest, which names each that it does not.
+    Raises InvalidRequest, which names each invalid pattern.
     """
     if not (selection.include or selection.exclude):
         return
     try:
         rc.check_filter(filter_options(selection))
     except RcError:
-        wrong = [
-            Violation(f"/selection/{name}/{index}", "format", "No glob: see its description.")
+        violations = [
+            Violation(
+                f"/selection/{name}/{index}",
+                "format",
+                "Not a valid pattern. See the description of this field.",
+            )
             for name, globs in (("include", selection.include), ("exclude", selection.exclude))
             for index, glob in enumerate(globs)
-            if not _understood(rc, glob)
+            if not _is_valid(rc, glob)
         ]
-        if not wrong:
-            text = "The patterns cannot be used together."
-            wrong = [Violation("/selection", "format", text)]
-        raise InvalidRequest(wrong) from None
+        if not violations:
+            text = "These patterns cannot be combined. Use fewer or simpler ones."
+            violations = [Violation("/selection", "format", text)]
+        raise InvalidRequest(violations) from None
 
 
-def _understood(rc: RcClient, glob: str) -> bool:
+def _is_valid(rc: RcClient, glob: str) -> bool:
     try:
         rc.check_filter({"FilterRule": [f"- {glob}"]})
     except RcError:
@@ -122,6 +125,6 @@ def _understood(rc: RcClient, glob: str) -> bool:
 
 
 def _time(moment: datetime, shift: timedelta) -> str:
-    with suppress(OverflowError):  # the calendar's first and last moment need no tolerance
+    with suppress(OverflowError):  # at the calendar's first and last moment
         moment += shift
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""From a request's endpoints to rclone's remotes: names, parameters, and fs strings.
+"""rclone's remotes for a request's endpoints: names, parameters, and fs strings.
 
-A remote's name is always this service's own: a name, or a path without one, can smuggle
-a connection string or mean the local disk (rclone-option-risks.json).
+The service chooses a remote's name itself: a name from outside, or a path without a remote,
+can smuggle in a connection string or mean the local disk.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote
 
-from efss_transfer.engines.rclone.rc.allowed_options import for_rclone
+from efss_transfer.engines.rclone.rc.allowed_options import rclone_parameters
 from efss_transfer.model.request import Endpoint, TransferRequest, Value
 from efss_transfer.model.result import Side
 
 BUCKET_TYPES: Final = frozenset(
     {"s3", "google cloud storage", "swift", "azureblob", "b2", "internetarchive"}
 )
-"""Types whose paths begin with a bucket, and in which a folder is only a part of names."""
+"""Types whose paths begin with a bucket, and whose folders are only prefixes of names."""
 
-_ROOTED: Final = frozenset({"sftp", "ftp"})
-"""Types in which a leading `/` means the server's root, not the user's home."""
+_ROOTED_TYPES: Final = frozenset({"sftp", "ftp"})
+"""Types in which a leading `/` means the server's root, and not the user's home."""
 
 _NEXTCLOUD_FILES: Final = re.compile(r"^(?P<url>.*/dav/files/[^/]+)/(?P<path>.*[^/])/*$")
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A remote to create. `parameters` are strings: rclone turns a number that arrives
-    as one into `1e+06`.
+    """A remote to create. `parameters` are strings, because rclone turns a number into a text
+    such as `1e+06`.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class RemotePath:
-    """A place in a remote: what rclone calls an fs, and paths within it."""
+    """A path in a remote, on one side of the transfer."""
 
     remote: Remote
     path: str
@@ -49,23 +49,23 @@ class RemotePath:
 
     @property
     def fs(self) -> str:
-        """The whole place, as rclone's `srcFs` and `dstFs` take it."""
+        """Remote and path, as rclone's `srcFs` and `dstFs` take them."""
         return f"{self.remote.name}:{self.path}"
 
     @property
     def is_folder(self) -> bool:
-        """Whether the path can be nothing but a folder: it says so, or it is the top."""
+        """Whether the path can only be a folder: it ends in `/`, or is the root."""
         return self.is_root or self.path.endswith("/")
 
     @property
     def is_root(self) -> bool:
-        """Whether nothing holds this place but the storage: its root, or a bucket."""
+        """Whether the path has no parent folder: it is the storage's root, or a bucket."""
         path = self.path.rstrip("/")
         return "/" not in path if self.remote.backend in BUCKET_TYPES else path == ""
 
     @property
     def parent(self) -> str:
-        """The fs of the folder that holds this place."""
+        """The fs of the parent folder."""
         head, _ = posixpath.split(self.path.rstrip("/"))
         return f"{self.remote.name}:{head}"
 
@@ -76,63 +76,67 @@ class RemotePath:
 
 
 def remote_paths(
-    request: TransferRequest, more: Callable[[str], Mapping[str, str]] = lambda _: {}
+    request: TransferRequest,
+    extra_parameters: Callable[[str], Mapping[str, str]] = lambda _: {},
 ) -> tuple[RemotePath, RemotePath]:
-    """The source and the destination; `more` gives what a type is given besides.
+    """The source and the destination; `extra_parameters` returns more parameters for a type.
 
-    Raises EngineError if a parameter is not one that rclone may be given.
+    Raises EngineError if a parameter is not allowed.
 
-    If both are the same server with the same credentials, they share one remote: rclone
-    lets a storage copy by itself only within a remote. (Across two remotes it would take
-    `ServerSideAcrossConfigs`, which has copied wrong objects; it is never used.)
+    If both sides have the same server and credentials, they share one remote: rclone lets a
+    storage copy on its own only within a remote. (Across two remotes it would need
+    `ServerSideAcrossConfigs`, which has copied wrong objects, so that is never used.)
     """
-    source = _place("source", Side.SOURCE, request.source, more)
-    destination = _place("destination", Side.DESTINATION, request.destination, more)
-    same = (source.remote.backend, source.remote.parameters) == (
+    source = _remote_path("source", Side.SOURCE, request.source, extra_parameters)
+    destination = _remote_path(
+        "destination", Side.DESTINATION, request.destination, extra_parameters
+    )
+    if (source.remote.backend, source.remote.parameters) == (
         destination.remote.backend,
         destination.remote.parameters,
-    )
-    if same:
+    ):
         destination = RemotePath(source.remote, destination.path, Side.DESTINATION)
     return source, destination
 
 
-def _place(
-    name: str, side: Side, endpoint: Endpoint, more: Callable[[str], Mapping[str, str]]
+def _remote_path(
+    name: str,
+    side: Side,
+    endpoint: Endpoint,
+    extra_parameters: Callable[[str], Mapping[str, str]],
 ) -> RemotePath:
-    allowed = for_rclone(endpoint.type, endpoint.parameters)
+    allowed = rclone_parameters(endpoint.type, endpoint.parameters)
     parameters = {key: _text(key, value) for key, value in allowed.items()}
     if ":" in (host := parameters.get("host", "")) and not host.startswith("["):
-        # rclone puts a colon and the port behind it as it is.
+        # rclone appends a colon and the port, and adds no brackets to an IPv6 address.
         parameters["host"] = f"[{host}]"
-    parameters |= more(endpoint.type)
+    parameters |= extra_parameters(endpoint.type)
     path = endpoint.path
     if endpoint.type == "s3":
-        # rclone warns of a provider that it was not told, and then treats it as `Other`.
+        # Without a provider rclone warns, and uses `Other`.
         parameters.setdefault("provider", "Other" if "endpoint" in parameters else "AWS")
     if endpoint.type == "webdav" and (nested := _NEXTCLOUD_FILES.match(parameters["url"])):
-        # rclone names the folder for an upload's chunks by the path in the remote alone:
-        # two transfers whose paths differ only in their URLs would mix their chunks
-        # (efss-facts.md, hazard 1). So all of the path stands in the remote's path.
+        # rclone names the folder of an upload's chunks after the path in the remote alone: two
+        # transfers whose paths differ only in their URLs would mix their chunks. So the whole
+        # path moves from the URL into the remote's path.
         parameters["url"] = nested["url"]
         path = posixpath.join(unquote(nested["path"]), path.lstrip("/"))
-    if endpoint.type not in _ROOTED:
+    if endpoint.type not in _ROOTED_TYPES:
         path = path.lstrip("/")
     return RemotePath(Remote(name, endpoint.type, parameters), path, side)
 
 
 def _text(name: str, value: Value) -> str:
+    """A parameter's value as rclone takes it, which refuses a line break in any value."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     text = str(value)
     if name == "key_pem":
-        # rclone refuses a line end in any value, and takes the two characters \n here.
+        # Here rclone takes the two characters \n for a line break.
         return text.strip().replace("\r", "").replace("\n", "\\n")
-    # JSON, in which a line end can only be white space.
-    return (
-        text.replace("\r", " ").replace("\n", " ")
-        if name == "service_account_credentials"
-        else text
-    )
+    if name == "service_account_credentials":
+        # JSON, in which a line break can only be white space.
+        return text.replace("\r", " ").replace("\n", " ")
+    return text

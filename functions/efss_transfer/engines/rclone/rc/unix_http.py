@@ -1,12 +1,11 @@
-"""HTTP over a unix socket: one POST after another, or several at once, and their answers.
+"""HTTP over a unix socket: POST calls, one after another or at once, and ranges of files.
 
-A module of its own, because it is what takes the longest to import: `RcClient` imports it while
+A module of its own, because importing urllib3 takes longest: `RcClient` imports it while
 rclone boots.
 
-It is urllib3 that speaks HTTP here, and not requests, which is a layer above it: a call
-takes 0.36 ms in place of 0.48 (measured with rc/noop, one after another), and what requests
-adds (cookies, redirects, the environment's proxies, ~/.netrc) has no business on a private
-socket.
+urllib3 is used, and not requests, which is a layer above it: a call takes 0.36 ms in place of
+0.48 (measured with rc/noop, one after another), and a private socket needs none of what
+requests adds (cookies, redirects, the environment's proxies, ~/.netrc).
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError
 from urllib3.exceptions import TimeoutError as TimedOut
 
-_JSON: Final = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-_PIECE: Final = 1 << 18
+_JSON_HEADERS: Final = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+_CHUNK_BYTES: Final = 1 << 18
 
 
-class ServerSilent(Exception):
-    """There was no answer in time."""
+class ResponseTimeout(Exception):
+    """No response arrived in time."""
 
 
-class ServerGone(Exception):
-    """Nobody is there any more who could answer."""
+class ConnectionLost(Exception):
+    """The server closed the connection, or no server listens on the socket."""
 
 
-class UnreadableAnswer(Exception):
-    """The answer is no JSON object."""
+class InvalidResponse(Exception):
+    """The response is not a JSON object."""
 
 
 @dataclass(frozen=True)
 class RcResponse:
-    """An answer: its status, its headers, and the JSON object that it is."""
+    """A response: its status, its headers, and its JSON object."""
 
     status: int
     headers: Mapping[str, str]
@@ -53,64 +52,72 @@ class RcResponse:
 
 @dataclass(frozen=True)
 class FileRange:
-    """What was read, and in how many seconds from its first byte to its last."""
+    """A part of a file, and the seconds from its first byte to its last."""
 
     content: bytes = b""
     seconds: float = 0.0
 
 
 class UnixHttpClient:
-    """Sends to one socket, from many threads."""
+    """An HTTP client for one unix socket, for use by many threads."""
 
     def __init__(self, path: Path) -> None:
         self._pool = _ConnectionPool(str(path))
 
-    def post(self, call: str, parameters: Mapping[str, Any], patience: float | None) -> RcResponse:
-        """POST a JSON object; `patience` is in seconds, None is for as long as it takes.
+    def post(self, call: str, parameters: Mapping[str, Any], timeout: float | None) -> RcResponse:
+        """POST a JSON object; `timeout` is in seconds, None for no limit.
 
-        Raises Silent, Gone or Unreadable; none of them quotes anything that was sent.
+        Raises ResponseTimeout, ConnectionLost or InvalidResponse; none of them quotes the
+        request.
         """
         try:
-            sent = json.dumps(parameters).encode()
-            reply = self._pool.urlopen(
-                "POST", f"/{call}", sent, _JSON, retries=False, redirect=False, timeout=patience
+            request = json.dumps(parameters).encode()
+            response = self._pool.urlopen(
+                "POST",
+                f"/{call}",
+                request,
+                _JSON_HEADERS,
+                retries=False,
+                redirect=False,
+                timeout=timeout,
             )
-            body = json.loads(reply.data)
-        # `from None`: an exception of a library can quote what was sent.
+            body = json.loads(response.data)
+        # `from None`: an exception of a library can quote the request.
         except TimedOut:
-            raise ServerSilent from None
+            raise ResponseTimeout from None
         except ValueError:
-            raise UnreadableAnswer from None
+            raise InvalidResponse from None
         except HTTPError:
-            raise ServerGone from None
+            raise ConnectionLost from None
         if not isinstance(body, dict):
-            raise UnreadableAnswer
-        return RcResponse(reply.status, reply.headers, body)
+            raise InvalidResponse
+        return RcResponse(response.status, response.headers, body)
 
     def get(
-        self, path: str, headers: Mapping[str, str], count: int, patience: float, enough: float
+        self, path: str, headers: Mapping[str, str], count: int, timeout: float, max_seconds: float
     ) -> FileRange:
-        """GET what stands at a quoted path: its first `count` bytes, or those that have come
-        about `enough` seconds after the first. Empty if it is not to be had, or nothing of it
-        comes for `patience` seconds.
+        """GET the first `count` bytes at a quoted path, or those that arrive within about
+        `max_seconds` seconds of the first one.
+
+        The range is empty if the response is an error, or nothing arrives for `timeout` seconds.
         """
         try:
-            reply = self._pool.urlopen(
+            response = self._pool.urlopen(
                 "GET",
                 f"/{path}",
-                # No call comes by this connection: where a storage sends more than it was asked
-                # for, rclone breaks it off, after what was asked for is already here.
+                # The connection is not used for another call: if a storage sends more than the
+                # requested range, rclone breaks the connection off after that range.
                 headers={"Accept-Encoding": "identity", "Connection": "close", **headers},
                 retries=False,
                 redirect=False,
-                timeout=patience,
+                timeout=timeout,
                 preload_content=False,
             )
             try:
-                return _beginning(reply, count, enough)
+                return _read_start(response, count, max_seconds)
             finally:
-                # Not given back: what is left of the file is not worth reading.
-                reply.close()
+                # Closed, and not returned to the pool: the rest of the file would have to be read.
+                response.close()
         except HTTPError:
             return FileRange()
 
@@ -119,17 +126,17 @@ class UnixHttpClient:
         self._pool.close()
 
 
-def _beginning(reply: BaseHTTPResponse, count: int, enough: float) -> FileRange:
-    if reply.status not in (200, 206):
+def _read_start(response: BaseHTTPResponse, count: int, max_seconds: float) -> FileRange:
+    if response.status not in (200, 206):
         return FileRange()
     began = time.monotonic()
-    taken = bytearray()
-    while len(taken) < count and time.monotonic() - began < enough:
-        piece = reply.read(min(_PIECE, count - len(taken)))
-        if not piece:
+    content = bytearray()
+    while len(content) < count and time.monotonic() - began < max_seconds:
+        chunk = response.read(min(_CHUNK_BYTES, count - len(content)))
+        if not chunk:
             break
-        taken += piece
-    return FileRange(bytes(taken), time.monotonic() - began)
+        content += chunk
+    return FileRange(bytes(content), time.monotonic() - began)
 
 
 class _Connection(HTTPConnection):
@@ -140,12 +147,12 @@ class _Connection(HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        """Connect; a socket that could not is closed."""
+        """Connect. If that fails, the socket is closed."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            # It is the kernel that bounds the wait. With Python's own timeout a backlog that is
-            # full would refuse at once, as if nobody were there: of a unix socket Linux says
-            # EAGAIN to whoever does not block (connect(2)).
+            # The kernel limits the wait, and not Python's timeout, which makes the socket
+            # non-blocking: connect(2) to a unix socket with a full backlog then fails at once
+            # with EAGAIN, as if no server were listening.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self.timeout))
             connection.connect(self._path)
             connection.settimeout(self.timeout)
@@ -159,7 +166,7 @@ class _Connection(HTTPConnection):
 
 
 def _timeval(seconds: float | None) -> bytes:
-    """As setsockopt(2) takes a time; that of 0 is for ever, so there is none that short."""
+    """A time as setsockopt(2) takes it, at least a microsecond, because 0 means no limit."""
     microseconds = 0 if seconds is None else max(1, round(seconds * 1_000_000))
     return struct.pack("ll", *divmod(microseconds, 1_000_000))
 
@@ -167,8 +174,8 @@ def _timeval(seconds: float | None) -> bytes:
 class _ConnectionPool(HTTPConnectionPool):
     """Connections to one unix socket, kept open between calls.
 
-    requests-unixsocket2 does that too; but it connects anew for every path, which doubled
-    the time of a call, and leaves a socket open that could not connect.
+    requests-unixsocket2 offers the same, but opens a connection for every path, which doubled
+    the time of a call, and leaves a socket open if it cannot connect.
     """
 
     def __init__(self, path: str) -> None:

@@ -1,7 +1,7 @@
-"""Every option of every backend of rclone's is decided, and the decisions are kept.
+"""Every option of every rclone backend is allowed or refused, and nothing else is accepted.
 
-options.json decides, the request's schema repeats what is allowed, and rclone itself says
-what there is to decide: a new release of it fails here until somebody has looked.
+options.json has the decisions, and the request's schema repeats the allowed options. rclone
+itself lists all options: a new release fails here until its new options are decided.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from efss_transfer.engines.rclone.rc.allowed_options import for_rclone
+from efss_transfer.engines.rclone.rc.allowed_options import rclone_parameters
 from efss_transfer.model.errors import EngineError
 from support.contract import complaints, schema
 
@@ -42,10 +42,10 @@ OPTIONS = [
     for option, it in entry["options"].items()
 ]
 
-# All, allowed, refused, and those that nobody has decided.
+# All options, and those that are allowed, refused and undecided.
 COUNTS = (966, 189, 777, 0)
 
-# What no option may do that is allowed.
+# Risks that no allowed option may have.
 FORBIDDEN = {
     "exec_local",
     "local_file_read",
@@ -61,18 +61,18 @@ FORBIDDEN = {
     "header_injection",
 }
 EXCEPTIONS = {
-    # The host's own name would stand in for it if it were left out; it is required.
+    # Without it rclone uses the host's own user name; so the schema requires it.
     ("hdfs", "username"): {"ambient_creds"},
 }
 
-# What the policy looks for: a member that has one of these forms says where to connect.
+# The policy checks members of these forms: they name the host of a connection.
 DIALLING = {
     f"#/$defs/{form}"
     for form in ("url", "authority", "host", "host_port", "sas_url", "service_account")
 }
-SAYS_WHERE = re.compile(r"auth|(.*_)?(url|uri|endpoint|host|hostname|server|address|namenode)")
-# They choose among hosts, or become a part of one, and so have an enum or a strict pattern.
-CHOOSES = {
+NAMES_A_HOST = re.compile(r"auth|(.*_)?(url|uri|endpoint|host|hostname|server|address|namenode)")
+# These select a host, or become part of its name, and have an enum or a strict pattern.
+SELECTS_A_HOST = {
     ("azureblob", "account"),
     ("azureblob", "tenant"),
     ("azurefiles", "account"),
@@ -91,8 +91,8 @@ SECRET_RISKS = {"plain_secret", "obscured_secret"}
 SECRET_NAMES = re.compile(r".*(pass|password|secret|token|_key|key_pem|customer_key.*)|key")
 NO_SECRET = {("sftp", "host_keys"), ("s3", "sse_kms_key_id")}
 
-# sftp and ftp have an option of their own for it; smb and hdfs dial by themselves.
-PAST_THE_PROXY = {"sftp", "ftp", "smb", "hdfs"}
+# sftp and ftp have a proxy option of their own; smb and hdfs connect directly.
+NO_HTTP_PROXY = {"sftp", "ftp", "smb", "hdfs"}
 
 
 def definition(backend: str) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def pointer(backend: str) -> str:
 
 
 def resolved(member: dict[str, Any]) -> dict[str, Any]:
-    """A member with what its form says."""
+    """A member, with its form's keywords."""
     form = member.get("$ref", "").rpartition("/")[2]
     return {**schema("request")["$defs"].get(form, {}), **member}
 
@@ -123,7 +123,7 @@ def allowed_names(backend: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def providers(rclone: Path) -> list[dict[str, Any]]:
-    """What rclone says of its backends."""
+    """rclone's list of its backends."""
     return list(json.loads(run(rclone, "config", "providers")))
 
 
@@ -134,21 +134,21 @@ def run(rclone: Path, *arguments: str) -> str:
     return finished.stdout.decode()
 
 
-def test_the_decisions_are_about_the_rclone_that_runs_here(rclone: Path) -> None:
+def test_decisions_are_for_the_release_of_rclone_under_test(rclone: Path) -> None:
     assert run(rclone, "version").split()[1] == f"v{DECISIONS['rclone']}"
 
 
-def test_every_option_of_rclones_is_decided_and_no_other(providers: list[dict[str, Any]]) -> None:
-    there = {(it["Name"], option["Name"]) for it in providers for option in it["Options"]}
+def test_exactly_the_options_of_rclone_are_decided(providers: list[dict[str, Any]]) -> None:
+    existing = {(it["Name"], option["Name"]) for it in providers for option in it["Options"]}
     decided = {(backend, option) for backend, option, _ in OPTIONS}
-    assert sorted(there - decided) == [], "not decided"
-    assert sorted(decided - there) == [], "decided, but rclone has them no more"
+    assert sorted(existing - decided) == [], "not decided"
+    assert sorted(decided - existing) == [], "decided, but rclone no longer has them"
     assert {it["Name"] for it in providers} == set(BACKENDS)
     counts = (
-        len(there),
+        len(existing),
         sum(it["decision"] == "allow" for _, _, it in OPTIONS),
         sum(it["decision"] == "refuse" for _, _, it in OPTIONS),
-        len(there - decided),
+        len(existing - decided),
     )
     print("{} options, {} allowed, {} refused, {} undecided".format(*counts))
     assert counts == COUNTS
@@ -161,7 +161,7 @@ def test_every_refusal_has_a_reason() -> None:
     assert {it["decision"] for it in DECISIONS["any"].values()} == {"refuse"}
 
 
-def test_nothing_is_allowed_of_a_backend_that_is_refused() -> None:
+def test_refused_backend_has_no_allowed_option() -> None:
     assert [
         (backend, name)
         for backend, entry in REFUSED.items()
@@ -174,18 +174,18 @@ def test_nothing_is_allowed_of_a_backend_that_is_refused() -> None:
     )
 
 
-def test_the_schema_has_the_types_that_are_allowed() -> None:
+def test_schema_has_the_allowed_types() -> None:
     types = schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
     assert sorted(types) == sorted(ALLOWED)
 
 
 @pytest.mark.parametrize("backend", ALLOWED)
-def test_the_schema_has_the_options_that_are_allowed(backend: str) -> None:
-    ours = set(BACKENDS[backend].get("ours", ()))
-    assert set(definition(backend)["properties"]) == allowed_names(backend) | ours
+def test_schema_has_the_allowed_options(backend: str) -> None:
+    request_only = set(BACKENDS[backend].get("request_only", ()))
+    assert set(definition(backend)["properties"]) == allowed_names(backend) | request_only
 
 
-def test_the_schema_has_rclones_types(providers: list[dict[str, Any]]) -> None:
+def test_schema_has_the_json_types_of_rclone(providers: list[dict[str, Any]]) -> None:
     types = {
         (it["Name"], option["Name"]): JSON_TYPES.get(option["Type"], "string")
         for it in providers
@@ -194,12 +194,12 @@ def test_the_schema_has_rclones_types(providers: list[dict[str, Any]]) -> None:
     assert [
         (backend, name)
         for backend, name, member in members()
-        if name not in BACKENDS[backend].get("ours", ())
+        if name not in BACKENDS[backend].get("request_only", ())
         and resolved(member)["type"] != types[backend, name]
     ] == []
 
 
-def test_whatever_is_secret_can_only_be_written(providers: list[dict[str, Any]]) -> None:
+def test_secret_members_are_write_only(providers: list[dict[str, Any]]) -> None:
     passwords = {
         (it["Name"], option["Name"])
         for it in providers
@@ -222,41 +222,39 @@ def test_whatever_is_secret_can_only_be_written(providers: list[dict[str, Any]])
     assert len(secret) > 50
 
 
-def test_nothing_that_is_allowed_reaches_into_the_host() -> None:
-    reached = [
-        (backend, name, sorted(reach))
+def test_allowed_options_have_no_risk_for_the_host() -> None:
+    risky = [
+        (backend, name, sorted(risks))
         for backend, name, it in OPTIONS
         if it["decision"] == "allow"
-        and (reach := FORBIDDEN & set(it.get("risk", ())) - EXCEPTIONS.get((backend, name), set()))
+        and (risks := FORBIDDEN & set(it.get("risk", ())) - EXCEPTIONS.get((backend, name), set()))
     ]
-    assert reached == []
+    assert risky == []
     assert all(name in definition(backend)["required"] for backend, name in EXCEPTIONS)
 
 
-def test_every_member_that_says_where_to_connect_has_a_form_that_the_policy_knows() -> None:
+def test_members_that_name_a_host_have_a_form_that_the_policy_checks() -> None:
     for backend, name, member in members():
         risks = set(BACKENDS[backend]["options"].get(name, {}).get("risk", ()))
-        leads = bool(risks & {"endpoint", "ssrf_host"}) and name != "port"
-        if (backend, name) in CHOOSES:
+        is_target = bool(risks & {"endpoint", "ssrf_host"}) and name != "port"
+        if (backend, name) in SELECTS_A_HOST:
             assert member.get("$ref") not in DIALLING
-        elif SAYS_WHERE.fullmatch(name) or leads:
+        elif NAMES_A_HOST.fullmatch(name) or is_target:
             assert member.get("$ref") in DIALLING, (backend, name)
         else:
             assert member.get("$ref") not in DIALLING, (backend, name)
 
 
-@pytest.mark.parametrize(("backend", "name"), sorted(CHOOSES))
+@pytest.mark.parametrize(("backend", "name"), sorted(SELECTS_A_HOST))
 @pytest.mark.parametrize(
     "value", ["example.org/", "example.org#", "a@example.org", "example.org:80", "../a", ""]
 )
-def test_what_becomes_a_part_of_a_host_cannot_become_another(
-    backend: str, name: str, value: str
-) -> None:
+def test_part_of_a_host_cannot_become_another_host(backend: str, name: str, value: str) -> None:
     assert complaints("request", value, f"{pointer(backend)}/properties/{name}") != []
 
 
 @pytest.mark.parametrize("backend", ALLOWED)
-def test_every_type_shows_how_it_is_used(backend: str) -> None:
+def test_every_type_has_valid_examples(backend: str) -> None:
     examples = definition(backend)["examples"]
     assert examples
     for example in examples:
@@ -268,43 +266,45 @@ def test_every_type_shows_how_it_is_used(backend: str) -> None:
     "name",
     ["type", "config_is_local", "override.http_proxy", "global.log_file", "a.b", "unknown", "URL"],
 )
-def test_no_type_takes_what_it_does_not_know(backend: str, name: str) -> None:
+def test_unknown_parameter_is_refused(backend: str, name: str) -> None:
     example = {**definition(backend)["examples"][0], name: "true"}
     assert len(complaints("request", example, pointer(backend))) == 1
     with pytest.raises(EngineError, match="is not allowed"):
-        for_rclone(backend, example)
+        rclone_parameters(backend, example)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_rclone_is_told_what_is_allowed_and_nothing_else(backend: str) -> None:
+def test_only_allowed_options_are_sent_to_rclone(backend: str) -> None:
     for name, it in BACKENDS[backend]["options"].items():
         if it["decision"] == "allow":
-            assert for_rclone(backend, {name: "value"}) == {name: "value"}
-        elif name not in BACKENDS[backend].get("ours", ()):
+            assert rclone_parameters(backend, {name: "value"}) == {name: "value"}
+        elif name not in BACKENDS[backend].get("request_only", ()):
             with pytest.raises(EngineError, match="is not allowed"):
-                for_rclone(backend, {name: "value"})
+                rclone_parameters(backend, {name: "value"})
 
 
 @pytest.mark.parametrize("backend", ["", "WebDAV", "webdav ", ":webdav", "local", "unheard of"])
-def test_rclone_is_told_of_no_other_backend(backend: str) -> None:
+def test_unknown_backend_is_refused(backend: str) -> None:
     with pytest.raises(EngineError, match="is not allowed"):
-        for_rclone(backend, {})
+        rclone_parameters(backend, {})
 
 
 @pytest.mark.parametrize("backend", ["s3", "azureblob", "internetarchive"])
-def test_rclone_is_not_told_what_it_takes_from_the_absence_of_keys(backend: str) -> None:
-    assert for_rclone(backend, {"anonymous": True}) == {}
+def test_anonymous_is_not_sent_because_rclone_infers_it_from_missing_keys(backend: str) -> None:
+    assert rclone_parameters(backend, {"anonymous": True}) == {}
 
 
-def test_a_google_access_token_is_told_as_a_token() -> None:
-    told = for_rclone("google cloud storage", {"access_token": 'a "b"', "location": "here"})
-    assert told.keys() == {"token", "location"}
-    assert json.loads(str(told["token"])) == {"access_token": 'a "b"', "token_type": "Bearer"}
+def test_google_access_token_is_sent_as_a_token() -> None:
+    parameters = rclone_parameters(
+        "google cloud storage", {"access_token": 'a "b"', "location": "here"}
+    )
+    assert parameters.keys() == {"token", "location"}
+    assert json.loads(str(parameters["token"])) == {"access_token": 'a "b"', "token_type": "Bearer"}
 
 
 @contextmanager
 def proxy(events: queue.SimpleQueue[str]) -> Iterator[str]:
-    """An HTTP proxy that connects to nothing: it tells what it was asked for first."""
+    """An HTTP proxy that connects to nothing, and reports the first line of each request."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -312,7 +312,7 @@ def proxy(events: queue.SimpleQueue[str]) -> Iterator[str]:
                 events.put(self.rfile.readline().decode("latin-1"))
                 self.wfile.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
             except OSError:
-                pass  # rclone was ended
+                pass  # rclone has ended
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
@@ -327,8 +327,8 @@ def proxy(events: queue.SimpleQueue[str]) -> Iterator[str]:
             thread.join()
 
 
-@pytest.mark.parametrize("backend", sorted(set(ALLOWED) - PAST_THE_PROXY))
-def test_rclone_keeps_to_the_proxy(
+@pytest.mark.parametrize("backend", sorted(set(ALLOWED) - NO_HTTP_PROXY))
+def test_rclone_connects_through_the_proxy(
     rclone: Path, providers: list[dict[str, Any]], backend: str
 ) -> None:
     google = backend == "google cloud storage"
@@ -336,7 +336,7 @@ def test_rclone_keeps_to_the_proxy(
     [options] = [it["Options"] for it in providers if it["Name"] == backend]
     passwords = {option["Name"] for option in options if option["IsPassword"]}
     environment = {"RCLONE_CONFIG_REMOTE_TYPE": backend}
-    for name, value in for_rclone(backend, example).items():
+    for name, value in rclone_parameters(backend, example).items():
         text = run(rclone, "obscure", str(value)).strip() if name in passwords else str(value)
         environment[f"RCLONE_CONFIG_REMOTE_{name.upper()}"] = text
     events: queue.SimpleQueue[str] = queue.SimpleQueue()

@@ -1,4 +1,4 @@
-"""From a request's two ends to what rclone is told of them."""
+"""Remotes and paths that rclone gets for a request's endpoints."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ MINIMUM: dict[str, dict[str, Value]] = {
 }
 
 
-def end(storage: str, path: str = "", **parameters: Value) -> Endpoint:
+def endpoint(storage: str, path: str = "", **parameters: Value) -> Endpoint:
     return Endpoint(storage, {**MINIMUM[storage], **parameters}, path)
 
 
-def place(storage: str, path: str = "", **parameters: Value) -> RemotePath:
-    """An end as rclone is told of it, with something else at the other."""
-    other = end("ftp" if storage != "ftp" else "s3")
-    return remote_paths(TransferRequest(end(storage, path, **parameters), other))[0]
+def remote_path(storage: str, path: str = "", **parameters: Value) -> RemotePath:
+    """An endpoint as rclone gets it, with another storage as the destination."""
+    other = endpoint("ftp" if storage != "ftp" else "s3")
+    return remote_paths(TransferRequest(endpoint(storage, path, **parameters), other))[0]
 
 
-def sent(storage: str, **parameters: Value) -> dict[str, Any]:
-    return dict(place(storage, "", **parameters).remote.parameters)
+def parameters_of(storage: str, **parameters: Value) -> dict[str, Any]:
+    return dict(remote_path(storage, "", **parameters).remote.parameters)
 
 
 @pytest.fixture
 def any_option(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if every option were allowed."""
-    monkeypatch.setattr(remotes, "for_rclone", lambda _, parameters: dict(parameters))
+    monkeypatch.setattr(remotes, "rclone_parameters", lambda _, parameters: dict(parameters))
 
 
 @pytest.mark.parametrize(
@@ -61,16 +61,16 @@ def any_option(monkeypatch: pytest.MonkeyPatch) -> None:
         (0.5, "0.5"),
     ],
 )
-def test_rclone_is_told_texts_that_mean_what_the_caller_wrote(
+def test_values_are_sent_as_texts_with_the_same_meaning(
     any_option: None, value: Value, text: str
 ) -> None:
-    assert sent("ftp", anything=value)["anything"] == text
+    assert parameters_of("ftp", anything=value)["anything"] == text
 
 
 @pytest.mark.parametrize("storage", MINIMUM)
-def test_rclone_is_told_nothing_but_texts(any_option: None, storage: str) -> None:
-    told = sent(storage, a=1, b=2.0, c=True, d="e")
-    assert {type(value) for value in told.values()} == {str}
+def test_all_parameters_are_sent_as_texts(any_option: None, storage: str) -> None:
+    parameters = parameters_of(storage, a=1, b=2.0, c=True, d="e")
+    assert {type(value) for value in parameters.values()} == {str}
 
 
 @pytest.mark.parametrize(
@@ -81,24 +81,24 @@ def test_rclone_is_told_nothing_but_texts(any_option: None, storage: str) -> Non
     ],
 )
 @pytest.mark.parametrize("ending", ["", "\n", "\n\n", " \n"])
-def test_a_private_key_has_its_line_ends_as_rclone_takes_them(pem: str, ending: str) -> None:
+def test_line_breaks_of_a_private_key_are_escaped(pem: str, ending: str) -> None:
     expected = "-----BEGIN-----\\nline\\nline\\n-----END-----"
-    assert sent("sftp", key_pem=pem.format(ending))["key_pem"] == expected
+    assert parameters_of("sftp", key_pem=pem.format(ending))["key_pem"] == expected
     windows = pem.format(ending).replace("\n", "\r\n")
-    assert sent("sftp", key_pem=windows)["key_pem"] == expected
+    assert parameters_of("sftp", key_pem=windows)["key_pem"] == expected
 
 
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-def test_a_service_account_has_no_line_ends_and_is_still_the_same(
+def test_service_account_is_sent_as_the_same_json_without_line_breaks(
     indent: int | None, line_end: str
 ) -> None:
     account = {"type": "service_account", "private_key": "-----BEGIN-----\nline\n-----END-----\n"}
     written = json.dumps(account, indent=indent).replace("\n", line_end) + line_end
 
-    told = sent("google cloud storage", service_account_credentials=written)
+    parameters = parameters_of("google cloud storage", service_account_credentials=written)
 
-    text = told["service_account_credentials"]
+    text = parameters["service_account_credentials"]
     assert "\n" not in text
     assert "\r" not in text
     assert json.loads(text) == account
@@ -120,17 +120,17 @@ def test_a_service_account_has_no_line_ends_and_is_still_the_same(
         ("https://dav.example.org", "", "https://dav.example.org", ""),
     ],
 )
-def test_all_of_a_path_in_nextcloud_is_in_the_path_because_it_names_the_chunks(
+def test_whole_nextcloud_path_is_in_the_path_that_names_the_chunks(
     url: str, path: str, expected_url: str, expected_path: str
 ) -> None:
-    made = place("webdav", path, url=url)
-    assert made.remote.parameters["url"] == expected_url
-    assert made.path == expected_path
+    found = remote_path("webdav", path, url=url)
+    assert found.remote.parameters["url"] == expected_url
+    assert found.path == expected_path
 
 
 @pytest.mark.parametrize("depth", ["", "/a", "/a/b"])
-def test_a_folder_in_nextcloud_is_a_folder_wherever_its_name_stands(depth: str) -> None:
-    assert place("webdav", "", url=NEXTCLOUD + depth).is_folder
+def test_folder_in_the_url_of_nextcloud_is_a_folder(depth: str) -> None:
+    assert remote_path("webdav", "", url=NEXTCLOUD + depth).is_folder
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_folder_in_nextcloud_is_a_folder_wherever_its_name_stands(depth: str) 
         ("s3", "/bucket/a", "bucket/a"),
         ("s3", "/", ""),
         ("google cloud storage", "/bucket", "bucket"),
-        # There it means the server's root, and not the user's home.
+        # Here a leading slash means the server's root, and not the user's home.
         ("sftp", "/srv/a", "/srv/a"),
         ("sftp", "a", "a"),
         ("sftp", "/", "/"),
@@ -149,10 +149,10 @@ def test_a_folder_in_nextcloud_is_a_folder_wherever_its_name_stands(depth: str) 
         ("ftp", "a", "a"),
     ],
 )
-def test_a_leading_slash_is_kept_only_where_it_means_something(
+def test_leading_slash_is_kept_only_for_types_with_a_root(
     storage: str, path: str, expected: str
 ) -> None:
-    assert place(storage, path).path == expected
+    assert remote_path(storage, path).path == expected
 
 
 @pytest.mark.parametrize(
@@ -163,23 +163,23 @@ def test_a_leading_slash_is_kept_only_where_it_means_something(
         ({}, "Other"),
     ],
 )
-def test_a_provider_that_is_left_out_is_the_one_that_the_schema_promises(
+def test_missing_provider_is_the_default_of_the_schema(
     parameters: dict[str, Value], provider: str
 ) -> None:
-    assert sent("s3", **parameters)["provider"] == provider
+    assert parameters_of("s3", **parameters)["provider"] == provider
 
 
-def test_without_an_endpoint_the_provider_is_aws() -> None:
-    made, _ = remote_paths(TransferRequest(Endpoint("s3", {}, "bucket"), end("ftp")))
-    assert made.remote.parameters["provider"] == "AWS"
+def test_provider_without_an_endpoint_is_aws() -> None:
+    found, _ = remote_paths(TransferRequest(Endpoint("s3", {}, "bucket"), endpoint("ftp")))
+    assert found.remote.parameters["provider"] == "AWS"
 
 
 @pytest.mark.parametrize("storage", MINIMUM)
-def test_one_storage_with_the_same_credentials_is_one_remote(storage: str) -> None:
-    # Only within one remote does a storage copy by itself.
+def test_same_storage_and_credentials_share_one_remote(storage: str) -> None:
+    # A storage copies on its own only within one remote.
     parameters = dict(reversed(MINIMUM[storage].items()))
     source, destination = remote_paths(
-        TransferRequest(end(storage, "a"), Endpoint(storage, parameters, "b"))
+        TransferRequest(endpoint(storage, "a"), Endpoint(storage, parameters, "b"))
     )
     assert source.remote is destination.remote
     assert (source.path, destination.path) == ("a", "b")
@@ -187,10 +187,11 @@ def test_one_storage_with_the_same_credentials_is_one_remote(storage: str) -> No
     assert source.fs != destination.fs
 
 
-def test_one_nextcloud_is_one_remote_wherever_the_path_stands() -> None:
+def test_same_nextcloud_shares_one_remote_if_its_paths_are_in_the_urls() -> None:
     source, destination = remote_paths(
         TransferRequest(
-            end("webdav", "b", url=NEXTCLOUD + "/a"), end("webdav", "c", url=NEXTCLOUD + "/a/b")
+            endpoint("webdav", "b", url=NEXTCLOUD + "/a"),
+            endpoint("webdav", "c", url=NEXTCLOUD + "/a/b"),
         )
     )
     assert source.remote is destination.remote
@@ -200,16 +201,16 @@ def test_one_nextcloud_is_one_remote_wherever_the_path_stands() -> None:
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (end("sftp"), end("sftp", port=2222)),
-        (end("sftp"), end("sftp", user="bob")),
-        (end("sftp"), end("sftp", **{"pass": "another"})),
-        (end("sftp"), end("ftp", host="sftp.example.org")),
-        (end("s3"), end("s3", region="eu")),
-        (end("s3"), end("s3", endpoint="https://s3.example.com")),
-        (end("webdav"), end("webdav", url="https://dav.example.org/home2")),
+        (endpoint("sftp"), endpoint("sftp", port=2222)),
+        (endpoint("sftp"), endpoint("sftp", user="bob")),
+        (endpoint("sftp"), endpoint("sftp", **{"pass": "another"})),
+        (endpoint("sftp"), endpoint("ftp", host="sftp.example.org")),
+        (endpoint("s3"), endpoint("s3", region="eu")),
+        (endpoint("s3"), endpoint("s3", endpoint="https://s3.example.com")),
+        (endpoint("webdav"), endpoint("webdav", url="https://dav.example.org/home2")),
     ],
 )
-def test_whatever_differs_makes_two_remotes(one: Endpoint, other: Endpoint) -> None:
+def test_any_difference_makes_two_remotes(one: Endpoint, other: Endpoint) -> None:
     source, destination = remote_paths(TransferRequest(one, other))
     assert source.remote.name != destination.remote.name
     assert source.fs.partition(":")[0] != destination.fs.partition(":")[0]
@@ -217,12 +218,14 @@ def test_whatever_differs_makes_two_remotes(one: Endpoint, other: Endpoint) -> N
 
 @pytest.mark.parametrize("path", ["a:b", ":local:/etc", "a,type=local:/etc", "/etc", "..b", ""])
 @pytest.mark.parametrize("storage", MINIMUM)
-def test_no_path_can_change_which_remote_is_meant(storage: str, path: str) -> None:
-    source, destination = remote_paths(TransferRequest(end(storage, path), end(storage, path)))
-    for made in (source, destination):
-        for fs in (made.fs, made.parent):
+def test_no_path_can_select_another_remote(storage: str, path: str) -> None:
+    source, destination = remote_paths(
+        TransferRequest(endpoint(storage, path), endpoint(storage, path))
+    )
+    for found in (source, destination):
+        for fs in (found.fs, found.parent):
             name, _, _ = fs.partition(":")
-            assert name == made.remote.name
+            assert name == found.remote.name
             assert name.isalpha()
 
 
@@ -247,8 +250,8 @@ def test_no_path_can_change_which_remote_is_meant(storage: str, path: str) -> No
         ("ftp", "a", False),
     ],
 )
-def test_whether_a_path_can_only_be_a_folder(storage: str, path: str, folder: bool) -> None:
-    assert place(storage, path).is_folder is folder
+def test_path_that_can_only_be_a_folder(storage: str, path: str, folder: bool) -> None:
+    assert remote_path(storage, path).is_folder is folder
 
 
 @pytest.mark.parametrize(
@@ -265,40 +268,38 @@ def test_whether_a_path_can_only_be_a_folder(storage: str, path: str, folder: bo
         ("sftp", "a:b/c:d", "source:a:b", "c:d"),
     ],
 )
-def test_a_file_is_named_by_its_folder_and_its_name(
-    storage: str, path: str, parent: str, name: str
-) -> None:
-    made = place(storage, path)
-    assert (made.parent, made.name) == (parent, name)
+def test_path_has_a_parent_and_a_name(storage: str, path: str, parent: str, name: str) -> None:
+    found = remote_path(storage, path)
+    assert (found.parent, found.name) == (parent, name)
 
 
-def test_a_remote_that_ends_up_in_a_log_shows_no_parameters() -> None:
-    made = place("sftp", "a", **{"pass": "canary-secret"})
-    assert "canary" not in repr(made)
-    assert "canary" not in str(made.remote)
-    assert made.remote.name in repr(made)
+def test_text_of_a_remote_shows_no_parameters() -> None:
+    found = remote_path("sftp", "a", **{"pass": "canary-secret"})
+    assert "canary" not in repr(found)
+    assert "canary" not in str(found.remote)
+    assert found.remote.name in repr(found)
 
 
 @pytest.mark.parametrize("storage", ["sftp", "ftp"])
 @pytest.mark.parametrize("host", ["2001:db8::1", "[2001:db8::1]"])
-def test_an_address_of_ipv6_stands_in_brackets(storage: str, host: str) -> None:
-    assert sent(storage, host=host)["host"] == "[2001:db8::1]"
+def test_ipv6_address_gets_brackets(storage: str, host: str) -> None:
+    assert parameters_of(storage, host=host)["host"] == "[2001:db8::1]"
 
 
 @pytest.mark.parametrize(
     ("storage", "name"),
     [("sftp", "ssh"), ("webdav", "bearer_token_command"), ("s3", "env_auth"), ("local", "nounc")],
 )
-def test_what_the_schema_would_let_through_rclone_is_still_not_told(
+def test_refused_parameter_raises_even_if_the_schema_let_it_through(
     storage: str, name: str
 ) -> None:
     with pytest.raises(EngineError, match="not allowed"):
-        remote_paths(TransferRequest(Endpoint(storage, {name: "x"}, ""), end("ftp")))
+        remote_paths(TransferRequest(Endpoint(storage, {name: "x"}, ""), endpoint("ftp")))
 
 
-def test_a_type_that_dials_for_itself_is_told_of_the_way_out() -> None:
+def test_extra_parameters_are_added_for_their_type_only() -> None:
     source, destination = remote_paths(
-        TransferRequest(end("sftp"), end("s3")),
+        TransferRequest(endpoint("sftp"), endpoint("s3")),
         lambda storage: {"socks_proxy": "127.0.0.1:1"} if storage == "sftp" else {},
     )
     assert source.remote.parameters["socks_proxy"] == "127.0.0.1:1"

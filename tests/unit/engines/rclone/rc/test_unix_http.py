@@ -1,4 +1,4 @@
-"""HTTP over a unix socket whose owner has much to do."""
+"""HTTP over the unix socket of a busy server."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from efss_transfer.engines.rclone.rc.unix_http import ServerGone, ServerSilent, UnixHttpClient
+from efss_transfer.engines.rclone.rc.unix_http import (
+    ConnectionLost,
+    ResponseTimeout,
+    UnixHttpClient,
+)
 
 
 @pytest.fixture
 def listener(short: Path) -> Iterator[socket.socket]:
-    """A socket on which few may wait, and nobody takes them."""
+    """A socket with a backlog of one, whose connections nothing accepts."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(str(short / "rc"))
         listening.listen(1)
@@ -27,36 +31,36 @@ def listener(short: Path) -> Iterator[socket.socket]:
 
 @pytest.fixture
 def client(short: Path) -> Iterator[UnixHttpClient]:
-    made = UnixHttpClient(short / "rc")
-    yield made
-    made.close()
+    client = UnixHttpClient(short / "rc")
+    yield client
+    client.close()
 
 
 def serve(listener: socket.socket) -> None:
-    """Answer one call on each connection, one after another."""
+    """Answer one call on each connection, one connection at a time."""
     while True:
         try:
             connection, _ = listener.accept()
         except OSError:
             return
         with connection:
-            heard = b""
-            while b"\r\n\r\n{" not in heard:
-                heard += connection.recv(65536)
+            received = b""
+            while b"\r\n\r\n{" not in received:
+                received += connection.recv(65536)
             body = json.dumps({"answered": True}).encode()
             head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             connection.sendall(head.encode() + body)
 
 
-@pytest.mark.parametrize("patience", [20.0, None])
-def test_whoever_is_taken_late_is_answered(
-    listener: socket.socket, client: UnixHttpClient, patience: float | None
+@pytest.mark.parametrize("timeout", [20.0, None])
+def test_call_that_waits_for_the_backlog_is_answered(
+    listener: socket.socket, client: UnixHttpClient, timeout: float | None
 ) -> None:
-    # rclone's own calls and sixteen files' at a time, on a machine with much to do: a full
-    # backlog was told as an rclone that had ended.
+    # The calls of the transfer and of sixteen files at a time, on a busy machine: a full backlog
+    # was reported as an rclone that had ended.
     with ThreadPoolExecutor(20) as pool:
-        calls = [pool.submit(client.post, "rc/noop", {"n": n}, patience) for n in range(20)]
-        time.sleep(0.3)  # all of them wait by now, most of them for room to wait
+        calls = [pool.submit(client.post, "rc/noop", {"n": n}, timeout) for n in range(20)]
+        time.sleep(0.3)  # all calls wait by now, most of them for room in the backlog
         server = threading.Thread(target=serve, args=(listener,), daemon=True)
         server.start()
         assert [call.result(20).body for call in calls] == [{"answered": True}] * 20
@@ -64,7 +68,7 @@ def test_whoever_is_taken_late_is_answered(
     server.join(5)
 
 
-def test_whoever_is_not_taken_at_all_has_waited_as_long_as_he_has_patience(
+def test_call_that_is_never_accepted_raises_after_its_timeout(
     listener: socket.socket, client: UnixHttpClient, short: Path
 ) -> None:
     with ExitStack() as others:
@@ -74,39 +78,39 @@ def test_whoever_is_not_taken_at_all_has_waited_as_long_as_he_has_patience(
             try:
                 other.connect(str(short / "rc"))
             except BlockingIOError:
-                break  # there is no room any more
+                break  # the backlog is full
         began = time.monotonic()
-        with pytest.raises(ServerSilent):
+        with pytest.raises(ResponseTimeout):
             client.post("rc/noop", {}, 0.3)
         assert 0.3 <= time.monotonic() - began < 5
 
 
-def test_where_nobody_listens_nobody_is_waited_for(
+def test_call_without_a_server_raises_at_once(
     listener: socket.socket, client: UnixHttpClient
 ) -> None:
     listener.close()
-    with pytest.raises(ServerGone):
+    with pytest.raises(ConnectionLost):
         client.post("rc/noop", {}, 20)
 
 
-def test_a_call_never_comes_by_a_connection_that_was_read_a_file_from(
+def test_call_does_not_reuse_the_connection_of_a_file(
     listener: socket.socket, client: UnixHttpClient
 ) -> None:
-    """A storage that ignores the range has rclone break it off, after all that was asked for
-    has come: the next call was told that rclone had ended.
+    """If a storage ignores the range, rclone breaks the connection off after the range was sent:
+    the next call on it failed as if rclone had ended.
     """
 
     def serve_files_and_calls() -> None:
         for _ in range(2):
             connection, _ = listener.accept()
             with connection:
-                asked = connection.recv(65536)
-                if asked.startswith(b"GET"):
+                request = connection.recv(65536)
+                if request.startswith(b"GET"):
                     # As Go's server does.
-                    close = b"Connection: close\r\n" if b"Connection: close" in asked else b""
+                    close = b"Connection: close\r\n" if b"Connection: close" in request else b""
                     head = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 4\r\n"
                     connection.sendall(head + close + b"\r\npart")
-                    connection.recv(65536)  # whatever comes now is not answered
+                    connection.recv(65536)  # a further request is not answered
                 else:
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
