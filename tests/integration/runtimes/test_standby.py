@@ -44,7 +44,14 @@ def rclones(function: Function) -> set[int]:
 def standing_by(function: Function, number: int = 1) -> int:
     """The `number`-th that is ready, once it is: its process."""
     until = time.monotonic() + 20
-    while len(told := re.findall(r"stands by as process (\d+)", function.log.read_text())) < number:
+    while (
+        len(
+            told := re.findall(
+                r"booted a standby rclone as process (\d+)", function.log.read_text()
+            )
+        )
+        < number
+    ):
         assert time.monotonic() < until, f"there are {told}"
         time.sleep(0.05)
     return int(told[number - 1])
@@ -95,7 +102,7 @@ def test_one_that_does_not_answer_is_ended_and_another_is_booted(
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/{name}") == hashes
     assert rclones(ready) <= {standing_by(ready, 2)}
-    assert "stood by does not answer" in ready.log.read_text()
+    assert "stopped the standby rclone, which does not respond" in ready.log.read_text()
 
 
 def test_its_guard_lets_out_what_the_transfer_may_reach_and_nothing_else(

@@ -470,7 +470,7 @@ def test_health_tells_how_rclone_is_confined(function: Function) -> None:
     assert told["no_new_privileges"] is True
     assert told["memory"] == "2147483648 bytes"
     assert bool(told["files"]) is bool(told["programs"]) is (landlock.abi() > 0)
-    assert "rclone is confined here: no_new_privileges, files (" in function.log.read_text()
+    assert "rclone's sandbox has: no_new_privileges, files (" in function.log.read_text()
 
 
 def test_without_landlock_rclone_works_and_it_is_said(

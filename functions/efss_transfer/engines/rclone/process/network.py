@@ -1,4 +1,4 @@
-"""The way on which rclone's connections leave: the guard, or the site's proxy."""
+"""The route of rclone's connections: the SOCKS guard, or the site's proxy."""
 
 from __future__ import annotations
 
@@ -15,60 +15,66 @@ from efss_transfer.model.errors import EngineError
 from efss_transfer.model.request import TransferRequest
 
 UNGUARDED: Final[Mapping[str, str | None]] = {"smb": "host", "hdfs": None}
-"""Types that rclone can make use no proxy: see Engine.unguarded."""
+"""Types for which rclone supports no proxy: see `Engine.unguarded`."""
 
-# They dial for themselves, and must be told of a proxy by a parameter.
-_OWN_DIALLERS: Final = frozenset({"sftp", "ftp"})
+# These backends ignore rclone's proxy flag, and have a proxy parameter of their own.
+_TYPES_WITH_PROXY_PARAMETER: Final = frozenset({"sftp", "ftp"})
 _SMB_PORT: Final = 445
 
 
 @dataclass(frozen=True)
 class Route:
-    """How rclone is made to take it.
+    """How rclone is made to use the guard or the proxy.
 
-    `proxy` is a flag's value, `parameter` what remotes that dial for themselves are given;
-    `ports` are all that it has to connect to, or None if that is not known.
+    `proxy` is the value of rclone's flag. `parameter` is the parameter for remotes that ignore
+    the flag. `ports` are the only TCP ports that rclone needs to connect to, None if unknown.
     """
 
     proxy: str
     parameter: tuple[str, str]
     ports: frozenset[int] | None
 
-    def remote_parameters(self, storage: str) -> dict[str, str]:
-        """What a remote of this type must be given besides its own parameters."""
-        return dict([self.parameter]) if storage in _OWN_DIALLERS else {}
+    def remote_parameters(self, storage_type: str) -> dict[str, str]:
+        """The parameters that a remote of this type needs in addition to its own."""
+        return dict([self.parameter]) if storage_type in _TYPES_WITH_PROXY_PARAMETER else {}
 
 
 @contextmanager
 def open_route(egress: Egress, request: TransferRequest | None) -> Iterator[Route]:
-    """The way for the length of the block; without a request, for whatever takes the guard."""
+    """The route for the length of the block.
+
+    Without a request, rclone may connect only to the guard or the proxy.
+    """
     if egress.proxy is not None:
-        yield _by_proxy(egress.proxy)
+        yield _through_proxy(egress.proxy)
         return
-    with guard(egress.permits) as guarding:
+    with guard(egress.permits) as running:
         yield Route(
-            f"socks5://127.0.0.1:{guarding.port}",
-            ("socks_proxy", f"127.0.0.1:{guarding.port}"),
-            _ports(guarding.port, request),
+            f"socks5://127.0.0.1:{running.port}",
+            ("socks_proxy", f"127.0.0.1:{running.port}"),
+            _ports(running.port, request),
         )
 
 
-def _by_proxy(url: str) -> Route:
-    """By the site's proxy, and by its address: rclone itself looks no names up."""
+def _through_proxy(url: str) -> Route:
+    """The route through the site's proxy, by its address: rclone resolves no names."""
     parts = urlsplit(url)
-    found = resolved(parts.hostname or "")
-    if not found or parts.port is None:
-        raise EngineError("The site's proxy for connections has no address.")
-    host = f"[{found[0]}]" if found[0].version == 6 else str(found[0])
+    addresses = resolved(parts.hostname or "")
+    if not addresses or parts.port is None:
+        raise EngineError(
+            "The host of the site's egress proxy cannot be resolved. The operator must check "
+            "`egress_proxy` in the site file, or the name server."
+        )
+    host = f"[{addresses[0]}]" if addresses[0].version == 6 else str(addresses[0])
     proxy = f"http://{host}:{parts.port}"
     return Route(proxy, ("http_proxy", proxy), frozenset({parts.port}))
 
 
-def _ports(guarding: int, request: TransferRequest | None) -> frozenset[int] | None:
-    ports = {guarding}
-    for end in (request.source, request.destination) if request else ():
-        if end.type == "smb":
-            ports.add(int(end.parameters.get("port", _SMB_PORT)))
-        elif end.type in UNGUARDED:
+def _ports(guard_port: int, request: TransferRequest | None) -> frozenset[int] | None:
+    ports = {guard_port}
+    for endpoint in (request.source, request.destination) if request else ():
+        if endpoint.type == "smb":
+            ports.add(int(endpoint.parameters.get("port", _SMB_PORT)))
+        elif endpoint.type in UNGUARDED:
             return None
     return frozenset(ports)

@@ -1,18 +1,18 @@
-"""What an rclone may not do, however a storage or a request misleads it.
+"""The sandbox of each rclone, which holds whatever a storage or a request makes rclone do.
 
-    no new privileges    a program with setuid gives it none
+    no new privileges    a setuid program gives it no rights
     files                it reads what it needs to run and to trust a server, and writes nothing
     programs             it starts none but /bin/sh, which started it, and is confined with it
-    TCP                  it listens on no port, and connects to the given ports alone
-    other sockets        none; UDP where rclone itself has to ask where a host is
-    processes            it signals none but itself, and reaches no abstract socket
-    memory               Go keeps below four fifths of the bound; at the bound it ends
-    user                 another than root, where the function runs as root
+    TCP                  it listens on no port, and connects only to the given ports
+    other sockets        none; UDP only if rclone itself must resolve hosts
+    processes            it signals only itself, and reaches no abstract socket
+    memory               Go keeps below four fifths of the limit; at the limit rclone ends
+    user                 another one than root, if the function runs as root
 
-The kernel ties the first six to a thread, which its children inherit from. So a thread of
-its own gives up the rights, starts rclone, and ends; the function itself stays as it was.
-Each measure is taken where the machine has it; `measures` tells which those are. What is
-there and fails is an error, and rclone is not started.
+The kernel ties the first six to a thread, and its child processes inherit them. So a separate
+thread drops the rights, starts rclone, and ends; the function itself keeps its rights. Each
+measure is taken if the machine supports it, and `measures` lists which. If a supported measure
+fails, that is an error, and rclone is not started.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from typing import Final, TypeVar
 from efss_transfer.config import resources
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.rclone.process import landlock, seccomp
-from efss_transfer.engines.rclone.process.landlock import PathRights, Tcp
+from efss_transfer.engines.rclone.process.landlock import PathRights, TcpRights
 
 SHELL: Final = Path("/bin/sh")
-"""What starts rclone; so that it cannot be forbidden."""
+"""The shell that starts rclone, so rclone may execute it as well."""
 
 _LOG: Final = logging.getLogger(__name__)
-# What each measure needs, told where it is missing.
-_NEEDS: Final = {
+# The requirement of each measure, for the warning about missing ones.
+_REQUIREMENTS: Final = {
     "no_new_privileges": "Linux 3.5",
     "files": "Linux 5.13 with Landlock",
     "programs": "Linux 5.13 with Landlock",
@@ -50,17 +50,17 @@ _NEEDS: Final = {
 }
 _T = TypeVar("_T")
 _SET_NO_NEW_PRIVILEGES, _GET_NO_NEW_PRIVILEGES = 38, 39  # prctl(2)
-# A user's processes are counted all over the machine, and each thread as one: this many
-# are far more than all rclones need, and far fewer than would hurt.
-_PROCESSES: Final = 4096
-# A connection is one, and so is a file; rclone has about two for each file that it copies.
-_DESCRIPTORS: Final = 4096
+# The kernel counts a user's processes on the whole machine, and each thread as one: this is far
+# more than all rclones need, and far less than would harm the machine.
+_MAX_PROCESSES: Final = 4096
+# A connection takes one, and so does a file; rclone has about two for each file that it copies.
+_MAX_DESCRIPTORS: Final = 4096
 
-# What rclone and Go read, found by strace. Not all of /etc/ssl and /etc/pki: there are
-# private keys, too. The files among the certificates are named beside their folders for
-# where they are links to elsewhere.
+# Files that rclone and Go read, found with strace. /etc/ssl and /etc/pki are not allowed as a
+# whole, because they also contain private keys. Certificate files are listed beside their
+# folders because they can be links to other folders.
 _READABLE: Final = (
-    # Whom to trust.
+    # Certificate authorities.
     "/etc/ssl/certs",
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/ssl/ca-bundle.pem",
@@ -72,18 +72,18 @@ _READABLE: Final = (
     "/usr/share/ca-certificates",
     "/usr/local/share/ca-certificates",
     "/var/lib/ca-certificates",
-    # Where hosts are, and at which ports.
+    # Name resolution.
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/nsswitch.conf",
     "/etc/services",
-    # What kind a file is, which some storages are told.
+    # Media types, which some storages get with a file.
     "/usr/share/mime",
     "/usr/local/share/mime",
     "/etc/mime.types",
     "/etc/apache2/mime.types",
     "/etc/httpd/conf/mime.types",
-    # The time zone, the size of a page of memory, and where the shell's libraries are.
+    # The time zone, the page size, and the shell's index of libraries.
     "/etc/localtime",
     "/sys/kernel/mm/transparent_hugepage/hpage_pmd_size",
     "/etc/ld.so.cache",
@@ -91,68 +91,75 @@ _READABLE: Final = (
 
 
 def measures(settings: Settings, *, by_port: bool = False) -> dict[str, bool | str]:
-    """Which measures are in force here: true or what it amounts to, and false for none.
+    """The measures, by name: True or a short description if in force here, else False.
 
-    `by_port` says whether rclones are given the ports to which they may connect.
+    `by_port` says whether each rclone gets the only ports that it may connect to.
     """
     abi = landlock.abi()
     tcp: bool | str = False
     if abi >= landlock.TCP_SINCE:
-        tcp = "listens on no port" + (", connects to the guard's alone" if by_port else "")
-    user: bool | str = settings.rclone.user or "the function's, which is not root"
+        tcp = "listens on no port" + (", connects only to the guard" if by_port else "")
+    user: bool | str = settings.rclone.user or "the function's own, not root"
     if settings.rclone.user is None and os.geteuid() == 0:
         user = False
     return {
-        "no_new_privileges": _knows_no_new_privileges(),
-        "files": abi > 0 and "reads what it needs, writes nothing",
-        "programs": abi > 0 and "starts none but the shell that started it",
+        "no_new_privileges": _supports_no_new_privileges(),
+        "files": abi > 0 and "reads only what it needs, writes nothing",
+        "programs": abi > 0 and "starts only the shell that started it",
         "tcp": tcp,
-        "other_sockets": seccomp.available() and ("none" if by_port else "UDP alone"),
-        "processes": abi >= landlock.BEYOND_SINCE and "signals none but itself",
+        "other_sockets": seccomp.available() and ("none" if by_port else "only UDP"),
+        "processes": abi >= landlock.SCOPES_SINCE and "signals only itself",
         "memory": f"{settings.memory_bytes} bytes",
         "user": user,
     }
 
 
-def log_measures(told: Mapping[str, bool | str]) -> None:
-    """Log what `measures` told: what is in force, and as a warning what is not."""
-    taken = [name if what is True else f"{name} ({what})" for name, what in told.items() if what]
-    _LOG.info("rclone is confined here: %s", ", ".join(taken))
-    if missing := [f"{name} needs {_NEEDS[name]}" for name, what in told.items() if not what]:
-        _LOG.warning("rclone is not confined here in all: %s", "; ".join(missing))
+def log_measures(found: Mapping[str, bool | str]) -> None:
+    """Log the measures in force, and a warning about those that are not."""
+    in_force = [
+        name if value is True else f"{name} ({value})" for name, value in found.items() if value
+    ]
+    _LOG.info("rclone's sandbox has: %s", ", ".join(in_force))
+    missing = [
+        f"{name} (needs {_REQUIREMENTS[name]})" for name, value in found.items() if not value
+    ]
+    if missing:
+        _LOG.warning("rclone's sandbox lacks: %s", ", ".join(missing))
 
 
 def go_environment(settings: Settings) -> dict[str, str]:
-    """Go's variables: it collects garbage before it meets the memory's bound, and takes no
-    more processors than its control group gives it, which it cannot read in the sandbox.
+    """Variables of Go's runtime.
+
+    It collects garbage before the memory limit is reached. It uses no more CPUs than its
+    control group allows, which it cannot read inside the sandbox.
     """
-    chosen = {"GOMEMLIMIT": str(settings.memory_bytes * 4 // 5)}
-    if landlock.abi() and (processors := resources.usable_cpus()) is not None:
-        chosen["GOMAXPROCS"] = str(processors)
-    return chosen
+    variables = {"GOMEMLIMIT": str(settings.memory_bytes * 4 // 5)}
+    if landlock.abi() and (cpus := resources.usable_cpus()) is not None:
+        variables["GOMAXPROCS"] = str(cpus)
+    return variables
 
 
 def ulimit_commands(settings: Settings) -> str:
-    """The launcher's commands that set the limits of setrlimit(2), for rclone alone.
+    """The launcher's shell commands that set setrlimit(2) limits, for rclone only.
 
-    Memory is RLIMIT_DATA: it counts what can be written to, so not what Go reserves for
-    later, which is more than a gigabyte (RLIMIT_AS). No byte can be written to a file. The
-    units are those of POSIX's `ulimit`; an option for processes is not in POSIX, and shells
-    differ.
+    The memory limit is RLIMIT_DATA, which counts writable memory, and not the more than a
+    gigabyte of address space that Go reserves (RLIMIT_AS would). The file size limit is 0: no
+    byte can be written to a file. Units are those of POSIX's `ulimit`. POSIX has no option for
+    processes, and shells differ.
     """
     wanted = [
         ("-c", resource.RLIMIT_CORE, 0, 512),
         ("-f", resource.RLIMIT_FSIZE, 0, 512),
-        ("-n", resource.RLIMIT_NOFILE, _DESCRIPTORS, 1),
+        ("-n", resource.RLIMIT_NOFILE, _MAX_DESCRIPTORS, 1),
         ("-d", resource.RLIMIT_DATA, settings.memory_bytes, 1024),
     ]
     lines = [
-        f"ulimit {option} {_at_most(limit, most) // unit} || exit"
-        for option, limit, most, unit in wanted
+        f"ulimit {option} {_at_most(limit, value) // unit} || exit"
+        for option, limit, value, unit in wanted
     ]
     if settings.rclone.user is not None:
-        most = _at_most(resource.RLIMIT_NPROC, _PROCESSES)
-        lines.append(f"ulimit -u {most} 2>/dev/null || ulimit -p {most} || exit")
+        processes = _at_most(resource.RLIMIT_NPROC, _MAX_PROCESSES)
+        lines.append(f"ulimit -u {processes} 2>/dev/null || ulimit -p {processes} || exit")
     return "\n".join(lines)
 
 
@@ -164,35 +171,34 @@ def run_confined(
     *,
     udp: bool = False,
 ) -> _T:
-    """Call `launch` where these measures hold: what it starts cannot leave them.
+    """Call `launch` in a confined thread: a process that it starts cannot leave the sandbox.
 
-    What it starts may be the shell and `binary`; `folder` is where it works. `connect_ports`
-    are all that it connects to; None is any, and UDP as well, which there otherwise is only
-    if `udp`. Raises what `launch` raises, and OSError if a measure that there is cannot be
-    taken.
+    The process may be the shell or `binary`, and works in `folder`. `connect_ports` are the only
+    TCP ports that it may connect to; None allows all, and UDP as well. With ports UDP is allowed
+    only if `udp`. Raises what `launch` raises, and OSError if a supported measure fails.
     """
     launched: list[_T] = []
-    failed: list[BaseException] = []
+    failures: list[BaseException] = []
 
-    def confined() -> None:
+    def run() -> None:
         try:
             _confine_thread(binary, folder, connect_ports, udp or connect_ports is None)
             launched.append(launch())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it was asked for
-            failed.append(error)
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failures.append(error)
 
-    thread = threading.Thread(target=confined, name="rclone-start")
+    thread = threading.Thread(target=run, name="rclone-start")
     thread.start()
     thread.join()
-    if failed:
-        raise failed[0]
+    if failures:
+        raise failures[0]
     return launched[0]
 
 
 def _confine_thread(
     binary: Path, folder: Path, connect_ports: frozenset[int] | None, udp: bool
 ) -> None:
-    if _knows_no_new_privileges() and _prctl(_SET_NO_NEW_PRIVILEGES, 1) != 0:
+    if _supports_no_new_privileges() and _prctl(_SET_NO_NEW_PRIVILEGES, 1) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
     if seccomp.available():
         seccomp.restrict_thread(udp=udp)
@@ -201,17 +207,17 @@ def _confine_thread(
 
 
 def _restrict_by_landlock(binary: Path, folder: Path, connect_ports: frozenset[int] | None) -> None:
-    tcp = Tcp.BIND if connect_ports is None else Tcp.BIND | Tcp.CONNECT
+    tcp = TcpRights.BIND if connect_ports is None else TcpRights.BIND | TcpRights.CONNECT
     with landlock.ruleset(tcp) as allowed:
         for program in (SHELL, binary):
             allowed.allow(program, PathRights.EXECUTE | PathRights.READ)
             if (loader := _loader(program)) is not None:
                 allowed.allow(loader, PathRights.EXECUTE | PathRights.READ)
-                # The library of C is where its loader is; others of its kind are there, too.
+                # The C library and others are in the folder of the loader.
                 allowed.allow(loader.resolve().parent, PathRights.READ)
-        trusted = [os.environ.get("SSL_CERT_FILE", "")]
-        trusted += os.environ.get("SSL_CERT_DIR", "").split(":")
-        for path in (str(folder), *_READABLE, *filter(None, trusted)):
+        certificates = [os.environ.get("SSL_CERT_FILE", "")]
+        certificates += os.environ.get("SSL_CERT_DIR", "").split(":")
+        for path in (str(folder), *_READABLE, *filter(None, certificates)):
             allowed.allow(Path(path), PathRights.READ | PathRights.LIST)
         allowed.allow(Path(os.devnull), PathRights.READ | PathRights.WRITE | PathRights.TRUNCATE)
         if landlock.abi() >= landlock.TCP_SINCE:
@@ -222,7 +228,7 @@ def _restrict_by_landlock(binary: Path, folder: Path, connect_ports: frozenset[i
 
 @cache
 def _loader(program: Path) -> Path | None:
-    """The dynamic loader that a program of ELF names; None if it needs none."""
+    """The dynamic loader of an ELF program; None for a static program."""
     with program.open("rb") as file:
         head = file.read(64)
         if head[:6] != b"\x7fELF\x02\x01":  # 64 bits, little-endian
@@ -238,14 +244,14 @@ def _loader(program: Path) -> Path | None:
     return None
 
 
-def _at_most(limit: int, most: int) -> int:
-    """That much, or what is allowed to this process itself, if it is less."""
-    _, own = resource.getrlimit(limit)
-    return most if own == resource.RLIM_INFINITY else min(most, own)
+def _at_most(limit: int, value: int) -> int:
+    """The value, or this process's own hard limit if that is lower."""
+    _, hard = resource.getrlimit(limit)
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
 @cache
-def _knows_no_new_privileges() -> bool:
+def _supports_no_new_privileges() -> bool:
     return sys.platform.startswith("linux") and _prctl(_GET_NO_NEW_PRIVILEGES, 0) >= 0
 
 

@@ -1,8 +1,8 @@
-"""Which sockets a thread, and all that it starts, may still make: a filter of seccomp(2).
+"""A seccomp(2) filter: the sockets that a thread, and processes that it starts, may create.
 
-Landlock knows ports of TCP alone. What else leads out of a process is closed here: unix
-sockets (those of a container engine's among them), raw sockets, multipath TCP, and UDP
-where all connections have to go through a guard.
+Landlock covers only TCP ports. The filter closes the other ways out of a process: unix sockets
+(those of a container engine among them), raw sockets, multipath TCP, and UDP if all connections
+must go through the guard.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Final
 
 _SET_SECCOMP, _FILTER = 22, 2  # prctl(2)
 
-# Classic BPF, as linux/filter.h and linux/seccomp.h number it.
+# Classic BPF, with the numbers of linux/filter.h and linux/seccomp.h.
 _LOAD, _AND, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
 _ALLOW: Final = 0x7FFF0000
 _REFUSE: Final = 0x00050000 | errno.EACCES
-# Where a call's number, its architecture, and the low halves of its arguments are.
+# Offsets of a call's number, its architecture, and the low halves of its arguments.
 _NUMBER, _ARCHITECTURE, _FAMILY, _TYPE, _PROTOCOL = 0, 4, 16, 24, 32
 _INET, _INET6, _STREAM, _DATAGRAM, _TCP = 2, 10, 1, 2, 6
 _TYPE_MASK: Final = 0xF
-# It makes sockets as well, and a filter does not see which.
+# io_uring creates sockets as well, and a filter cannot see which.
 _IO_URING_SETUP: Final = 425
-# The x86_64 kernel knows every call twice; the second numbering begins here.
+# The x86_64 kernel has every call under two numbers; the second series starts here.
 _X32: Final = 0x40000000
 
 
@@ -43,28 +43,29 @@ _MACHINES: Final = {"x86_64": _Machine(0xC000003E, 41), "aarch64": _Machine(0xC0
 
 @cache
 def available() -> bool:
-    """Whether the kernel takes such a filter, and this module knows the machine's numbers."""
+    """Whether the kernel accepts filters, and this module knows the machine's call numbers."""
     if not sys.platform.startswith("linux") or platform.machine() not in _MACHINES:
         return False
-    # A filter that is nowhere: who knows filters misses it, who does not knows no such call.
-    return _set(None) == errno.EFAULT
+    # A null filter: EFAULT means that the kernel has filters, EINVAL that it has none.
+    return _set_filter(None) == errno.EFAULT
 
 
 def restrict_thread(*, udp: bool) -> None:
-    """Leave only sockets of TCP, and of UDP if so said; this thread, what it starts, for good.
+    """Allow only TCP sockets, and UDP sockets if `udp`, in this thread and in all processes
+    that it starts, for good.
 
-    To be used where `available()`, after the thread gave up new privileges. Raises OSError.
+    Use it only if `available()`, after the thread has set no_new_privileges. Raises OSError.
     """
     program = _program(_MACHINES[platform.machine()], udp)
-    # struct sock_fprog: how many instructions of eight bytes, and where they are.
+    # struct sock_fprog: the number of instructions, eight bytes each, and their address.
     buffer = ctypes.create_string_buffer(program, len(program))
     head = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))
-    if (failed := _set(head)) != 0:
+    if (failed := _set_filter(head)) != 0:
         raise OSError(failed, "seccomp")
 
 
 def _program(machine: _Machine, udp: bool) -> bytes:
-    # The last two are what all others jump to; a jump counts from the instruction after it.
+    # Jumps name their targets' indices here; BPF counts from the instruction after the jump.
     refuse, allow = 16, 17
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -90,16 +91,16 @@ def _program(machine: _Machine, udp: bool) -> bytes:
         struct.pack(
             "=HBBI",
             code,
-            then - index - 1 if then else 0,
-            otherwise - index - 1 if otherwise else 0,
+            if_true - index - 1 if if_true else 0,
+            if_false - index - 1 if if_false else 0,
             operand,
         )
-        for index, (code, then, otherwise, operand) in enumerate(steps)
+        for index, (code, if_true, if_false, operand) in enumerate(steps)
     )
 
 
-def _set(program: bytes | None) -> int:
-    """The number of the error; 0 for none."""
+def _set_filter(program: bytes | None) -> int:
+    """Set the filter; return the error number, 0 for success."""
     libc = ctypes.CDLL(None, use_errno=True)
     rest = (ctypes.c_long(0), ctypes.c_long(0))
     if libc.prctl(_SET_SECCOMP, ctypes.c_long(_FILTER), program, *rest) == 0:

