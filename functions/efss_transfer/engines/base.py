@@ -1,7 +1,7 @@
-"""What an engine is: it is given a request and a context, and tells events.
+"""The protocol of an engine: it takes a request and a context, and yields events.
 
-The request's types stand here, beside the protocol that takes them, so that an engine
-depends on nothing that checks requests.
+It depends only on the model and the egress policy, and not on the modules that parse and check
+requests.
 """
 
 from __future__ import annotations
@@ -19,35 +19,34 @@ from efss_transfer.model.result import Json, Result, State
 
 
 class Observer(Protocol):
-    """Is told what happens within a run and is no event of it. Never raises."""
+    """Receives measurements of a run, which are for metrics and logs. No method raises."""
 
     def booted(self, seconds: float) -> None:
-        """The engine gave its first answer, that many seconds after its start."""
+        """The engine sent its first response, `seconds` after its start."""
 
     def attempt(self, number: int) -> None:
-        """The copy is tried, for the first time (1) or again."""
+        """An attempt to copy starts; the first has the number 1."""
 
 
 class NullObserver:
-    """An observer whom nothing interests."""
+    """An observer that ignores all measurements."""
 
     def booted(self, seconds: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def attempt(self, number: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What surrounds one run of an engine.
+    """Deadlines, limits and policy of one run.
 
-    `deadline` is on the clock of `time.monotonic()`, and so is `last_start`, after which no
-    file is begun: what is on its way then can still arrive. `interrupted` tells whether the run
-    must end early, and as what: it is asked often, from the thread that drives the run.
-    Unless `egress` says otherwise, no connection may be made. `limits` are for this run;
-    the engine keeps those of files and bytes.
-    `observer` is told of what is measured and logged, and is no event.
+    `deadline` is a time of `time.monotonic()`, and so is `last_start`: after it the engine starts
+    no further file, and files already started may complete. `interrupted` returns the state in
+    which the run must end early, or None; the thread that drives the run calls it often.
+    `egress` refuses every connection by default. The engine applies the `limits` of files and
+    bytes. `observer` receives measurements.
     """
 
     deadline: float
@@ -58,26 +57,25 @@ class Context:
     observer: Observer = field(default_factory=NullObserver)
 
     def end_state(self) -> State | None:
-        """The state in which to end now, or None to go on."""
+        """The state in which the run must end now; None if it may continue."""
         if (state := self.interrupted()) is not None:
             return state
         return State.INCOMPLETE if time.monotonic() >= self.deadline else None
 
     def may_start(self) -> bool:
-        """Whether there is time to begin with another file."""
+        """Whether another file may still be started."""
         return time.monotonic() < min(self.last_start, self.deadline)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a look at both ends has shown, without moving anything to the destination.
+    """The outcome of a dry run over both sides, which writes nothing to the destination.
 
-    `result` is that of a dry run: unless it has succeeded, the other members say nothing.
-    `files` and `bytes` are what would be copied, `unsized` how many of these files have no
-    known size, `largest` the path and size of the largest, and `there` how many files would be
-    left as they are. `free` is how many bytes the destination has room for, `rate` how many
-    bytes of the largest file came in a second; None where that could not be found out.
-    `seconds` is how long it took to begin and to look.
+    The other members are valid only if `result` succeeded. `files` and `bytes` would be copied;
+    `unsized` of these files have no known size, and `largest` is the path and size of the largest
+    one. `there` files would be skipped. `free` is the free space of the destination in bytes, and
+    `rate` the measured read rate of the largest file in bytes per second; both are None if
+    unknown. `seconds` is the time that starting and surveying took.
     """
 
     result: Result
@@ -93,11 +91,10 @@ class Survey:
 
 @dataclass(frozen=True)
 class Health:
-    """Whether an engine can work here. `detail` says what to do if it cannot.
+    """Whether an engine is usable here; if it is not, `detail` says what to do.
 
-    `sandbox` tells how the programs that it starts are confined on this machine: by the
-    name of each measure true, or in a few words what it amounts to, and false where the
-    measure is not in force.
+    `sandbox` lists the measures that confine the engine's programs on this machine: by name,
+    True or a short description of a measure in force, False for one that is not.
     """
 
     usable: bool
@@ -106,7 +103,7 @@ class Health:
     sandbox: Mapping[str, bool | str] | None = None
 
     def to_json(self) -> dict[str, Json]:
-        """An entry of /healthz."""
+        """The engine's entry in /healthz."""
         json: dict[str, Json] = {"usable": self.usable}
         if self.version is not None:
             json["version"] = self.version
@@ -118,37 +115,37 @@ class Health:
 
 
 class Engine(Protocol):
-    """Moves data. One instance serves all requests, from many threads at once."""
+    """Copies data. One instance serves all requests, from many threads at once."""
 
     @property
     def name(self) -> str:
-        """The name by which a request chooses it."""
+        """The name by which a request selects the engine."""
 
     @property
     def unguarded(self) -> Mapping[str, str | None]:
-        """Types of storage whose connections are made past what `Egress` says.
+        """Storage types whose connections cannot be routed through the egress guard.
 
-        Each has the parameter that must then be an address and not a name; or None, if it
-        connects to hosts that no parameter names.
+        The value is the parameter that must then hold an address and not a name; None if the
+        engine connects to hosts that no parameter names.
         """
 
     def run(self, request: TransferRequest, context: Context) -> Generator[Event, None, None]:
-        """Copy, and tell how it goes: `Started` first, `Finished` last.
+        """Copy, and yield events: `Started` first, `Finished` last.
 
-        While it runs there is an event at least every second. Closing the iterator
-        early cancels the copy. However it ends, nothing of it is left behind. Raises
-        EngineError if it could not even begin, that is before `Started`.
+        An event follows at least every second. Closing the generator early cancels the copy.
+        However the run ends, it leaves no process and no file behind. Raises EngineError if the
+        copy could not start, which is before `Started`.
         """
 
     def survey(
         self, request: TransferRequest, context: Context, *, measure: bool
     ) -> Generator[Event, None, Survey]:
-        """Look at what `run` would do, and write nothing; what is found is returned.
+        """Find out what `run` would do, without writing, and return that.
 
-        With `measure` some of the largest file is read, to see how fast that is. Events are
-        told as `run` tells them, but neither files nor the result. Closing the iterator early
-        ends it, nothing is left behind, and it raises as `run` does.
+        With `measure`, part of the largest file is read to measure the rate. Yields the events
+        of `run`, except those of files and the result. Closing the generator early ends the
+        survey, which leaves nothing behind. Raises the same errors as `run`.
         """
 
     def health(self) -> Health:
-        """Whether a request could be served now."""
+        """Whether the engine could serve a request now."""

@@ -1,4 +1,4 @@
-"""The engines that this service offers; no other module names one."""
+"""The engines that this service offers. No other module names an engine."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 def engines(settings: Settings) -> Mapping[str, Engine]:
-    """Make every engine, by the name that a request gives it. Raises ConfigurationError."""
-    # Here and not above: `prepare` runs before anything that an engine needs is imported.
+    """Create every engine, by the name that a request uses. Raises ConfigurationError."""
+    # Imported here, because `prepare` runs before an engine's imports.
     from efss_transfer.engines.rclone.engine import RcloneEngine
 
     return {RcloneEngine.name: RcloneEngine(settings)}
 
 
 def load() -> None:
-    """Import every engine now: what is imported later, the first request waits for."""
+    """Import every engine now, so that the first request does not wait for the imports."""
     import efss_transfer.engines.rclone.engine  # noqa: F401
 
 
 def prepare() -> None:
-    """Start to hash rclone's binary in the background, which takes about as long as the imports.
+    """Start to hash rclone in the background, which takes about as long as the imports.
 
-    Never raises: the first request that needs the binary reports what is wrong with it.
+    Never raises: the first request that needs rclone reports the error.
     """
     from efss_transfer.engines.rclone.process.binary import find_binary, start_hashing
 

@@ -1,4 +1,4 @@
-"""Which paths were told already, in little memory."""
+"""Remember reported paths in eight bytes each."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from efss_transfer.model.result import FileOutcome, FileState, Reason
 
 
 class SeenState(IntEnum):
-    """As what a path was told: two bits."""
+    """The reported state of a path, in two bits."""
 
     TRANSFERRED = 0
     SAME = 1
-    SKIPPED = 2  # skipped for another reason than that it is there
+    SKIPPED = 2  # for another reason than an equal file at the destination
     FAILED = 3
 
 
 class SeenPaths:
-    """Which paths were told in earlier attempts, and as what, in eight bytes each.
+    """The paths that earlier attempts reported, and their states, in eight bytes each.
 
-    A hash of 62 bits stands for a path: of a hundred million paths the chance that any two
-    are taken for one is a thousandth.
+    A path is stored as a hash of 62 bits: among a hundred million paths, the probability of any
+    collision is one in a thousand.
     """
 
     def __init__(self) -> None:
@@ -30,22 +30,22 @@ class SeenPaths:
         self._sorted = array("Q")
 
     def add(self, outcome: FileOutcome) -> None:
-        """A path was told, each once."""
-        self._new.append(_key(outcome.path) | _kind(outcome))
+        """Add the outcome of a path, once for each path."""
+        self._new.append(_key(outcome.path) | _state(outcome))
 
     def seal(self) -> None:
-        """Make what was told so far known to `find`."""
+        """Let `state_of` find the paths that were added so far."""
         if self._new:
             self._sorted = array("Q", sorted((*self._sorted, *self._new)))
             self._new = array("Q")
 
     def state_of(self, path: str) -> SeenState | None:
-        """As what a path was told before the last `seal`; None if it was not."""
+        """The state of a path that was added before the last `seal`; None for other paths."""
         index = self._index(path)
         return None if index is None else SeenState(self._sorted[index] & 3)
 
     def mark_failed(self, path: str) -> None:
-        """What was told was wrong: it has failed."""
+        """Change the state of a path that `state_of` finds: it has failed after all."""
         if (index := self._index(path)) is not None:
             self._sorted[index] |= SeenState.FAILED
 
@@ -62,7 +62,7 @@ def _key(path: str) -> int:
     return hash(path) & 0xFFFF_FFFF_FFFF_FFFC
 
 
-def _kind(outcome: FileOutcome) -> SeenState:
+def _state(outcome: FileOutcome) -> SeenState:
     if outcome.state is FileState.SKIPPED:
         return SeenState.SAME if outcome.reason is Reason.SAME else SeenState.SKIPPED
     return SeenState.FAILED if outcome.state is FileState.FAILED else SeenState.TRANSFERRED

@@ -1,11 +1,12 @@
-"""Which part of the files a path is in: what rclone's own filter decides, decided here for
-files that rclone is given by their names, and does not filter.
+"""The shard of a path, computed as rclone's own filter does.
 
-rclone 1.75 takes MD5 of the path relative to the source (in NFC and small letters, so that
-two names which a storage may take for one are in the same part), the first eight bytes of it
-as a little-endian number, and what remains when that is divided by the count
-(fs/filter/filter.go). A test holds this to rclone itself, with odd names. It filters both
-sides by the same path, so that what is at the destination is seen by the shard that copies it.
+rclone does not filter files that it is given by name, so the service selects them.
+
+rclone 1.75 computes the MD5 of the path relative to the source (in NFC and lower case, so that
+two names which a storage may treat as one are in the same shard), reads its first eight bytes as
+a little-endian number, and divides that by the number of shards: the remainder is the shard
+(fs/filter/filter.go). A test compares this module with rclone, for unusual names. rclone filters
+both sides by the same path, so a shard also sees the destination's copies of its files.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from typing import Final
 from efss_transfer.model.request import Selection
 from efss_transfer.model.result import Shard
 
-_BYTES: Final = 8
+_HASH_BYTES: Final = 8
 
 
 def contains(shard: Shard, path: str) -> bool:
-    """Whether a path, relative to the source, is in this part."""
+    """Whether a path, relative to the source, belongs to the shard."""
     digest = hashlib.md5(_folded(path).encode("utf-8", "replace"), usedforsecurity=False).digest()
-    return int.from_bytes(digest[:_BYTES], "little") % shard.count == shard.index
+    return int.from_bytes(digest[:_HASH_BYTES], "little") % shard.count == shard.index
 
 
 def select_shard(selection: Selection) -> Selection:
-    """The selection with those of its listed files that are in its part; they can be none."""
+    """The selection with only those listed files that belong to its shard, perhaps none."""
     shard = selection.shard
     if shard is None or selection.files is None:
         return selection
@@ -38,5 +39,5 @@ def select_shard(selection: Selection) -> Selection:
 
 
 def _folded(path: str) -> str:
-    """As Go makes letters small: each by itself, and to a single one."""
+    """The path in lower case, as Go converts it: letter by letter, each to a single letter."""
     return "".join(letter.lower()[:1] for letter in unicodedata.normalize("NFC", path))

@@ -1,4 +1,4 @@
-"""Which shard a path is in, told by us and by rclone: the same, whatever letters it has."""
+"""The shard of a path is the same for this service and for rclone, with any letters."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ CASED = [
 ]
 
 
-def test_rclone_puts_every_odd_letter_where_we_do(rclone: Path, tmp_path: Path) -> None:
-    # All letters that have a case or are composed, some to a name: a name is a hash, so that
-    # one letter which is read otherwise moves it to another part in three cases of four.
+def test_rclone_selects_the_same_shard_for_unusual_letters(rclone: Path, tmp_path: Path) -> None:
+    # All letters that have a case or are composed, two to a name. The shard is a hash of the name:
+    # one letter that is folded differently changes it in three cases of four.
     names = {"".join(CASED[at : at + 2]) for at in range(0, len(CASED), 2)}
     assert len(names) > 3000
     for name in names:
@@ -35,29 +35,29 @@ def test_rclone_puts_every_odd_letter_where_we_do(rclone: Path, tmp_path: Path) 
             check=True,
             env={},
         )
-        there = set(listed.stdout.decode().splitlines())
+        by_rclone = set(listed.stdout.decode().splitlines())
         ours = {f"{name}x" for name in names if contains(Shard(index, COUNT), f"{name}x")}
-        assert there == ours
+        assert by_rclone == ours
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
     [("É.txt", "e\u0301.TXT"), ("K", "\u212a"), ("Σ", "σ"), ("\u0130", "i")],
 )
-def test_names_that_a_storage_may_take_for_one_are_together(one: str, other: str) -> None:
+def test_names_that_a_storage_may_treat_as_one_share_a_shard(one: str, other: str) -> None:
     for index in range(64):
         assert contains(Shard(index, 64), one) is contains(Shard(index, 64), other)
 
 
-def test_a_list_is_shared_out_whole_and_once() -> None:
+def test_shards_of_a_list_have_each_file_once() -> None:
     files = tuple(ListedFile(f"{number}") for number in range(100))
-    parts = [
+    shards = [
         select_shard(Selection(files=files, shard=Shard(index, 7))).files or ()
         for index in range(7)
     ]
-    assert sorted(file.path for part in parts for file in part) == sorted(f.path for f in files)
+    assert sorted(file.path for shard in shards for file in shard) == sorted(f.path for f in files)
 
 
-def test_what_has_no_shard_or_no_list_stays_as_it_is() -> None:
+def test_selection_without_shard_or_list_is_unchanged() -> None:
     for selection in (Selection(files=(ListedFile("a"),)), Selection(shard=Shard(0, 2))):
         assert select_shard(selection) is selection

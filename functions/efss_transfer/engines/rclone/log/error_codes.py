@@ -1,8 +1,8 @@
-"""From what rclone and the servers say to stable codes: the table is failures.json.
+"""Stable error codes for the messages of rclone and the storages: the table is failures.json.
 
-Each of its rules has examples, texts that were measured (efss-facts.md, rclone-facts.md),
-seen in this project's own tests, or stand in rclone's source; a test holds the rule to
-them. A text that no rule knows is `storage_error`: it is never guessed.
+Each rule of the table has examples: texts that were measured, seen in this project's tests, or
+taken from rclone's source. A test checks each rule against its examples. A text that matches no
+rule is a `storage_error`: no code is guessed.
 """
 
 from __future__ import annotations
@@ -19,28 +19,29 @@ from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.result import Failure, Side
 
-NOT_FOUND: Final = "source_not_found"
-NO_SPACE: Final = "quota_exceeded"
+SOURCE_NOT_FOUND: Final = "source_not_found"
+QUOTA_EXCEEDED: Final = "quota_exceeded"
+# Messages of rclone.
 IS_A_FILE: Final = "is a file not a directory"
 IS_A_DIRECTORY: Final = "is a directory not a file"
 OBJECT_NOT_FOUND: Final = "object not found"
-NO_FOLDER: Final = "directory not found"
-TIME_IS_UP: Final = "max transfer duration reached"
+DIRECTORY_NOT_FOUND: Final = "directory not found"
+MAX_DURATION_REACHED: Final = "max transfer duration reached"
 
-# Before a status and behind it, as rclone and its libraries write one. A number elsewhere
-# is a count of bytes, a line, or a part of a name.
-_AFTER: Final = r"(?i:status(?: ?code)?|code|error|response|http(?:/\d(?:\.\d)?)?|got)[: ]{1,2}"
-_BEFORE: Final = rf"(?:^|: |\(|\b{_AFTER})"
-_BEHIND: Final = r"(?=$|[:,).;]| (?!bytes\b|of\b|to\b|required\b))"
-_PHRASED: Final = frozenset(HTTPStatus)
+# The text before and after a status, as rclone and its libraries write it. A number elsewhere is
+# a count of bytes, a line, or part of a name.
+_KEYWORD: Final = r"(?i:status(?: ?code)?|code|error|response|http(?:/\d(?:\.\d)?)?|got)[: ]{1,2}"
+_BEFORE_STATUS: Final = rf"(?:^|: |\(|\b{_KEYWORD})"
+_AFTER_STATUS: Final = r"(?=$|[:,).;]| (?!bytes\b|of\b|to\b|required\b))"
+_STATUSES_WITH_PHRASE: Final = frozenset(HTTPStatus)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Texts that mean a code: those that have one of the statuses, or fit the pattern.
+    """A code, and the texts that mean it: those with one of the statuses, or the pattern.
 
-    `retryable` overrides the code's own, where the cause is known to pass, or to stay;
-    `why` says how that is known.
+    `retryable` overrides the code's own value if the cause is known to be temporary or
+    permanent; `why` says how that is known.
     """
 
     code: str
@@ -50,15 +51,15 @@ class Rule:
     why: str = ""
 
     def matches(self, text: str) -> bool:
-        """Whether this rule knows the text."""
+        """Whether the text means this rule's code."""
         return self.expression.search(text) is not None
 
 
 @cache
 def rules() -> tuple[Rule, ...]:
-    """The first that matches decides, so a special case stands before the general one.
+    """All rules. The first that matches decides, so special cases come before general ones.
 
-    Compiled when something first failed: a start must not wait for it.
+    Compiled at the first failure, so that the start is not delayed.
     """
     text = (files("efss_transfer.engines.rclone.log") / "failures.json").read_text("utf-8")
     return tuple(
@@ -74,13 +75,14 @@ def rules() -> tuple[Rule, ...]:
 
 
 def _expression(statuses: list[int], pattern: str | None) -> re.Pattern[str]:
-    ways = [] if pattern is None else [pattern]
+    alternatives = [] if pattern is None else [pattern]
     if statuses:
-        ways.append(rf"{_BEFORE}(?:{'|'.join(map(str, statuses))}){_BEHIND}")
-    # With its own words it is one wherever it stands.
-    known = [HTTPStatus(status) for status in statuses if status in _PHRASED]
-    ways += [rf"\b{status.value} (?i:{re.escape(status.phrase)})" for status in known]
-    return re.compile("|".join(ways))
+        numbers = "|".join(map(str, statuses))
+        alternatives.append(rf"{_BEFORE_STATUS}(?:{numbers}){_AFTER_STATUS}")
+    # Followed by its standard phrase, a number is a status at any position.
+    known = [HTTPStatus(status) for status in statuses if status in _STATUSES_WITH_PHRASE]
+    alternatives += [rf"\b{status.value} (?i:{re.escape(status.phrase)})" for status in known]
+    return re.compile("|".join(alternatives))
 
 
 _SOURCE_TEXTS: Final = re.compile(
@@ -91,16 +93,16 @@ _DESTINATION_TEXTS: Final = re.compile(
     r"error reading destination|mkParentDir|chunked upload|uploading chunk|prepare upload"
     r"|simple update failed|merging the uploaded chunks"
 )
-_PLACE: Final = re.compile(r'"[^"]*/[^"]*"|https?://\S+')
-# A page that a server sent instead of a word: what it says counts, and no number in it.
-_PAGE: Final = re.compile(r"<(?:!doctype|html)\b.*</html>", re.IGNORECASE | re.DOTALL)
+_PATH_OR_URL: Final = re.compile(r'"[^"]*/[^"]*"|https?://\S+')
+# A page that a server sent as its error: its words count, and the numbers in it do not.
+_HTML_PAGE: Final = re.compile(r"<(?:!doctype|html)\b.*</html>", re.IGNORECASE | re.DOTALL)
 _PORT: Final = re.compile(r"([\w.\]-]):\d+\b")
-# The guard is a matter of the service's own: what it said of a host is what is told.
-_BY_THE_GUARD: Final = re.compile(r"socks connect tcp \S+?->(\S+: )unknown error ")
+# The guard is internal: the message shows the host that it refused, and not the guard's address.
+_GUARD_PREFIX: Final = re.compile(r"socks connect tcp \S+?->(\S+: )unknown error ")
 
 
 def side_of(text: str) -> Side | None:
-    """The side that the text itself names, if it names one."""
+    """The side that the text itself names; None if it names none."""
     if _SOURCE_TEXTS.search(text):
         return Side.SOURCE
     if _DESTINATION_TEXTS.search(text):
@@ -108,25 +110,25 @@ def side_of(text: str) -> Side | None:
     return None
 
 
-def classify(text: str, side: Side | None, cleaner: Redactor) -> Failure:
-    """What a text of rclone's means, on a side that is known, or named by the text.
+def classify(text: str, side: Side | None, redactor: Redactor) -> Failure:
+    """The failure for a message of rclone; a side that the text names replaces `side`.
 
-    A thing that is missing at the destination is no missing source, and a source that is
-    full is no full destination: those are failures of the storage.
+    A path that is missing at the destination is not a missing source, and a full source is not
+    a full destination: both are a `storage_error`.
     """
     side = side_of(text) or side
-    # A port or a file's name may be a number that means something as a status.
-    spoken = _PORT.sub(r"\1", _PLACE.sub("", text))
-    spoken = _PAGE.sub(lambda page: re.sub(r"\d", "", page[0]), spoken)
+    # A port, or a number in a path, can look like a status.
+    searched = _PORT.sub(r"\1", _PATH_OR_URL.sub("", text))
+    searched = _HTML_PAGE.sub(lambda page: re.sub(r"\d", "", page[0]), searched)
     for rule in rules():
-        if rule.matches(spoken):
+        if rule.matches(searched):
             code, retryable = rule.code, rule.retryable
             break
     else:
         code, retryable = "storage_error", None
-    if (code, side) in ((NOT_FOUND, Side.DESTINATION), (NO_SPACE, Side.SOURCE)):
+    if (code, side) in ((SOURCE_NOT_FOUND, Side.DESTINATION), (QUOTA_EXCEEDED, Side.SOURCE)):
         code, retryable = "storage_error", None
     if retryable is None:
         retryable = CODES[code].retryable
-    shown = _BY_THE_GUARD.sub(r"\1", text)
-    return Failure(code, cleaner.redact(shown, CODES[code].title), retryable, side)
+    shown = _GUARD_PREFIX.sub(r"\1", text)
+    return Failure(code, redactor.redact(shown, CODES[code].title), retryable, side)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from efss_transfer.engines.outcomes import FileOutcomes
-from efss_transfer.engines.rclone.log.error_codes import TIME_IS_UP, classify
+from efss_transfer.engines.rclone.log.error_codes import MAX_DURATION_REACHED, classify
 from efss_transfer.engines.rclone.log.source_errors import SourceErrors
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Reason, Side
@@ -173,7 +173,7 @@ class LogParser(FileOutcomes):
             self._before[name] = int(there[1])
         elif _COPIED.match(message):
             size = size if isinstance(size, int) else 0
-            self._reading.end(name)
+            self._reading.pop(name)
             self.tell(FileOutcome(name, FileState.TRANSFERRED, size))
         elif message in _SKIPPED:
             self._skip(name, _SKIPPED[message])
@@ -190,7 +190,7 @@ class LogParser(FileOutcomes):
         elif _DOUBT.match(message):
             self.doubt = message.partition("): ")[2] or message
         else:
-            self._reading.take(message, name)
+            self._reading.record(message, name)
 
     def _skip(self, name: str, reason: Reason) -> None:
         size = self._before.get(name) if reason is Reason.SAME else None
@@ -204,7 +204,7 @@ class LogParser(FileOutcomes):
         super().tell(outcome)
 
     def _take_error(self, message: str, name: str, kind: str) -> None:
-        if TIME_IS_UP in message:
+        if MAX_DURATION_REACHED in message:
             return  # we said when; what was not begun is not done, and has not failed
         if message.startswith(_UNLISTED):
             self.hopeless = True
@@ -222,7 +222,7 @@ class LogParser(FileOutcomes):
             if path in self._before:
                 self.cut_off[path] = self._before.pop(path)
             return
-        if broken_off := self._reading.end(name, text):
+        if broken_off := self._reading.pop(name, text):
             text = f"error reading source: {broken_off}"
         # What fails without a word about the source failed while it was written.
         failure = classify(text, Side.DESTINATION, self._cleaner)

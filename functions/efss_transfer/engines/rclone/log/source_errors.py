@@ -1,8 +1,8 @@
-"""Why a file's source could not be read to its end, which the error itself does not tell.
+"""Why rclone could not read a file's source to its end, which the final error does not say.
 
-rclone reads and writes a file at once, and what it says of a source that breaks off in the
-middle is what the destination's client says: that its upload came to no end. The true cause
-stands in its log at DEBUG alone (fs/operations/reopen.go, copy.go of rclone 1.75).
+rclone reads and writes a file at the same time. If the source breaks off in the middle, rclone
+reports the error of the destination's client: its upload was incomplete. The true cause is only
+in the DEBUG log (fs/operations/reopen.go and copy.go of rclone 1.75).
 """
 
 from __future__ import annotations
@@ -10,38 +10,38 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# It reads on where it was cut off, and tells so; and then that it gave that up.
-_CUT_OFF: Final = re.compile(r"Reopening on read failure after offset \d+ bytes: retry \S+: ")
+# rclone resumes reading where the source broke off, and logs that; then it may give up.
+_INTERRUPTED: Final = re.compile(r"Reopening on read failure after offset \d+ bytes: retry \S+: ")
 _GIVEN_UP: Final = re.compile(r"Reopen failed after offset \d+ bytes read: ")
-_AGAIN: Final = re.compile(r"Received error: (.*) - low level retry \d+/\d+$", re.DOTALL)
+_RETRY: Final = re.compile(r"Received error: (.*) - low level retry \d+/\d+$", re.DOTALL)
 _TOO_MANY: Final = "failed to reopen: too many retries"
 
 
 class SourceErrors:
-    """What was said of the sources of the files that are being copied."""
+    """Read errors of the sources of the files that are being copied."""
 
     def __init__(self) -> None:
-        self._cut_off: dict[str, str] = {}
+        self._interrupted: dict[str, str] = {}
         self._given_up: dict[str, str] = {}
-        self._tried: dict[str, tuple[str, str]] = {}
+        self._retried: dict[str, tuple[str, str]] = {}
 
-    def take(self, message: str, name: str) -> None:
-        """Take a message about a file."""
-        if said := _CUT_OFF.match(message):
-            self._cut_off[name] = message[said.end() :]
-        elif said := _GIVEN_UP.match(message):
-            reason = message[said.end() :]
-            first = self._cut_off.get(name)
-            self._given_up[name] = first if first and reason == _TOO_MANY else reason
-        elif said := _AGAIN.match(message):
-            # The file is begun anew; if that was the last time, this is what it fails with.
-            self._cut_off.pop(name, None)
-            reason = self._given_up.pop(name, "")
-            self._tried[name] = (said[1], reason)
+    def record(self, message: str, path: str) -> None:
+        """Record a log message about a file."""
+        if match := _INTERRUPTED.match(message):
+            self._interrupted[path] = message[match.end() :]
+        elif match := _GIVEN_UP.match(message):
+            reason = message[match.end() :]
+            first = self._interrupted.get(path)
+            self._given_up[path] = first if first and reason == _TOO_MANY else reason
+        elif match := _RETRY.match(message):
+            # The file starts anew. If this was the last retry, the copy fails with this error.
+            self._interrupted.pop(path, None)
+            reason = self._given_up.pop(path, "")
+            self._retried[path] = (match[1], reason)
 
-    def end(self, name: str, error: str = "") -> str:
-        """A file is done, or failed with an error: what its source failed with, if it did."""
-        self._cut_off.pop(name, None)
-        reason = self._given_up.pop(name, "")
-        tried, before = self._tried.pop(name, ("", ""))
-        return reason or (before if error == tried else "")
+    def pop(self, path: str, error: str = "") -> str:
+        """The read error behind a file's final error, and forget the file; empty if none."""
+        self._interrupted.pop(path, None)
+        reason = self._given_up.pop(path, "")
+        retried_error, retried_reason = self._retried.pop(path, ("", ""))
+        return reason or (retried_reason if error == retried_error else "")

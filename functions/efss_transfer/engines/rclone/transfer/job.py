@@ -217,7 +217,7 @@ class Transfer:
         # Folders are what is mostly copied, so that is tried without a look first.
         yield from self._post_copy("sync/copy", srcFs=source.fs, dstFs=destination.fs)
         error = self._looks.cause(str(self.status.get("error", "")))
-        if error_codes.TIME_IS_UP in error:
+        if error_codes.MAX_DURATION_REACHED in error:
             raise TransferInterrupted(State.INCOMPLETE)
         if self._record.failures:
             return

@@ -17,7 +17,9 @@ from efss_transfer.model.events import Event
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Side
 
 _MOST_LOOKED_AT: Final = 20
-_MISSING: Final = dict.fromkeys((error_codes.OBJECT_NOT_FOUND, error_codes.NO_FOLDER), Side.SOURCE)
+_MISSING: Final = dict.fromkeys(
+    (error_codes.OBJECT_NOT_FOUND, error_codes.DIRECTORY_NOT_FOUND), Side.SOURCE
+)
 _UNTOLD: Final = "It is not known what became of this file."
 
 
