@@ -172,8 +172,9 @@ def running_daemon(
             listener.close()
             log_writer.close()
         except OSError as error:
-            # `from None`: the error's own text would name paths of this machine.
-            raise EngineError(f"rclone could not be started ({type(error).__name__}).") from None
+            # `strerror` and `from None`: the error's whole text names paths of this machine.
+            reason = error.strerror or type(error).__name__
+            raise EngineError(f"rclone could not be started: {reason}.") from None
         daemon = Daemon(process, folder / "rc")
         reader = threading.Thread(
             target=_drain,

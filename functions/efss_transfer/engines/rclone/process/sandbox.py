@@ -1,4 +1,4 @@
-"""The sandbox of each rclone, which holds whatever a storage or a request makes rclone do.
+"""The sandbox of each rclone: the limits of what a storage or a request can make rclone do.
 
     no new privileges    a setuid program gives it no rights
     files                it reads what it needs to run and to trust a server, and writes nothing
