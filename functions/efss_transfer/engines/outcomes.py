@@ -1,6 +1,6 @@
-"""What became of every file, counted over all attempts: each once, and none forgotten.
+"""Collects the outcome of every file over all attempts, each file once.
 
-What one attempt could not do and another may is held back until it is known how it ends.
+A failure that another attempt may cure is held back until the last attempt.
 """
 
 from __future__ import annotations
@@ -24,161 +24,172 @@ from efss_transfer.model.result import (
     Totals,
 )
 
-_FULL: Final = 1_000
+_QUEUE_LIMIT: Final = 1_000
 MOST_HELD_BACK: Final = 1_000
-"""How many failed files wait for another attempt; with more the attempt itself has failed."""
-# Each takes seconds, because rclone slows down for a storage that is busy.
-_OUTAGE_IN_A_ROW: Final = 8
-_OUTAGES: Final = frozenset({"storage_unreachable", "storage_busy"})
+"""Maximum number of failed files that wait for another attempt; with more, the attempt itself
+counts as failed."""
+# Each of these failures takes seconds, because rclone slows down for a busy storage.
+_OUTAGE_FAILURES_IN_A_ROW: Final = 8
+_OUTAGE_CODES: Final = frozenset({"storage_unreachable", "storage_busy"})
+
+_ErrorKey = tuple[str, Side | None, bool]
 
 
 class FileOutcomes:
-    """What became of every file, so far.
+    """The outcomes, totals and errors of one run so far.
 
-    It is told from one thread, which reads the log, and read from another, which drives the
-    transfer; that one may tell as well. It holds a bounded number of outcomes that nobody has
-    taken yet: see `held`.
+    Thread-safe: the thread that reads the engine's log adds outcomes; the thread that drives
+    the transfer drains them and may add some, too. `bounded` limits how many wait for it.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._pending: deque[FileOutcome] = deque()
-        self._held = False
-        self._told = SeenPaths()
+        self._queue: deque[FileOutcome] = deque()
+        self._is_bounded = False
+        self._seen = SeenPaths()
         self._counts: Counter[FileState] = Counter()
         self._reasons: Counter[Reason] = Counter()
-        self._bytes = self._dry_bytes = 0
-        self._groups: dict[tuple[str, Side | None, bool], list[Sample]] = {}
-        self._group_counts: Counter[tuple[str, Side | None, bool]] = Counter()
-        self._last = True
-        self._awaited: set[str] = set()
-        # What waits for another attempt: files, and what concerns no file.
-        self._held_back: dict[str, FileOutcome] = {}
-        self._troubles: list[tuple[Failure, str]] = []
-        self._outages_in_a_row = 0
-        self.failures = 0
-        """How much has failed in this attempt."""
+        self._bytes = self._dry_run_bytes = 0
+        self._error_counts: Counter[_ErrorKey] = Counter()
+        self._error_samples: dict[_ErrorKey, list[Sample]] = {}
+        self._is_last_attempt = True
+        self._expected: set[str] = set()
+        self._held_back_files: dict[str, FileOutcome] = {}
+        self._held_back_errors: list[tuple[Failure, str]] = []
+        self._outage_failures_in_a_row = 0
+        self.failures_in_attempt = 0
+        """Number of failures in this attempt, of files and of anything else."""
 
-    def begin(self, *, last: bool, awaited: tuple[str, ...] = ()) -> None:
-        """A new attempt begins. If it is the last, nothing is held back any more.
+    def begin_attempt(self, *, last: bool, expected: tuple[str, ...] = ()) -> None:
+        """Begin a new attempt. In the last one nothing is held back any more.
 
-        `awaited` are the files that it is about, if they are known: see `unaccounted`.
+        `expected` are the paths of its files, if they are known: see `unreported`.
         """
         with self._changed:
-            self._told.seal()
-            self._last = last
-            self._awaited = set(awaited)
-            self._troubles.clear()
-            self._outages_in_a_row = self.failures = 0
+            self._seen.seal()
+            self._is_last_attempt = last
+            self._expected = set(expected)
+            self._held_back_errors.clear()
+            self._outage_failures_in_a_row = self.failures_in_attempt = 0
 
     def close(self) -> None:
-        """There is no further attempt: tell what was held back for one."""
+        """End the last attempt: failures that are still held back become final."""
         with self._changed:
-            self._last = True
-            for failure, path in self._troubles:
-                self._count(failure, path)
-            self._troubles.clear()
-            for outcome in self._held_back.values():
-                self._enter(outcome)
-            self._held_back.clear()
+            self._is_last_attempt = True
+            for failure, path in self._held_back_errors:
+                self._count_error(failure, path)
+            self._held_back_errors.clear()
+            for outcome in self._held_back_files.values():
+                self._append(outcome)
+            self._held_back_files.clear()
 
-    def tell(self, outcome: FileOutcome) -> None:
-        """The outcome of a file. What an earlier attempt has told is not told again."""
+    def add(self, outcome: FileOutcome) -> None:
+        """Add the outcome of a file. A success is ignored if an earlier attempt reported it."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._held or len(self._pending) < _FULL)
-            self._awaited.discard(outcome.path)
+            self._changed.wait_for(lambda: not self._is_bounded or len(self._queue) < _QUEUE_LIMIT)
+            self._expected.discard(outcome.path)
             error = outcome.error
             if error is None:
-                self._outages_in_a_row = 0
+                self._outage_failures_in_a_row = 0
             else:
-                self.failures += 1
-                self._outages_in_a_row += error.code in _OUTAGES
-            if self._told.state_of(outcome.path) is not None:
+                self.failures_in_attempt += 1
+                self._outage_failures_in_a_row += error.code in _OUTAGE_CODES
+            if self._seen.state_of(outcome.path) is not None:
                 if error is not None:
-                    self._correct(outcome.path, error)
-            elif error is not None and error.retryable and not self._last:
-                self._held_back[outcome.path] = outcome
+                    self._change_to_failed(outcome.path, error)
+            elif error is not None and error.retryable and not self._is_last_attempt:
+                self._held_back_files[outcome.path] = outcome
             else:
-                self._held_back.pop(outcome.path, None)
-                self._enter(outcome)
+                self._held_back_files.pop(outcome.path, None)
+                self._append(outcome)
 
-    def differs(self, path: str, failure: Failure) -> bool:
-        """Verification found a difference; tells whether that says anything.
+    def add_mismatch(self, path: str, failure: Failure) -> bool:
+        """Add a difference that verification found, and return whether it counts.
 
-        It does not of a file that has failed anyway, or was left as it was on purpose.
+        It does not count for a file that failed anyway, or that was skipped on purpose although
+        it differs.
         """
         with self._changed:
-            known = self._told.state_of(path)
+            known = self._seen.state_of(path)
             if known in (SeenState.FAILED, SeenState.SKIPPED):
                 return False
             if known is None:
-                self._enter(FileOutcome(path, FileState.FAILED, error=failure))
+                self._append(FileOutcome(path, FileState.FAILED, error=failure))
             else:
-                self._correct(path, failure)
+                self._change_to_failed(path, failure)
             return True
 
-    def arrived(self, path: str) -> bool:
-        """Whether an earlier attempt has told that a file was copied, or was there already."""
+    def has_arrived(self, path: str) -> bool:
+        """Whether an earlier attempt copied the file, or found it unchanged."""
         with self._changed:
-            return self._told.state_of(path) in (SeenState.TRANSFERRED, SeenState.SAME)
+            return self._seen.state_of(path) in (SeenState.TRANSFERRED, SeenState.SAME)
 
-    def trouble(self, failure: Failure, path: str = "") -> None:
-        """An error that concerns no file, but perhaps a folder; held back if it may pass."""
+    def add_error(self, failure: Failure, path: str = "") -> None:
+        """Add an error that is no file's, and hold it back if another attempt may cure it.
+
+        `path` is that of a folder, or empty.
+        """
         with self._changed:
-            self.failures += 1
-            if failure.retryable and not self._last and len(self._troubles) < MOST_HELD_BACK:
-                self._troubles.append((failure, path))
+            self.failures_in_attempt += 1
+            has_room = len(self._held_back_errors) < MOST_HELD_BACK
+            if failure.retryable and not self._is_last_attempt and has_room:
+                self._held_back_errors.append((failure, path))
             else:
-                self._count(failure, path)
+                self._count_error(failure, path)
 
-    def fail(self, failure: Failure, path: str = "") -> None:
-        """Count an error; `path` is empty where it concerns no file or folder."""
+    def add_final_error(self, failure: Failure) -> None:
+        """Add an error of the whole transfer; never held back."""
         with self._changed:
-            self.failures += 1
-            self._count(failure, path)
-
-    @property
-    def again(self) -> tuple[str, ...] | None:
-        """The files to try again; None if that would not do, and all must be looked at."""
-        with self._changed:
-            whole = self._troubles or len(self._held_back) >= MOST_HELD_BACK
-            return None if whole else tuple(self._held_back)
+            self.failures_in_attempt += 1
+            self._count_error(failure, "")
 
     @property
-    def held_back(self) -> tuple[Failure, ...]:
-        """Why another attempt is wanted; nothing if it is not."""
+    def files_to_retry(self) -> tuple[str, ...] | None:
+        """The paths for the next attempt; None if it must look at all files again."""
         with self._changed:
-            files = tuple(outcome.error for outcome in self._held_back.values() if outcome.error)
-            return (*files, *(failure for failure, _ in self._troubles))
+            if self._held_back_errors or len(self._held_back_files) >= MOST_HELD_BACK:
+                return None
+            return tuple(self._held_back_files)
+
+    @property
+    def held_back_failures(self) -> tuple[Failure, ...]:
+        """The failures that another attempt may cure; empty if none is needed."""
+        with self._changed:
+            of_files = (outcome.error for outcome in self._held_back_files.values())
+            return (
+                *(failure for failure in of_files if failure is not None),
+                *(failure for failure, _ in self._held_back_errors),
+            )
 
     def is_outage(self) -> bool:
-        """Whether so much has failed that the rest of the attempt is better tried later."""
-        return not self._last and (
-            self._outages_in_a_row >= _OUTAGE_IN_A_ROW or len(self._held_back) >= MOST_HELD_BACK
+        """Whether so much failed that the rest of the attempt is better tried later."""
+        return not self._is_last_attempt and (
+            self._outage_failures_in_a_row >= _OUTAGE_FAILURES_IN_A_ROW
+            or len(self._held_back_files) >= MOST_HELD_BACK
         )
 
     @property
-    def unaccounted(self) -> frozenset[str]:
-        """Which of the awaited files nothing was told of."""
+    def unreported(self) -> frozenset[str]:
+        """The expected files of this attempt that have no outcome yet."""
         with self._changed:
-            return frozenset(self._awaited)
+            return frozenset(self._expected)
 
-    def _enter(self, outcome: FileOutcome) -> None:
-        self._told.add(outcome)
+    def _append(self, outcome: FileOutcome) -> None:
+        self._seen.add(outcome)
         self._counts[outcome.state] += 1
         if outcome.reason is not None:
             self._reasons[outcome.reason] += 1
         if outcome.state is FileState.TRANSFERRED:
             self._bytes += outcome.size or 0
         elif outcome.reason is Reason.DRY_RUN:
-            self._dry_bytes += outcome.size or 0
-        self._pending.append(outcome)
+            self._dry_run_bytes += outcome.size or 0
+        self._queue.append(outcome)
         if outcome.error is not None:
-            self._count(outcome.error, outcome.path)
+            self._count_error(outcome.error, outcome.path)
 
-    def _correct(self, path: str, failure: Failure) -> None:
-        """A file that was told as copied, or as being there, has failed after all."""
-        known = self._told.state_of(path)
+    def _change_to_failed(self, path: str, failure: Failure) -> None:
+        """Correct a file that was reported as copied or unchanged, and failed after all."""
+        known = self._seen.state_of(path)
         if known is SeenState.TRANSFERRED:
             self._counts[FileState.TRANSFERRED] -= 1
         elif known is SeenState.SAME:
@@ -186,50 +197,50 @@ class FileOutcomes:
             self._reasons[Reason.SAME] -= 1
         else:
             return
-        self._told.mark_failed(path)
+        self._seen.mark_failed(path)
         self._counts[FileState.FAILED] += 1
-        self._pending.append(FileOutcome(path, FileState.FAILED, error=failure))
-        self._count(failure, path)
+        self._queue.append(FileOutcome(path, FileState.FAILED, error=failure))
+        self._count_error(failure, path)
 
-    def _count(self, failure: Failure, path: str) -> None:
+    def _count_error(self, failure: Failure, path: str) -> None:
         key = (failure.code, failure.side, failure.retryable)
-        self._group_counts[key] += 1
-        samples = self._groups.setdefault(key, [])
+        self._error_counts[key] += 1
+        samples = self._error_samples.setdefault(key, [])
         if len(samples) < SAMPLES:
             samples.append(Sample(path, failure.message))
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """For the time in which whoever reads the outcomes is away.
+    def bounded(self) -> Iterator[None]:
+        """Bound the queue while the consumer of the outcomes is busy elsewhere.
 
-        A reader who does not come back soon must not make this record grow: when it is
-        full the log is no longer read, so rclone waits. At all other times it is read
-        without a bound, because a call to an rclone that waits would wait as well.
+        A slow consumer must not make the queue grow: when it is full, `add` blocks, the log is
+        no longer read, and so the engine waits. At all other times the queue is unbounded,
+        because a call to an engine that waits would wait as well.
         """
-        self._set_held(True)
+        self._set_bounded(True)
         try:
             yield
         finally:
-            self._set_held(False)
+            self._set_bounded(False)
 
-    def _set_held(self, held: bool) -> None:
+    def _set_bounded(self, is_bounded: bool) -> None:
         with self._changed:
-            self._held = held
+            self._is_bounded = is_bounded
             self._changed.notify_all()
 
-    def outcomes(self) -> Iterator[FileOutcome]:
-        """The outcomes that nobody has taken yet, each once, in the order of the log."""
+    def drain(self) -> Iterator[FileOutcome]:
+        """The outcomes since the last call, each once, in the order of the log."""
         while True:
             with self._changed:
-                if not self._pending:
+                if not self._queue:
                     return
-                outcome = self._pending.popleft()
+                outcome = self._queue.popleft()
                 self._changed.notify_all()
             yield outcome
 
     @property
     def totals(self) -> Totals:
-        """The counts so far; exact once the daemon has ended."""
+        """The counts so far; final once the engine has ended."""
         with self._changed:
             return Totals(
                 self._counts[FileState.TRANSFERRED],
@@ -237,16 +248,16 @@ class FileOutcomes:
                 self._counts[FileState.FAILED],
                 self._bytes,
                 {reason: n for reason, n in self._reasons.items() if n},
-                self._dry_bytes,
+                self._dry_run_bytes,
             )
 
     @property
     def errors(self) -> tuple[ErrorGroup, ...]:
-        """All errors so far, by code and side, the most frequent first."""
+        """All errors so far, grouped by code and side, the most frequent group first."""
         with self._changed:
             groups = [
-                ErrorGroup(code, side, retryable, self._group_counts[key], tuple(samples))
-                for key, samples in self._groups.items()
+                ErrorGroup(code, side, retryable, self._error_counts[key], tuple(samples))
+                for key, samples in self._error_samples.items()
                 for code, side, retryable in [key]
             ]
         return tuple(sorted(groups, key=lambda group: -group.count))

@@ -276,7 +276,7 @@ def test_what_a_site_does_not_allow_is_refused_and_the_log_tells_of_what_it_does
     with service_process.function(runtime, site=site) as strict:
         problem = refused(strict, *ends)
         assert (problem["status"], problem["code"]) == (403, "forbidden")
-        assert "2 files; 1 are allowed" in problem["detail"]
+        assert "2 files; the limit here is 1" in problem["detail"]
         elsewhere = {**ends[0], "parameters": {**ends[0]["parameters"], "url": "http://10.0.0.1"}}
         problem = refused(strict, elsewhere, ends[1])
         assert problem["errors"][0]["pointer"] == "/source/parameters/url"

@@ -1,4 +1,4 @@
-"""What is counted over attempts: each file once, and none forgotten."""
+"""FileOutcomes counts each file once over all attempts, and loses none."""
 
 from __future__ import annotations
 
@@ -24,108 +24,108 @@ def failed(path: str, failure: Failure = BUSY) -> FileOutcome:
     return FileOutcome(path, FileState.FAILED, error=failure)
 
 
-def told(ledger: FileOutcomes) -> list[tuple[str, str]]:
-    return [(outcome.path, outcome.state.value) for outcome in ledger.outcomes()]
+def drained(outcomes: FileOutcomes) -> list[tuple[str, str]]:
+    return [(outcome.path, outcome.state.value) for outcome in outcomes.drain()]
 
 
-def test_what_another_attempt_may_do_is_held_back_until_it_has() -> None:
-    ledger = FileOutcomes()
-    ledger.begin(last=False)
+def test_retryable_failure_is_held_back_until_last_attempt() -> None:
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=False)
     for outcome in (copied("a"), failed("b"), failed("c", DENIED), failed("d")):
-        ledger.tell(outcome)
-    assert told(ledger) == [("a", "transferred"), ("c", "failed")]
-    assert ledger.again == ("b", "d")
-    assert ledger.held_back == (BUSY, BUSY)
+        outcomes.add(outcome)
+    assert drained(outcomes) == [("a", "transferred"), ("c", "failed")]
+    assert outcomes.files_to_retry == ("b", "d")
+    assert outcomes.held_back_failures == (BUSY, BUSY)
 
-    ledger.begin(last=True, awaited=("b", "d"))
-    ledger.tell(copied("b"))
-    assert ledger.unaccounted == {"d"}
-    ledger.tell(failed("d"))
-    assert told(ledger) == [("b", "transferred"), ("d", "failed")]
-    assert ledger.totals == Totals(2, 0, 2, 10)
-    assert sorted((group.code, group.count) for group in ledger.errors) == [
+    outcomes.begin_attempt(last=True, expected=("b", "d"))
+    outcomes.add(copied("b"))
+    assert outcomes.unreported == {"d"}
+    outcomes.add(failed("d"))
+    assert drained(outcomes) == [("b", "transferred"), ("d", "failed")]
+    assert outcomes.totals == Totals(2, 0, 2, 10)
+    assert sorted((group.code, group.count) for group in outcomes.errors) == [
         ("permission_denied", 1),
         ("storage_busy", 1),
     ]
 
 
-def test_what_was_told_is_not_told_again() -> None:
-    ledger = FileOutcomes()
-    ledger.begin(last=False)
-    ledger.tell(copied("a"))
-    ledger.tell(failed("b"))
-    list(ledger.outcomes())
-    ledger.begin(last=True)
+def test_file_of_earlier_attempt_is_not_reported_again() -> None:
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=False)
+    outcomes.add(copied("a"))
+    outcomes.add(failed("b"))
+    list(outcomes.drain())
+    outcomes.begin_attempt(last=True)
     for outcome in (skipped("a"), copied("b"), copied("new")):
-        ledger.tell(outcome)
-    assert told(ledger) == [("b", "transferred"), ("new", "transferred")]
-    assert ledger.totals == Totals(3, 0, 0, 15)
+        outcomes.add(outcome)
+    assert drained(outcomes) == [("b", "transferred"), ("new", "transferred")]
+    assert outcomes.totals == Totals(3, 0, 0, 15)
 
 
-def test_a_file_that_fails_after_it_was_there_has_failed() -> None:
-    ledger = FileOutcomes()
-    ledger.begin(last=False)
-    ledger.tell(copied("a"))
-    ledger.tell(skipped("b"))
-    ledger.begin(last=True)
-    ledger.tell(failed("a"))
-    ledger.tell(failed("b"))
-    assert told(ledger)[-2:] == [("a", "failed"), ("b", "failed")]
-    totals = ledger.totals
+def test_file_that_fails_in_later_attempt_has_failed() -> None:
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=False)
+    outcomes.add(copied("a"))
+    outcomes.add(skipped("b"))
+    outcomes.begin_attempt(last=True)
+    outcomes.add(failed("a"))
+    outcomes.add(failed("b"))
+    assert drained(outcomes)[-2:] == [("a", "failed"), ("b", "failed")]
+    totals = outcomes.totals
     assert (totals.transferred, totals.skipped, totals.failed) == (0, 0, 2)
     assert totals.reasons == {}
 
 
-def test_what_is_not_met_again_is_told_at_the_end() -> None:
-    """It may have vanished meanwhile: that is no success."""
-    ledger = FileOutcomes()
-    ledger.begin(last=False)
-    ledger.tell(failed("gone"))
-    ledger.begin(last=True)
-    ledger.close()
-    assert told(ledger) == [("gone", "failed")]
-    assert ledger.errors[0].count == 1
+def test_file_missing_in_later_attempt_is_reported_as_failed_at_close() -> None:
+    """It may have been deleted meanwhile, which is no success."""
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=False)
+    outcomes.add(failed("gone"))
+    outcomes.begin_attempt(last=True)
+    outcomes.close()
+    assert drained(outcomes) == [("gone", "failed")]
+    assert outcomes.errors[0].count == 1
 
 
-def test_trouble_with_a_folder_wants_all_looked_at_again() -> None:
-    ledger = FileOutcomes()
-    ledger.begin(last=False)
-    ledger.tell(failed("a"))
-    ledger.trouble(BUSY, "folder")
-    assert ledger.again is None
-    assert not ledger.errors
-    ledger.begin(last=True)
-    ledger.trouble(BUSY, "folder")
-    ledger.close()
-    assert [(group.count, group.samples[0].path) for group in ledger.errors] == [(2, "folder")]
+def test_error_of_folder_makes_next_attempt_look_at_all_files() -> None:
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=False)
+    outcomes.add(failed("a"))
+    outcomes.add_error(BUSY, "folder")
+    assert outcomes.files_to_retry is None
+    assert not outcomes.errors
+    outcomes.begin_attempt(last=True)
+    outcomes.add_error(BUSY, "folder")
+    outcomes.close()
+    assert [(group.count, group.samples[0].path) for group in outcomes.errors] == [(2, "folder")]
 
 
-def test_an_outage_is_many_failures_without_a_success_between() -> None:
-    ledger = FileOutcomes()
-    ledger.begin(last=False)
+def test_outage_is_eight_failures_in_a_row() -> None:
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=False)
     for number in range(7):
-        ledger.tell(failed(f"{number}"))
-    ledger.tell(copied("one"))
-    ledger.tell(failed("7"))
-    assert not ledger.is_outage()
+        outcomes.add(failed(f"{number}"))
+    outcomes.add(copied("one"))
+    outcomes.add(failed("7"))
+    assert not outcomes.is_outage()
     for number in range(8, 15):
-        ledger.tell(failed(f"{number}"))
-    assert ledger.is_outage()
-    ledger.begin(last=True)
+        outcomes.add(failed(f"{number}"))
+    assert outcomes.is_outage()
+    outcomes.begin_attempt(last=True)
     for number in range(20):
-        ledger.tell(failed(f"{number}"))
-    assert not ledger.is_outage()  # nothing is tried after the last, so every file is
+        outcomes.add(failed(f"{number}"))
+    assert not outcomes.is_outage()  # No attempt follows the last one, so it tries every file.
 
 
-def test_only_so_many_are_held_back() -> None:
-    ledger = FileOutcomes()
-    ledger.begin(last=False)
+def test_attempt_ends_when_too_many_failures_are_held_back() -> None:
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=False)
     mismatch = Failure("checksum_mismatch", "it changed", retryable=True)
     for number in range(MOST_HELD_BACK):
-        assert not ledger.is_outage()
-        ledger.tell(failed(f"{number}", mismatch))
-    assert ledger.is_outage()
-    assert ledger.again is None
+        assert not outcomes.is_outage()
+        outcomes.add(failed(f"{number}", mismatch))
+    assert outcomes.is_outage()
+    assert outcomes.files_to_retry is None
 
 
 @pytest.mark.parametrize(
@@ -139,31 +139,31 @@ def test_only_so_many_are_held_back() -> None:
         (None, True, (0, 0, 1)),
     ],
 )
-def test_a_difference_counts_where_there_should_be_none(
+def test_mismatch_counts_unless_file_failed_or_was_skipped_on_purpose(
     before: FileOutcome | None, counts: bool, totals: tuple[int, int, int]
 ) -> None:
-    ledger = FileOutcomes()
-    ledger.begin(last=True)
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=True)
     if before is not None:
-        ledger.tell(before)
-    ledger.begin(last=True)
-    list(ledger.outcomes())
-    assert ledger.differs("f", DIFFERS) is counts
-    assert told(ledger) == ([("f", "failed")] if counts else [])
-    now = ledger.totals
+        outcomes.add(before)
+    outcomes.begin_attempt(last=True)
+    list(outcomes.drain())
+    assert outcomes.add_mismatch("f", DIFFERS) is counts
+    assert drained(outcomes) == ([("f", "failed")] if counts else [])
+    now = outcomes.totals
     assert (now.transferred, now.skipped, now.failed) == totals
 
 
-def test_a_hundred_thousand_paths_are_told_apart() -> None:
-    ledger = FileOutcomes()
-    ledger.begin(last=False)
+def test_hundred_thousand_paths_are_distinguished() -> None:
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=False)
     for number in range(100_000):
-        ledger.tell(copied(f"folder/{number}"))
-        next(ledger.outcomes())
-    ledger.begin(last=True)
+        outcomes.add(copied(f"folder/{number}"))
+        next(outcomes.drain())
+    outcomes.begin_attempt(last=True)
     for number in range(100_000, 100_100):
-        ledger.tell(copied(f"folder/{number}"))
+        outcomes.add(copied(f"folder/{number}"))
     for number in range(0, 100_000, 1000):
-        ledger.tell(skipped(f"folder/{number}"))
-    assert len(told(ledger)) == 100
-    assert ledger.totals.transferred == 100_100
+        outcomes.add(skipped(f"folder/{number}"))
+    assert len(drained(outcomes)) == 100
+    assert outcomes.totals.transferred == 100_100

@@ -10,13 +10,14 @@ import re
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context, Health, Survey
+from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.error_codes import classify
 from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.process import run_as, sandbox
@@ -28,11 +29,12 @@ from efss_transfer.engines.rclone.rc import config
 from efss_transfer.engines.rclone.rc.client import RcClient, RcError
 from efss_transfer.engines.rclone.rc.jobs import TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath, remote_paths
+from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.report import exit_code, report
 from efss_transfer.engines.rclone.transfer import tuning
 from efss_transfer.engines.rclone.transfer.job import Transfer
 from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
-from efss_transfer.engines.rclone.transfer.survey import Surveyor, dry
+from efss_transfer.engines.rclone.transfer.survey import Surveyor, dry_run
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import EngineError, EngineUnavailable
 from efss_transfer.model.events import Event, FileDone, Finished, Started
@@ -77,11 +79,11 @@ class RcloneEngine:
         started, began = now(), time.monotonic()
         binary = self._binary()
         cleaner = Redactor(request.source.secrets | request.destination.secrets)
-        record = LogParser(cleaner)
+        log = LogParser(outcomes := FileOutcomes(), cleaner)
         transfer: Transfer | None = None
         state: State | None = None
         try:
-            with self._counted(), self._daemon(binary, request, context, record) as ready:
+            with self._counted(), self._daemon(binary, request, context, log) as ready:
                 rc, way = ready.rc, ready.route
                 self._check_version(binary, rc)
                 config.check_filters(rc, request.selection)
@@ -102,32 +104,32 @@ class RcloneEngine:
                     # Skipped files are told at DEBUG only. Calls are logged with their
                     # parameters there, so the credentials had to be handed over before.
                     rc.set_log_level("DEBUG")
-                    transfer = Transfer(
-                        rc, record, cleaner, request, context, self._settings, self._running
+                    run = RunContext(
+                        rc, log, outcomes, cleaner, context, self._settings.rclone.stop_seconds
                     )
+                    transfer = Transfer(run, request, self._settings, self._running)
                     yield Started(self.name, started)
                     yield from transfer.copy(source, destination)
                     if surveyor is not None:
-                        yield from surveyor.look(
-                            rc, record, context, transfer.folder_of(source), destination
-                        )
+                        folder = transfer.folder_of(source)
+                        yield from surveyor.measure(run, folder, destination)
         except TransferInterrupted as interrupted:
             state = interrupted.state
         except CopyRefused as refused:
-            record.fail(refused.failure)
+            outcomes.add_final_error(refused.failure)
         except RcError as error:
             # Where a side is known at all: what is refused here was a parameter's value.
-            record.fail(classify(error.text, record.touched, cleaner))
+            outcomes.add_final_error(classify(error.text, log.last_opened_side, cleaner))
         except EngineError as error:
             if transfer is None:
                 raise
-            record.fail(Failure("engine_failed", str(error), error.retryable))
+            outcomes.add_final_error(Failure("engine_failed", str(error), error.retryable))
             # Whatever had arrived or failed by then: this is no fault of a storage's.
             state = State.FAILED
-        record.close()
-        for outcome in record.outcomes():
+        outcomes.close()
+        for outcome in outcomes.drain():
             yield FileDone(outcome)
-        yield Finished(self._result(started, record, state, transfer, binary, cleaner))
+        yield Finished(self._result(started, outcomes, state, transfer, binary, cleaner))
 
     def survey(
         self, request: TransferRequest, context: Context, *, measure: bool
@@ -138,19 +140,16 @@ class RcloneEngine:
         what is there already, about every filter, and about a single file, and holds no more
         than the copy would.
         """
-        surveyor = Surveyor(self._settings.rclone.stop_seconds, measure=measure)
+        surveyor = Surveyor(measure_rate=measure)
         result: Result | None = None
-        with closing(self.run(dry(request), context, surveyor)) as running:
-            for event in running:
-                if isinstance(event, FileDone):
-                    surveyor.take(event.outcome)
-                elif isinstance(event, Finished):
-                    result = event.result
-                else:
-                    yield event
+        for event in surveyor.count(self.run(dry_run(request), context, surveyor)):
+            if isinstance(event, Finished):
+                result = event.result
+            else:
+                yield event
         if result is None:
             raise AssertionError("a run ended without a result")
-        return surveyor.found(result)
+        return surveyor.survey(result)
 
     def health(self) -> Health:
         """Whether rclone can be found and booted here, and its version.
@@ -185,19 +184,19 @@ class RcloneEngine:
 
     @contextmanager
     def _daemon(
-        self, binary: Path, request: TransferRequest, context: Context, record: LogParser
+        self, binary: Path, request: TransferRequest, context: Context, log: LogParser
     ) -> Iterator[BootedDaemon]:
         """The daemon of this transfer: the one that stands by, or one that is booted now."""
         if self._standby is None:
-            with boot(binary, self._settings, record.take, context.egress, request) as ready:
+            with boot(binary, self._settings, log.take, context.egress, request) as ready:
                 yield ready
             return
         spare = self._standby.take(binary, request, context.egress)
         try:
             with (
-                spare.use(record.take, context.egress)
+                spare.use(log.take, context.egress)
                 if spare is not None
-                else boot(binary, self._settings, record.take, context.egress, request)
+                else boot(binary, self._settings, log.take, context.egress, request)
             ) as ready:
                 yield ready
         finally:
@@ -231,13 +230,13 @@ class RcloneEngine:
     def _result(
         self,
         started: datetime,
-        record: LogParser,
+        outcomes: FileOutcomes,
         state: State | None,
         transfer: Transfer | None,
         binary: Path,
         cleaner: Redactor,
     ) -> Result:
-        totals, errors = record.totals, record.errors
+        totals, errors = outcomes.totals, outcomes.errors
         failed = "engine_failed"
         if state is None:
             if not errors:

@@ -1,24 +1,26 @@
-"""Where rclone's work is done: calls that wait for a storage, and what is told meanwhile."""
+"""Runs rclone's jobs: rc calls that wait for a storage. Yields events while they run."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from efss_transfer.engines.base import Context
-from efss_transfer.engines.rclone.log.parser import LogParser
-from efss_transfer.engines.rclone.rc.client import Job, RcClient, RcError
+from efss_transfer.engines.rclone.rc.client import Job, RcError
+from efss_transfer.engines.rclone.rc.progress import ProgressReporter, in_flight
+from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.errors import EngineError
-from efss_transfer.model.events import Event, FileDone, InFlight, Phase, Progress
+from efss_transfer.model.events import Event
 from efss_transfer.model.result import Json, State
 
-# How often it is looked up whether the transfer must end, and what is new.
-_LOOK_UP_SECONDS: Final = 0.2
-_PROGRESS_SECONDS: Final = 0.5
+# How often a wait is interrupted to check the deadline and to report progress.
+_POLL_SECONDS: Final = 0.2
+
+AfterStop = Callable[[Mapping[str, int]], None]
+"""Called after running jobs were stopped, with the sizes in bytes of the files in flight."""
 
 
 class TransferInterrupted(Exception):
@@ -30,7 +32,7 @@ class TransferInterrupted(Exception):
 
 
 class RcCall(NamedTuple):
-    """A call of rclone's API, and whatever its maker knows it by."""
+    """An rc call, and the key by which its caller recognises its job."""
 
     key: Any
     name: str
@@ -38,167 +40,150 @@ class RcCall(NamedTuple):
 
 
 class JobRunner:
-    """Makes calls that take their time. Its methods are generators: they yield events
-    while they wait, and raise Interrupted if the transfer must end.
+    """Runs jobs until they are done, `should_stop` says so, or the transfer must end.
 
-    However they are left, rclone does not work on it any more, or is dead.
+    Its methods are generators: they yield events while they wait, and raise TransferInterrupted
+    if the transfer must end. However a generator ends, its jobs have ended, or rclone is dead.
     """
 
     def __init__(
-        self, rc: RcClient, record: LogParser, context: Context, stop_seconds: float
+        self,
+        run: RunContext,
+        progress: ProgressReporter,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._rc = rc
-        self._record = record
-        self._context = context
-        self._stop_seconds = stop_seconds
-        self._made: Counter[str] = Counter()
-        self._collects = False
-        self._expected_files = 0
-        self._expected_bytes = 0
-        self._progress_due = time.monotonic() + _PROGRESS_SECONDS
-        self.phase = Phase.COPYING
-        self.attempt = 1
-        self.give_up: Callable[[], bool] = lambda: False
-        """Tells whether what is being done is better stopped."""
-        self.after_stop: Callable[[Mapping[str, int]], None] = lambda _: None
-        """What to do once work was stopped: it is given the sizes of the files that were
-        in flight."""
+        self._run = run
+        self._progress = progress
+        self._should_stop = should_stop
+        self._calls_made: Counter[str] = Counter()
+        self._collects_garbage = False
         self.stats: dict[str, Json] = {}
-        """The stats of all work, as rclone gave them last."""
+        """`core/stats` after the last jobs: the statistics of all work of this daemon."""
 
     def collect_garbage(self) -> None:
-        """Have rclone collect its garbage from now on, which it does not from its start."""
-        if not self._collects:
-            self._rc.enable_garbage_collection()
-            self._collects = True
+        """Turn on rclone's garbage collector, which is off at its start."""
+        if not self._collects_garbage:
+            self._run.rc.enable_garbage_collection()
+            self._collects_garbage = True
 
-    def done(self, call: str, **parameters: Any) -> Generator[Event, None, Job]:
-        """Have rclone do something that waits for a storage, until it is done."""
-        finished: list[Job] = []
-        yield from self.all_done(
-            [RcCall(None, call, parameters)], 1, lambda _, work: finished.append(work)
-        )
-        return finished[0]
+    def run(
+        self, call: str, parameters: Mapping[str, Any], after_stop: AfterStop | None = None
+    ) -> Generator[Event, None, Job]:
+        """Run one job, and return it when it is done or was stopped."""
+        done: list[Job] = []
+        calls = [RcCall(None, call, parameters)]
+        yield from self.run_all(calls, 1, lambda _, job: done.append(job), after_stop)
+        return done[0]
 
-    def all_done(
-        self, calls: Iterable[RcCall], at_once: int, take: Callable[[Any, Job], None]
+    def run_all(
+        self,
+        calls: Iterable[RcCall],
+        at_once: int,
+        on_done: Callable[[Any, Job], None],
+        after_stop: AfterStop | None = None,
     ) -> Generator[Event, None, None]:
-        """Make calls, so many at once; `take` is given each with its key when it is done.
+        """Run jobs, at most `at_once` at a time; `on_done` takes the key and the job of each.
 
-        Of several calls none is begun when it is too late to begin with a file.
+        The first job always starts. The others start only while there is time for another file.
         """
-        self._record.doubt = ""
-        running: dict[int, tuple[RcCall, Job]] = {}
-        something = threading.Event()
-        waiting = iter(calls)
-        call = next(waiting, None)
-        begun, late = 0, False
+        self._run.log.head_error = ""
+        batch = _Batch(self._run, calls, at_once)
         try:
-            while True:
-                while len(running) < at_once and call is not None:
-                    if late := begun > 0 and not self._context.may_start():
-                        call = None
-                        break
-                    work = self._rc.start_job(call.name, call.parameters, something)
-                    running[begun] = (call, work)
-                    begun += 1
-                    call = next(waiting, None)
-                if not running:
-                    break
-                something.wait(_LOOK_UP_SECONDS)
-                something.clear()
-                for number, (made, work) in list(running.items()):
-                    if work.wait(0):
-                        del running[number]
-                        self._made[made.name] += 1
-                        take(made.key, work)
-                if running or call is not None:
-                    # Not before: what is over in moments ends with its garbage, and to collect
-                    # that takes as long as such a copy.
+            while batch.start_more():
+                for call, job in batch.wait(_POLL_SECONDS):
+                    self._calls_made[call.name] += 1
+                    on_done(call.key, job)
+                if not batch.is_done:
+                    # Not earlier: the garbage of a job of a few moments goes with the daemon,
+                    # and collecting it would take as long as such a job.
                     self.collect_garbage()
-                    self._look_up()
-                    yield from self.news()
-                    if self.give_up():
-                        self._stop(running.values())
-                        for made, work in running.values():
-                            take(made.key, work)
+                    self._check_interruption()
+                    yield from self._progress.events()
+                    if self._should_stop():
+                        self._stop(batch.running, after_stop)
+                        for call, job in batch.running:
+                            on_done(call.key, job)
                         break
         except EngineError:
-            raise  # there is nothing left to stop
-        except BaseException:  # GeneratorExit too: whoever read the events went away
-            self._stop(running.values())
+            raise  # The daemon is dead or silent: no job is left to stop.
+        except BaseException:  # GeneratorExit included: the consumer of the events left.
+            self._stop(batch.running, after_stop)
             raise
         finally:
             with suppress(EngineError, RcError):
-                self.stats = self._rc.stats()
-        for name, times in self._made.items():
-            self._record.settle(name, times, self._stop_seconds)
-        if late:
+                self.stats = self._run.rc.stats()
+        for name, times in self._calls_made.items():
+            self._run.log.wait_for_reply(name, times, self._run.stop_seconds)
+        if batch.is_too_late:
             raise TransferInterrupted(State.INCOMPLETE)
 
     def pause(self, seconds: float) -> Iterator[Event]:
-        """Let time pass."""
+        """Wait, and yield events meanwhile."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self._look_up()
-            yield from self.news()
-            time.sleep(min(left, _LOOK_UP_SECONDS))
+            self._check_interruption()
+            yield from self._progress.events()
+            time.sleep(min(left, _POLL_SECONDS))
 
-    def news(self) -> Iterator[Event]:
-        """What has happened since it was last told."""
-        for outcome in self._record.outcomes():
-            with self._record.held():
-                yield FileDone(outcome)
-        if time.monotonic() < self._progress_due:
-            return
-        stats = self._rc.stats()
-        eta = stats.get("eta")
-        # rclone's own totals fall for a moment whenever a file is done; a bar must not.
-        self._expected_files = max(self._expected_files, int(stats.get("totalTransfers") or 0))
-        self._expected_bytes = max(self._expected_bytes, int(stats.get("totalBytes") or 0))
-        progress = Progress(
-            totals=self._record.totals,
-            current_bytes=int(stats.get("bytes") or 0),
-            expected_files=self._expected_files,
-            expected_bytes=self._expected_bytes,
-            speed=float(stats.get("speed") or 0),
-            eta_seconds=None if eta is None else float(eta),
-            phase=self.phase,
-            attempt=self.attempt,
-            in_flight=in_flight(stats),
-        )
-        self._progress_due = time.monotonic() + _PROGRESS_SECONDS
-        with self._record.held():
-            yield progress
-
-    def _look_up(self) -> None:
-        if (state := self._context.end_state()) is not None:
+    def _check_interruption(self) -> None:
+        if (state := self._run.context.end_state()) is not None:
             raise TransferInterrupted(state)
 
-    def _stop(self, running: Collection[tuple[RcCall, Job]]) -> None:
-        """Stop the work and wait for it, so that rclone removes what is half written."""
-        self._record.end()
-        self._rc.limit_timeout(self._stop_seconds)
-        until = time.monotonic() + self._stop_seconds
+    def _stop(self, running: Sequence[tuple[RcCall, Job]], after_stop: AfterStop | None) -> None:
+        """Stop the jobs and wait for their end, in which rclone removes partial uploads."""
+        rc, log = self._run.rc, self._run.log
+        log.begin_stopping()
+        rc.limit_timeout(self._run.stop_seconds)
+        until = time.monotonic() + self._run.stop_seconds
         with suppress(EngineError, RcError):
-            sizes = {file.path: file.size for file in in_flight(self._rc.stats())}
-            self._rc.stop_jobs()
-            for call, work in running:
-                self._made[call.name] += 1
-                work.wait(max(0, until - time.monotonic()))
-            for name, times in self._made.items():
-                self._record.settle(name, times, max(0, until - time.monotonic()))
-            self.after_stop({path: size for path, size in sizes.items() if size is not None})
+            files = in_flight(rc.stats())
+            rc.stop_jobs()
+            for call, job in running:
+                self._calls_made[call.name] += 1
+                job.wait(max(0, until - time.monotonic()))
+            for name, times in self._calls_made.items():
+                log.wait_for_reply(name, times, max(0, until - time.monotonic()))
+            if after_stop is not None:
+                after_stop({file.path: file.size for file in files if file.size is not None})
 
 
-def in_flight(stats: Mapping[str, Any]) -> tuple[InFlight, ...]:
-    """The files that are being copied, from `core/stats`."""
-    files = []
-    for entry in stats.get("transferring") or ():
-        size = int(entry.get("size", -1))
-        files.append(
-            InFlight(
-                str(entry.get("name", "")), int(entry.get("bytes") or 0), None if size < 0 else size
-            )
-        )
-    return tuple(files)
+class _Batch:
+    """The jobs of several calls, of which at most `at_once` run at a time."""
+
+    def __init__(self, run: RunContext, calls: Iterable[RcCall], at_once: int) -> None:
+        self._run = run
+        self._waiting = iter(calls)
+        self._next = next(self._waiting, None)
+        self._at_once = at_once
+        self._has_started = False
+        self._one_is_done = threading.Event()
+        self.running: list[tuple[RcCall, Job]] = []
+        self.is_too_late = False
+        """Whether calls were left out because there was no time for them."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no job runs and no call waits."""
+        return not self.running and self._next is None
+
+    def start_more(self) -> bool:
+        """Start as many jobs as may run, and return whether any runs."""
+        while len(self.running) < self._at_once and self._next is not None:
+            if self._has_started and not self._run.context.may_start():
+                self.is_too_late, self._next = True, None
+                break
+            call = self._next
+            job = self._run.rc.start_job(call.name, call.parameters, self._one_is_done)
+            self.running.append((call, job))
+            self._has_started = True
+            self._next = next(self._waiting, None)
+        return bool(self.running)
+
+    def wait(self, seconds: float) -> Iterator[tuple[RcCall, Job]]:
+        """Wait until a job is done, at most `seconds`; remove and yield those that are done."""
+        self._one_is_done.wait(seconds)
+        self._one_is_done.clear()
+        for entry in tuple(self.running):
+            if entry[1].wait(0):
+                self.running.remove(entry)
+                yield entry

@@ -1,4 +1,4 @@
-"""How much one transfer may carry: refused before a byte is moved."""
+"""Enforces the limits on the files and bytes of one transfer, before anything is copied."""
 
 from __future__ import annotations
 
@@ -14,50 +14,54 @@ from efss_transfer.model.request import Limits, TransferRequest
 from efss_transfer.model.result import Side
 
 
-def keep(
-    bench: JobRunner, source: RemotePath, request: TransferRequest, limits: Limits, at_once: int
+def enforce(
+    jobs: JobRunner, source: RemotePath, request: TransferRequest, limits: Limits, at_once: int
 ) -> Iterator[Event]:
-    """Raise Refused if what is selected of a source is more than is allowed.
+    """Raise CopyRefused if the selected files are more, or larger, than `limits` allow.
 
-    It costs a second listing, and only where there is such a limit. What cannot be listed
-    is left to the copy, which tells why.
+    With limits this lists the source a second time. A source that cannot be listed passes: the
+    copy reports its error.
     """
     if limits.files is None and limits.bytes is None:
         return
     if request.selection.files is None:
-        files, size = yield from _of_all(bench, source, request)
+        files, size = yield from _count_all(jobs, source, request)
     else:
         files = len(request.selection.files)
-        size = (yield from _of_listed(bench, source, request, at_once)) if limits.bytes else None
-    for what, found, most in (("files", files, limits.files), ("bytes", size, limits.bytes)):
+        size = None
+        if limits.bytes is not None:
+            size = yield from _size_of_listed(jobs, source, request, at_once)
+    for unit, found, most in (("files", files, limits.files), ("bytes", size, limits.bytes)):
         if found is not None and most is not None and found > most:
-            text = f"The source has {found} {what}; {most} are allowed here."
+            text = (
+                f"The source has {found} {unit}; the limit here is {most}. "
+                "Select fewer files, or split the transfer."
+            )
             raise refusal("forbidden", text, Side.SOURCE)
 
 
-def _of_all(
-    bench: JobRunner, source: RemotePath, request: TransferRequest
+def _count_all(
+    jobs: JobRunner, source: RemotePath, request: TransferRequest
 ) -> Generator[Event, None, tuple[int | None, int | None]]:
-    work = yield from bench.done(
-        "operations/size", fs=source.fs, **config.filter_parameter(request.selection)
-    )
-    if error_codes.IS_A_FILE not in work.error:
-        return work.output.get("count"), work.output.get("bytes")
-    work = yield from bench.done("operations/stat", fs=source.parent, remote=source.name)
-    return 1, (work.output.get("item") or {}).get("Size")
+    filters = config.filter_parameter(request.selection)
+    job = yield from jobs.run("operations/size", {"fs": source.fs, **filters})
+    if error_codes.IS_A_FILE not in job.error:
+        return job.output.get("count"), job.output.get("bytes")
+    job = yield from jobs.run("operations/stat", {"fs": source.parent, "remote": source.name})
+    return 1, (job.output.get("item") or {}).get("Size")
 
 
-def _of_listed(
-    bench: JobRunner, source: RemotePath, request: TransferRequest, at_once: int
+def _size_of_listed(
+    jobs: JobRunner, source: RemotePath, request: TransferRequest, at_once: int
 ) -> Generator[Event, None, int]:
     sizes: list[int] = []
     opt = {"noModTime": True, "noMimeType": True}
-    yield from bench.all_done(
+    yield from jobs.run_all(
         (
             RcCall(None, "operations/stat", {"fs": source.fs, "remote": file.path, "opt": opt})
             for file in request.selection.files or ()
         ),
         at_once,
-        lambda _, work: sizes.append(int((work.output.get("item") or {}).get("Size", 0))),
+        lambda _, job: sizes.append(int((job.output.get("item") or {}).get("Size", 0))),
     )
     return sum(sizes)

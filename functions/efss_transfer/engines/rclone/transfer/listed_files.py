@@ -1,124 +1,119 @@
-"""Copying files by their names."""
+"""Copies files that the request lists by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
 from efss_transfer.engines.rclone.log import error_codes
-from efss_transfer.engines.rclone.log.error_codes import classify
-from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.rc.client import Job
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, RcCall, TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
-from efss_transfer.engines.redaction import Redactor
+from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
+from efss_transfer.engines.rclone.transfer.partial_files import PartialFiles, Placement
 from efss_transfer.model.events import Event
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Side
 
-_MOST_LOOKED_AT: Final = 20
-_MISSING: Final = dict.fromkeys(
+_MOST_STATS: Final = 20
+_NOT_FOUND: Final = dict.fromkeys(
     (error_codes.OBJECT_NOT_FOUND, error_codes.DIRECTORY_NOT_FOUND), Side.SOURCE
 )
-_UNTOLD: Final = "It is not known what became of this file."
+_UNREPORTED: Final = "rclone did not report whether this file was copied. Request it again."
 
 
 class ListedFiles:
-    """Copies each file with a call of its own: what rclone is given as a list it looks
-    through without a word about what is not there.
+    """Copies each file by an rc call of its own. Of a list in one call, rclone would skip missing
+    files without a message.
     """
 
-    def __init__(
-        self,
-        bench: JobRunner,
-        record: LogParser,
-        cleaner: Redactor,
-        config: Mapping[str, Any],
-        at_once: int,
-    ) -> None:
-        self._bench = bench
-        self._record = record
-        self._cleaner = cleaner
-        self._config = config
-        self._at_once = at_once
+    def __init__(self, run: RunContext, jobs: JobRunner, early_stop: EarlyStop) -> None:
+        self._run = run
+        self._jobs = jobs
+        self._early_stop = early_stop
 
     def copy(
         self,
         source: RemotePath,
         destination: RemotePath,
         paths: tuple[str, ...],
-        is_cut_short: Callable[[], bool],
+        config: Mapping[str, Any],
+        at_once: int,
     ) -> Iterator[Event]:
-        """Copy these files; what becomes of each is told to the record.
+        """Copy the files `paths`, at most `at_once` at a time, and add their outcomes.
 
-        Of those that nothing is known of nothing is told if the work was cut short.
+        If the attempt is stopped, files without an outcome stay without one.
         """
-        refused: dict[str, str] = {}
+        errors: dict[str, str] = {}
 
-        def take(path: str, work: Job) -> None:
-            if work.error:
-                refused[path] = work.error
+        def keep_error(path: str, job: Job) -> None:
+            if job.error:
+                errors[path] = job.error
 
-        calls = (self._call(source, destination, path) for path in paths)
-        # The first by itself: rclone looks at both storages for it, and keeps what it has
-        # seen. Two at once would be two views, which do not know of the folders that the
-        # other is just making.
+        calls = (_copy_call(source, destination, path, config) for path in paths)
+        # The first file alone: rclone opens both storages for it, and keeps them. Two calls at
+        # once would open each twice, and one would not see the folders that the other makes.
         first = [next(calls)]
-        interrupted: TransferInterrupted | None = None
+        after_stop = PartialFiles(self._run, Placement(destination.fs)).remove
+        interruption: TransferInterrupted | None = None
         try:
-            yield from self._bench.all_done(first, 1, take)
-            yield from self._bench.all_done(calls, self._at_once, take)
+            yield from self._jobs.run_all(first, 1, keep_error, after_stop)
+            yield from self._jobs.run_all(calls, at_once, keep_error, after_stop)
         except TransferInterrupted as error:
-            interrupted = error
-        unaccounted = self._record.unaccounted
-        untold = {path: refused[path] for path in unaccounted if path in refused}
-        sides: Mapping[str, Side] = _MISSING
-        if interrupted is None:
-            sides = yield from self._sides(source, untold)
-        for path in unaccounted:
-            # What failed before it was begun stands in no log, but in the answer.
-            if path in untold:
-                failure = classify(untold[path], sides.get(untold[path]), self._cleaner)
-            elif interrupted is not None or is_cut_short():
+            interruption = error
+        unreported = self._run.outcomes.unreported
+        errors = {path: error for path, error in errors.items() if path in unreported}
+        sides: Mapping[str, Side] = _NOT_FOUND
+        if interruption is None:
+            sides = yield from self._sides(source, errors, at_once)
+        for path in unreported:
+            # A file that failed before its copy began is not in the log, but in the reply.
+            if path in errors:
+                failure = self._run.classify(errors[path], sides.get(errors[path]))
+            elif interruption is not None or self._early_stop.has_stopped:
                 continue
             else:
-                failure = Failure("storage_error", _UNTOLD, retryable=False)
-            self._record.tell(FileOutcome(path, FileState.FAILED, error=failure))
-        if interrupted is not None:
-            raise interrupted
-
-    def _call(self, source: RemotePath, destination: RemotePath, path: str) -> RcCall:
-        return RcCall(
-            path,
-            "operations/copyfile",
-            {
-                "srcFs": source.fs,
-                "srcRemote": path,
-                "dstFs": destination.fs,
-                "dstRemote": path,
-                "_config": self._config,
-            },
-        )
+                failure = Failure("storage_error", _UNREPORTED, retryable=False)
+            self._run.outcomes.add(FileOutcome(path, FileState.FAILED, error=failure))
+        if interruption is not None:
+            raise interruption
 
     def _sides(
-        self, source: RemotePath, refused: Mapping[str, str]
+        self, source: RemotePath, errors: Mapping[str, str], at_once: int
     ) -> Generator[Event, None, dict[str, Side]]:
-        """The side that each text is of: the source's, if that says it once more when it is
-        looked at. Files that failed by the same text are looked at once.
+        """The side of each error text: the source if a stat of the file there fails as well. Of
+        the files with the same text only one is looked up.
         """
-        sides = dict(_MISSING)
-        samples = {text: path for path, text in refused.items() if text not in sides}
+        sides = dict(_NOT_FOUND)
+        samples = {text: path for path, text in errors.items() if text not in sides}
 
-        def take(text: str, work: Job) -> None:
-            sides[text] = Side.SOURCE if work.error else Side.DESTINATION
+        def keep_side(text: str, job: Job) -> None:
+            sides[text] = Side.SOURCE if job.error else Side.DESTINATION
 
         opt = {"noModTime": True, "noMimeType": True}
-        yield from self._bench.all_done(
+        yield from self._jobs.run_all(
             (
                 RcCall(text, "operations/stat", {"fs": source.fs, "remote": path, "opt": opt})
-                for text, path in islice(samples.items(), _MOST_LOOKED_AT)
+                for text, path in islice(samples.items(), _MOST_STATS)
             ),
-            self._at_once,
-            take,
+            at_once,
+            keep_side,
         )
         return sides
+
+
+def _copy_call(
+    source: RemotePath, destination: RemotePath, path: str, config: Mapping[str, Any]
+) -> RcCall:
+    return RcCall(
+        path,
+        "operations/copyfile",
+        {
+            "srcFs": source.fs,
+            "srcRemote": path,
+            "dstFs": destination.fs,
+            "dstRemote": path,
+            "_config": config,
+        },
+    )

@@ -1,52 +1,60 @@
-"""What a storage keeps of files that were cut off on their way."""
+"""Removes the files that are incomplete at the destination because their copy was stopped."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from efss_transfer.engines.rclone.log.parser import NOTHING, LogParser
-from efss_transfer.engines.rclone.rc.client import RcClient, RcError
+from efss_transfer.engines.rclone.log.copy_lines import MISSING_SIZE
+from efss_transfer.engines.rclone.rc.client import RcError
+from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.result import FileOutcome, FileState
 
 
-class PartialFiles:
-    """Removes them. rclone does that itself where an upload fails, but not where it was
-    stopped: there its own call is cut off as well.
-
-    Files go to `folder`; a single one may be `renamed` on its way.
+@dataclass(frozen=True)
+class Placement:
+    """Where the files of a copy arrive: below the fs `folder`, under the path that they have at
+    the source, or as `name` if the source is a single file.
     """
 
-    def __init__(self, rc: RcClient, record: LogParser, seconds: float) -> None:
-        self._rc = rc
-        self._record = record
-        self._seconds = seconds
-        self.folder = ""
-        self.renamed: str | None = None
+    folder: str
+    name: str | None = None
+
+
+class PartialFiles:
+    """The files of one copy that are incomplete. rclone removes such a file itself if its upload
+    fails, but not if the upload was stopped, because then the call that would remove it is
+    stopped as well.
+    """
+
+    def __init__(self, run: RunContext, placement: Placement) -> None:
+        self._run = run
+        self._placement = placement
 
     def remove(self, sizes: Mapping[str, int]) -> None:
-        """Remove what is left of each file that was cut off; `sizes` are what they would have.
+        """Remove each file that was cut off. `sizes` are the complete sizes in bytes.
 
-        What was there before is left alone. A file that was not there and has all its bytes
-        has arrived, though rclone did not see it.
+        A file that is as it was before the copy stays. A new file with all of its bytes has
+        arrived, although rclone did not see it: it is added to the outcomes.
         """
-        until = time.monotonic() + self._seconds
-        for path, before in self._record.cut_off.items():
-            place = {"fs": self.folder, "remote": self.renamed or path}
+        until = time.monotonic() + self._run.stop_seconds
+        for path, size_before in dict(self._run.log.cut_off).items():
+            file = {"fs": self._placement.folder, "remote": self._placement.name or path}
             with suppress(EngineError, RcError):
-                item = self._done("operations/stat", place, until).get("item") or {}
-                left = item.get("Size")
-                if item.get("IsDir") is not False or left is None or left == before:
+                item = self._run_job("operations/stat", file, until).get("item") or {}
+                size = item.get("Size")
+                if item.get("IsDir") is not False or size is None or size == size_before:
                     continue
-                if left != sizes.get(path):
-                    self._done("operations/deletefile", place, until)
-                elif before == NOTHING:
-                    self._record.tell(FileOutcome(path, FileState.TRANSFERRED, left))
+                if size != sizes.get(path):
+                    self._run_job("operations/deletefile", file, until)
+                elif size_before == MISSING_SIZE:
+                    self._run.outcomes.add(FileOutcome(path, FileState.TRANSFERRED, size))
 
-    def _done(self, call: str, place: Mapping[str, Any], until: float) -> dict[str, Any]:
-        work = self._rc.start_job(call, place)
-        work.wait(max(0.0, until - time.monotonic()))
-        return work.output
+    def _run_job(self, call: str, parameters: Mapping[str, Any], until: float) -> dict[str, Any]:
+        job = self._run.rc.start_job(call, parameters)
+        job.wait(max(0.0, until - time.monotonic()))
+        return job.output

@@ -1,4 +1,4 @@
-"""What must be looked at because rclone does not tell the whole truth of it."""
+"""Finds out whether a path is a file, a folder or missing, where rclone's own error misleads."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ from collections.abc import Generator
 from enum import Enum
 
 from efss_transfer.engines.rclone.log import error_codes
-from efss_transfer.engines.rclone.log.error_codes import classify
-from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.rc.jobs import JobRunner
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
-from efss_transfer.engines.redaction import Redactor
+from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.events import Event
 from efss_transfer.model.result import Failure, Side
 
 
 class PathKind(Enum):
-    """What stands at a place."""
+    """What a path is."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -24,7 +22,7 @@ class PathKind(Enum):
 
 
 class CopyRefused(Exception):
-    """A storage said no, before any file was copied."""
+    """The copy cannot begin: nothing was copied."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.code)
@@ -32,28 +30,40 @@ class CopyRefused(Exception):
 
 
 def refusal(code: str, message: str, side: Side | None) -> CopyRefused:
-    """A refusal that is found out here and not said by a storage; for good."""
+    """A refusal by this service and not by a storage; not retryable."""
     return CopyRefused(Failure(code, message, retryable=False, side=side))
 
 
+def source_not_found(side: Side) -> CopyRefused:
+    """The refusal of a folder that does not exist."""
+    message = "The folder does not exist. Check `path` of this endpoint."
+    return refusal("source_not_found", message, side)
+
+
+def not_a_folder(side: Side) -> CopyRefused:
+    """The refusal of a file where only a folder will do."""
+    message = "The path is a file, but a folder is needed here. Check `path` of this endpoint."
+    return refusal("not_a_directory", message, side)
+
+
 class PathInspector:
-    """Looks at places. Its methods are generators: they yield events while they wait."""
+    """Asks a storage for the kind of a path. Its methods are generators: they yield events while
+    they wait, and raise CopyRefused if the storage refuses to answer.
+    """
 
-    def __init__(self, bench: JobRunner, record: LogParser, cleaner: Redactor) -> None:
-        self._bench = bench
-        self._record = record
-        self._cleaner = cleaner
+    def __init__(self, run: RunContext, jobs: JobRunner) -> None:
+        self._run = run
+        self._jobs = jobs
 
-    def at(self, place: RemotePath) -> Generator[Event, None, PathKind]:
-        """What stands at a place; raises Refused if the storage does not tell."""
-        if place.remote.backend == "webdav":
-            # A stat would list the parent, which may be long, and believes an HTML page.
-            # To hash a file one must find it: that is a PROPFIND of the very place. No
-            # WebDAV server has CRC-32, so nothing is read.
-            work = yield from self._bench.done(
-                "operations/hashsumfile", fs=place.parent, remote=place.name, hashType="crc32"
-            )
-            error = work.error
+    def kind_of(self, path: RemotePath) -> Generator[Event, None, PathKind]:
+        """The kind of a path."""
+        file = {"fs": path.parent, "remote": path.name}
+        if path.remote.backend == "webdav":
+            # A stat would list the parent, which may be long, and would accept an HTML page. To
+            # hash a file, rclone sends a PROPFIND for exactly this path. No WebDAV server offers
+            # CRC-32, so no content is read.
+            job = yield from self._jobs.run("operations/hashsumfile", {**file, "hashType": "crc32"})
+            error = job.error
             if error_codes.IS_A_DIRECTORY in error:
                 return PathKind.FOLDER
             if error_codes.OBJECT_NOT_FOUND in error:
@@ -61,63 +71,61 @@ class PathInspector:
             if not error or "hash" in error:
                 return PathKind.FILE
         else:
-            work = yield from self._bench.done(
-                "operations/stat", fs=place.parent, remote=place.name
-            )
-            error = work.error
+            job = yield from self._jobs.run("operations/stat", file)
+            error = job.error
             if not error:
-                item = work.output.get("item")
+                item = job.output.get("item")
                 if item is None:
                     return PathKind.MISSING
                 return PathKind.FOLDER if item.get("IsDir") else PathKind.FILE
-        # "Is a file" would be said here of the folder that holds the place.
-        raise CopyRefused(classify(self.cause(error), place.side, self._cleaner))
+        # Here "is a file" would be about the folder that contains the path.
+        raise CopyRefused(self._run.classify(self.true_cause(error), path.side))
 
     def confirm_empty(self, source: RemotePath) -> Generator[Event, None, None]:
-        """Make sure that a source without files is an empty folder.
+        """Confirm that a source without files is an empty folder.
 
-        rclone takes a login page for an empty WebDAV folder, and a prefix of S3 that
-        does not exist for an empty one: nothing copied is then no success.
+        rclone takes a login page for an empty WebDAV folder, and a missing prefix of S3 for an
+        empty folder: then a copy of nothing is no success.
         """
         is_webdav = source.remote.backend == "webdav"
         if source.is_root and not is_webdav:
-            return  # there is nothing to be asked but the list, and that was had
-        kind = yield from self.at(source)
+            return  # Only its listing could be asked for, and the copy had that.
+        kind = yield from self.kind_of(source)
         if kind is PathKind.MISSING and is_webdav:
             raise refusal(
                 "unsupported",
-                "The URL does not answer as a WebDAV folder: is it a login page, or "
-                "not the server's WebDAV address?",
+                "The server does not answer at this URL as a WebDAV folder. Check that `url` is "
+                "the server's WebDAV address and not that of a login page.",
                 Side.SOURCE,
             )
         if kind is PathKind.MISSING:
-            raise refusal("source_not_found", "There is no such folder.", Side.SOURCE)
+            raise source_not_found(Side.SOURCE)
         if kind is PathKind.FILE:
             raise refusal(
                 "not_a_directory",
-                "The URL itself is a file: put its last part into `path`.",
+                "The URL itself is a file: move its last part from `url` to `path`.",
                 Side.SOURCE,
             )
 
-    def confirm_there(self, source: RemotePath) -> Generator[Event, None, None]:
-        """Make sure that a source of which nothing is wanted is a folder all the same."""
+    def confirm_folder(self, source: RemotePath) -> Generator[Event, None, None]:
+        """Confirm that a source, of which no file is selected, is a folder that can be read."""
         if source.is_root and source.remote.backend != "webdav":
-            # No folder holds it, in which it could be seen: whether it answers at all is
-            # seen by asking for any file in it.
-            inside = f"{source.path.rstrip('/')}/any"
-            yield from self.at(RemotePath(source.remote, inside, source.side))
+            # No folder contains it, so it cannot be looked up; asking for any file in it shows
+            # whether the storage answers.
+            any_file = f"{source.path.rstrip('/')}/any"
+            yield from self.kind_of(RemotePath(source.remote, any_file, source.side))
             return
-        kind = yield from self.at(source)
+        kind = yield from self.kind_of(source)
         if kind is PathKind.MISSING:
-            raise refusal("source_not_found", "There is no such folder.", source.side)
+            raise source_not_found(source.side)
         if kind is PathKind.FILE:
-            raise refusal("not_a_directory", "It is a file.", source.side)
+            raise not_a_folder(source.side)
 
-    def cause(self, error: str) -> str:
-        """Why a call failed, where rclone calls something a file that it may not look at."""
-        return self._record.doubt or error if error_codes.IS_A_FILE in error else error
+    def true_cause(self, error: str) -> str:
+        """The cause of an error. "Is a file" is misleading where rclone could not look."""
+        return self._run.log.head_error or error if error_codes.IS_A_FILE in error else error
 
-    def side_at_fault(self, source: RemotePath, destination: RemotePath) -> Side | None:
-        """The side that an error without a word about it came from, if that can be told."""
-        # With one remote for both there is no telling from its name.
-        return None if source.remote == destination.remote else self._record.touched
+    def failing_side(self, source: RemotePath, destination: RemotePath) -> Side | None:
+        """The side of an error that mentions none; None if that is unknown."""
+        # A remote that both sides share was opened for both.
+        return None if source.remote == destination.remote else self._run.log.last_opened_side

@@ -1,135 +1,139 @@
-"""What a plan needs to know besides what a dry run tells: totals, room, and how fast it is."""
+"""Collects what a plan needs besides a dry run: totals, free space, and the rate of reading."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, Final
 
-from efss_transfer.engines.base import Context, Survey
-from efss_transfer.engines.rclone.log.parser import LogParser
-from efss_transfer.engines.rclone.rc.client import RcClient
+from efss_transfer.engines.base import Survey
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
+from efss_transfer.engines.rclone.rc.progress import ProgressReporter
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
+from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.events import Event, FileDone
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import FileOutcome, Reason, Result, State, VerifyMode
 
 _ABOUT: Final = "operations/about"
-_ROOM_SECONDS: Final = 10.0
+_ABOUT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 3.0
-# A smaller file says more of how long a call takes than of how fast bytes come.
-_LEAST_BYTES: Final = 8 << 20
+# The time of reading a smaller file is mostly that of the call.
+_SMALLEST_MEASURED: Final = 8 << 20
 
 
-def dry(request: TransferRequest) -> TransferRequest:
-    """The request, without what it would write, read, or have told."""
+def dry_run(request: TransferRequest) -> TransferRequest:
+    """The request without anything that writes, compares content or notifies."""
     options = replace(request.options, dry_run=True, verify=VerifyMode.NONE)
     return replace(request, options=options, notify=None)
 
 
 class Surveyor:
-    """Counts the files of a dry run, and then looks at what else there is to know."""
+    """Counts the files of a dry run, and then measures. `measure_rate` reads from a file."""
 
-    def __init__(self, stop_seconds: float, *, measure: bool) -> None:
-        self._stop_seconds = stop_seconds
-        self._measure = measure
+    def __init__(self, *, measure_rate: bool) -> None:
+        self._measure_rate = measure_rate
         self._began = time.monotonic()
-        self._files = self._bytes = self._unsized = self._there = 0
+        self._files = self._bytes = self._unsized = self._present = 0
         self._largest: tuple[str, int] | None = None
         self._free: int | None = None
         self._rate: float | None = None
         self._seconds = 0.0
 
-    def take(self, outcome: FileOutcome) -> None:
-        """Count what would become of a file."""
+    def count(self, events: Generator[Event, None, None]) -> Iterator[Event]:
+        """Count the outcomes of files among the events, and pass the other events on."""
+        with closing(events):  # At once: an abandoned copy must stop before the clean-up.
+            for event in events:
+                if isinstance(event, FileDone):
+                    self._count_file(event.outcome)
+                else:
+                    yield event
+
+    def _count_file(self, outcome: FileOutcome) -> None:
         if outcome.reason is not Reason.DRY_RUN:
-            self._there += 1
+            self._present += 1
             return
         size = outcome.size or 0
         self._files += 1
-        if size < 0:  # as rclone tells of a file whose size is known at its end only
+        if size < 0:  # rclone's size of a file whose size is known only at its end
             self._unsized += 1
             return
         self._bytes += size
         if self._largest is None or size > self._largest[1]:
             self._largest = (outcome.path, size)
 
-    def look(
-        self,
-        rc: RcClient,
-        record: LogParser,
-        context: Context,
-        folder: str,
-        destination: RemotePath,
-    ) -> Iterator[Event]:
-        """Ask for room at the destination, and read of the largest file below `folder`.
-
-        What cannot be found out is left open: it is no failure of what was counted.
+    def measure(
+        self, run: RunContext, folder: str, destination: RemotePath
+    ) -> Generator[Event, None, None]:
+        """Ask for the free space at the destination, and read from the largest file below the fs
+        `folder`. Call it after the dry run. Its failures are not reported: the value stays None.
         """
-        for outcome in record.outcomes():
-            yield FileDone(outcome)
+        for outcome in run.outcomes.drain():
+            self._count_file(outcome)
         self._seconds = time.monotonic() - self._began
-        if record.errors:
-            return  # there is no plan without all of it
-        record.rest_from(_ABOUT)
-        bench = JobRunner(rc, record, context, self._stop_seconds)
+        if run.outcomes.errors:
+            return  # A plan needs a dry run without errors.
+        run.log.finish_at(_ABOUT)
         try:
-            self._free = yield from self._room(bench, destination)
-            if self._measure and self._largest is not None and self._largest[1] >= _LEAST_BYTES:
-                self._rate = yield from self._read(rc, bench, folder, self._largest[0])
-        except TransferInterrupted as interrupted:
-            if interrupted.state is not State.INCOMPLETE:
+            self._free = yield from self._free_space(run, destination)
+            if self._measure_rate and self._largest is not None:
+                path, size = self._largest
+                if size >= _SMALLEST_MEASURED:
+                    self._rate = yield from self._read_rate(run, folder, path)
+        except TransferInterrupted as interruption:
+            if interruption.state is not State.INCOMPLETE:
                 raise
 
-    def found(self, result: Result) -> Survey:
-        """All that was seen."""
+    def survey(self, result: Result) -> Survey:
+        """The survey, with the result of the dry run."""
         return Survey(
             result,
             self._files,
             self._bytes,
             self._unsized,
             self._largest,
-            self._there,
+            self._present,
             self._free,
             self._rate,
             self._seconds,
         )
 
-    def _room(
-        self, bench: JobRunner, destination: RemotePath
+    def _free_space(
+        self, run: RunContext, destination: RemotePath
     ) -> Generator[Event, None, int | None]:
-        _give_up_after(bench, _ROOM_SECONDS)
-        # The folder may have room of its own, and may not be there yet.
+        """The free bytes at the destination."""
+        jobs = JobRunner(run, ProgressReporter(run), _timeout(_ABOUT_SECONDS))
+        # The folder may have a quota of its own, and may not exist yet.
         for fs in dict.fromkeys((destination.fs, f"{destination.remote.name}:")):
-            work = yield from bench.done(_ABOUT, fs=fs)
-            free = work.output.get("free")
+            job = yield from jobs.run(_ABOUT, {"fs": fs})
+            free = job.output.get("free")
             if isinstance(free, int) and free >= 0:
                 return free
         return None
 
-    def _read(
-        self, rc: RcClient, bench: JobRunner, folder: str, path: str
+    def _read_rate(
+        self, run: RunContext, folder: str, path: str
     ) -> Generator[Event, None, float | None]:
-        """How many bytes of a file come in a second, in one stream: rclone reads it to hash
-        it, and is stopped when that takes long.
+        """The bytes per second in which a file is read over one connection. rclone reads the file
+        to compute its checksum, and is stopped if that takes long.
         """
-        _give_up_after(bench, _READ_SECONDS)
-        before, began = _moved(rc.stats()), time.monotonic()
-        work = yield from bench.done(
-            "operations/hashsumfile", fs=folder, remote=path, hashType="md5", download=True
-        )
+        jobs = JobRunner(run, ProgressReporter(run), _timeout(_READ_SECONDS))
+        bytes_before, began = _bytes_read(run.rc.stats()), time.monotonic()
+        file = {"fs": folder, "remote": path, "hashType": "md5", "download": True}
+        job = yield from jobs.run("operations/hashsumfile", file)
         seconds = time.monotonic() - began
-        moved = _moved(bench.stats) - before
-        broke_off = work.error and seconds < _READ_SECONDS
-        return None if broke_off or moved <= 0 else moved / seconds
+        read = _bytes_read(jobs.stats) - bytes_before
+        has_failed = job.error and seconds < _READ_SECONDS
+        return None if has_failed or read <= 0 else read / seconds
 
 
-def _give_up_after(bench: JobRunner, seconds: float) -> None:
+def _timeout(seconds: float) -> Callable[[], bool]:
+    """Tells whether that many seconds have passed since this call."""
     until = time.monotonic() + seconds
-    bench.give_up = lambda: time.monotonic() >= until
+    return lambda: time.monotonic() >= until
 
 
-def _moved(stats: dict[str, Any]) -> int:
+def _bytes_read(stats: dict[str, Any]) -> int:
     return int(stats.get("bytes") or 0)

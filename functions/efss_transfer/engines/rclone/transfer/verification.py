@@ -1,226 +1,261 @@
-"""Comparing both sides after a copy."""
+"""Compares both sides after a copy."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from efss_transfer.engines.rclone.log.error_codes import classify
-from efss_transfer.engines.rclone.log.parser import CheckedPair, LogParser, mismatch
+from efss_transfer.engines.rclone.log.check_lines import (
+    MISSING,
+    CheckCounts,
+    difference,
+    mismatch,
+)
 from efss_transfer.engines.rclone.rc.client import Job
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, RcCall
-from efss_transfer.engines.redaction import Redactor
+from efss_transfer.engines.rclone.rc.remotes import RemotePath
+from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.events import Event
 from efss_transfer.model.request import ListedFile
 from efss_transfer.model.result import Failure, Side, Verification, VerifyMode
 
-# Of the kinds that both storages have the first of these is compared; what is read anew is
-# read for the first.
-_KINDS: Final = ("md5", "sha1", "sha256", "sha512", "blake3", "crc32")
+# The first kind of checksum that both storages offer is compared. If the content must be read, the
+# first kind of all is computed.
+_HASH_TYPES: Final = ("md5", "sha1", "sha256", "sha512", "blake3", "crc32")
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A file at both sides: where it is, by folder and path in it, and what its caller knows
-    of it. `path` is how it is told.
+class FilePair:
+    """A file on both sides: `path` in the fs `source`, and `name` in the fs `destination`.
+
+    Its outcome is reported under `path`. `expected` is what the request says of it.
     """
 
     path: str
     source: str
     destination: str
     name: str
-    known: ListedFile = field(default_factory=lambda: ListedFile(""))
+    expected: ListedFile = field(default_factory=lambda: ListedFile(""))
 
 
-def verify(
-    bench: JobRunner,
-    record: LogParser,
-    cleaner: Redactor,
-    mode: VerifyMode,
-    pairs: list[Pair] | None,
-    *,
-    at_once: int,
-    **tree: Any,
-) -> Generator[Event, None, Verification | None]:
-    """Compare the files of two trees, or of pairs; what differs is told to the record.
-
-    The result says what was really compared; None if it could not be.
+class Verifier:
+    """Compares files, and adds every mismatch to the outcomes. Its methods are generators: they
+    yield events while they wait, and return what was really compared, or None if nothing was.
     """
-    checked = CheckedPair()
-    record.verify(checked)
-    if pairs is not None:
-        arrived = [pair for pair in pairs if record.arrived(pair.path)]
-        return (yield from _Pairs(bench, record, cleaner, mode, at_once, checked).verify(arrived))
-    config = {**tree.pop("_config"), "SizeOnly": True} if mode is VerifyMode.SIZE else {}
-    work = yield from bench.done(
-        "operations/check",
-        oneWay=True,
-        download=mode is VerifyMode.DOWNLOAD,
-        # What they find is in the log; as lists they would be as long as the tree.
-        **dict.fromkeys(("match", "differ", "missingOnDst", "missingOnSrc", "error"), False),
-        **{**tree, "_config": config},
-    )
-    if work.error:
-        record.fail(classify(work.error, None, cleaner))
-        return None
-    kind = str(work.output.get("hashType") or "none")
-    return _summary(mode, kind, checked)
+
+    def __init__(self, run: RunContext, jobs: JobRunner, mode: VerifyMode) -> None:
+        self._run = run
+        self._jobs = jobs
+        self._mode = mode
+
+    def verify_tree(
+        self,
+        source: RemotePath,
+        destination: RemotePath,
+        config: Mapping[str, object],
+        filters: Mapping[str, object],
+    ) -> Generator[Event, None, Verification | None]:
+        """Compare every selected file of the source, by one job of rclone's."""
+        counts = self._begin()
+        job = yield from self._jobs.run(
+            "operations/check",
+            {
+                "srcFs": source.fs,
+                "dstFs": destination.fs,
+                "oneWay": True,
+                "download": self._mode is VerifyMode.DOWNLOAD,
+                # The log has every comparison; a list would be as long as the tree.
+                **dict.fromkeys(
+                    ("match", "differ", "missingOnDst", "missingOnSrc", "error"), False
+                ),
+                "_config": {**config, "SizeOnly": True} if self._mode is VerifyMode.SIZE else {},
+                "_filter": filters,
+            },
+        )
+        if job.error:
+            self._run.outcomes.add_final_error(self._run.classify(job.error, None))
+            return None
+        return _summary(self._mode, str(job.output.get("hashType") or "none"), counts)
+
+    def verify_files(
+        self, pairs: list[FilePair], at_once: int
+    ) -> Generator[Event, None, Verification | None]:
+        """Compare the pairs whose copy has arrived, at most `at_once` at a time, with each other
+        and with what the request says of them.
+        """
+        counts = self._begin()
+        arrived = [pair for pair in pairs if self._run.outcomes.has_arrived(pair.path)]
+        if not arrived:
+            return None
+        comparison = _FileComparison(self._run, self._jobs, self._mode, counts, at_once)
+        return (yield from comparison.compare(arrived))
+
+    def _begin(self) -> CheckCounts:
+        counts = CheckCounts()
+        self._run.outcomes.begin_attempt(last=True)
+        self._run.log.begin_verification(counts)
+        return counts
 
 
-def _summary(mode: VerifyMode, kind: str, checked: CheckedPair) -> Verification:
-    total = checked.equal + checked.differing
-    if mode is VerifyMode.CHECKSUM and kind == "none":
-        return Verification(VerifyMode.SIZE, total, checked.differing, checked.missing)
-    by_sum = mode is VerifyMode.CHECKSUM
+def _summary(mode: VerifyMode, hash_type: str, counts: CheckCounts) -> Verification:
+    checked = counts.equal + counts.differing
+    if mode is VerifyMode.CHECKSUM and hash_type == "none":
+        return Verification(VerifyMode.SIZE, checked, counts.differing, counts.missing)
+    by_checksum = mode is VerifyMode.CHECKSUM
     return Verification(
         mode,
-        total,
-        checked.differing,
-        checked.missing,
-        kind if by_sum else None,
-        checked.by_size if by_sum else 0,
+        checked,
+        counts.differing,
+        counts.missing,
+        hash_type if by_checksum else None,
+        counts.by_size if by_checksum else 0,
     )
 
 
 @dataclass
-class _Facts:
-    """What is known of a file at one side."""
+class _FileFacts:
+    """The size and the checksums of a file on one side, or why they are unknown."""
 
     size: int | None = None
     hashes: dict[str, str] = field(default_factory=dict)
     error: str = ""
 
 
-class _Pairs:
-    """Compares files one by one, by their names."""
+_Facts = dict[tuple[str, Side], _FileFacts]
+
+
+class _FileComparison:
+    """Compares files one by one."""
 
     def __init__(
         self,
-        bench: JobRunner,
-        record: LogParser,
-        cleaner: Redactor,
+        run: RunContext,
+        jobs: JobRunner,
         mode: VerifyMode,
+        counts: CheckCounts,
         at_once: int,
-        checked: CheckedPair,
     ) -> None:
-        self._bench = bench
-        self._record = record
-        self._cleaner = cleaner
+        self._run = run
+        self._jobs = jobs
         self._mode = mode
+        self._counts = counts
         self._at_once = at_once
-        self._checked = checked
 
-    def verify(self, pairs: list[Pair]) -> Generator[Event, None, Verification | None]:
-        """Compare, by what both sides have and what the caller knows."""
-        if not pairs:
-            return None
-        source_kinds = yield from self._kinds(pairs[0].source)
-        there_kinds = yield from self._kinds(pairs[0].destination)
-        kind = next((kind for kind in _KINDS if kind in source_kinds & there_kinds), "none")
+    def compare(self, pairs: list[FilePair]) -> Generator[Event, None, Verification | None]:
+        """Compare the pairs; all sources are in one storage, and so are all destinations."""
+        at_source = yield from self._hash_types(pairs[0].source)
+        at_destination = yield from self._hash_types(pairs[0].destination)
+        common = at_source & at_destination
+        hash_type = next((name for name in _HASH_TYPES if name in common), "none")
         if self._mode is not VerifyMode.CHECKSUM:
-            kind = "none"
-        facts: dict[tuple[str, Side], _Facts] = {}
-        yield from self._ask(self._stats(pairs, kind, there_kinds), facts)
-        yield from self._ask(self._downloads(pairs, facts), facts)
+            hash_type = "none"
+        facts: _Facts = {}
+        yield from self._ask(self._stat_calls(pairs, hash_type, at_destination), facts)
+        yield from self._ask(self._download_calls(pairs, facts), facts)
         for pair in pairs:
-            self._compare(pair, facts, kind)
+            self._compare_pair(pair, facts, hash_type)
         if self._mode is VerifyMode.NONE:
-            return None  # only what the caller knew was held against what arrived
-        return _summary(self._mode, kind, self._checked)
+            return None  # The files were compared with the request only.
+        return _summary(self._mode, hash_type, self._counts)
 
-    def _kinds(self, fs: str) -> Generator[Event, None, set[str]]:
-        work = yield from self._bench.done("operations/fsinfo", fs=fs)
-        return set(work.output.get("Hashes") or ())
+    def _hash_types(self, fs: str) -> Generator[Event, None, set[str]]:
+        job = yield from self._jobs.run("operations/fsinfo", {"fs": fs})
+        return set(job.output.get("Hashes") or ())
 
-    def _stats(self, pairs: list[Pair], kind: str, there: set[str]) -> Iterator[RcCall]:
-        wanted = set() if kind == "none" else {kind}
+    def _stat_calls(
+        self, pairs: list[FilePair], hash_type: str, at_destination: set[str]
+    ) -> Iterator[RcCall]:
+        compared = set() if hash_type == "none" else {hash_type}
         for pair in pairs:
-            known = {pair.known.hash} if pair.known.hash in there else set()
-            places = [(Side.DESTINATION, pair.destination, pair.name, wanted | known)]
+            expected = {pair.expected.hash} if pair.expected.hash in at_destination else set()
+            sides = [(Side.DESTINATION, pair.destination, pair.name, compared | expected)]
             if self._mode is not VerifyMode.NONE:
-                name = pair.path
-                places.append((Side.SOURCE, pair.source, name, wanted))
-            for side, fs, name, kinds in places:
-                opt = {"filesOnly": True, "noMimeType": True, "showHash": bool(kinds)}
+                sides.append((Side.SOURCE, pair.source, pair.path, compared))
+            for side, fs, name, hash_types in sides:
+                opt = {"filesOnly": True, "noMimeType": True, "showHash": bool(hash_types)}
                 yield RcCall(
                     (pair.path, side, ""),
                     "operations/stat",
-                    {"fs": fs, "remote": name, "opt": opt | {"hashTypes": sorted(kinds)}},
+                    {"fs": fs, "remote": name, "opt": opt | {"hashTypes": sorted(hash_types)}},
                 )
 
-    def _downloads(
-        self, pairs: list[Pair], facts: dict[tuple[str, Side], _Facts]
-    ) -> Iterator[RcCall]:
-        """What must be read: all, if that was asked for, and whatever the destination has no
-        checksum of, though it may have that kind of others.
+    def _download_calls(self, pairs: list[FilePair], facts: _Facts) -> Iterator[RcCall]:
+        """Calls that read a file: each one in mode `download`, and one whose checksum the request
+        gives and the destination lacks, even if it has that kind for other files.
         """
-        whole = self._mode is VerifyMode.DOWNLOAD
+        is_download = self._mode is VerifyMode.DOWNLOAD
         for pair in pairs:
-            kind = pair.known.hash or _KINDS[0]
-            if whole:
-                yield self._download(pair.path, Side.SOURCE, pair.source, pair.path, kind)
-            there = facts[pair.path, Side.DESTINATION]
-            unknown = there.size is not None and not there.hashes.get(kind)
-            if whole or (pair.known.hash and unknown):
-                yield self._download(pair.path, Side.DESTINATION, pair.destination, pair.name, kind)
+            hash_type = pair.expected.hash or _HASH_TYPES[0]
+            if is_download:
+                yield _download_call(pair.path, Side.SOURCE, pair.source, pair.path, hash_type)
+            destination = facts[pair.path, Side.DESTINATION]
+            lacks_hash = destination.size is not None and not destination.hashes.get(hash_type)
+            if is_download or (pair.expected.hash and lacks_hash):
+                yield _download_call(
+                    pair.path, Side.DESTINATION, pair.destination, pair.name, hash_type
+                )
 
-    def _download(self, path: str, side: Side, fs: str, name: str, kind: str) -> RcCall:
-        return RcCall(
-            (path, side, kind),
-            "operations/hashsumfile",
-            {"fs": fs, "remote": name, "hashType": kind, "download": True},
-        )
+    def _ask(self, calls: Iterator[RcCall], facts: _Facts) -> Generator[Event, None, None]:
+        def keep(key: tuple[str, Side, str], job: Job) -> None:
+            path, side, hash_type = key
+            file = facts.setdefault((path, side), _FileFacts())
+            if job.error:
+                file.error = job.error
+            elif hash_type:
+                file.hashes[hash_type] = str(job.output.get("hash", "")).lower()
+            elif item := job.output.get("item"):
+                file.size = int(item.get("Size", -1))
+                file.hashes |= {k: str(v).lower() for k, v in (item.get("Hashes") or {}).items()}
 
-    def _ask(
-        self, calls: Iterator[RcCall], facts: dict[tuple[str, Side], _Facts]
-    ) -> Generator[Event, None, None]:
-        def take(key: tuple[str, Side, str], work: Job) -> None:
-            path, side, kind = key
-            known = facts.setdefault((path, side), _Facts())
-            if work.error:
-                known.error = work.error
-            elif kind:
-                known.hashes[kind] = str(work.output.get("hash", "")).lower()
-            elif item := work.output.get("item"):
-                known.size = int(item.get("Size", -1))
-                known.hashes |= {k: str(v).lower() for k, v in (item.get("Hashes") or {}).items()}
+        yield from self._jobs.run_all(calls, self._at_once, keep)
 
-        yield from self._bench.all_done(calls, self._at_once, take)
-
-    def _compare(self, pair: Pair, facts: dict[tuple[str, Side], _Facts], kind: str) -> None:
-        there = facts[pair.path, Side.DESTINATION]
-        here = facts.get((pair.path, Side.SOURCE))
-        for side, known in ((Side.DESTINATION, there), (Side.SOURCE, here)):
-            if known is not None and known.error:
-                self._tell(pair.path, classify(known.error, side, self._cleaner))
+    def _compare_pair(self, pair: FilePair, facts: _Facts, hash_type: str) -> None:
+        destination = facts[pair.path, Side.DESTINATION]
+        source = facts.get((pair.path, Side.SOURCE))
+        for side, file in ((Side.DESTINATION, destination), (Side.SOURCE, source)):
+            if file is not None and file.error:
+                self._add_mismatch(pair.path, self._run.classify(file.error, side))
                 return
-        if there.size is None:
-            failure = mismatch(Side.DESTINATION, "It is not at the destination.")
-            self._checked.missing += self._tell(pair.path, failure)
+        if destination.size is None:
+            failure = mismatch(Side.DESTINATION, MISSING)
+            self._counts.missing += self._add_mismatch(pair.path, failure)
             return
-        wrong = self._difference(pair, here, there)
-        if wrong is not None:
-            self._checked.differing += self._tell(pair.path, mismatch(None, wrong))
-        elif here is not None:
-            self._checked.equal += 1
-            if kind != "none" and not (here.hashes.get(kind) and there.hashes.get(kind)):
-                self._checked.by_size += 1
+        failure_found = self._difference(pair, source, destination)
+        if failure_found is not None:
+            self._counts.differing += self._add_mismatch(pair.path, failure_found)
+        elif source is not None:
+            self._counts.equal += 1
+            has_both = source.hashes.get(hash_type) and destination.hashes.get(hash_type)
+            if hash_type != "none" and not has_both:
+                self._counts.by_size += 1
 
-    def _difference(self, pair: Pair, here: _Facts | None, there: _Facts) -> str | None:
-        if pair.known.size not in (None, there.size):
-            return f"It has {there.size} bytes; the request says {pair.known.size}."
-        if pair.known.hash and there.hashes.get(pair.known.hash) != pair.known.checksum:
-            return f"Its {pair.known.hash} is not the one in the request."
-        if here is None:
+    def _difference(
+        self, pair: FilePair, source: _FileFacts | None, destination: _FileFacts
+    ) -> Failure | None:
+        expected = pair.expected
+        if expected.size not in (None, destination.size):
+            sizes = f"{destination.size} bytes at the destination; the request says {expected.size}"
+            return mismatch(None, f"The file has {sizes}.")
+        if expected.hash and destination.hashes.get(expected.hash) != expected.checksum:
+            text = f"At the destination the file's {expected.hash} is not the one in the request."
+            return mismatch(None, text)
+        if source is None:
             return None
-        if here.size != there.size and -1 not in (here.size, there.size):
-            return "After the copy the two sides differ (sizes)."
-        for name in here.hashes.keys() & there.hashes.keys():
-            if here.hashes[name] and there.hashes[name] and here.hashes[name] != there.hashes[name]:
-                what = "content" if self._mode is VerifyMode.DOWNLOAD else name
-                return f"After the copy the two sides differ ({what})."
+        if source.size != destination.size and -1 not in (source.size, destination.size):
+            return difference("sizes")
+        for name in source.hashes.keys() & destination.hashes.keys():
+            ours, theirs = source.hashes[name], destination.hashes[name]
+            if ours and theirs and ours != theirs:
+                return difference("content" if self._mode is VerifyMode.DOWNLOAD else name)
         return None
 
-    def _tell(self, path: str, failure: Failure) -> bool:
-        return self._record.differs(path, failure)
+    def _add_mismatch(self, path: str, failure: Failure) -> bool:
+        return self._run.outcomes.add_mismatch(path, failure)
+
+
+def _download_call(path: str, side: Side, fs: str, name: str, hash_type: str) -> RcCall:
+    parameters: dict[str, Any] = {"fs": fs, "remote": name, "hashType": hash_type}
+    return RcCall(
+        (path, side, hash_type), "operations/hashsumfile", {**parameters, "download": True}
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.log.source_errors import SourceErrors
 from efss_transfer.engines.redaction import Redactor
@@ -60,15 +61,16 @@ def test_errors_are_kept_for_each_file_until_it_is_done() -> None:
 
 
 def test_failed_file_has_the_read_error_of_its_source() -> None:
-    record = LogParser(Redactor(()))
+    outcomes = FileOutcomes()
+    parser = LogParser(outcomes, Redactor(()))
     for level, message in [
         ("debug", INTERRUPTED),
         ("debug", GIVEN_UP),
         ("debug", retry(BROKEN)),
         ("error", f"Failed to copy: {BROKEN}"),
     ]:
-        record.take(json.dumps({"level": level, "msg": message, "object": "f"}).encode())
-    (outcome,) = record.outcomes()
+        parser.take(json.dumps({"level": level, "msg": message, "object": "f"}).encode())
+    (outcome,) = outcomes.drain()
     assert outcome.error is not None
     assert (outcome.error.side, outcome.error.code) == (Side.SOURCE, "storage_unreachable")
     assert outcome.error.message == "error reading source: unexpected EOF"

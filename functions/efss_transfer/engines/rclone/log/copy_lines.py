@@ -1,0 +1,149 @@
+"""Reads the log lines of a copy: the outcome of each file, and errors that are no file's.
+
+The messages are those of rclone 1.75 (fs/operations/copy.go, operations.go, fs/march/march.go).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from efss_transfer.engines.outcomes import FileOutcomes
+from efss_transfer.engines.rclone.log.error_codes import MAX_DURATION_REACHED, classify
+from efss_transfer.engines.rclone.log.source_errors import SourceErrors
+from efss_transfer.engines.redaction import Redactor
+from efss_transfer.model.result import FileOutcome, FileState, Reason, Side
+
+_COPIED: Final = re.compile(r"(Multi-thread )?Copied \(")
+_DUPLICATE: Final = "Duplicate object found in source"
+_SKIPPED: Final = {
+    "Unchanged skipping": Reason.SAME,
+    "Destination exists, skipping": Reason.EXISTS,
+    "Destination is newer than source, skipping": Reason.OLDER,
+}
+# With `overwrite: newer`, for an unchanged file; the message contains the precision of its time.
+_SAME_TIME: Final = re.compile(
+    r"Destination mod time is within .* of source and files identical, skipping"
+)
+_DRY_RUN: Final = "Skipped copy as --dry-run is set"
+_FAILED: Final = re.compile(
+    r"Failed to copy: |corrupted on transfer: |partial file rename failed: "
+)
+_FAILED_TO_COPY: Final = "Failed to copy: "
+_DESTINATION_UNLISTED: Final = "error reading destination root directory: "
+_CANCELLED: Final = "context canceled"
+# A file that was refused after its upload is logged under the name of its upload. To make that
+# name, rclone cuts the end off a name of more than a hundred bytes (fs/operations/copy.go,
+# checkPartial).
+_PARTIAL: Final = re.compile(r"\.[0-9a-f]{8}\.partial$")
+_PARTIAL_BYTES: Final = len(".01234567.partial")
+_LONGEST_WHOLE: Final = 100
+_NEEDED: Final = "Need to transfer"
+# The size at the destination before the copy: the last of these lines about a file has it.
+_SIZE: Final = re.compile(r"size = (\d+) (?:OK$|\()")
+MISSING_SIZE: Final = -1
+"""The size of a file that was not at the destination before the copy."""
+
+
+class CopyLines:
+    """Adds the outcomes and errors that a copy logs to `outcomes`."""
+
+    def __init__(self, outcomes: FileOutcomes, redactor: Redactor) -> None:
+        self._outcomes = outcomes
+        self._redactor = redactor
+        self._sizes_before: dict[str, int] = {}
+        self._whole_names: dict[str, str] = {}
+        self._source_errors = SourceErrors()
+        self.cut_off: dict[str, int] = {}
+        """Files that were cut off when this attempt was stopped, and the size in bytes that each
+        had at the destination before it; MISSING_SIZE if it was not there."""
+        self.destination_list_failed = False
+        """Whether the destination could not be listed in this attempt. rclone then continues as if
+        it were empty; but a listing that failed does not mean an empty folder."""
+
+    def begin_attempt(self) -> None:
+        """Forget the files of the attempt before."""
+        self._sizes_before.clear()
+        self._whole_names.clear()
+        self._source_errors = SourceErrors()
+        self.cut_off = {}
+        self.destination_list_failed = False
+
+    def take_line(self, message: str, name: str, kind: str, size: object) -> None:
+        """Take a line about a file that is no error. `kind` is the Go type of what it names."""
+        if message.startswith(_NEEDED):
+            self._sizes_before[name] = MISSING_SIZE
+            if (cut := _cut_for_upload(name)) != name:
+                # Two names that are cut to the same one cannot be told apart afterwards.
+                self._whole_names[cut] = cut if cut in self._whole_names else name
+        elif existing := _SIZE.match(message):
+            self._sizes_before[name] = int(existing[1])
+        elif _COPIED.match(message):
+            self._source_errors.pop(name)
+            self._add(FileOutcome(name, FileState.TRANSFERRED, _bytes(size)))
+        elif message in _SKIPPED:
+            self._add_skipped(name, _SKIPPED[message])
+        elif _SAME_TIME.match(message):
+            self._add_skipped(name, Reason.SAME)
+        elif message.startswith(_DRY_RUN) and kind != "*fs.Dir":
+            reason = Reason.DRY_RUN
+            self._add(FileOutcome(name, FileState.SKIPPED, _bytes(size), reason=reason))
+        elif message.startswith(_DUPLICATE):
+            # For rclone two names that differ only in how their letters are composed are one, and
+            # it copies only one of the files: without this the other would be lost in silence.
+            failure = classify(message, Side.SOURCE, self._redactor)
+            self._add(FileOutcome(name, FileState.FAILED, error=failure))
+        else:
+            self._source_errors.record(message, name)
+
+    def take_error(self, message: str, name: str, kind: str, *, is_stopping: bool) -> None:
+        """Take an error. While the copy `is_stopping`, a cancellation is no failure."""
+        if MAX_DURATION_REACHED in message:
+            return  # The service set that limit; files that were not begun have not failed.
+        if message.startswith(_DESTINATION_UNLISTED):
+            self.destination_list_failed = True
+        is_cancellation = is_stopping and _CANCELLED in message
+        failed = _FAILED.match(message)
+        if failed is None:
+            if not is_cancellation:
+                # Such an error names a folder by its path, or describes the root of a remote.
+                path = name if kind in ("string", "*fs.Dir") else ""
+                self._outcomes.add_error(classify(message, None, self._redactor), path)
+            return
+        path = name if failed[0] == _FAILED_TO_COPY else self._whole_name(name)
+        if is_cancellation:
+            if path in self._sizes_before:
+                self.cut_off[path] = self._sizes_before.pop(path)
+            return
+        text = message.removeprefix(_FAILED_TO_COPY)
+        if source_error := self._source_errors.pop(name, text):
+            text = f"error reading source: {source_error}"
+        # An error that does not mention the source occurred while the destination was written.
+        failure = classify(text, Side.DESTINATION, self._redactor)
+        self._add(FileOutcome(path, FileState.FAILED, error=failure))
+
+    def _add_skipped(self, name: str, reason: Reason) -> None:
+        size = self._sizes_before.get(name) if reason is Reason.SAME else None
+        self._add(FileOutcome(name, FileState.SKIPPED, size, reason=reason))
+
+    def _add(self, outcome: FileOutcome) -> None:
+        self._sizes_before.pop(outcome.path, None)
+        if self._whole_names:
+            self._whole_names.pop(_cut_for_upload(outcome.path), None)
+        self._outcomes.add(outcome)
+
+    def _whole_name(self, name: str) -> str:
+        """The name of a file, from the name of its upload."""
+        cut = _PARTIAL.sub("", name)
+        return self._whole_names.get(cut, cut)
+
+
+def _bytes(size: object) -> int:
+    return size if isinstance(size, int) else 0
+
+
+def _cut_for_upload(path: str) -> str:
+    """The path as the name of its upload begins: whole, or without its last bytes."""
+    if len(path.rpartition("/")[2].encode("utf-8", "replace")) <= _LONGEST_WHOLE:
+        return path
+    return path.encode("utf-8", "replace")[:-_PARTIAL_BYTES].decode("utf-8", "ignore")

@@ -1,0 +1,32 @@
+"""The parts of one run that its steps share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from efss_transfer.engines.base import Context
+from efss_transfer.engines.outcomes import FileOutcomes
+from efss_transfer.engines.rclone.log import error_codes
+from efss_transfer.engines.rclone.log.parser import LogParser
+from efss_transfer.engines.rclone.rc.client import RcClient
+from efss_transfer.engines.redaction import Redactor
+from efss_transfer.model.result import Failure, Side
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run: its daemon, the daemon's log, and the outcomes so far.
+
+    `stop_seconds` is how long stopping the work may take.
+    """
+
+    rc: RcClient
+    log: LogParser
+    outcomes: FileOutcomes
+    redactor: Redactor
+    context: Context
+    stop_seconds: float
+
+    def classify(self, text: str, side: Side | None) -> Failure:
+        """The failure that a text of rclone's describes, without secrets."""
+        return error_codes.classify(text, side, self.redactor)

@@ -1,0 +1,167 @@
+"""Makes one attempt at a copy: of a folder, of a single file, or of listed files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from efss_transfer.engines import sharding
+from efss_transfer.engines.rclone.log import error_codes
+from efss_transfer.engines.rclone.rc import config as rc_config
+from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
+from efss_transfer.engines.rclone.rc.remotes import RemotePath
+from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
+from efss_transfer.engines.rclone.transfer.listed_files import ListedFiles
+from efss_transfer.engines.rclone.transfer.partial_files import PartialFiles, Placement
+from efss_transfer.engines.rclone.transfer.path_kind import (
+    CopyRefused,
+    PathInspector,
+    PathKind,
+    not_a_folder,
+    refusal,
+)
+from efss_transfer.engines.rclone.transfer.tuner import Tuner
+from efss_transfer.model.events import Event
+from efss_transfer.model.request import Selection
+from efss_transfer.model.result import Failure, Json, Side, State, Totals
+
+
+class Copier:
+    """Copies from `source` to `destination`. Its methods are generators: they yield events while
+    they wait, and raise CopyRefused if nothing could be copied at all.
+    """
+
+    def __init__(
+        self,
+        run: RunContext,
+        jobs: JobRunner,
+        early_stop: EarlyStop,
+        tuner: Tuner,
+        selection: Selection,
+    ) -> None:
+        self._run = run
+        self._jobs = jobs
+        self._tuner = tuner
+        self._selection = selection
+        self._inspector = PathInspector(run, jobs)
+        self._listed_files = ListedFiles(run, jobs, early_stop)
+        self.single_file: Placement | None = None
+        """Where the source arrives, once it has proved to be a single file."""
+        self.selects_nothing = False
+        """Whether the source exists, and no file of it belongs to this shard."""
+        self.status: dict[str, Json] = {}
+        """`job/status` of the last job that copied."""
+
+    def copy(
+        self, source: RemotePath, destination: RemotePath, paths: tuple[str, ...] | None
+    ) -> Iterator[Event]:
+        """Copy the files `paths`; None means the whole source, be it a folder or a file."""
+        if paths is None:
+            yield from self._copy_folder(source, destination)
+        elif paths:
+            config, at_once = self._tuner.config, self._tuner.files_at_once
+            yield from self._listed_files.copy(source, destination, paths, config, at_once)
+        else:
+            # None of the listed files is in this shard; but the source must be readable.
+            yield from self._inspector.confirm_folder(source)
+            self.selects_nothing = True
+
+    def _copy_folder(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
+        # Most sources are folders, so this is tried without asking first.
+        yield from self._run_copy(
+            "sync/copy",
+            {"srcFs": source.fs, "dstFs": destination.fs},
+            Placement(destination.fs),
+        )
+        error = self._inspector.true_cause(self._error)
+        if error_codes.MAX_DURATION_REACHED in error:
+            raise TransferInterrupted(State.INCOMPLETE)
+        if self._run.outcomes.failures_in_attempt:
+            return
+        if not error:
+            if self._run.outcomes.totals == Totals():
+                yield from self._inspector.confirm_empty(source)
+        elif error_codes.IS_A_FILE in error:
+            yield from self._copy_file(source, destination)
+        else:
+            raise CopyRefused(self._failure(error, source, destination))
+
+    def _copy_file(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
+        """Copy a single file, because rclone said that the source or the destination is one."""
+        kind = yield from self._inspector.kind_of(source)
+        self._check_single_file(source, kind)
+        if (shard := self._selection.shard) and not sharding.contains(shard, source.name):
+            self.selects_nothing, self.status = True, {}
+            return
+        if (
+            destination.is_folder
+            or (yield from self._inspector.kind_of(destination)) is PathKind.FOLDER
+        ):
+            folder, name = destination.fs, source.name
+        else:
+            folder, name = destination.parent, destination.name
+        if f"{folder.rstrip('/')}/{name}" == f"{source.parent.rstrip('/')}/{source.name}":
+            # Not earlier: only now it is known that the destination is a folder.
+            text = "The destination is the source itself. Choose another folder or file name."
+            raise refusal("unsupported", text, None)
+        self.single_file = Placement(folder, name)
+        yield from self._run_copy(
+            "operations/copyfile",
+            {
+                "srcFs": source.parent,
+                "srcRemote": source.name,
+                "dstFs": folder,
+                "dstRemote": name,
+            },
+            self.single_file,
+        )
+        if self._error and not self._run.outcomes.failures_in_attempt:
+            if "HeadObject" in self._error:
+                # S3 answers HEAD without a body, so wrong keys look like missing permissions. The
+                # answer to this lookup has a body, and the error is raised from it.
+                yield from self._inspector.kind_of(destination)
+            raise CopyRefused(self._failure(self._error, source, destination))
+
+    def _check_single_file(self, source: RemotePath, kind: PathKind) -> None:
+        """Raise CopyRefused if the source cannot be copied as a single file."""
+        if kind is PathKind.FOLDER:
+            raise not_a_folder(Side.DESTINATION)
+        if kind is PathKind.MISSING:
+            text = "The file does not exist. Check `path` of this endpoint."
+            raise refusal("source_not_found", text, Side.SOURCE)
+        if source.path.endswith("/"):
+            text = "The path is a file, but it ends with `/`. Remove the `/` to copy the file."
+            raise refusal("not_a_directory", text, Side.SOURCE)
+        if rc_config.filter_options(replace(self._selection, shard=None)):
+            text = "The path is a file, but a selection needs a folder. Remove `selection`."
+            raise refusal("unsupported", text, Side.SOURCE)
+
+    @property
+    def _error(self) -> str:
+        return str(self.status.get("error", ""))
+
+    def _failure(self, error: str, source: RemotePath, destination: RemotePath) -> Failure:
+        return self._run.classify(error, self._inspector.failing_side(source, destination))
+
+    def _run_copy(
+        self, call: str, parameters: Mapping[str, Any], placement: Placement
+    ) -> Iterator[Event]:
+        self.status = {}
+        context = self._run.context
+        seconds = min(context.last_start, context.deadline) - time.monotonic()
+        if seconds <= 0:
+            raise TransferInterrupted(State.INCOMPLETE)
+        job = yield from self._jobs.run(
+            call,
+            {
+                "_config": self._tuner.config | rc_config.cutoff(seconds),
+                **rc_config.filter_parameter(self._selection),
+                **parameters,
+            },
+            PartialFiles(self._run, placement).remove,
+        )
+        if job.id:  # Zero if the job was stopped and did not end in time.
+            self.status = self._run.rc.job_status(job.id)
