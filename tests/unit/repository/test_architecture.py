@@ -45,8 +45,10 @@ RCLONE_ROOMS = {
     "rc": {"log"},
     "process": {"rc", "log"},
     "transfer": {"rc", "log"},
-    "report": {"transfer", "process", "rc", "log"},
-    "engine": {"report", "transfer", "process", "rc", "log"},
+    "report": {"transfer"},
+    "outcome": {"report", "transfer", "rc", "log"},
+    "session": {"outcome", "transfer", "process", "rc", "log"},
+    "engine": {"session", "transfer", "process"},
 }
 # What a single module may import beyond its room's rule.
 EXCEPTIONS = {
@@ -85,7 +87,7 @@ NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "manager", "mana
 MOST_FILES = 17
 MOST_LINES = 300
 MOST_LINES_OF_A_FUNCTION = 60
-LONGER_FUNCTIONS = {"cli.transfer.transfer": 69, "engines.rclone.engine.run": 62}
+LONGER_FUNCTIONS = {"cli.transfer.transfer": 69}
 # What is longer, and why.
 LONGER = {
     "model.result": (337, "the result's types, one for each object of its schema"),

@@ -1,6 +1,6 @@
-"""What rclone itself returned, for the member `rclone` of a result.
+"""Builds the member `rclone` of a result: what rclone itself returned.
 
-Members are chosen by name: a new one of rclone's could hold what must not be shown.
+Its members are selected by name, because a new one of rclone's could contain a secret.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from efss_transfer.engines.rclone.transfer.tuning import Tuning
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import ErrorGroup, Json, State
 
-_JOB: Final = ("id", "group", "startTime", "endTime", "duration", "finished", "success")
-_STATS: Final = (
+_JOB_MEMBERS: Final = ("id", "group", "startTime", "endTime", "duration", "finished", "success")
+_STATS_MEMBERS: Final = (
     "bytes",
     "checks",
     "deletedDirs",
@@ -38,30 +38,35 @@ _STATS: Final = (
 )
 
 # rclone's manual, "Exit code".
-_SUCCESS, _ERROR, _NO_FOLDER, _NO_FILE, _FATAL, _TIME = 0, 1, 3, 4, 7, 10
-_TERMINATED: Final = 143
+_SUCCESS: Final = 0
+_ERROR: Final = 1
+_FOLDER_NOT_FOUND: Final = 3
+_FILE_NOT_FOUND: Final = 4
+_FATAL_ERROR: Final = 7
+_DURATION_EXCEEDED: Final = 10
+_TERMINATED: Final = 143  # SIGTERM
 
 
 def exit_code(
     state: State, error: str, stats: Mapping[str, Json], errors: Sequence[ErrorGroup]
 ) -> int:
-    """The exit code that the rclone command would have given for the same copy.
+    """The exit code of the rclone command for the same copy.
 
-    The rc API gives no class of error, so it is told from its text. (5 and 6, "temporary"
-    and "less serious", are not told apart from 1: the API does not say which it was.)
+    The rc API reports no class of error, so the code is derived from the text `error`. (5 and 6,
+    "temporary" and "less serious", are reported as 1, because the API does not distinguish them.)
     """
     if state is State.SUCCEEDED:
         return _SUCCESS
     if state is State.INCOMPLETE:
-        return _TIME
+        return _DURATION_EXCEEDED
     if state is State.CANCELLED:
         return _TERMINATED
     if stats.get("fatalError"):
-        return _FATAL
+        return _FATAL_ERROR
     if "directory not found" in error or errors[0].code == "source_not_found":
-        return _NO_FOLDER
+        return _FOLDER_NOT_FOUND
     if "object not found" in error:
-        return _NO_FILE
+        return _FILE_NOT_FOUND
     return _ERROR
 
 
@@ -70,19 +75,21 @@ def report(
     code: int,
     status: Mapping[str, Json],
     stats: Mapping[str, Json],
-    cleaner: Redactor,
+    redactor: Redactor,
     tuning: Tuning | None,
 ) -> dict[str, Json]:
-    """The member `rclone` of a result. Durations in it are seconds, sizes bytes."""
+    """The member `rclone`, from `job/status` and `core/stats`. Durations are in seconds, sizes in
+    bytes.
+    """
     json: dict[str, Json] = {"version": version, "exit_code": code}
     if tuning is not None:
         json["tuning"] = tuning.to_json()
     if status:
-        json["job"] = {name: status[name] for name in _JOB if name in status}
+        json["job"] = {name: status[name] for name in _JOB_MEMBERS if name in status}
         if status.get("error"):
-            json["job"]["error"] = cleaner.redact(str(status["error"]), "An error.")
+            json["job"]["error"] = redactor.redact(str(status["error"]), "An error.")
     if stats:
-        json["stats"] = {name: stats[name] for name in _STATS if name in stats}
+        json["stats"] = {name: stats[name] for name in _STATS_MEMBERS if name in stats}
         if stats.get("lastError"):
-            json["stats"]["lastError"] = cleaner.redact(str(stats["lastError"]), "An error.")
+            json["stats"]["lastError"] = redactor.redact(str(stats["lastError"]), "An error.")
     return json

@@ -80,7 +80,7 @@ def run(rclone_engine: RcloneEngine, seconds: float = 60) -> list[Event]:
         ("deaf_and_silent", 2 + 2, "did not respond within 2 s"),
         ("silent_at_config", 10 + 2, "did not respond within 10 s"),
         ("babbles", 2, "a response that is not valid"),
-        ("old", 2, "1.75.0 or later is needed; there is 1.60.0"),
+        ("old", 2, "1.75.0 or later is needed, but the configured rclone has version 1.60.0"),
     ],
 )
 def test_daemon_that_fails_before_the_copy_raises(

@@ -1,0 +1,90 @@
+"""Turns the end of a run, be it an exception, into its result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from efss_transfer.engines.outcomes import FileOutcomes
+from efss_transfer.engines.rclone.log.error_codes import classify
+from efss_transfer.engines.rclone.log.parser import LogParser
+from efss_transfer.engines.rclone.rc.client import RcError
+from efss_transfer.engines.rclone.rc.jobs import TransferInterrupted
+from efss_transfer.engines.rclone.report import exit_code, report
+from efss_transfer.engines.rclone.transfer.job import Transfer
+from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
+from efss_transfer.engines.redaction import Redactor
+from efss_transfer.model.errors import EngineError
+from efss_transfer.model.result import ErrorGroup, Failure, Result, State, Totals, now
+
+
+class RunOutcome:
+    """How one run ended: its state, errors and result."""
+
+    def __init__(self, outcomes: FileOutcomes, log: LogParser, redactor: Redactor) -> None:
+        self._outcomes = outcomes
+        self._log = log
+        self._redactor = redactor
+        self._forced_state: State | None = None
+        self.started = now()
+        self.transfer: Transfer | None = None
+        """The transfer, once nothing but the copy is left to begin."""
+
+    @contextmanager
+    def from_exceptions(self) -> Iterator[None]:
+        """Turn an exception that ends the block into the outcome of the run. After the block all
+        outcomes of files are final.
+
+        An EngineError before the transfer is raised, because the run could not begin.
+        """
+        try:
+            yield
+        except TransferInterrupted as interruption:
+            self._forced_state = interruption.state
+        except CopyRefused as refusal:
+            self._outcomes.add_final_error(refusal.failure)
+        except RcError as error:
+            # A refused parameter is an error of the side that was opened last, if any was.
+            side = self._log.last_opened_side
+            self._outcomes.add_final_error(classify(error.text, side, self._redactor))
+        except EngineError as error:
+            if self.transfer is None:
+                raise
+            self._outcomes.add_final_error(Failure("engine_failed", str(error), error.retryable))
+            # Even if some files arrived: this is the fault of no storage.
+            self._forced_state = State.FAILED
+        self._outcomes.close()
+
+    def result(self, engine: str, version: str) -> Result:
+        """The result. It is exact once rclone's log was read to its last line."""
+        totals, errors, transfer = self._outcomes.totals, self._outcomes.errors, self.transfer
+        state = self._forced_state or _state(totals, errors)
+        status = transfer.status if transfer else {}
+        stats = transfer.stats if transfer else {}
+        code = exit_code(state, str(status.get("error", "")), stats, errors)
+        tuning = transfer.tuning if transfer else None
+        return Result(
+            state=state,
+            engine=engine,
+            totals=totals,
+            started=self.started,
+            finished=now(),
+            code=self._code(state, errors),
+            errors=errors,
+            attempts=transfer.attempts if transfer else 1,
+            verification=transfer.verification if transfer else None,
+            engine_report=report(version, code, status, stats, self._redactor, tuning),
+        )
+
+    def _code(self, state: State, errors: tuple[ErrorGroup, ...]) -> str | None:
+        if state is State.SUCCEEDED:
+            return None
+        if state is not State.FAILED:
+            return state.value
+        return "engine_failed" if self._forced_state else errors[0].code
+
+
+def _state(totals: Totals, errors: tuple[ErrorGroup, ...]) -> State:
+    if not errors:
+        return State.SUCCEEDED
+    return State.PARTIAL if totals.transferred + totals.skipped else State.FAILED

@@ -1,0 +1,146 @@
+"""One run, step by step, and its clean-up: the daemon, both remotes, the transfer, the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+
+from efss_transfer.config.settings import Settings
+from efss_transfer.engines.base import Context
+from efss_transfer.engines.outcomes import FileOutcomes
+from efss_transfer.engines.rclone.log.parser import LogParser
+from efss_transfer.engines.rclone.outcome import RunOutcome
+from efss_transfer.engines.rclone.process.launcher import DaemonLauncher
+from efss_transfer.engines.rclone.rc import config
+from efss_transfer.engines.rclone.rc.client import RcError
+from efss_transfer.engines.rclone.rc.remotes import RemotePath, remote_paths
+from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.rclone.transfer import tuning
+from efss_transfer.engines.rclone.transfer.job import Transfer
+from efss_transfer.engines.redaction import Redactor
+from efss_transfer.model.errors import EngineError
+from efss_transfer.model.events import FileDone
+from efss_transfer.model.request import TransferRequest
+from efss_transfer.model.result import Result, VerifyMode
+
+
+class Session:
+    """One run. Within `cleaned_up` call `boot_daemon`, `create_remote` for each side, and
+    `prepare_transfer`, in this order; after it `file_events` and `result`.
+    """
+
+    source: RemotePath
+    """Set by `boot_daemon`."""
+    destination: RemotePath
+    """Set by `boot_daemon`; shares the remote of `source` if both are the same storage."""
+    run: RunContext
+    """Set by `boot_daemon`."""
+
+    def __init__(
+        self,
+        launcher: DaemonLauncher,
+        settings: Settings,
+        request: TransferRequest,
+        context: Context,
+    ) -> None:
+        self._launcher = launcher
+        self._settings = settings
+        self._request = request
+        self._context = context
+        self._began = time.monotonic()
+        self._redactor = Redactor(request.source.secrets | request.destination.secrets)
+        self._outcomes = FileOutcomes()
+        self._log = LogParser(self._outcomes, self._redactor)
+        self._outcome = RunOutcome(self._outcomes, self._log, self._redactor)
+        self._cleanup = ExitStack()
+        self._created_remotes: set[str] = set()
+        self._version = ""
+
+    @property
+    def started(self) -> datetime:
+        """When the run started."""
+        return self._outcome.started
+
+    @contextmanager
+    def cleaned_up(self) -> Iterator[None]:
+        """However the block ends, delete the remotes and end the daemon; then turn an exception
+        into the outcome of the run: see RunOutcome.
+        """
+        with self._outcome.from_exceptions(), self._cleanup:
+            yield
+
+    def boot_daemon(self) -> None:
+        """Boot `rclone rcd`, or take the daemon on standby.
+
+        Raises EngineUnavailable if rclone cannot run or is too old, and InvalidRequest if it does
+        not understand a pattern of the selection.
+        """
+        context, settings = self._context, self._settings
+        binary = self._launcher.binary()
+        daemon = self._cleanup.enter_context(
+            self._launcher.launch(binary, self._request, context.egress, self._log.take)
+        )
+        self.run = RunContext(
+            daemon.rc,
+            self._log,
+            self._outcomes,
+            self._redactor,
+            context,
+            settings.rclone.stop_seconds,
+        )
+        self._version = self._launcher.version(binary, daemon.rc)
+        config.check_filters(daemon.rc, self._request.selection)
+        self.source, self.destination = remote_paths(
+            self._request,
+            lambda type_: {
+                **daemon.route.remote_parameters(type_),
+                **self._tuning_parameters(type_),
+            },
+        )
+
+    def create_remote(self, path: RemotePath) -> None:
+        """POST config/create: a remote in the memory of the daemon. One that both sides share is
+        created once.
+        """
+        remote = path.remote
+        if remote.name not in self._created_remotes:
+            self._created_remotes.add(remote.name)
+            # Before the call, because a call that fails may have created it.
+            self._cleanup.callback(self._delete_remote, remote.name)
+            self.run.rc.create_remote(remote.name, remote.backend, remote.parameters)
+
+    def prepare_transfer(self) -> Transfer:
+        """Make everything ready for the copy. From here on an error is part of the result."""
+        rc = self.run.rc
+        if rc.first_response_at is not None and rc.first_response_at > self._began:
+            self._context.observer.booted(rc.first_response_at - self._began)
+        # Only DEBUG reports skipped files. It also logs the parameters of each call, so it must
+        # not be set before the calls that contain credentials.
+        rc.set_log_level("DEBUG")
+        transfer = Transfer(self.run, self._request, self._settings, self._launcher.running)
+        self._outcome.transfer = transfer
+        return transfer
+
+    def file_events(self) -> Generator[FileDone, None, None]:
+        """The outcomes of files that were not reported during the copy."""
+        for outcome in self._outcomes.drain():
+            yield FileDone(outcome)
+
+    def result(self, engine: str) -> Result:
+        """The result: totals, errors, and what rclone itself returned."""
+        return self._outcome.result(engine, self._version)
+
+    def _tuning_parameters(self, type_: str) -> dict[str, str]:
+        is_verified = self._request.options.verify is not VerifyMode.NONE
+        return tuning.parameters(type_, self._settings.memory_bytes, verified=is_verified)
+
+    def _delete_remote(self, name: str) -> None:
+        """POST config/delete. If it fails, the remote ends with the daemon, which keeps it in its
+        memory only.
+        """
+        rc = self.run.rc
+        rc.limit_timeout(self._settings.rclone.stop_seconds)
+        with suppress(EngineError, RcError):
+            rc.delete_remote(name)
