@@ -58,7 +58,7 @@ def storages() -> str:
         "\n".join(f"- [{kind}](#{slug(kind)})" for kind in types),
     ]
     for kind in types:
-        described = whole["$defs"][storage_types.definition(kind).removeprefix("/$defs/")]
+        described = whole["$defs"][storage_types.schema_pointer(kind).removeprefix("/$defs/")]
         walk = _SchemaPage(whole)
         parts += [f"## {kind}"]
         if text := described.get("description"):

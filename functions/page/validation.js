@@ -11,7 +11,7 @@ const ASSERTIONS = new Set([
   "minItems", "maxItems", "minimum", "maximum", "not", "pattern", "format", "unevaluatedProperties",
 ]);
 
-const UNKNOWN = "There is no such member here.";
+const UNKNOWN = "Unknown member.";
 
 /** A function from a document to its violations: `{pointer, keyword, message, missing}`. */
 export function checker(schema) {
@@ -79,7 +79,7 @@ function messageFor(keyword, part, missing) {
     case "const":
       return `Must be ${JSON.stringify(wanted)}.`;
     case "anyOf":
-      return `Needs one of: ${wanted.map((way) => way.required.join(" and ")).join(", ")}.`;
+      return `Must have one of: ${wanted.map((way) => way.required.join(" and ")).join(", ")}.`;
     case "minLength":
     case "minItems":
       if (wanted === 1) return "Must not be empty.";
@@ -91,11 +91,11 @@ function messageFor(keyword, part, missing) {
     case "maximum":
       return `Must be at ${bound(keyword)} ${wanted}.`;
     case "not":
-      return part.description ?? "Not so.";
+      return part.description ?? "Must not have this value.";
     case "format":
-      return "There is no such time.";
+      return "Must be a date and time that exist in the calendar.";
     default:
-      return wording.patterns[wanted] ?? `Expected here: ${part.description ?? "another form."}`;
+      return wording.patterns[wanted] ?? `Expected: ${part.description ?? "another form."}`;
   }
 }
 

@@ -17,7 +17,7 @@ from efss_transfer.auth.authentication import (
     TokenAuthenticator,
 )
 from efss_transfer.model.errors import Forbidden, Violation
-from efss_transfer.model.targets import inner
+from efss_transfer.model.targets import unwrap_ipv4
 from efss_transfer.site.site_file import Caller, Site
 
 _LOG: Final = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def _host(origin: str) -> str:
 
 def _is_here(host: str) -> bool:
     try:
-        return host == "localhost" or inner(ip_address(host)).is_loopback
+        return host == "localhost" or unwrap_ipv4(ip_address(host)).is_loopback
     except ValueError:
         return False
 

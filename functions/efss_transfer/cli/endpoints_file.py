@@ -209,7 +209,7 @@ def _checked(file: Path, found: Any) -> str | None:
 def _secrets(kind: str | None, types: list[str]) -> frozenset[str]:
     """The parameters that are secrets: of a type, or of any where the type is the site's."""
     kinds = types if kind is None else [kind]
-    return frozenset().union(*map(storage_types.secrets, kinds))
+    return frozenset().union(*map(storage_types.secret_parameters, kinds))
 
 
 def _wrong_reference(value: Mapping[str, Any]) -> str | None:

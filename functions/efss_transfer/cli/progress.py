@@ -19,8 +19,8 @@ from rich.text import Text
 
 from efss_transfer.client.resume import Resumed
 from efss_transfer.model import events
+from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.events import Event, Phase
-from efss_transfer.model.result import encoded
 
 _EVERY_SECONDS: Final = 10.0
 _MOST_SHOWN: Final = 4
@@ -66,7 +66,7 @@ class JsonEvents:
 
     def document(self, document: dict[str, Any]) -> None:
         """A line that is no event of the service's."""
-        self._out.write(encoded(document).decode() + "\n")
+        self._out.write(encode_json(document).decode() + "\n")
         self._out.flush()
 
     def again(self, again: Resumed) -> None:

@@ -158,7 +158,7 @@ def _planned(
 def _keep(ended: Result | None, ways: ServiceOptions) -> None:
     """Write the result where --result says."""
     from efss_transfer.client import merge
-    from efss_transfer.model.result import encoded
+    from efss_transfer.model.encoding import encode_json
 
     if ways.result is None or ended is None:
         return
@@ -166,7 +166,7 @@ def _keep(ended: Result | None, ways: ServiceOptions) -> None:
         ended = replace(ended, shard=ways.shard)
     try:
         # Not beside it and then renamed: a Pod's termination message is a mount.
-        ways.result.write_bytes(encoded(merge.short(ended, _RESULT_BYTES).to_json()) + b"\n")
+        ways.result.write_bytes(encode_json(merge.short(ended, _RESULT_BYTES).to_json()) + b"\n")
     except OSError as error:
         click.echo(f"warning: {ways.result} cannot be written ({error.strerror}).", err=True)
 

@@ -16,13 +16,12 @@ from efss_transfer.client.errors import Problem, UnexpectedAnswer
 from efss_transfer.contract import problems
 from efss_transfer.model.errors import CODES, Violation
 from efss_transfer.model.events import Event, FileDone, Finished, InFlight, Phase, Progress, Started
+from efss_transfer.model.notification import Notification, NotificationError
 from efss_transfer.model.result import (
     ErrorGroup,
     Failure,
     FileOutcome,
     FileState,
-    Notification,
-    NotificationError,
     Reason,
     Result,
     Sample,

@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Final
 
 from efss_transfer.client.totals import successive_totals, total
+from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.result import (
-    SAMPLES,
+    MAX_SAMPLES,
     ErrorGroup,
     Result,
     Sample,
@@ -23,13 +24,12 @@ from efss_transfer.model.result import (
     Totals,
     Verification,
     VerifyMode,
-    encoded,
-    now,
+    utc_now,
 )
 
 _STRENGTH: Final = tuple(VerifyMode)
 # How many samples of an error remain, and how many characters of each, as room gets scarce.
-_SHORTER: Final = ((SAMPLES, 500), (3, 300), (1, 200), (1, 80), (0, 0))
+_SHORTER: Final = ((MAX_SAMPLES, 500), (3, 300), (1, 200), (1, 80), (0, 0))
 
 
 def successive(earlier: Result | None, later: Result) -> Result:
@@ -118,7 +118,7 @@ def unanswered(
     `before` is the result of the invocations before it.
     """
     group = ErrorGroup(code, None, retryable, 1, (Sample("", message),))
-    moment = now()
+    moment = utc_now()
     last = Result(
         State.FAILED if before is None or not before.totals.transferred else State.PARTIAL,
         engine,
@@ -160,7 +160,7 @@ def short(result: Result, most: int) -> Result:
 
 
 def _bytes(result: Result) -> int:
-    return len(encoded(result.to_json()))
+    return len(encode_json(result.to_json()))
 
 
 def _state(states: set[State]) -> State:
@@ -203,7 +203,7 @@ def _one_group(groups: list[ErrorGroup]) -> ErrorGroup:
     """Merge groups of one code and side: a sample of each shard before a second of any."""
     samples = dict.fromkeys(
         group.samples[number]
-        for number in range(SAMPLES)
+        for number in range(MAX_SAMPLES)
         for group in groups
         if number < len(group.samples)
     )
@@ -211,7 +211,7 @@ def _one_group(groups: list[ErrorGroup]) -> ErrorGroup:
         groups[0],
         retryable=any(group.retryable for group in groups),
         count=sum(group.count for group in groups),
-        samples=tuple(samples)[:SAMPLES],
+        samples=tuple(samples)[:MAX_SAMPLES],
     )
 
 

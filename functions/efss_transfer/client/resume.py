@@ -24,7 +24,7 @@ from efss_transfer.client.decoding import failure
 from efss_transfer.client.errors import ClientError
 from efss_transfer.client.progress import after_earlier
 from efss_transfer.model.events import Event, FileDone, Finished, Progress, Started
-from efss_transfer.model.result import FileState, Result, Shard, State, Totals, now
+from efss_transfer.model.result import FileState, Result, Shard, State, Totals, utc_now
 
 STALLED: Final = 3
 """A transfer ends after so many invocations in a row that ran out of time without a file."""
@@ -242,7 +242,7 @@ class _Invocation:
             return earlier if self.result is None else merge.successive(earlier, self.result)
         if self._started is None:
             return earlier
-        finished: datetime = now()
+        finished: datetime = utc_now()
         reported = Result(
             state=State.INCOMPLETE,
             engine=self._started.engine,

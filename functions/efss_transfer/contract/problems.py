@@ -1,4 +1,4 @@
-"""Answers that are no success, as RFC 9457 has them: a status, headers, a document."""
+"""Builds problem documents (RFC 9457) from errors, results and plans."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from efss_transfer.model.errors import (
 from efss_transfer.model.result import Json, Result
 
 RETRY_AFTER: Final = {"busy": 5, "storage_busy": 30, "incomplete": 0}
-"""Seconds after which a retry may help, by code."""
+"""Seconds to wait before a retry, by code."""
 
 
 @dataclass(frozen=True)
 class ProblemDocument:
-    """An answer as application/problem+json."""
+    """A response of the type application/problem+json."""
 
     status: int
     document: dict[str, Json]
@@ -30,7 +30,7 @@ class ProblemDocument:
 
 
 def of_error(error: EfssTransferError) -> ProblemDocument:
-    """What a caller is told of an error."""
+    """The problem document for an error that was raised."""
     extra: dict[str, Json] = {}
     headers: dict[str, str] = {}
     if isinstance(error, InvalidRequest | Forbidden):
@@ -43,7 +43,7 @@ def of_error(error: EfssTransferError) -> ProblemDocument:
 
 
 def of_result(code: str, result: Result) -> ProblemDocument:
-    """What a caller is told of a transfer that ran and did not succeed."""
+    """The problem document for a transfer that ran and did not succeed."""
     reasons = [
         f"{CODES[group.code].title}{f', at the {group.side.value}' if group.side else ''}"
         + (f": {group.samples[0].message}" if group.samples else "")
@@ -54,15 +54,16 @@ def of_result(code: str, result: Result) -> ProblemDocument:
 
 
 def of_plan(reasons: Sequence[tuple[str, str]], plan: Json) -> ProblemDocument:
-    """What a caller is told of a plan that cannot work, for these reasons: codes and texts."""
+    """The problem document for a plan that cannot work. `reasons` are codes and texts."""
     code = reasons[0][0]
     detail = " ".join(text for _, text in reasons)
     return _problem(code, detail, CODES[code].retryable, {}, plan=plan)
 
 
 def of_defect() -> ProblemDocument:
-    """What a caller is told of an error that nobody expected."""
-    return _problem("internal", CODES["internal"].title + "; its log says where.", False, {})
+    """The problem document for an unexpected exception."""
+    detail = CODES["internal"].title + "; its operator finds the cause in the service's log."
+    return _problem("internal", detail, False, {})
 
 
 def _problem(

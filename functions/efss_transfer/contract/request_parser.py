@@ -1,4 +1,7 @@
-"""From a body to a frozen TransferRequest: JSON, then the schema, all errors at once."""
+"""Parses a request body: JSON, then the schema, then a frozen TransferRequest.
+
+Errors are collected, so that a caller sees all of them at once.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from efss_transfer.contract import storage_types
-from efss_transfer.contract.validation import MOST_VIOLATIONS, load, violations
+from efss_transfer.contract.validation import MAX_VIOLATIONS, load, violations
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Violation
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
 from efss_transfer.model.result import Shard, VerifyMode
 
-Named = Callable[[str, Mapping[str, Any]], Endpoint]
-"""Makes the endpoint of a storage that the site has configured, from the side's name and
-what the request says of it. Raises Forbidden or InvalidRequest.
+StorageLookup = Callable[[str, Mapping[str, Any]], Endpoint]
+"""Builds the endpoint of a storage from the site file, given the side's name and that side of
+the request. Raises Forbidden or InvalidRequest.
 """
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What a plan is to reckon with, in bytes and files a second, and seconds for one
-    invocation; None where the caller does not say.
+    """A caller's assumptions for a plan; None where the caller gives none.
+
+    `rate` is in bytes a second, `seconds` is the time for one invocation.
     """
 
     rate: float | None = None
@@ -32,48 +36,51 @@ class PlanOptions:
 
 
 def no_storages(side: str, _: Mapping[str, Any]) -> Endpoint:
-    """The storages of a site that has none. Raises Forbidden."""
-    raise Forbidden([Violation(f"/{side}/storage", "policy", "There is no such storage here.")])
+    """The storage lookup of a site without storages. Raises Forbidden."""
+    raise Forbidden(
+        [Violation(f"/{side}/storage", "policy", "This site has no storage of this name.")]
+    )
 
 
-def parse(body: bytes, named: Named = no_storages) -> TransferRequest:
-    """The request that `body` holds.
+def parse(body: bytes, find_storage: StorageLookup = no_storages) -> TransferRequest:
+    """Parse a request body.
 
-    Raises InvalidJson or InvalidRequest, the latter with every violation of the schema;
-    and what `named` raises for a storage of the site's.
+    Raises InvalidJson; InvalidRequest with every violation; and what `find_storage` raises.
     """
-    return _request(_checked("request", body), named)
+    return _request(_load_valid("request", body), find_storage)
 
 
-def parse_plan(body: bytes, named: Named = no_storages) -> tuple[TransferRequest, PlanOptions]:
-    """The request that is to be planned, and what to reckon with. Raises as `parse` does."""
-    document = _checked("plan-request", body)
-    return _request(document, named), PlanOptions(**document.get("plan", {}))
+def parse_plan(
+    body: bytes, find_storage: StorageLookup = no_storages
+) -> tuple[TransferRequest, PlanOptions]:
+    """Parse the body of a request for a plan. Raises as `parse` does."""
+    document = _load_valid("plan-request", body)
+    return _request(document, find_storage), PlanOptions(**document.get("plan", {}))
 
 
-def _checked(name: str, body: bytes) -> dict[str, Any]:
+def _load_valid(schema_name: str, body: bytes) -> dict[str, Any]:
     document = load(body)
-    found, omitted = violations(name, document)
+    found, omitted = violations(schema_name, document)
     if found:
         raise InvalidRequest(found, omitted)
-    fitting: dict[str, Any] = document
-    return fitting
+    valid: dict[str, Any] = document
+    return valid
 
 
-def _request(document: Mapping[str, Any], named: Named) -> TransferRequest:
+def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> TransferRequest:
     selection = _selection(document.get("selection", {}))
     refused: list[Violation] = []
-    ends: dict[str, Endpoint] = {}
+    endpoints: dict[str, Endpoint] = {}
     for side in ("source", "destination"):
         try:
-            ends[side] = _endpoint(side, document[side], named)
+            endpoints[side] = _endpoint(side, document[side], find_storage)
         except Forbidden as error:
             refused += error.violations
     if refused:
         raise Forbidden(refused)
     return TransferRequest(
-        source=ends["source"],
-        destination=ends["destination"],
+        source=endpoints["source"],
+        destination=endpoints["destination"],
         selection=selection,
         options=_options(document.get("options", {})),
         engine=document.get("engine", "rclone"),
@@ -82,10 +89,10 @@ def _request(document: Mapping[str, Any], named: Named) -> TransferRequest:
     )
 
 
-def _endpoint(side: str, document: Mapping[str, Any], named: Named) -> Endpoint:
+def _endpoint(side: str, document: Mapping[str, Any], find_storage: StorageLookup) -> Endpoint:
     if "storage" in document:
-        return named(side, document)
-    return storage_types.endpoint(
+        return find_storage(side, document)
+    return storage_types.make_endpoint(
         document["type"], document["parameters"], document.get("path", "")
     )
 
@@ -95,7 +102,7 @@ def _options(document: Mapping[str, Any]) -> Options:
 
 
 def _selection(document: Mapping[str, Any]) -> Selection:
-    """Which files to copy. Raises InvalidRequest for what a schema cannot tell."""
+    """Parse the selection. Raises InvalidRequest for what a schema cannot express."""
     wrong: list[Violation] = []
     times: dict[str, datetime | None] = {}
     for name in ("modified_after", "modified_before"):
@@ -103,27 +110,28 @@ def _selection(document: Mapping[str, Any]) -> Selection:
         try:
             times[name] = _time(document.get(name))
         except (ValueError, OverflowError):
-            wrong.append(Violation(f"/selection/{name}", "format", "There is no such time."))
+            text = "Must be a date and time that exist in the calendar."
+            wrong.append(Violation(f"/selection/{name}", "format", text))
     for low, high in (("min_size", "max_size"), ("modified_after", "modified_before")):
         bounds: dict[str, Any] = {**document, **times}
-        least, most = bounds.get(low), bounds.get(high)
-        if least is not None and most is not None and least > most:
+        lowest, highest = bounds.get(low), bounds.get(high)
+        if lowest is not None and highest is not None and lowest > highest:
             wrong.append(Violation(f"/selection/{high}", "order", f"Must not be below {low}."))
     shard = _shard(document["shard"]) if "shard" in document else None
     if shard is not None and shard.index >= shard.count:
         wrong.append(Violation("/selection/shard/index", "order", "Must be below count."))
-    listed = [_listed(entry) for entry in document["files"]] if "files" in document else None
-    often = Counter(file.path for file in listed or ())
-    for index, file in enumerate(listed or ()):
-        if often[file.path] > 1:
+    files = [_listed_file(entry) for entry in document["files"]] if "files" in document else None
+    occurrences = Counter(file.path for file in files or ())
+    for index, file in enumerate(files or ()):
+        if occurrences[file.path] > 1:
             pointer = f"/selection/files/{index}/path"
-            wrong.append(Violation(pointer, "distinct", "This path stands in the list twice."))
+            wrong.append(Violation(pointer, "distinct", "This path is listed more than once."))
     if wrong:
-        raise InvalidRequest(wrong[:MOST_VIOLATIONS], max(0, len(wrong) - MOST_VIOLATIONS))
+        raise InvalidRequest(wrong[:MAX_VIOLATIONS], max(0, len(wrong) - MAX_VIOLATIONS))
     return Selection(
         include=tuple(document.get("include", ())),
         exclude=tuple(document.get("exclude", ())),
-        files=None if listed is None else tuple(listed),
+        files=None if files is None else tuple(files),
         min_size=document.get("min_size"),
         max_size=document.get("max_size"),
         **times,
@@ -131,18 +139,18 @@ def _selection(document: Mapping[str, Any]) -> Selection:
     )
 
 
-def _listed(document: Mapping[str, Any]) -> ListedFile:
-    kind, _, checksum = document.get("checksum", "").partition(":")
+def _listed_file(document: Mapping[str, Any]) -> ListedFile:
+    algorithm, _, checksum = document.get("checksum", "").partition(":")
     return ListedFile(
-        document["path"], document.get("size"), kind or None, checksum.lower() or None
+        document["path"], document.get("size"), algorithm or None, checksum.lower() or None
     )
 
 
 def _shard(document: Mapping[str, Any]) -> Shard:
-    # 8.0 is an integer to JSON Schema.
+    # JSON Schema counts 8.0 as an integer.
     return Shard(int(document["index"]), int(document["count"]))
 
 
 def _time(text: str | None) -> datetime | None:
-    """A time in UTC. Raises ValueError or OverflowError for one that no calendar has."""
+    """Parse a time, in UTC. Raises ValueError or OverflowError if the calendar has no such time."""
     return None if text is None else datetime.fromisoformat(text.upper()).astimezone(UTC)

@@ -1,6 +1,6 @@
-"""The JSON Schemas: the files in schema/, as they are served and as requests are checked.
+"""The JSON Schemas in schema/, as the service publishes them and checks requests with them.
 
-They stand in the package when it is installed, and beside functions/ in a checkout.
+In an installed package they are package data; in a checkout they are beside functions/.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from typing import Any, Final
 
 NAMES: Final = ("request", "result", "event", "problem", "plan-request", "plan", "site")
 VERSION: Final = "v1"
-"""As it stands in the schemas' `$id` and path. One that takes less would be another."""
+"""The contract's version in the schemas' `$id` and path. A contract that accepts fewer
+requests needs a new one.
+"""
 
 
 @cache
 def schema(name: str) -> dict[str, Any]:
-    """One of the schemas, by its name. It is shared: treat it as read-only."""
+    """Load one of the schemas by name. The result is shared: do not change it."""
     if name not in NAMES:
         raise KeyError(name)
     file = f"{name}.schema.json"
-    packed = files("efss_transfer") / "schema" / file
-    if packed.is_file():
-        text = packed.read_text("utf-8")
+    packaged = files("efss_transfer") / "schema" / file
+    if packaged.is_file():
+        text = packaged.read_text("utf-8")
     else:
         text = (Path(__file__).parents[3] / "schema" / file).read_text("utf-8")
     loaded: dict[str, Any] = json.loads(text)

@@ -1,4 +1,7 @@
-"""What the schema says of each type of storage, and endpoints made by it."""
+"""The schema's description of each storage type, and endpoints built from it.
+
+Facts about a type that the schema does not describe are in model/storage_traits.py.
+"""
 
 from __future__ import annotations
 
@@ -9,62 +12,66 @@ from typing import Any, Final
 from efss_transfer.contract.schemas import schema
 from efss_transfer.model.request import Endpoint, Value
 
-FORMS: Final = ("url", "authority", "host", "host_port", "sas_url", "service_account")
-"""Forms, under `$defs`, of values that say where a connection goes: a member that has one
-is a member that dials.
-"""
+TARGET_FORMS: Final = ("url", "authority", "host", "host_port", "sas_url", "service_account")
+"""Schema definitions, under `$defs`, of values that say where a connection goes."""
 
 
-def definition(storage: str) -> str:
-    """The JSON Pointer, in the request's schema, to the parameters of a type of storage."""
-    return f"/$defs/{_name(storage)}"
+def schema_pointer(storage_type: str) -> str:
+    """The JSON Pointer, in the request schema, to a storage type's parameters."""
+    return f"/$defs/{_definition(storage_type)}"
 
 
 @cache
-def members(storage: str) -> Mapping[str, Mapping[str, Any]]:
-    """The parameters of a type of storage, by name, as the schema describes each."""
-    described: Mapping[str, Mapping[str, Any]] = schema("request")["$defs"][_name(storage)][
-        "properties"
-    ]
+def parameters(storage_type: str) -> Mapping[str, Mapping[str, Any]]:
+    """A storage type's parameters by name, each with its schema."""
+    described: Mapping[str, Mapping[str, Any]] = schema("request")["$defs"][
+        _definition(storage_type)
+    ]["properties"]
     return described
 
 
 @cache
-def secrets(storage: str) -> frozenset[str]:
-    """The parameters that must never be shown."""
-    return frozenset(name for name, it in members(storage).items() if it.get("writeOnly"))
+def secret_parameters(storage_type: str) -> frozenset[str]:
+    """The parameters whose values must never be shown."""
+    return frozenset(name for name, it in parameters(storage_type).items() if it.get("writeOnly"))
 
 
 @cache
-def dialling(storage: str) -> Mapping[str, str]:
+def target_parameters(storage_type: str) -> Mapping[str, str]:
     """The parameters that say where a connection goes, each with its form."""
-    forms = {f"#/$defs/{form}": form for form in FORMS}
+    forms = {f"#/$defs/{form}": form for form in TARGET_FORMS}
     return {
-        name: forms[it["$ref"]] for name, it in members(storage).items() if it.get("$ref") in forms
+        name: forms[it["$ref"]]
+        for name, it in parameters(storage_type).items()
+        if it.get("$ref") in forms
     }
 
 
-def endpoint(
-    storage: str,
-    parameters: Mapping[str, Value],
+def make_endpoint(
+    storage_type: str,
+    values: Mapping[str, Value],
     path: str,
     *,
-    name: str | None = None,
-    fixed: frozenset[str] = frozenset(),
+    storage: str | None = None,
+    site_parameters: frozenset[str] = frozenset(),
 ) -> Endpoint:
-    """An endpoint of a type of storage; `name` and `fixed` if the site configured it."""
+    """Build an endpoint from parameter values that fit the schema.
+
+    `storage` and `site_parameters` are given for a storage from the site file.
+    """
+    secret = secret_parameters(storage_type)
     return Endpoint(
-        type=storage,
-        parameters=parameters,
+        type=storage_type,
+        parameters=values,
         path=path,
-        secrets=frozenset(
-            str(value) for member, value in parameters.items() if member in secrets(storage)
-        ),
-        dials={member: form for member, form in dialling(storage).items() if member in parameters},
-        storage=name,
-        fixed=fixed,
+        secrets=frozenset(str(value) for name, value in values.items() if name in secret),
+        target_forms={
+            name: form for name, form in target_parameters(storage_type).items() if name in values
+        },
+        storage=storage,
+        site_parameters=site_parameters,
     )
 
 
-def _name(storage: str) -> str:
-    return storage.replace(" ", "_") + "_parameters"
+def _definition(storage_type: str) -> str:
+    return storage_type.replace(" ", "_") + "_parameters"

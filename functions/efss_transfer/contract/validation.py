@@ -1,7 +1,7 @@
-"""JSON Schema, put to documents: a request, and the operator's site file.
+"""Validates documents against the JSON Schemas: requests, and the operator's site file.
 
-No text made here holds a value of the document's: a password in the wrong place must not
-come back.
+No text made here contains a value from the document: a password in the wrong place must not
+come back in an error.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from referencing import Registry, Resource
 from efss_transfer.contract.schemas import NAMES, schema
 from efss_transfer.model.errors import InvalidJson, Violation
 
-MOST_VIOLATIONS: Final = 1_000
+MAX_VIOLATIONS: Final = 1_000
 """How many violations are listed; more are only counted."""
 
-# What the schemas' own words do not tell a person; the page says the same by the same file.
+# Texts for patterns and types that a person can read. The page imports the same file.
 _WORDING: Final = json.loads((files("efss_transfer.contract") / "wording.json").read_text("utf-8"))
-_LONGEST_NAME: Final = 100
-_DEEPEST: Final = 32
+_MAX_NAME_LENGTH: Final = 100
+_MAX_DEPTH: Final = 32
 
 
 def violations(
     name: str, document: Any, *, part: str = "", at: str = ""
 ) -> tuple[list[Violation], int]:
-    """Where a document does not fit a schema: in order, and how many more there are.
+    """Find where a document does not fit a schema.
 
-    `part` is a JSON Pointer to a part of the schema, if the document is only that; `at`
-    is the document's own pointer in a larger one.
+    `part` is a JSON Pointer to the part of the schema that applies, `at` the document's own
+    pointer in a larger document. Returns at most `MAX_VIOLATIONS`, sorted, and how many more
+    were found.
     """
     found: dict[tuple[str, str], Violation] = {}
     omitted = 0
@@ -44,7 +45,7 @@ def violations(
             key = (violation.pointer, violation.keyword)
             if key in found:
                 continue
-            if len(found) < MOST_VIOLATIONS:
+            if len(found) < MAX_VIOLATIONS:
                 found[key] = violation
             else:
                 omitted += 1
@@ -61,14 +62,14 @@ def _validator(name: str, part: str) -> Draft202012Validator:
 
 @cache
 def _registry() -> Registry[Any]:
-    """All schemas by their ids: they refer to one another."""
+    """All schemas by their ids, because they refer to one another."""
     return Registry().with_resources(
         (schema(name)["$id"], Resource.from_contents(schema(name))) for name in NAMES
     )
 
 
 def load(body: bytes) -> Any:
-    """The JSON that `body` holds. Raises InvalidJson, which says what is not accepted."""
+    """Parse a JSON body. Raises InvalidJson, whose text says what is wrong."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
@@ -76,30 +77,30 @@ def load(body: bytes) -> Any:
     try:
         document = json.loads(
             text,
-            object_pairs_hook=_members,
+            object_pairs_hook=_refuse_duplicates,
             parse_constant=_refuse_constant,
-            parse_float=_finite,
+            parse_float=_finite_float,
         )
     except RecursionError:
         raise InvalidJson("The body is nested too deeply.") from None
     except json.JSONDecodeError as error:
-        # The exception holds the whole body, so it does not go on.
+        # The exception holds the whole body, so it is not chained.
         raise InvalidJson(
             f"The body is not JSON: see line {error.lineno}, column {error.colno}."
         ) from None
     except ValueError:
         # Python refuses to read integers of more than 4300 digits.
-        raise InvalidJson("A number is too long.") from None
-    _refuse_unusable(document)
+        raise InvalidJson("The body has a number with too many digits.") from None
+    _check_content(document)
     return document
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        # Readers disagree on which of the two counts: what was checked by a gateway
-        # may not be what is done here.
-        raise InvalidJson("A member stands twice in the same object.")
+        # JSON readers disagree on which of the two counts, so a gateway may have checked
+        # another value than the one that would be used here.
+        raise InvalidJson("An object in the body has the same member twice.")
     return members
 
 
@@ -107,17 +108,17 @@ def _refuse_constant(_: str) -> NoReturn:
     raise InvalidJson("NaN and Infinity are not JSON.")
 
 
-def _finite(text: str) -> float:
+def _finite_float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise InvalidJson("A number is too large.")
+        raise InvalidJson("The body has a number that is too large.")
     return number
 
 
-def _refuse_unusable(document: Any) -> None:
-    """Refuse what no message can carry, and a depth that no request has."""
+def _check_content(document: Any) -> None:
+    """Refuse text that cannot be encoded, and nesting deeper than any request needs."""
     level: list[Any] = [document]
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         below: list[Any] = []
         for value in level:
             if isinstance(value, str):
@@ -136,72 +137,73 @@ def _refuse_unusable(document: Any) -> None:
 
 def _refuse_surrogates(text: str) -> None:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidJson("A text holds half of a surrogate pair.")
+        raise InvalidJson("The body has a string with half of a surrogate pair.")
 
 
 def _violations(error: ValidationError, at: str) -> Iterator[Violation]:
-    """What one error of jsonschema's means, in our own words: its own quote the value."""
+    """Translate an error of jsonschema's, whose own text quotes the value."""
     keyword, pointer = str(error.validator), at + _pointer(error.absolute_path)
-    wanted: Any = error.validator_value
-    instance: Any = error.instance
     described = error.schema if isinstance(error.schema, Mapping) else {}
+    if keyword == "unevaluatedProperties":
+        # In our schemas every known member of an object is listed in its `properties`.
+        instance: Any = error.instance
+        for name in instance:
+            if name not in described["properties"]:
+                yield Violation(f"{pointer}/{_token(name)}", keyword, "Unknown member.")
+        return
+    yield Violation(pointer, keyword, _message(keyword, error, described))
+
+
+def _message(keyword: str, error: ValidationError, described: Mapping[str, Any]) -> str:
+    expected: Any = error.validator_value
+    instance: Any = error.instance
     match keyword:
-        case "unevaluatedProperties":
-            # In our schemas every known member of an object stands in its `properties`.
-            for name in instance:
-                if name not in described["properties"]:
-                    yield Violation(
-                        f"{pointer}/{_token(name)}", keyword, "There is no such member here."
-                    )
-            return
         case "required":
-            missing = [name for name in wanted if name not in instance]
-            text = f"Missing: {', '.join(missing)}."
-        case "type":
-            kinds = [wanted] if isinstance(wanted, str) else wanted
-            text = f"Must be {' or '.join(_WORDING['types'][kind] for kind in kinds)}."
-        case "enum":
-            text = f"Must be one of: {', '.join(map(str, wanted))}."
-        case "const":
-            text = f"Must be {json.dumps(wanted)}."
+            return _missing(name for name in expected if name not in instance)
         case "dependentRequired":
-            missing = [
+            return _missing(
                 needed
-                for name, all_needed in wanted.items()
+                for name, all_needed in expected.items()
                 for needed in all_needed
                 if name in instance and needed not in instance
-            ]
-            text = f"Missing: {', '.join(dict.fromkeys(missing))}."
-        case "anyOf":
-            ways = [" and ".join(way["required"]) for way in wanted]
-            text = f"Needs one of: {', '.join(ways)}."
-        case "minLength" | "minItems" if wanted == 1:
-            text = "Must not be empty."
-        case "minLength" | "maxLength":
-            text = f"Must have {_most(keyword, wanted, 'character')}."
-        case "minItems" | "maxItems":
-            text = f"Must have {_most(keyword, wanted, 'entry')}."
-        case "minimum" | "maximum":
-            text = f"Must be at {_bound(keyword)} {wanted}."
-        case "not":
-            text = described.get("description", "Not so.")
-        case "pattern":
-            text = _WORDING["patterns"].get(
-                wanted, f"Expected here: {described.get('description', 'another form.')}"
             )
+        case "type":
+            types = [expected] if isinstance(expected, str) else expected
+            return f"Must be {' or '.join(_WORDING['types'][name] for name in types)}."
+        case "enum":
+            return f"Must be one of: {', '.join(map(str, expected))}."
+        case "const":
+            return f"Must be {json.dumps(expected)}."
+        case "anyOf":
+            alternatives = [" and ".join(it["required"]) for it in expected]
+            return f"Must have one of: {', '.join(alternatives)}."
+        case "minLength" | "minItems" if expected == 1:
+            return "Must not be empty."
+        case "minLength" | "maxLength":
+            return f"Must have {_bound(keyword)} {_count(expected, 'character', 'characters')}."
+        case "minItems" | "maxItems":
+            return f"Must have {_bound(keyword)} {_count(expected, 'entry', 'entries')}."
+        case "minimum" | "maximum":
+            return f"Must be {_bound(keyword)} {expected}."
+        case "not":
+            return str(described.get("description", "Must not have this value."))
+        case "pattern":
+            otherwise = f"Expected: {described.get('description', 'another form.')}"
+            return str(_WORDING["patterns"].get(expected, otherwise))
         case _:
-            text = f"Must satisfy the schema's `{keyword}`."
-    yield Violation(pointer, keyword, text)
+            return f"Must satisfy the schema's `{keyword}`."
+
+
+def _missing(names: Iterable[str]) -> str:
+    return f"Missing: {', '.join(dict.fromkeys(names))}."
 
 
 def _bound(keyword: str) -> str:
-    return "least" if keyword.startswith("min") else "most"
+    return "at least" if keyword.startswith("min") else "at most"
 
 
-def _most(keyword: str, count: int, of: str) -> str:
-    """How many there may or must be: `at most 64 characters`."""
-    many = of if count == 1 else f"{of.removesuffix('y')}ies" if of.endswith("y") else f"{of}s"
-    return f"at {_bound(keyword)} {count} {many}"
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"
 
 
 def _pointer(path: Iterable[str | int]) -> str:
@@ -209,12 +211,12 @@ def _pointer(path: Iterable[str | int]) -> str:
 
 
 def _token(name: str) -> str:
-    """A member's name in a JSON Pointer (RFC 6901), cut where nobody would read on."""
-    if len(name) > _LONGEST_NAME:
-        name = name[:_LONGEST_NAME] + "…"
-    return escaped(name)
+    """A member's name in a JSON Pointer (RFC 6901), shortened if it is very long."""
+    if len(name) > _MAX_NAME_LENGTH:
+        name = name[:_MAX_NAME_LENGTH] + "…"
+    return escape_token(name)
 
 
-def escaped(name: str) -> str:
-    """A member's name as a part of a JSON Pointer."""
+def escape_token(name: str) -> str:
+    """Escape a member's name for use in a JSON Pointer."""
     return name.replace("~", "~0").replace("/", "~1")

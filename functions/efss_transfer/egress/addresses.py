@@ -1,8 +1,8 @@
-"""Where a connection would go: hosts in one spelling, their addresses, and which are public.
+"""Classifies addresses as public or not, and resolves host names.
 
-What is private, shared, or of no use to a caller is read from IANA's special-purpose
-address registries (RFC 6890 and its successors), as a table of our own: Python's
-`is_global` differs between its releases, and calls multicast global.
+The table of networks that are not public follows IANA's special-purpose address registries
+(RFC 6890 and its successors). Python's own `is_global` differs between releases, and counts
+multicast addresses as global.
 """
 
 from __future__ import annotations
@@ -15,20 +15,18 @@ from ipaddress import ip_address, ip_network
 from threading import BoundedSemaphore, Thread
 from typing import Final
 
-from efss_transfer.model.targets import Address, Network, inner
+from efss_transfer.model.targets import Address, Network, unwrap_ipv4
 
-Permits = Callable[[str, int, Address], bool]
-"""Whether a connection may be made: to a host (in small letters and without a final dot), a
-port, and an address that the host has. It is asked in threads; an error that it raises is a
-no.
+ConnectionCheck = Callable[[str, int, Address], bool]
+"""Whether a connection is allowed to a host (lower case, without a trailing dot), a port, and
+one of the host's addresses. It is called from several threads. An exception means no.
 """
 
 RESOLVE_SECONDS: Final = 10.0
-"""How long a name may take to resolve: as long as a connection may take."""
+"""The time limit for resolving a name: the same as for making a connection."""
 
-# A resolver that hangs holds a thread until it gives up; more than these are not started.
-_RESOLVERS: Final = BoundedSemaphore(64)
-
+# A resolver that hangs occupies a thread until it gives up, so their number is limited.
+_RESOLVER_SLOTS: Final = BoundedSemaphore(64)
 
 _NOT_PUBLIC: Final[tuple[Network, ...]] = tuple(
     ip_network(network)
@@ -48,7 +46,7 @@ _NOT_PUBLIC: Final[tuple[Network, ...]] = tuple(
         "203.0.113.0/24",  # documentation
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",  # reserved, and broadcast
-        "::/8",  # unspecified, loopback, IPv4-compatible; mapped ones are looked into
+        "::/8",  # unspecified, loopback, IPv4-compatible; IPv4-mapped ones are unwrapped first
         "100::/64",  # discard
         "2001::/23",  # protocol assignments, Teredo, ORCHID
         "2001:db8::/32",  # documentation
@@ -63,33 +61,35 @@ _NOT_PUBLIC: Final[tuple[Network, ...]] = tuple(
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to the public Internet and to one host of it."""
-    meant = inner(address)
-    return not any(meant in network for network in _NOT_PUBLIC if network.version == meant.version)
+    """Whether an address belongs to one host on the public Internet."""
+    unwrapped = unwrap_ipv4(address)
+    return not any(
+        unwrapped in network for network in _NOT_PUBLIC if network.version == unwrapped.version
+    )
 
 
-def resolved(host: str, seconds: float = RESOLVE_SECONDS) -> list[Address]:
-    """All addresses of a host, however it is written: a resolver takes 127.1 for one, too.
+def resolve(host: str, seconds: float = RESOLVE_SECONDS) -> list[Address]:
+    """All addresses of a host, in any spelling that the resolver accepts, such as 127.1.
 
-    Empty if there is no such name, or the resolver does not answer in that many seconds.
+    Empty if the name does not exist, or the resolver does not answer within `seconds`.
     """
-    until = time.monotonic() + seconds
-    found: Future[list[Address]] = Future()
+    deadline = time.monotonic() + seconds
+    result: Future[list[Address]] = Future()
 
-    def ask() -> None:
+    def run() -> None:
         try:
             answers = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            found.set_result([ip_address(answer[4][0]) for answer in answers])
+            result.set_result([ip_address(answer[4][0]) for answer in answers])
         except (OSError, ValueError):
-            found.set_result([])
+            result.set_result([])
         finally:
-            _RESOLVERS.release()
+            _RESOLVER_SLOTS.release()
 
-    # A thread of its own, because there is no way to stop a resolver.
-    if not _RESOLVERS.acquire(timeout=seconds):
+    # In a thread of its own, because a resolver cannot be interrupted.
+    if not _RESOLVER_SLOTS.acquire(timeout=seconds):
         return []
-    Thread(target=ask, name="resolver", daemon=True).start()
+    Thread(target=run, name="resolver", daemon=True).start()
     try:
-        return found.result(max(0.0, until - time.monotonic()))
+        return result.result(max(0.0, deadline - time.monotonic()))
     except TimeoutError:
         return []

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from ipaddress import IPv4Address, ip_address
 from typing import Any, Final
 
-from efss_transfer.egress.addresses import Permits
+from efss_transfer.egress.addresses import ConnectionCheck
 from efss_transfer.egress.socks5 import Destination, Rejected, Reply
 from efss_transfer.model.targets import Address
 
@@ -57,7 +57,7 @@ class Dialer:
 
     def __init__(
         self,
-        permits: Permits,
+        permits: ConnectionCheck,
         in_loop: Callable[[Callable[[], None]], None],
         report: Callable[[BaseException], None],
     ) -> None:

@@ -1,12 +1,12 @@
-"""One POST to a host that may be reached, and to no other.
+"""Sends one POST request, only to a host that the egress rules allow.
 
-The host's name is looked up here, each address is asked about, and the connection goes to
-the very one that was: whatever the name means a moment later is of no account. Where the site
-has a proxy, that is used. No redirect is followed, and nothing of an answer is read but its
-status and one header.
+The host's name is resolved once, each address is checked, and the connection goes to an
+address that was checked, whatever the name resolves to a moment later. If the site has a
+proxy, the connection goes there. Redirects are not followed, and nothing is read of the
+response but its status and one header.
 
-By http.client and not by requests: what has to be sure is where the connection goes, and
-there it is a function that makes it.
+This uses http.client instead of requests because the code must control which address is
+dialled, and http.client lets a function of ours make the connection.
 """
 
 from __future__ import annotations
@@ -23,40 +23,39 @@ from urllib.parse import urlsplit
 
 from efss_transfer.egress import addresses
 from efss_transfer.egress.rules import Egress
-from efss_transfer.model import targets
-from efss_transfer.model.targets import WEB_PORTS, Target
+from efss_transfer.model.targets import WEB_PORTS, Address, Target, parse_target
 
 
 class PostRefused(Exception):
-    """None of the host's addresses may be connected to."""
+    """The egress rules allow none of the host's addresses."""
 
 
 def post(
-    url: str, egress: Egress, headers: Mapping[str, str], body: bytes, until: float
+    url: str, egress: Egress, headers: Mapping[str, str], body: bytes, deadline: float
 ) -> tuple[int, str]:
-    """POST it once: the answer's status, and its Retry-After.
+    """POST once, and return the response's status and its Retry-After header.
 
-    It is over at `until`, by `time.monotonic()`. Raises NotAllowed; and OSError or
-    HTTPException, whose texts are the other side's.
+    `deadline` is on the clock of `time.monotonic()`. Raises PostRefused; and OSError or
+    HTTPException, whose texts may quote the server.
     """
     parts = urlsplit(url)
-    target = targets.target("url", url)
-    if target is None or target.port is None:  # not of a URL that has passed the policy
+    target = parse_target("url", url)
+    if target is None or target.port is None:  # the policy lets no such URL pass
         raise PostRefused
     host = f"[{target.host}]" if ":" in target.host else target.host
-    where = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    request_target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     authority = host if target.port == WEB_PORTS[parts.scheme] else f"{host}:{target.port}"
     proxy = egress.proxy
     with ExitStack() as undo:
 
-        def dial(*_: Any) -> socket.socket:
-            connection = _dialled(target, egress, until)
-            _break_at(until, connection, undo)
-            return connection
+        def connect(*_: Any) -> socket.socket:
+            connected = _connect(target, egress, deadline)
+            _close_at(deadline, connected, undo)
+            return connected
 
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
-            # Which certificates to trust is the operator's choice, by OpenSSL's own variables.
+            # The operator chooses the trusted certificates, by OpenSSL's own variables.
             connection = http.client.HTTPSConnection(
                 target.host, target.port, context=ssl.create_default_context()
             )
@@ -65,67 +64,67 @@ def post(
         else:
             connection = http.client.HTTPConnection(target.host, target.port)
             if proxy is not None:
-                where = f"http://{authority}{where}"
+                request_target = f"http://{authority}{request_target}"
         undo.callback(connection.close)
-        # The one place where http.client makes connections: TLS and tunnels stand above it.
-        connection._create_connection = dial  # type: ignore[attr-defined]
-        connection.request("POST", where, body, {"Host": authority, **headers})
-        with connection.getresponse() as answer:
-            return answer.status, answer.headers.get("Retry-After", "")
+        # http.client makes all its connections here: TLS and tunnels are built on top.
+        connection._create_connection = connect  # type: ignore[attr-defined]
+        connection.request("POST", request_target, body, {"Host": authority, **headers})
+        with connection.getresponse() as response:
+            return response.status, response.headers.get("Retry-After", "")
 
 
-def _dialled(target: Target, egress: Egress, until: float) -> socket.socket:
-    """A connection to one of the host's addresses that may be reached, or to the proxy.
+def _connect(target: Target, egress: Egress, deadline: float) -> socket.socket:
+    """Connect to an allowed address of the host, or to the proxy.
 
-    Raises NotAllowed, and OSError.
+    Raises PostRefused and OSError.
     """
     host, port = target.host, target.port or 0
     if egress.proxy is not None:
         parts = urlsplit(egress.proxy)
-        found = addresses.resolved(parts.hostname or "", _left(until))
+        found = addresses.resolve(parts.hostname or "", _seconds_left(deadline))
         port = parts.port or 0
     else:
-        found = addresses.resolved(host, _left(until))
+        found = addresses.resolve(host, _seconds_left(deadline))
         if found:
-            found = [address for address in found if _permitted(egress, host, port, address)]
+            found = [address for address in found if _is_permitted(egress, host, port, address)]
             if not found:
                 raise PostRefused
-    failed = OSError("no address")
+    last_error = OSError("no address")
     for address in found:
         try:
-            return socket.create_connection((str(address), port), _left(until))
+            return socket.create_connection((str(address), port), _seconds_left(deadline))
         except OSError as error:
-            failed = error
-    raise failed
+            last_error = error
+    raise last_error
 
 
-def _permitted(egress: Egress, host: str, port: int, address: targets.Address) -> bool:
+def _is_permitted(egress: Egress, host: str, port: int, address: Address) -> bool:
     try:
         return egress.permits(host, port, address)
-    except ValueError:  # an address that belongs to one of this machine's interfaces
+    except ValueError:  # an IPv6 address with a zone, which selects one of our interfaces
         return False
 
 
-def _left(until: float) -> float:
-    left = until - time.monotonic()
-    if left <= 0:
+def _seconds_left(deadline: float) -> float:
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
         raise TimeoutError
-    return left
+    return seconds
 
 
-def _break_at(until: float, connection: socket.socket, undo: ExitStack) -> None:
-    """Break a connection off at that time, unless all is undone before.
+def _close_at(deadline: float, connection: socket.socket, undo: ExitStack) -> None:
+    """Shut the connection down at the deadline, unless `undo` is unwound first.
 
-    A socket's own timeout begins anew with each byte, and a receiver may send them one by
-    one. It is a second handle of the connection: the first belongs to TLS by then.
+    A socket's own timeout restarts with each byte, and a receiver may send them one at a
+    time. The timer uses a duplicate of the socket, because TLS owns the original by then.
     """
-    twin = undo.enter_context(connection.dup())
+    duplicate = undo.enter_context(connection.dup())
 
-    def break_off() -> None:
+    def shut_down() -> None:
         with suppress(OSError):
-            twin.shutdown(socket.SHUT_RDWR)
+            duplicate.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(_left(until), break_off)
+    timer = threading.Timer(_seconds_left(deadline), shut_down)
     timer.daemon = True
     undo.callback(timer.cancel)
     timer.start()

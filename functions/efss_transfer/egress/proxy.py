@@ -19,13 +19,13 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Final, cast
 
-from efss_transfer.egress.addresses import Permits
+from efss_transfer.egress.addresses import ConnectionCheck
 from efss_transfer.egress.dialer import Dialer, DialRefused
 from efss_transfer.egress.event_loops import Loop, Loops, as_many_as_are_of_use, report
 from efss_transfer.egress.relay import Carriers, relay
 from efss_transfer.egress.socks5 import Destination, Rejected, Reply, conversation
 
-__all__ = ["Guard", "Permits", "guard"]
+__all__ = ["ConnectionCheck", "Guard", "guard"]
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG: Final = 1024
@@ -41,7 +41,7 @@ def _loops() -> Loops:
 
 
 @contextmanager
-def guard(permits: Permits) -> Iterator[Guard]:
+def guard(permits: ConnectionCheck) -> Iterator[Guard]:
     """A guard for the length of the block. After it all that went through it is broken off,
     and nothing goes out any more.
     """
@@ -63,7 +63,7 @@ class Guard:
     """A SOCKS 5 server on 127.0.0.1 that connects only to what is permitted."""
 
     def __init__(
-        self, permits: Permits, listener: socket.socket, carriers: Carriers, loop: Loop
+        self, permits: ConnectionCheck, listener: socket.socket, carriers: Carriers, loop: Loop
     ) -> None:
         self.port: int = listener.getsockname()[1]
         self._listener = listener

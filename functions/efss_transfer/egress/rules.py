@@ -1,4 +1,4 @@
-"""Which hosts and addresses this site lets a transfer reach."""
+"""Decides which hosts and addresses a transfer may connect to."""
 
 from __future__ import annotations
 
@@ -6,65 +6,74 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from efss_transfer.egress.addresses import Permits, is_public
-from efss_transfer.model.targets import Address, Network, Target, inner
+from efss_transfer.egress.addresses import ConnectionCheck, is_public
+from efss_transfer.model.targets import Address, Network, Target, unwrap_ipv4
 
-_OTHERS_ONLY: Final = "This site allows other hosts only."
+_HOST_DENIED: Final = "This site denies connections to this host."
+_HOST_NOT_ALLOWED: Final = "This host is not among the hosts that this site allows."
+_NETWORK_NOT_ALLOWED: Final = (
+    "This host's address is not public, and this site does not allow its network."
+)
 
 
 @dataclass(frozen=True)
 class EgressRules:
-    """What may be dialled. What is denied is denied, whatever allows it.
+    """The site's rules for outgoing connections.
 
-    `networks` may be reached whatever the host's name. `hosts`, if given, are the only
-    other names that may be reached; their addresses must be public. `own` are hosts of
-    storages that the site itself has configured.
+    Attributes:
+        hosts: If given, the only host names that are allowed besides those in `networks`.
+            Their addresses must be public.
+        networks: Networks that are allowed whatever the host's name.
+        denied_hosts: Host names that are refused whatever allows them.
+        denied_networks: Networks that are refused whatever allows them.
+        site_targets: Hosts of storages from the site file.
+
     """
 
     hosts: tuple[str, ...] | None = None
     networks: tuple[Network, ...] = ()
     denied_hosts: tuple[str, ...] = ()
     denied_networks: tuple[Network, ...] = ()
-    own: frozenset[Target] = field(default=frozenset())
+    site_targets: frozenset[Target] = field(default=frozenset())
 
     def permits(self, host: str, port: int, address: Address) -> bool:
-        """Whether a connection to one of a host's addresses may be made."""
+        """Whether a connection to one of a host's addresses is allowed."""
         return self.refusal(Target(host, port), [address]) is None
 
     def refusal_by_name(self, target: Target) -> str | None:
-        """Why a host may not be reached whatever its addresses are, or None.
+        """Why a host is refused whatever its addresses are, or None.
 
-        What is refused so need not be looked up, and should not: the question itself tells
-        a name server something, and may take its time.
+        A host that is refused by name must not be looked up: the query itself tells a name
+        server something, and may take a long time.
         """
         if _matches(target.host, self.denied_hosts):
-            return "This site denies this host."
-        if self._is_own(target) or self.hosts is None or self.networks:
+            return _HOST_DENIED
+        if self._is_site_target(target) or self.hosts is None or self.networks:
             return None
-        return None if _matches(target.host, self.hosts) else _OTHERS_ONLY
+        return None if _matches(target.host, self.hosts) else _HOST_NOT_ALLOWED
 
     def refusal(self, target: Target, addresses: Iterable[Address]) -> str | None:
-        """Why a host with these addresses may not be reached, or None if it may.
+        """Why a host with these addresses is refused, or None if it is allowed.
 
-        One address that may not be reached is enough: it is not known which will be used.
+        One refused address is enough, because any of them may be used.
         """
         if _matches(target.host, self.denied_hosts):
-            return "This site denies this host."
-        meant = [inner(address) for address in addresses]
-        if any(_within(address, self.denied_networks) for address in meant):
-            return "This site denies the network of this host."
-        if self._is_own(target):
+            return _HOST_DENIED
+        unwrapped = [unwrap_ipv4(address) for address in addresses]
+        if any(_is_in(address, self.denied_networks) for address in unwrapped):
+            return "This site denies connections to this host's network."
+        if self._is_site_target(target):
             return None
-        if meant and all(_within(address, self.networks) for address in meant):
+        if unwrapped and all(_is_in(address, self.networks) for address in unwrapped):
             return None
         if self.hosts is not None and not _matches(target.host, self.hosts):
-            return _OTHERS_ONLY
-        if all(is_public(address) or _within(address, self.networks) for address in meant):
+            return _HOST_NOT_ALLOWED
+        if all(is_public(address) or _is_in(address, self.networks) for address in unwrapped):
             return None
-        return "The host is not in the public Internet, nor in a network that this site allows."
+        return _NETWORK_NOT_ALLOWED
 
-    def _is_own(self, target: Target) -> bool:
-        return target in self.own or Target(target.host, None) in self.own
+    def _is_site_target(self, target: Target) -> bool:
+        return target in self.site_targets or Target(target.host, None) in self.site_targets
 
 
 def _matches(host: str, patterns: Iterable[str]) -> bool:
@@ -74,13 +83,16 @@ def _matches(host: str, patterns: Iterable[str]) -> bool:
     )
 
 
-def _within(address: Address, networks: Iterable[Network]) -> bool:
+def _is_in(address: Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks if network.version == address.version)
 
 
 @dataclass(frozen=True)
 class Egress:
-    """Where a run may connect to. `proxy` is a proxy, http://host:port, that must be used."""
+    """Where one transfer may connect to: nowhere, unless `permits` says otherwise.
 
-    permits: Permits = lambda _host, _port, _address: False
+    `proxy`, if given, is the HTTP proxy `http://host:port` that every connection must use.
+    """
+
+    permits: ConnectionCheck = lambda _host, _port, _address: False
     proxy: str | None = None

@@ -13,7 +13,7 @@ from typing import Final
 
 from efss_transfer.engines.seen_paths import SeenPaths, SeenState
 from efss_transfer.model.result import (
-    SAMPLES,
+    MAX_SAMPLES,
     ErrorGroup,
     Failure,
     FileOutcome,
@@ -206,7 +206,7 @@ class FileOutcomes:
         key = (failure.code, failure.side, failure.retryable)
         self._error_counts[key] += 1
         samples = self._error_samples.setdefault(key, [])
-        if len(samples) < SAMPLES:
+        if len(samples) < MAX_SAMPLES:
             samples.append(Sample(path, failure.message))
 
     @contextmanager

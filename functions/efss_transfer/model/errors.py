@@ -1,25 +1,25 @@
-"""Everything that can go wrong, as one hierarchy; the codes are part of the contract.
+"""Every error as one hierarchy, and the stable codes that are part of the contract.
 
     EfssTransferError
     ├── RequestError                 the caller must change the request (4xx)
-    │   ├── InvalidJson              400  the body is not the JSON that we accept
+    │   ├── InvalidJson              400  the body is not acceptable JSON
     │   ├── InvalidRequest           400  the JSON does not fit the schema, or makes no sense
-    │   ├── Unauthenticated          401  nobody whom this site knows
-    │   ├── Forbidden                403  this site's policy does not allow it
-    │   ├── NotFound                 404  no such path at this service
+    │   ├── Unauthenticated          401  no credentials that this site accepts
+    │   ├── Forbidden                403  the site's policy does not allow the request
+    │   ├── NotFound                 404  the service has no such path
     │   ├── MethodNotAllowed         405
     │   ├── NotAcceptable            406
     │   ├── BodyTooLarge             413
     │   └── UnsupportedMediaType     415
-    ├── Busy                         503  all places are taken; safe to send again
-    ├── Unreachable                  502  a host has no address; safe to send again
-    ├── LookUnfinished               504  the time was too short for a plan
+    ├── Busy                         503  all slots are taken; safe to retry
+    ├── Unreachable                  502  a host has no address; safe to retry
+    ├── SurveyIncomplete             504  the time was too short for a plan
     ├── ConfigurationError           the operator must change a setting; stops the start
-    │   └── InvalidSite              the site file has mistakes; has all of them
+    │   └── InvalidSite              the site file has mistakes; lists all of them
     └── EngineError                  500  the engine itself failed, not a storage
-        └── EngineUnavailable        500  no usable engine here: sending again is no use
+        └── EngineUnavailable        500  this machine has no usable engine; a retry cannot help
 
-What a storage answers is no exception: it is part of a result (see result.py).
+A storage's error is not an exception: it is part of a result (see result.py).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from typing import ClassVar, Final
 
 @dataclass(frozen=True)
 class Code:
-    """What a stable error code means to a caller.
+    """The meaning of a stable error code.
 
-    `retryable` says whether the same request, sent again unchanged, can help.
+    `retryable` says whether sending the same request again can help.
     """
 
     status: int
@@ -43,38 +43,38 @@ class Code:
 CODES: Final[dict[str, Code]] = {
     "invalid_json": Code(400, "The body is not acceptable JSON"),
     "invalid_request": Code(400, "The request does not fit the schema"),
-    "unauthenticated": Code(401, "The caller is not known here"),
-    "forbidden": Code(403, "This site does not allow it"),
-    "not_found": Code(404, "There is nothing at this path"),
-    "method_not_allowed": Code(405, "The method is not allowed here"),
-    "not_acceptable": Code(406, "No representation that the client accepts"),
+    "unauthenticated": Code(401, "The caller is not authenticated"),
+    "forbidden": Code(403, "This site does not allow the request"),
+    "not_found": Code(404, "The service has no such path"),
+    "method_not_allowed": Code(405, "The path does not support the method"),
+    "not_acceptable": Code(406, "The service has no format that the client accepts"),
     "body_too_large": Code(413, "The body is too large"),
     "unsupported_media_type": Code(415, "The body is not application/json"),
     "source_not_found": Code(422, "The source does not exist"),
-    "not_a_directory": Code(422, "A file stands where a folder was named, or the reverse"),
+    "not_a_directory": Code(422, "The path is a file where a folder is needed, or the reverse"),
     "authentication_failed": Code(422, "The storage refused the credentials"),
     "permission_denied": Code(422, "The storage refused access"),
-    "name_refused": Code(422, "The storage refused a file's name"),
-    "unsupported": Code(422, "The storage cannot do what was asked"),
-    "too_large": Code(422, "It is more than one invocation can carry"),
+    "name_refused": Code(422, "The storage refused a file name"),
+    "unsupported": Code(422, "The storage does not support the request"),
+    "too_large": Code(422, "The transfer is too large for one invocation"),
     "storage_unreachable": Code(502, "The storage could not be reached", retryable=True),
     "storage_error": Code(502, "The storage failed"),
-    "checksum_mismatch": Code(502, "A file did not arrive as it was", retryable=True),
+    "checksum_mismatch": Code(502, "A copied file differs from its source", retryable=True),
     "partial": Code(502, "Some files were not copied"),
     "busy": Code(503, "The service is busy", retryable=True),
-    "storage_busy": Code(503, "The storage asks to try later", retryable=True),
-    "incomplete": Code(504, "The time ran out before the transfer was done", retryable=True),
-    "quota_exceeded": Code(507, "The destination has not enough space"),
-    # Only a caller who hung up, and so reads no answer, is "cancelled"; the status
-    # is nginx's for that case, so that an access log tells it from a failure.
-    "cancelled": Code(499, "The caller went away", retryable=True),
+    "storage_busy": Code(503, "The storage is busy", retryable=True),
+    "incomplete": Code(504, "The time ran out before the transfer was complete", retryable=True),
+    "quota_exceeded": Code(507, "The destination does not have enough space"),
+    # A client that disconnected reads no response. The status is nginx's for this case, so
+    # that an access log distinguishes it from a failure.
+    "cancelled": Code(499, "The client closed the connection", retryable=True),
     "engine_failed": Code(500, "The engine failed", retryable=True),
     "internal": Code(500, "The service has a defect"),
 }
 
 
 class EfssTransferError(Exception):
-    """The root. `str()` of every one is safe to show: it never holds a caller's value."""
+    """The root class. `str()` of every error is safe to show: it contains no caller's value."""
 
     code: ClassVar[str] = "internal"
 
@@ -85,28 +85,34 @@ class EfssTransferError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request, sent again, can help."""
+        """Whether sending the same request again can help."""
         return CODES[self.code].retryable
 
 
 class RequestError(EfssTransferError):
-    """The caller must change the request; sending it again as it is cannot help."""
+    """The caller must change the request; sending it again unchanged cannot help."""
 
 
 class InvalidJson(RequestError):
-    """The body is not UTF-8 JSON, repeats a member, or holds what JSON cannot carry."""
+    """The body is not UTF-8 JSON, repeats a member, or has a value that cannot be used."""
 
     code = "invalid_json"
 
 
 @dataclass(frozen=True)
 class Violation:
-    """One thing wrong with a request.
+    """One mistake in a request or a site file.
 
-    `pointer` is an RFC 6901 JSON Pointer, `keyword` the JSON Schema keyword that was
-    violated, or one of our own: `distinct` (what must not be there twice; the two ends must
-    be different places), `format` (a glob or a time that cannot be read), `order` (a range
-    that is empty, a shard beyond their count), and `policy` (the site does not allow it).
+    Attributes:
+        pointer: The RFC 6901 JSON Pointer of the value.
+        keyword: The JSON Schema keyword that was violated, or one of the contract's own:
+            `distinct` (a duplicate, or two endpoints that are the same location), `format`
+            (a glob, a time or a host that cannot be parsed), `order` (an empty range, or a
+            shard index beyond the count) and `policy` (the site does not allow it). A site
+            file also has `reference` (something that does not exist) and `mode` (a member
+            that the authentication mode does not use).
+        message: A text for people. It never contains the value.
+
     """
 
     pointer: str
@@ -114,12 +120,12 @@ class Violation:
     message: str
 
     def to_json(self) -> dict[str, str]:
-        """As it stands in a problem's `errors`."""
+        """An entry of a problem's `errors`."""
         return {"pointer": self.pointer, "keyword": self.keyword, "message": self.message}
 
 
 class InvalidRequest(RequestError):
-    """The JSON does not fit the schema. `violations` has every reason, never a value."""
+    """The JSON does not fit the schema, or makes no sense. `violations` has the mistakes."""
 
     code = "invalid_request"
 
@@ -133,33 +139,33 @@ class InvalidRequest(RequestError):
 
 
 class Unauthenticated(RequestError):
-    """There are no credentials of a caller's, or none that this site accepts.
+    """The request has no credentials, or none that this site accepts.
 
-    Its text is one for all reasons but those that an honest client needs to know: who
-    guesses must not learn how far the guess was right.
+    The text is the same for every token that is refused, so that an attacker does not learn
+    how far a guess was right.
     """
 
     code = "unauthenticated"
 
 
 class Forbidden(RequestError):
-    """The site's policy does not allow it. `violations` names each member, and why."""
+    """The site's policy does not allow the request. `violations` says which members, and why."""
 
     code = "forbidden"
 
     def __init__(self, violations: list[Violation]) -> None:
-        super().__init__("This site does not allow what is asked; see 'errors'.")
+        super().__init__("This site does not allow the request; see 'errors'.")
         self.violations = violations
 
 
 class NotFound(RequestError):
-    """No such path at this service."""
+    """The service has no such path."""
 
     code = "not_found"
 
 
 class MethodNotAllowed(RequestError):
-    """The path exists, the method does not; `allowed` lists those that do."""
+    """The path does not support the method; `allowed` lists the methods that it does."""
 
     code = "method_not_allowed"
 
@@ -169,7 +175,7 @@ class MethodNotAllowed(RequestError):
 
 
 class NotAcceptable(RequestError):
-    """The Accept header names nothing that this path can answer with."""
+    """The Accept header names no format that this path can answer in."""
 
     code = "not_acceptable"
 
@@ -187,41 +193,42 @@ class UnsupportedMediaType(RequestError):
 
 
 class Busy(EfssTransferError):
-    """As many transfers run as the settings allow. Nothing was started: retry is safe."""
+    """The service, or one that it needs, is busy. Nothing was started: a retry is safe."""
 
     code = "busy"
 
 
 class Unreachable(EfssTransferError):
-    """A host that must have an address has none. Nothing was started: retry is safe."""
+    """A host whose address is needed has none. Nothing was started: a retry is safe."""
 
     code = "storage_unreachable"
 
 
-class LookUnfinished(EfssTransferError):
-    """The time ran out before all that is to be planned was seen. Nothing is kept of it, so
-    that the same request in the same time comes no further.
+class SurveyIncomplete(EfssTransferError):
+    """The time ran out before a plan's survey of both storages was complete.
+
+    Nothing of the survey is kept, so the same request in the same time gets no further.
     """
 
     code = "incomplete"
 
     @property
     def retryable(self) -> bool:
-        """Not as it is: it wants more time, or less to look at."""
+        """Never as it is: the request needs more time, or less to survey."""
         return False
 
 
 class ConfigurationError(EfssTransferError):
-    """A setting cannot be used. Raised at start, so that no request meets it."""
+    """A setting cannot be used. Raised at start, before any request."""
 
 
 class InvalidSite(ConfigurationError):
-    """The site file cannot be used. `violations` has every mistake, with its JSON Pointer."""
+    """The site file cannot be used. `violations` has every mistake with its JSON Pointer."""
 
     def __init__(self, reason: str, violations: list[Violation] | None = None, omitted: int = 0):
         self.violations = violations or []
         lines = [
-            f"  {it.pointer or '(the whole)'}: {it.message} [{it.keyword}]"
+            f"  {it.pointer or '(entire file)'}: {it.message} [{it.keyword}]"
             for it in self.violations
         ]
         if omitted:
@@ -230,17 +237,19 @@ class InvalidSite(ConfigurationError):
 
 
 class EngineError(EfssTransferError):
-    """The engine died, fell silent or broke its own protocol. A retry is safe, because
-    what arrived is skipped; it helps where the cause has passed (memory, a kill).
+    """The engine died, stopped responding, or broke its own protocol.
+
+    A retry is safe, because files that have arrived are skipped. It helps if the cause was
+    temporary, such as too little memory.
     """
 
     code = "engine_failed"
 
 
 class EngineUnavailable(EngineError):
-    """There is no usable engine on this machine; only its operator can change that."""
+    """No usable engine on this machine; only its operator can change that."""
 
     @property
     def retryable(self) -> bool:
-        """Never: the same machine will give the same answer."""
+        """Never: the same machine gives the same answer."""
         return False

@@ -1,4 +1,4 @@
-"""What an engine tells while it works. The last event of a transfer is its result."""
+"""The events that an engine emits during a transfer. The last one is the result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from efss_transfer.model.result import FileOutcome, Json, Result, Totals, rfc333
 
 @dataclass(frozen=True)
 class Started:
-    """The transfer was accepted and its engine is about to work."""
+    """The transfer was accepted, and its engine starts."""
 
     engine: str
     started: datetime
@@ -26,7 +26,7 @@ class Started:
 
 
 class Phase(StrEnum):
-    """What a transfer is at: copying, waiting before it tries again, or verifying."""
+    """A transfer's phase: copying, waiting before the next attempt, or verifying."""
 
     COPYING = "copying"
     WAITING = "waiting"
@@ -35,7 +35,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class InFlight:
-    """A file that is being copied; `size` is None where it is not known before its end."""
+    """A file that is being copied. Sizes are bytes; `size` is None while it is unknown."""
 
     path: str
     current_bytes: int
@@ -51,10 +51,10 @@ class InFlight:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the copy is.
+    """The progress of a transfer.
 
-    `expected_files` and `expected_bytes` are what is known to need copying so far: they
-    grow while the source is still being listed. Speed is bytes a second.
+    `expected_files` and `expected_bytes` count what is known to need copying so far: they
+    grow while the source is being listed. `speed` is in bytes a second.
     """
 
     totals: Totals

@@ -1,13 +1,15 @@
-"""A checked request: endpoints, selection, options and limits, as frozen types."""
+"""A checked request as frozen types: endpoints, selection, options and limits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Literal, TypeVar
 
 from efss_transfer.model.result import Shard, VerifyMode
+from efss_transfer.model.targets import Target, parse_target
 
 Value = str | int | float | bool
 Report = Literal["summary", "errors", "all"]
@@ -18,27 +20,65 @@ _Number = TypeVar("_Number", int, float)
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One end of a transfer: a storage's type, its parameters, and a path in it.
+    """One end of a transfer: a storage type, its parameters, and a path.
 
-    `secrets` are the values among `parameters` that must never be shown; `dials` names the
-    parameters that say where a connection goes, each with its form. A `path` that ends with
-    `/`, or is empty, names a folder for certain. If the site configured the storage,
-    `storage` is its name there, and `fixed` are the parameters that are the site's own.
+    Attributes:
+        type: The storage type, such as `webdav`.
+        parameters: The type's parameters, by name; values may be secret.
+        path: A path in the storage. If it is empty or ends with `/`, it must be a folder.
+        secrets: The values among `parameters` that must never be shown.
+        target_forms: The parameters that say where a connection goes, each with the name of
+            its form in the schema.
+        storage: The name of a storage from the site file; None if the request names the type.
+        site_parameters: The names of the parameters that the site file sets.
+
     """
 
     type: str
     parameters: Mapping[str, Value] = field(repr=False)
     path: str
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
-    dials: Mapping[str, str] = field(default_factory=dict)
+    target_forms: Mapping[str, str] = field(default_factory=dict)
     storage: str | None = None
-    fixed: frozenset[str] = frozenset()
+    site_parameters: frozenset[str] = frozenset()
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        """The hosts that the parameters name, by parameter.
+
+        A parameter is absent if it leads only to its storage's own service, or if its value
+        is invalid: see `invalid_targets`.
+        """
+        return self._parsed_targets[0]
+
+    @property
+    def invalid_targets(self) -> tuple[str, ...]:
+        """The parameters whose value is not a host and port that can be checked."""
+        return self._parsed_targets[1]
+
+    @cached_property
+    def _parsed_targets(self) -> tuple[Mapping[str, Target], tuple[str, ...]]:
+        port = self.parameters.get("port")
+        targets: dict[str, Target] = {}
+        invalid: list[str] = []
+        for parameter, form in self.target_forms.items():
+            try:
+                target = parse_target(
+                    form, str(self.parameters[parameter]), None if port is None else int(port)
+                )
+            except ValueError:
+                invalid.append(parameter)
+                continue
+            if target is not None:
+                targets[parameter] = target
+        return targets, tuple(invalid)
 
 
 @dataclass(frozen=True)
 class ListedFile:
-    """A file that a request names, and what the caller knows of it: its size in bytes, and
-    its checksum, of which `hash` is the kind and `checksum` the value in small letters.
+    """A file that a request names: its path, and its size and checksum if the caller knows them.
+
+    `size` is in bytes. `hash` is the algorithm, `checksum` its value in lower case.
     """
 
     path: str
@@ -49,12 +89,11 @@ class ListedFile:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which files of the source's folder to copy; sizes are bytes.
+    """Which files of the source folder to copy. Sizes are in bytes.
 
-    `files` are exactly those, and no others; the other members are all to be met. Patterns
-    are globs: what `exclude` matches is left out whatever `include` says. Of what is
-    selected by all that, a `shard` is one part: which part a file is in is a matter of its
-    path alone.
+    `files` selects exactly these paths. A file must match all other members; patterns are
+    globs, and `exclude` overrides `include`. `shard` then keeps one part of the selected
+    files, decided by each file's path alone.
     """
 
     include: tuple[str, ...] = ()
@@ -68,7 +107,7 @@ class Selection:
 
     @property
     def by_attribute(self) -> bool:
-        """Whether sizes or times decide."""
+        """Whether the selection depends on sizes or times."""
         return (
             self.min_size,
             self.max_size,
@@ -79,10 +118,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Options:
-    """How to copy, as the request's schema describes each of them.
+    """How to copy; the request's schema describes each member.
 
-    `attempts` counts all tries, `bandwidth_limit` is bytes a second, and `report` is which
-    files a JSON result names.
+    `attempts` includes the first one, `bandwidth_limit` is in bytes a second, and `report`
+    says which files a JSON result lists.
     """
 
     overwrite: Overwrite = "changed"
@@ -100,9 +139,10 @@ class Options:
 
 @dataclass(frozen=True)
 class TransferRequest:
-    """A request that was checked: what to copy, where to, how, and by which engine.
+    """A checked request: what to copy, from where to where, how, and with which engine.
 
-    `notify` is the URL of whom to tell when it has ended; its query may be a secret.
+    `notify` is the URL that receives the result when the transfer ends. Its query may be a
+    secret.
     """
 
     source: Endpoint
@@ -116,9 +156,9 @@ class TransferRequest:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one transfer may take, and how many may run at a time; None is no limit.
+    """What one transfer may use, and how many may run at a time. None means no limit.
 
-    `transfers` is how many files of one transfer may be copied at a time.
+    `transfers` is the number of files that one transfer may copy at a time.
     """
 
     files: int | None = None
@@ -128,7 +168,7 @@ class Limits:
     transfers: int | None = None
 
     def within(self, other: Limits) -> Limits:
-        """The stricter of two, each by itself."""
+        """The stricter of both limits, member by member."""
         return Limits(
             _stricter(self.files, other.files),
             _stricter(self.bytes, other.bytes),

@@ -1,21 +1,22 @@
-"""The result of a transfer, as frozen types; `to_json()` is the contract's form.
+"""The result of a transfer as frozen types. `to_json()` returns the contract's form.
 
-The form is described by schema/result.schema.json, and a test holds the two together.
+schema/result.schema.json describes that form; tests check that both agree.
 """
 
 from __future__ import annotations
 
-import json as _json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-Json = Any  # what json.dumps takes; a recursive alias would cost more than it tells
+from efss_transfer.model.notification import Notification
 
-SAMPLES: Final = 5
-"""How many files at most are named in a group of errors."""
+Json = Any  # a value for json.dumps; a recursive alias would need casts everywhere
+
+MAX_SAMPLES: Final = 5
+"""How many files a group of errors names."""
 
 
 class State(StrEnum):
@@ -29,7 +30,7 @@ class State(StrEnum):
 
 
 class FileState(StrEnum):
-    """What became of one file."""
+    """The outcome of one file."""
 
     TRANSFERRED = "transferred"
     SKIPPED = "skipped"
@@ -39,9 +40,9 @@ class FileState(StrEnum):
 class Reason(StrEnum):
     """Why a file was skipped.
 
-    `same`: what is there is the same, by the way of comparing that was asked for. `older`:
-    what is there is newer. `exists`: something is there, and that was to decide.
-    `dry_run`: it would have been copied.
+    `same`: the destination has the same file, by the comparison that the request asked for.
+    `older`: the destination's file is newer. `exists`: the destination has a file of this
+    name, and the request keeps such files. `dry_run`: the file would have been copied.
     """
 
     SAME = "same"
@@ -51,7 +52,7 @@ class Reason(StrEnum):
 
 
 class Side(StrEnum):
-    """The end of the transfer that an error came from."""
+    """The endpoint that an error came from."""
 
     SOURCE = "source"
     DESTINATION = "destination"
@@ -59,7 +60,7 @@ class Side(StrEnum):
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `count` parts of what is to be copied; `index` counts from 0."""
+    """One of `count` parts of the selected files; `index` counts from 0."""
 
     index: int
     count: int
@@ -68,19 +69,15 @@ class Shard:
         return f"{self.index}/{self.count}"
 
     def to_json(self) -> dict[str, Json]:
-        """As a request names it, and its result."""
+        """The `shard` of a request and of its result."""
         return {"index": self.index, "count": self.count}
-
-
-# Where Unicode ends a line, and JSON does not.
-_LINE_ENDS: Final = "\x85\u2028\u2029"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why something failed: a stable code, the side where it is known, a text to read.
+    """Why something failed: a stable code, the side if it is known, and a text for people.
 
-    `message` is cleaned of everything secret before it is put here.
+    `message` must be redacted before it is put here.
     """
 
     code: str
@@ -89,7 +86,7 @@ class Failure:
     side: Side | None = None
 
     def to_json(self) -> dict[str, Json]:
-        """The `error` of a file. An unknown side is left out, not guessed."""
+        """The `error` of a file. An unknown side is omitted, never guessed."""
         json: dict[str, Json] = {"code": self.code, "retryable": self.retryable}
         if self.side is not None:
             json["side"] = self.side.value
@@ -99,7 +96,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Sample:
-    """One example of a group of errors; `path` is empty where no file was concerned."""
+    """One example of a group of errors; `path` is empty if the error concerns no file."""
 
     path: str
     message: str
@@ -107,7 +104,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """All failures of one code on one side: how many, and a few of them."""
+    """All failures of one code on one side: their number, and a few examples."""
 
     code: str
     side: Side | None
@@ -131,9 +128,9 @@ class ErrorGroup:
 
 @dataclass(frozen=True)
 class FileOutcome:
-    """What became of one file. `path` is relative to the source, sizes are bytes.
+    """The outcome of one file. `path` is relative to the source, `size` is in bytes.
 
-    Of a path that is told twice the later outcome counts: verification has looked again.
+    If a path is reported twice, the later outcome counts, because verification reports last.
     """
 
     path: str
@@ -156,8 +153,10 @@ class FileOutcome:
 
 @dataclass(frozen=True)
 class Totals:
-    """Exact counts. `transferred_bytes` are those of all files that were copied, also of one
-    that verification then found to differ; `dry_run_bytes` those that would have been.
+    """Exact counts of files and bytes.
+
+    `transferred_bytes` includes files that verification then found to differ;
+    `dry_run_bytes` counts the files that would have been copied.
     """
 
     transferred: int = 0
@@ -185,7 +184,7 @@ class Totals:
 
 
 class VerifyMode(StrEnum):
-    """How source and destination are compared after a copy."""
+    """How the source and the destination are compared after a copy."""
 
     NONE = "none"
     SIZE = "size"
@@ -195,11 +194,11 @@ class VerifyMode(StrEnum):
 
 @dataclass(frozen=True)
 class Verification:
-    """What comparing both sides after the copy has shown, in files.
+    """The outcome of comparing both sides after the copy. Counts are files.
 
-    `mode` is what was really done: a checksum that the two storages do not share cannot be
-    compared, and then sizes were. `hash` names the checksum; `by_size` counts those of the
-    `checked` of which a checksum was wanted and one of the two storages had none.
+    `mode` is the comparison that was possible: sizes, if the storages have no checksum in
+    common. `hash` is the checksum's algorithm. `by_size` counts the files among `checked`
+    that were compared by size because a storage had no checksum for them.
     """
 
     mode: VerifyMode
@@ -221,48 +220,17 @@ class Verification:
 
 
 @dataclass(frozen=True)
-class NotificationError:
-    """Why a notification was not delivered: a stable code, and a text to read."""
-
-    code: Literal["forbidden", "unreachable", "untrusted", "rejected", "internal"]
-    message: str
-
-    def to_json(self) -> dict[str, Json]:
-        """The `error` of a notification."""
-        return {"code": self.code, "message": self.message}
-
-
-@dataclass(frozen=True)
-class Notification:
-    """Whether somebody was told that the transfer ended. `status` is the last HTTP status."""
-
-    attempts: int
-    status: int | None = None
-    error: NotificationError | None = None
-
-    @property
-    def delivered(self) -> bool:
-        """Whether its receiver has taken it."""
-        return self.error is None
-
-    def to_json(self) -> dict[str, Json]:
-        """A result's `notification`."""
-        json: dict[str, Json] = {"delivered": self.delivered, "attempts": self.attempts}
-        if self.status is not None:
-            json["status"] = self.status
-        if self.error is not None:
-            json["error"] = self.error.to_json()
-        return json
-
-
-@dataclass(frozen=True)
 class Result:
-    """One transfer from start to end.
+    """The result of one transfer.
 
-    `engine_report` is what the engine itself returned, under the engine's own name;
-    `shard` is the part of the files that it is about, None if it is all of them; and
-    `code` is the error code that decides the HTTP status, None if it succeeded.
-    `files_omitted` counts the files that were asked for and for which there was no room.
+    Attributes:
+        code: The error code that decides the HTTP status; None on success.
+        files: The files that the request asked to list; None if it asked for none.
+        files_omitted: How many of these files did not fit into the response.
+        shard: The part of the files that was copied; None if it was all of them.
+        engine_report: What the engine itself returned. Its member in the JSON is the
+            engine's name.
+
     """
 
     state: State
@@ -283,15 +251,17 @@ class Result:
 
     @property
     def retryable(self) -> bool:
-        """Whether the same request, sent again, can do better: the time ran out, or at
-        least one of the errors can pass by itself. What arrived is skipped then.
+        """Whether sending the same request again can help.
+
+        It can if the time ran out, or if at least one error may be temporary. Files that
+        have arrived are skipped then.
         """
         if self.state in (State.INCOMPLETE, State.CANCELLED):
             return True
         return any(group.retryable for group in self.errors)
 
     def to_json(self) -> dict[str, Json]:
-        """The whole result, as schema/result.schema.json has it."""
+        """The result in the form of schema/result.schema.json."""
         json: dict[str, Json] = {} if self.id is None else {"id": self.id}
         json |= {"state": self.state.value, "engine": self.engine}
         if self.shard is not None:
@@ -316,22 +286,11 @@ class Result:
         return json
 
 
-def now() -> datetime:
-    """The time, with its zone, as every timestamp here has it."""
+def utc_now() -> datetime:
+    """The current time in UTC."""
     return datetime.now(UTC)
 
 
 def rfc3339(moment: datetime) -> str:
-    """The moment in UTC, to the millisecond, as RFC 3339 writes it."""
+    """Format a time in UTC with milliseconds, as RFC 3339 requires."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def encoded(content: Json) -> bytes:
-    """JSON as it is sent, and as its length is counted. It is a single line to everybody."""
-    text = _json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-    # Many a client reads a stream of lines as text (`requests` and `httpx` can), and then
-    # these end a line, too. In JSON they stand in strings alone, and have escapes there.
-    for sign in _LINE_ENDS:
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    # A name that is no text (half a surrogate pair) must not lose the whole answer.
-    return text.encode("utf-8", "replace")

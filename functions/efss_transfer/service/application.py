@@ -24,10 +24,10 @@ from efss_transfer.engines.base import Engine
 from efss_transfer.model.errors import (
     EfssTransferError,
     EngineError,
-    LookUnfinished,
     MethodNotAllowed,
     NotAcceptable,
     NotFound,
+    SurveyIncomplete,
 )
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import State
@@ -179,7 +179,7 @@ class Service:
             survey = planning.run_survey(admitted, engine, parameters, measure=options.rate is None)
         result = replace(survey.result, id=transfer.id, shard=transfer.selection.shard)
         if result.state is State.INCOMPLETE:
-            error = LookUnfinished(
+            error = SurveyIncomplete(
                 f"The survey of both sides did not finish in {parameters.duration_seconds:.0f} s. "
                 "Plan folders of the source separately, or allow more time."
             )

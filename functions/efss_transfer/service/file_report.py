@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.request import Report
-from efss_transfer.model.result import SAMPLES, FileOutcome, FileState, Json, Result, encoded
+from efss_transfer.model.result import MAX_SAMPLES, FileOutcome, FileState, Json, Result
 
 _COMMA: Final = 1
 
@@ -79,7 +80,7 @@ def fit(result: Result, max_bytes: int, document: Callable[[Result], Json]) -> R
     """
 
     def size(candidate: Result) -> int:
-        return len(encoded(document(candidate)))
+        return len(encode_json(document(candidate)))
 
     if size(result) <= max_bytes:
         return result
@@ -87,7 +88,7 @@ def fit(result: Result, max_bytes: int, document: Callable[[Result], Json]) -> R
     # Assume that every file is omitted: the largest number takes the most digits.
     omitted = result.files_omitted + len(files)
     bare = replace(result, files=None if result.files is None else (), files_omitted=omitted)
-    for samples in range(SAMPLES, -1, -1):
+    for samples in range(MAX_SAMPLES, -1, -1):
         fewer = (replace(group, samples=group.samples[:samples]) for group in result.errors)
         bare = replace(bare, errors=tuple(fewer))
         if size(bare) <= max_bytes // 2:
@@ -109,4 +110,4 @@ def fit(result: Result, max_bytes: int, document: Callable[[Result], Json]) -> R
 
 
 def _size(outcome: FileOutcome) -> int:
-    return len(encoded(outcome.to_json())) + _COMMA
+    return len(encode_json(outcome.to_json())) + _COMMA

@@ -10,9 +10,10 @@ from itertools import chain
 from typing import Final
 
 from efss_transfer.contract import problems
+from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.errors import BodyTooLarge, UnsupportedMediaType
 from efss_transfer.model.events import Event, Finished
-from efss_transfer.model.result import Json, Result, State, encoded
+from efss_transfer.model.result import Json, Result, State
 from efss_transfer.service.concurrency import Slot
 from efss_transfer.service.file_report import fit
 
@@ -104,14 +105,14 @@ def read_json(request: Request, max_bytes: int) -> bytes:
 
 def json_response(content: Json, content_type: str = JSON, status: int = 200) -> Response:
     """A response with a JSON document."""
-    return Response(status, headers(content_type), encoded(content) + _NEWLINE)
+    return Response(status, headers(content_type), encode_json(content) + _NEWLINE)
 
 
 def problem_response(
     problem: problems.ProblemDocument, *, request_unread: bool = False
 ) -> Response:
     """A response with a problem document (RFC 9457)."""
-    content = encoded(problem.document) + _NEWLINE
+    content = encode_json(problem.document) + _NEWLINE
     return Response(
         problem.status,
         headers(PROBLEM) | problem.headers,
@@ -168,12 +169,12 @@ def stream_response(
 
 
 def _ndjson_line(_: int, event: dict[str, Json]) -> bytes:
-    return encoded(event) + b"\n"
+    return encode_json(event) + b"\n"
 
 
 def _sse_message(number: int, event: dict[str, Json]) -> bytes:
     """A server-sent event (HTML standard, section 9.2); one `data` line: JSON has no newline."""
-    return f"id: {number}\nevent: {event['event']}\ndata: ".encode() + encoded(event) + b"\n\n"
+    return f"id: {number}\nevent: {event['event']}\ndata: ".encode() + encode_json(event) + b"\n\n"
 
 
 _FRAMES: Final = {

@@ -23,7 +23,7 @@ from efss_transfer.model.result import (
     Sample,
     State,
     Totals,
-    now,
+    utc_now,
 )
 from efss_transfer.service import logs
 from efss_transfer.service.file_report import FileReport
@@ -209,8 +209,8 @@ class _TransferRun:
                 counts[FileState.FAILED],
                 self._transferred_bytes,
             ),
-            started=self.started.started if self.started else now(),
-            finished=now(),
+            started=self.started.started if self.started else utc_now(),
+            finished=utc_now(),
             code=code,
             errors=(ErrorGroup(code, None, known.retryable, 1, (Sample("", known.title),)),),
             id=self._request.id,

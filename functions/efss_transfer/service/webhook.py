@@ -29,9 +29,10 @@ from efss_transfer.backoff import Backoff, retry_after_seconds
 from efss_transfer.egress import http_post
 from efss_transfer.egress.rules import Egress
 from efss_transfer.model.errors import ConfigurationError
-from efss_transfer.model.result import Json, Notification, NotificationError, Result, rfc3339
+from efss_transfer.model.notification import Notification, NotificationError
+from efss_transfer.model.result import Json, Result, rfc3339
 from efss_transfer.service import logs
-from efss_transfer.site.secrets import SecretReferences
+from efss_transfer.site.secrets import SecretResolver
 from efss_transfer.site.site_file import Site
 
 SECONDS: Final = 10.0
@@ -64,9 +65,9 @@ class Notifier:
 
     def __init__(self, site: Site) -> None:
         self._secret = site.notify_secret
-        self._references = SecretReferences()
+        self._references = SecretResolver()
         # The addresses of the site's own storages are not added: no receiver may be there.
-        self._egress = Egress(site.reach.permits, site.egress_proxy)
+        self._egress = Egress(site.egress_rules.permits, site.egress_proxy)
 
     def prepare(self, url: str, transfer: str) -> Notify:
         """A function that notifies the receiver at `url` of one transfer.
@@ -79,7 +80,7 @@ class Notifier:
                 "This site sends no notifications: its site file has no `notify.secret`."
             )
         try:
-            key = signing_key(self._references.value(self._secret))
+            key = signing_key(self._references.resolve(self._secret))
         except ConfigurationError as error:
             _LOG.error("notify.secret in the site file cannot be used: %s", error)
             raise ConfigurationError(

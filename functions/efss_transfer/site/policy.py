@@ -1,197 +1,213 @@
-"""What is refused although the schema allows it, before anything starts.
+"""Refuses requests that fit the schema but make no sense, or that the site does not allow.
 
-First what makes no sense (400), then what this site does not allow (403). Both name each
-member that is wrong.
+Requests that make no sense are refused first (400), then those that the site's policy forbids
+(403). Both errors name each member that is wrong. Nothing has started by then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
 from efss_transfer.egress import addresses
 from efss_transfer.egress.rules import Egress, EgressRules
 from efss_transfer.engines.base import Engine
-from efss_transfer.model import targets
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Unreachable, Violation
 from efss_transfer.model.request import Endpoint, TransferRequest
-from efss_transfer.model.targets import Target
-from efss_transfer.site.overlap import distinct
-from efss_transfer.site.site_file import Caller, Site
-
-# Where a type connects to if no parameter says so: a name that stands for all of the
-# service's, for sites that allow hosts by name. Of types that are not here the guard decides.
-_OWN_SERVICES: Final = {
-    "s3": "s3.amazonaws.com",
-    "google cloud storage": "storage.googleapis.com",
-    "azureblob": "account.blob.core.windows.net",
-    "azurefiles": "account.file.core.windows.net",
-    "drive": "www.googleapis.com",
-    "dropbox": "api.dropboxapi.com",
-    "onedrive": "graph.microsoft.com",
-    "box": "api.box.com",
-    "b2": "api.backblazeb2.com",
-    "koofr": "app.koofr.net",
-    "internetarchive": "s3.us.archive.org",
-    "doi": "doi.org",
-}
-
-_FORMAT: Final = "Must lead to a host that is a name or an address, and a port up to 65535."
+from efss_transfer.model.storage_traits import traits
+from efss_transfer.model.targets import Address, Target, parse_target
+from efss_transfer.site.overlap import check_distinct
+from efss_transfer.site.site_file import INVALID_TARGET, Caller, Site
 
 
 @dataclass(frozen=True)
-class Admitted:
-    """A request that may run, and where it may connect to while it does."""
+class AdmittedRequest:
+    """A request that may run, and where it may connect to."""
 
     request: TransferRequest
     egress: Egress
 
 
 @dataclass(frozen=True)
-class _Dial:
-    """A member that says where a connection goes, and where that is."""
+class _NamedHost:
+    """A host that a parameter of an endpoint names."""
 
     side: str
-    member: str
+    parameter: str
     target: Target
-    own: bool  # the site's, and not the caller's
+    set_by_site: bool
+
+    @property
+    def pointer(self) -> str:
+        """Where the request names it."""
+        name = "storage" if self.set_by_site else f"parameters/{self.parameter}"
+        return f"/{self.side}/{name}"
 
 
-def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) -> Admitted:
-    """Let a request run, or refuse it: Raises InvalidRequest, Forbidden, or Unreachable."""
-    ends = {"source": request.source, "destination": request.destination}
-    dials = _dials(ends)
-    distinct(request)
-    refused = [*_types(ends, site, caller, engine)]
-    own = frozenset(dial.target for dial in dials if dial.own)
-    reach = replace(site.reach, own=own)
-    refused += _services(ends, reach)
-    refused += _receiver(request.notify, site)
-    # Of what is refused anyway no name is looked up.
-    decided = {violation.pointer.split("/")[1] for violation in refused}
-    for dial in dials:
-        reason = reach.refusal_by_name(dial.target)
-        found: list[targets.Address] = []
-        if reason is None and (dial.target.literal is not None or dial.side not in decided):
-            found = _addresses(dial.target)
-            reason = reach.refusal(dial.target, found)
+def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) -> AdmittedRequest:
+    """Admit a request, or refuse it. Raises InvalidRequest, Forbidden or Unreachable."""
+    check_sensible(request)
+    endpoints = {"source": request.source, "destination": request.destination}
+    connections = _connections(endpoints)
+    site_targets = frozenset(it.target for it in connections if it.set_by_site)
+    rules = replace(site.egress_rules, site_targets=site_targets)
+    receiver = None if request.notify is None else _receiver(request.notify)
+    refused = [
+        *_check_types(endpoints, site, caller, engine),
+        *_check_default_services(endpoints, rules),
+        *([] if receiver is None else _check_receiver_name(receiver, site)),
+    ]
+    # Names are not looked up for a side that is refused anyway.
+    refused_sides = {violation.pointer.split("/")[1] for violation in refused}
+    for connection in connections:
+        side = connection.side
+        is_refused_already = side in refused_sides
+        found, reason = _check_connection(connection, rules, may_resolve=not is_refused_already)
         if reason is not None:
-            pointer = f"/{dial.side}/" + ("storage" if dial.own else f"parameters/{dial.member}")
-            refused.append(Violation(pointer, "policy", reason))
-        elif engine.unguarded.get(ends[dial.side].type) == dial.member and dial.side not in decided:
-            # Nobody looks at this connection when it is made: it goes to the address that
-            # was looked at here, and not to a name that may lead elsewhere by then.
-            if not found:
-                raise Unreachable(f"The host of the {dial.side} has no address.")
-            end = ends[dial.side]
-            parameters = {**end.parameters, dial.member: str(found[0])}
-            ends[dial.side] = replace(end, parameters=parameters)
-    if request.notify is not None and not refused:
-        receiver = targets.target("url", request.notify)
-        if receiver is None:
-            raise AssertionError("a URL that leads nowhere")
-        reason = site.reach.refusal(receiver, _addresses(receiver))
+            refused.append(Violation(connection.pointer, "policy", reason))
+        elif (
+            engine.unguarded.get(endpoints[side].type) == connection.parameter
+            and not is_refused_already
+        ):
+            endpoints[side] = _pinned(endpoints[side], connection, found)
+    if receiver is not None and not refused:
+        reason = site.egress_rules.refusal(receiver, _addresses(receiver))
         if reason is not None:
             refused.append(Violation("/notify/url", "policy", reason))
     if refused:
         raise Forbidden(refused)
-    return Admitted(
-        replace(request, source=ends["source"], destination=ends["destination"]),
-        Egress(reach.permits, site.egress_proxy),
+    return AdmittedRequest(
+        replace(request, source=endpoints["source"], destination=endpoints["destination"]),
+        Egress(rules.permits, site.egress_proxy),
     )
 
 
-def sensible(request: TransferRequest) -> None:
-    """Refuse what makes no sense whatever a site allows; nothing is looked up. Raises
-    InvalidRequest.
+def check_sensible(request: TransferRequest) -> None:
+    """Refuse a request that makes no sense at any site. Looks up no names.
+
+    Raises InvalidRequest.
     """
-    _dials({"source": request.source, "destination": request.destination})
-    distinct(request)
+    invalid = [
+        Violation(f"/{side}/parameters/{parameter}", "format", INVALID_TARGET)
+        for side, endpoint in (("source", request.source), ("destination", request.destination))
+        for parameter in endpoint.invalid_targets
+    ]
+    if invalid:
+        raise InvalidRequest(invalid)
+    check_distinct(request)
 
 
-def _dials(ends: Mapping[str, Endpoint]) -> list[_Dial]:
-    """Every host that a request names. Raises InvalidRequest for those that are none."""
-    dials, wrong = [], []
-    for side, end in ends.items():
-        port = end.parameters.get("port")
-        for member, form in end.dials.items():
-            try:
-                target = targets.target(
-                    form, str(end.parameters[member]), None if port is None else int(port)
-                )
-            except ValueError:
-                pointer = f"/{side}/parameters/{member}"
-                wrong.append(Violation(pointer, "format", _FORMAT))
-                continue
-            if target is not None:
-                dials.append(_Dial(side, member, target, member in end.fixed))
-    if wrong:
-        raise InvalidRequest(wrong)
-    return dials
+def _connections(endpoints: Mapping[str, Endpoint]) -> list[_NamedHost]:
+    return [
+        _NamedHost(side, parameter, target, parameter in endpoint.site_parameters)
+        for side, endpoint in endpoints.items()
+        for parameter, target in endpoint.targets.items()
+    ]
 
 
-def _types(
-    ends: Mapping[str, Endpoint], site: Site, caller: Caller, engine: Engine
+def _check_connection(
+    connection: _NamedHost, rules: EgressRules, *, may_resolve: bool
+) -> tuple[list[Address], str | None]:
+    """The host's addresses, as far as they were looked up, and why it is refused or None."""
+    target = connection.target
+    reason = rules.refusal_by_name(target)
+    if reason is not None or (target.address is None and not may_resolve):
+        return [], reason
+    found = _addresses(target)
+    return found, rules.refusal(target, found)
+
+
+def _pinned(endpoint: Endpoint, connection: _NamedHost, found: list[Address]) -> Endpoint:
+    """The endpoint with the address that was checked in place of the host's name.
+
+    The engine connects to this host without the guard, so a name could lead to another
+    address by then. Raises Unreachable if there is no address.
+    """
+    if not found:
+        raise Unreachable(
+            f"The host of the {connection.side} could not be resolved; check its name, or try "
+            "again later."
+        )
+    parameters = {**endpoint.parameters, connection.parameter: str(found[0])}
+    return replace(endpoint, parameters=parameters)
+
+
+def _check_types(
+    endpoints: Mapping[str, Endpoint], site: Site, caller: Caller, engine: Engine
 ) -> Iterator[Violation]:
-    for side, end in ends.items():
-        unguarded = end.type in engine.unguarded
-        pointer = f"/{side}/" + ("type" if end.storage is None else "storage")
-        if unguarded and site.egress_proxy is not None:
+    for side, endpoint in endpoints.items():
+        is_unguarded = endpoint.type in engine.unguarded
+        pointer = _type_pointer(side, endpoint)
+        if is_unguarded and site.egress_proxy is not None:
             yield Violation(
-                pointer, "policy", "This type cannot use the proxy that this site demands."
+                pointer, "policy", "This storage type cannot use the proxy that this site requires."
             )
-        if end.storage is not None:
-            continue  # which of the site's own storages a caller may use was looked at
+        if endpoint.storage is not None:
+            continue  # Storages.endpoint has checked the caller's access to the site's storages
         allowed = site.allowed_types
-        if end.type in site.denied_types or (allowed is not None and end.type not in allowed):
-            yield Violation(pointer, "policy", "This site does not allow this type of storage.")
-        elif caller.types is not None and end.type not in caller.types:
-            yield Violation(pointer, "policy", "This caller may not use this type of storage.")
-        elif unguarded and engine.unguarded[end.type] is None and allowed is None:
+        if endpoint.type in site.denied_types or (
+            allowed is not None and endpoint.type not in allowed
+        ):
+            yield Violation(pointer, "policy", "This site does not allow this storage type.")
+        elif caller.types is not None and endpoint.type not in caller.types:
+            yield Violation(pointer, "policy", "This caller may not use this storage type.")
+        elif is_unguarded and engine.unguarded[endpoint.type] is None and allowed is None:
             yield Violation(
                 pointer,
                 "policy",
-                "Where this type connects to cannot be checked: the site must allow it by its "
-                "name.",
+                "The connections of this storage type cannot be checked, so the site file must "
+                "list it in `allow.types`.",
             )
 
 
-def _services(ends: Mapping[str, Endpoint], reach: EgressRules) -> Iterator[Violation]:
-    """What a site does not allow of the services that are reached without being named."""
-    for side, end in ends.items():
-        named = {form for form in end.dials.values() if form != "service_account"}
-        if end.type in _OWN_SERVICES and not named:
-            reason = reach.refusal_by_name(Target(_OWN_SERVICES[end.type], 443))
-            if reason is not None:
-                pointer = f"/{side}/" + ("type" if end.storage is None else "storage")
-                yield Violation(pointer, "policy", reason)
+def _check_default_services(
+    endpoints: Mapping[str, Endpoint], rules: EgressRules
+) -> Iterator[Violation]:
+    """Check the services that a type connects to when no parameter names a host.
 
-
-def _receiver(url: str | None, site: Site) -> Iterator[Violation]:
-    """Why nobody may be notified there, as far as it can be told without looking up the host.
-
-    Raises InvalidRequest. That a storage of the site's own may be reached says nothing here:
-    what is sent to a receiver is no storage's business.
+    Of a type without a known service host, the guard checks the connections alone.
     """
-    if url is None:
-        return
+    for side, endpoint in endpoints.items():
+        service_host = traits(endpoint.type).service_host
+        names_host = any(form != "service_account" for form in endpoint.target_forms.values())
+        if service_host is not None and not names_host:
+            reason = rules.refusal_by_name(Target(service_host, 443))
+            if reason is not None:
+                yield Violation(_type_pointer(side, endpoint), "policy", reason)
+
+
+def _type_pointer(side: str, endpoint: Endpoint) -> str:
+    return f"/{side}/" + ("type" if endpoint.storage is None else "storage")
+
+
+def _receiver(url: str) -> Target:
+    """The host that receives the notification. Raises InvalidRequest."""
+    try:
+        receiver = parse_target("url", url)
+    except ValueError:
+        receiver = None
+    if receiver is None:
+        raise InvalidRequest([Violation("/notify/url", "format", INVALID_TARGET)])
+    return receiver
+
+
+def _check_receiver_name(receiver: Target, site: Site) -> Iterator[Violation]:
+    """Why the receiver may not be notified, as far as its name shows.
+
+    The hosts of the site's own storages are not allowed here for being the site's: a
+    notification is no request to a storage.
+    """
     if site.notify_secret is None:
         yield Violation(
             "/notify",
             "policy",
-            "This site notifies nobody: its operator must set `notify.secret` in the site file.",
+            "This site sends no notifications: its operator must set `notify.secret` in the "
+            "site file.",
         )
-    try:
-        receiver = targets.target("url", url)
-    except ValueError:
-        raise InvalidRequest([Violation("/notify/url", "format", _FORMAT)]) from None
-    reason = receiver and site.reach.refusal_by_name(receiver)
-    if reason:
+    reason = site.egress_rules.refusal_by_name(receiver)
+    if reason is not None:
         yield Violation("/notify/url", "policy", reason)
 
 
-def _addresses(target: Target) -> list[targets.Address]:
-    if (literal := target.literal) is not None:
-        return [literal]
-    return addresses.resolved(target.host)
+def _addresses(target: Target) -> list[Address]:
+    return addresses.resolve(target.host) if target.address is None else [target.address]

@@ -1,7 +1,7 @@
-"""The site file: who may call, which storages there are, and where a transfer may go.
+"""Reads the site file: callers, storages, and where transfers may connect to.
 
-It is read once, at start, and everything that is wrong with it is told at once, each with
-its JSON Pointer: a mistake that is passed over would be a door left open.
+It is read once, at start. All mistakes are reported together, each with its JSON Pointer:
+a mistake that is ignored could leave the service open.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from efss_transfer.contract import storage_types
-from efss_transfer.contract.validation import escaped, load, violations
+from efss_transfer.contract.validation import escape_token, load, violations
 from efss_transfer.egress.rules import EgressRules
 from efss_transfer.model import targets
 from efss_transfer.model.errors import InvalidJson, InvalidSite, Violation
@@ -22,11 +22,16 @@ from efss_transfer.model.targets import Network
 from efss_transfer.site import secrets
 
 _SIDES: Final = frozenset({"source", "destination"})
+INVALID_TARGET: Final = "Must name a host, or an IP address, and a port of at most 65535."
 
 
 @dataclass(frozen=True)
 class SiteStorage:
-    """A storage that requests can name. `parameters` are values, or references to them."""
+    """A storage that requests can name.
+
+    `parameters` are values, or references to secrets. A request may set `caller_parameters`.
+    Paths are below `root`. `use` has the sides that it may be.
+    """
 
     name: str
     type: str
@@ -38,7 +43,7 @@ class SiteStorage:
 
 @dataclass(frozen=True)
 class Caller:
-    """What a caller may do; None is whatever the site allows to all."""
+    """A caller's permissions. None means everything that the site allows."""
 
     storages: frozenset[str] | None = None
     types: frozenset[str] | None = None
@@ -47,12 +52,15 @@ class Caller:
 
 @dataclass(frozen=True)
 class Site:
-    """What the operator allows. Without a site file: this machine's callers, public hosts."""
+    """The operator's settings. The defaults apply without a site file.
+
+    They admit local callers only, and connections to public addresses only.
+    """
 
     storages: Mapping[str, SiteStorage] = field(default_factory=dict)
     allowed_types: frozenset[str] | None = None
     denied_types: frozenset[str] = frozenset()
-    reach: EgressRules = field(default_factory=EgressRules)
+    egress_rules: EgressRules = field(default_factory=EgressRules)
     egress_proxy: str | None = None
     limits: Limits = field(default_factory=Limits)
     body_bytes: int | None = None
@@ -61,7 +69,7 @@ class Site:
     notify_secret: secrets.Reference | None = None
 
     def settings(self) -> dict[str, float]:
-        """The limits that are settings, too: see Settings.read."""
+        """The limits that override settings: see Settings.read."""
         limits = {
             "CONCURRENT_TRANSFERS": self.limits.concurrent_transfers,
             "DURATION_SECONDS": self.limits.duration_seconds,
@@ -70,22 +78,22 @@ class Site:
         return {name: value for name, value in limits.items() if value is not None}
 
     def caller(self, name: str) -> Caller | None:
-        """What a caller may do, or None if the site does not let that caller in."""
+        """A caller's permissions, or None if the site does not admit the caller."""
         if self.callers is None:
             return Caller()
         return self.callers.get(name) or self.callers.get("*")
 
 
 def read(file: Path) -> Site:
-    """The site that a file describes.
+    """Read a site file.
 
-    Raises InvalidSite, which has every mistake: in the JSON, against the schema, or in
-    what it refers to (a storage, a caller, a variable, a file).
+    Raises InvalidSite with every mistake: in the JSON, against the schema, or in references
+    to a storage, a caller, an environment variable or a file.
     """
     try:
         body = file.read_bytes()
     except OSError as error:
-        raise InvalidSite(f"It cannot be read ({error.strerror}).") from None
+        raise InvalidSite(f"The file cannot be read ({error.strerror}).") from None
     try:
         document = load(body)
     except InvalidJson as error:
@@ -99,108 +107,113 @@ def read(file: Path) -> Site:
 
 
 def _mistakes(document: Mapping[str, Any]) -> Iterator[Violation]:
-    """What is wrong although the schema allows it."""
+    """Find mistakes that the schema cannot express."""
     storages, callers = document.get("storages", {}), document.get("callers")
     for name, storage in storages.items():
-        yield from _mistakes_of_storage(f"/storages/{name}", storage)
+        yield from _storage_mistakes(f"/storages/{name}", storage)
     for kind in ("allow", "deny"):
         for index, text in enumerate(document.get(kind, {}).get("networks", [])):
             try:
                 ip_network(text)
             except ValueError as error:
-                yield Violation(f"/{kind}/networks/{index}", "format", f"No network: {error}.")
+                yield Violation(f"/{kind}/networks/{index}", "format", f"Not a network: {error}.")
     if "notify" in document:
-        wrong = _mistake_of_reference(document["notify"]["secret"])
-        if wrong is not None:
-            yield Violation("/notify/secret", "reference", wrong)
+        reason = _check_reference(document["notify"]["secret"])
+        if reason is not None:
+            yield Violation("/notify/secret", "reference", reason)
     authentication = document.get("authentication", {"mode": "none"})
-    yield from _mistakes_of_authentication(authentication, callers)
+    yield from _authentication_mistakes(authentication, callers)
     for name, caller in (callers or {}).items():
         for index, storage in enumerate(caller.get("storages", [])):
             if storage not in storages:
                 yield Violation(
-                    f"/callers/{escaped(name)}/storages/{index}",
+                    f"/callers/{escape_token(name)}/storages/{index}",
                     "reference",
-                    "There is no such storage in `storages`.",
+                    "`storages` has no storage of this name.",
                 )
 
 
-def _mistakes_of_authentication(
+def _authentication_mistakes(
     authentication: Mapping[str, Any], callers: Mapping[str, Any] | None
 ) -> Iterator[Violation]:
     mode = authentication["mode"]
-    theirs = {"none": set(), "tokens": {"tokens"}}.get(
-        mode, set(authentication) - {"mode", "tokens"}
-    )
-    for member in sorted(set(authentication) - {"mode"} - theirs):
+    used = {"none": set(), "tokens": {"tokens"}}.get(mode, set(authentication) - {"mode", "tokens"})
+    for member in sorted(set(authentication) - {"mode"} - used):
         yield Violation(
-            f"/authentication/{member}", "mode", f"It has no meaning in the mode `{mode}`."
+            f"/authentication/{member}", "mode", f"The mode `{mode}` does not use this member."
         )
     if mode == "none" and callers is not None:
-        yield Violation("/callers", "mode", "In the mode `none` no caller has a name.")
+        yield Violation(
+            "/callers",
+            "mode",
+            "Callers have no names in the mode `none`: remove it, or choose another mode.",
+        )
     for index, token in enumerate(authentication.get("tokens", [])):
         if callers is not None and not {token["caller"], "*"} & set(callers):
             yield Violation(
                 f"/authentication/tokens/{index}/caller",
                 "reference",
-                "There is no such caller in `callers`.",
+                "`callers` has no caller of this name.",
             )
 
 
-def _mistakes_of_storage(at: str, storage: Mapping[str, Any]) -> Iterator[Violation]:
-    kind, parameters = storage["type"], storage["parameters"]
-    known = storage_types.members(kind)
-    brought = storage.get("caller_parameters", [])
+def _storage_mistakes(at: str, storage: Mapping[str, Any]) -> Iterator[Violation]:
+    storage_type, parameters = storage["type"], storage["parameters"]
+    known = storage_types.parameters(storage_type)
+    caller_parameters = storage.get("caller_parameters", [])
     sample: dict[str, Any] = {}
     for name, value in parameters.items():
-        pointer = f"{at}/parameters/{escaped(name)}"
+        pointer = f"{at}/parameters/{escape_token(name)}"
         if isinstance(value, Mapping):
-            if (reason := _mistake_of_reference(value)) is not None:
+            if (reason := _check_reference(value)) is not None:
                 yield Violation(pointer, "reference", reason)
-            # What it will be is not known here, so it is taken for a good one.
+            # The secret is not read here; an example takes its place.
             value = known[name]["examples"][0] if name in known else ""
-        elif name in storage_types.secrets(kind):
+        elif name in storage_types.secret_parameters(storage_type):
             yield Violation(
                 pointer,
                 "reference",
-                'A secret does not stand here: refer to it, as {"env": "NAME"} or '
+                'The site file must not contain a secret: refer to it, as {"env": "NAME"} or '
                 '{"file": "/run/secrets/name"}.',
             )
         sample[name] = value
-    for index, name in enumerate(brought):
+    for index, name in enumerate(caller_parameters):
         pointer = f"{at}/caller_parameters/{index}"
         if name not in known:
-            yield Violation(pointer, "reference", "This type has no such parameter.")
-        elif name in storage_types.dialling(kind):
-            yield Violation(pointer, "policy", "Where a connection goes is the site's to say.")
+            yield Violation(pointer, "reference", "This storage type has no such parameter.")
+        elif name in storage_types.target_parameters(storage_type):
+            text = "A request may not set where a connection goes; set it in `parameters`."
+            yield Violation(pointer, "policy", text)
         elif name in parameters:
-            yield Violation(pointer, "reference", "It stands in `parameters` already.")
+            yield Violation(pointer, "reference", "`parameters` already sets this.")
         else:
             sample[name] = known[name]["examples"][0]
     found, _ = violations(
-        "request", sample, part=storage_types.definition(kind), at=f"{at}/parameters"
+        "request", sample, part=storage_types.schema_pointer(storage_type), at=f"{at}/parameters"
     )
     yield from found
     if not found:
         yield from (
-            Violation(f"{at}/parameters/{name}", "format", "It is no host that can be checked.")
+            Violation(f"{at}/parameters/{name}", "format", INVALID_TARGET)
             for name in parameters
-            if name in storage_types.dialling(kind) and not _is_target(kind, name, sample)
+            if name in storage_types.target_parameters(storage_type)
+            and not _is_target(storage_type, name, sample)
         )
 
 
-def _mistake_of_reference(value: secrets.Reference) -> str | None:
+def _check_reference(value: secrets.Reference) -> str | None:
     if len(set(value) - {"key"}) > 1:
-        return "Give one reference, not several."
-    return secrets.problem(value)
+        return "Give exactly one reference."
+    return secrets.check_reference(value)
 
 
-def _is_target(kind: str, name: str, parameters: Mapping[str, Any]) -> bool:
+def _is_target(storage_type: str, name: str, parameters: Mapping[str, Any]) -> bool:
     try:
-        targets.target(storage_types.dialling(kind)[name], str(parameters[name]))
+        form = storage_types.target_parameters(storage_type)[name]
+        targets.parse_target(form, str(parameters[name]))
     except ValueError:
-        # A sample of a secret that is referred to need not be a whole one.
-        return name in storage_types.secrets(kind)
+        # The example that takes a secret's place need not be a complete value.
+        return name in storage_types.secret_parameters(storage_type)
     return True
 
 
@@ -220,9 +233,9 @@ def _site(document: Mapping[str, Any]) -> Site:
             )
             for name, it in document.get("storages", {}).items()
         },
-        allowed_types=_set(allow, "types"),
+        allowed_types=_optional_set(allow, "types"),
         denied_types=frozenset(deny.get("types", ())),
-        reach=EgressRules(
+        egress_rules=EgressRules(
             hosts=_hosts(allow["hosts"]) if "hosts" in allow else None,
             networks=_networks(allow.get("networks", ())),
             denied_hosts=_hosts(deny.get("hosts", ())),
@@ -237,8 +250,8 @@ def _site(document: Mapping[str, Any]) -> Site:
         if callers is None
         else {
             name: Caller(
-                storages=_set(it, "storages"),
-                types=_set(it, "types"),
+                storages=_optional_set(it, "storages"),
+                types=_optional_set(it, "types"),
                 limits=_limits(it.get("limits", {})),
             )
             for name, it in callers.items()
@@ -252,7 +265,7 @@ def _limits(document: Mapping[str, Any]) -> Limits:
     )
 
 
-def _set(document: Mapping[str, Any], name: str) -> frozenset[str] | None:
+def _optional_set(document: Mapping[str, Any], name: str) -> frozenset[str] | None:
     return frozenset(document[name]) if name in document else None
 
 

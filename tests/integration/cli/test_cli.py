@@ -330,7 +330,7 @@ def test_local_needs_no_server(
     del user.environment["EFSS_TRANSFER_SITE"]
     refused = user.run("copy", "--local", f"cloud:{name}", f"archive:{name}")
     assert refused.returncode == 7
-    assert "/source/parameters/url: The host is not in the public Internet" in refused.stderr
+    assert "/source/parameters/url: This host's address is not public" in refused.stderr
     user.environment["EFSS_TRANSFER_BODY_BYTES"] = "much"
     wrong = user.run("copy", "--local", f"cloud:{name}", f"archive:{name}")
     assert wrong.returncode == 2

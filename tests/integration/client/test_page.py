@@ -106,14 +106,14 @@ def test_violation_is_shown_at_its_field_while_the_user_types(
         assert url.get_attribute("aria-invalid") != "true"
         url.press("Tab")
         assert url.get_attribute("aria-invalid") == "true"
-        message = "Expected here: An http or https URL without user, query or fragment."
+        message = "Expected: An http or https URL without user, query or fragment."
         described = str(url.get_attribute("aria-describedby")).split()
         assert any(message in seen.text(f"#{name}") for name in described)
         url.fill("https://cloud.example.org/dav")
         assert url.get_attribute("aria-invalid") == "false"
 
         seen.page.get_by_role("button", name="Start transfer").click()
-        message = "Needs one of: Access key ID and Secret access key, Anonymous."
+        message = "Must have one of: Access key ID and Secret access key, Anonymous."
         assert seen.text("#destination-error").endswith(message)
         assert f"Destination: {message}" in seen.text("#summary")
         assert seen.page.evaluate("document.activeElement.id") == "summary"
@@ -313,7 +313,7 @@ def test_refusal_by_the_service_is_shown_at_its_field(
         url = seen.field("source", "URL")
         url.fill("http://10.0.0.1/dav")
         seen.page.get_by_role("button", name="Start transfer").click()
-        seen.ends("This site does not allow it.")
+        seen.ends("This site does not allow the request.")
 
         assert url.get_attribute("aria-invalid") == "true"
         assert "/source/parameters/url" in seen.text("#outcome")
@@ -382,7 +382,7 @@ def test_page_works_behind_a_gateway_with_a_token(
         assert token.get_attribute("type") == "password"
         token.fill("of-somebody-else")
         seen.page.get_by_role("button", name="Start transfer").click()
-        seen.ends("The caller is not known here.")
+        seen.ends("The caller is not authenticated.")
 
         token.fill(TOKEN)
         seen.page.get_by_role("button", name="Start transfer").click()

@@ -332,7 +332,7 @@ def test_the_same_place_on_both_sides_is_refused_before_anything_starts(
         {
             "pointer": "/destination",
             "keyword": "distinct",
-            "message": "Must be another place than the source, and not within it.",
+            "message": "Must be a different location from the source, and not inside it.",
         }
     ]
 

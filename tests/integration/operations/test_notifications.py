@@ -228,7 +228,7 @@ import functions_framework
 from efss_transfer.egress import addresses
 from efss_transfer.runtimes.flask import app
 
-real, asked = addresses.resolved, []
+real, asked = addresses.resolve, []
 
 def resolved(host, *seconds):
     if host != "rebinding.example.org":
@@ -236,7 +236,7 @@ def resolved(host, *seconds):
     asked.append(host)
     return [ip_address("127.0.0.1" if len(asked) == 1 else "127.0.0.2")]
 
-addresses.resolved = resolved
+addresses.resolve = resolved
 service = app.create_service()
 
 @functions_framework.http

@@ -22,7 +22,7 @@ from efss_transfer.model.result import (
     Totals,
     Verification,
     VerifyMode,
-    now,
+    utc_now,
 )
 
 HOSTILE = "x\x1b]0;title\x07\n[bold red]y\u202e"
@@ -31,7 +31,7 @@ HOSTILE = "x\x1b]0;title\x07\n[bold red]y\u202e"
 def ended(
     state: State, *errors: ErrorGroup, code: str | None = None, transferred: int = 0
 ) -> Result:
-    moment = now()
+    moment = utc_now()
     return Result(state, "rclone", Totals(transferred), moment, moment, code, errors)
 
 
@@ -62,7 +62,7 @@ def test_failures_are_told_as_they_are_and_steer_nothing(
 def test_what_was_skipped_and_verified_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     totals = Totals(1, 3, 0, 2048, {Reason.SAME: 1, Reason.OLDER: 1, Reason.DRY_RUN: 1}, 5)
     seen = Verification(VerifyMode.CHECKSUM, 3, 1, 0, "md5")
-    moment = now()
+    moment = utc_now()
     summary.tell(Result(State.SUCCEEDED, "rclone", totals, moment, moment, verification=seen), 1)
     assert capsys.readouterr().out == (
         "Done.\n"

@@ -11,9 +11,10 @@ import pytest
 from efss_transfer.client import decoding, errors
 from efss_transfer.client.errors import ClientError, UnexpectedAnswer
 from efss_transfer.contract import problems
+from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.events import FileDone, Finished, Started
-from efss_transfer.model.result import ErrorGroup, Result, Sample, State, Totals, encoded, now
+from efss_transfer.model.result import ErrorGroup, Result, Sample, State, Totals, utc_now
 from support import contract
 
 EVENTS = {
@@ -143,7 +144,9 @@ def test_a_web_page_is_no_answer() -> None:
 def ended(code: str) -> Result:
     group = ErrorGroup(code, None, CODES[code].retryable, 1, (Sample("a", "why"),))
     state = State(code) if code in list(State) else State.FAILED
-    return Result(state, "rclone", Totals(failed=1), now(), now(), code=code, errors=(group,))
+    return Result(
+        state, "rclone", Totals(failed=1), utc_now(), utc_now(), code=code, errors=(group,)
+    )
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -153,7 +156,7 @@ def test_every_code_is_an_error_of_its_own(code: str) -> None:
     # As the service tells it, in one piece and in a stream.
     document = problems.of_result(code, ended(code)).document
     (_, last) = list(
-        decoding.answer(document["status"], "application/problem+json", encoded(document))
+        decoding.answer(document["status"], "application/problem+json", encode_json(document))
     )
     assert isinstance(last, Finished)
     error = decoding.failure(last.result)
@@ -163,7 +166,7 @@ def test_every_code_is_an_error_of_its_own(code: str) -> None:
     assert error.result is last.result
     del document["result"]
     with pytest.raises(kind) as refused:
-        list(decoding.answer(document["status"], "application/problem+json", encoded(document)))
+        list(decoding.answer(document["status"], "application/problem+json", encode_json(document)))
     assert type(refused.value) is kind
     assert refused.value.code == code
 

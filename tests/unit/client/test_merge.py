@@ -6,11 +6,19 @@ import pytest
 
 from efss_transfer.client.merge import successive
 from efss_transfer.client.outcomes import ReportedFiles
-from efss_transfer.model.result import FileOutcome, FileState, Reason, Result, State, Totals, now
+from efss_transfer.model.result import (
+    FileOutcome,
+    FileState,
+    Reason,
+    Result,
+    State,
+    Totals,
+    utc_now,
+)
 
 
 def of(totals: Totals) -> Result:
-    return Result(State.INCOMPLETE, "rclone", totals, now(), now())
+    return Result(State.INCOMPLETE, "rclone", totals, utc_now(), utc_now())
 
 
 @pytest.mark.parametrize("reason", [Reason.SAME, Reason.EXISTS, Reason.OLDER])

@@ -9,6 +9,7 @@ import pytest
 
 from efss_transfer.client.merge import gathered, merged, short, unanswered
 from efss_transfer.client.progress import of_shards
+from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.events import InFlight, Phase, Progress
 from efss_transfer.model.result import (
     ErrorGroup,
@@ -23,7 +24,6 @@ from efss_transfer.model.result import (
     Totals,
     Verification,
     VerifyMode,
-    encoded,
 )
 from support.contract import complaints
 
@@ -195,7 +195,7 @@ def test_a_result_is_told_short(most: int) -> None:
     file = FileOutcome("a" * 900, FileState.FAILED)
     given = of(PARTIAL, totals=Totals(1, 2, 3, 4), errors=long, files=(file,))
     told = short(given, most)
-    assert len(encoded(told.to_json())) <= most
+    assert len(encode_json(told.to_json())) <= most
     assert told.totals == given.totals
     assert complaints("result", told.to_json()) == []
     # Which errors there were stays longest of all.

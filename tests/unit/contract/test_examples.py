@@ -12,7 +12,7 @@ import pytest
 from efss_transfer.contract import request_parser
 from efss_transfer.model.errors import InvalidRequest
 from efss_transfer.model.request import Endpoint
-from efss_transfer.site.overlap import distinct
+from efss_transfer.site.overlap import check_distinct
 from support.contract import EXAMPLES, NAMES, complaints, schema
 
 VALID = sorted((EXAMPLES / "valid").glob("*.json"))
@@ -56,7 +56,7 @@ def test_a_valid_example_is_accepted_as_it_stands(file: Path) -> None:
     document = load(file)
 
     parsed = request_parser.parse(file.read_bytes(), of_the_site)
-    distinct(parsed)
+    check_distinct(parsed)
 
     assert parsed.id == document.get("id")
     for end, given in (

@@ -13,7 +13,7 @@ import pytest
 from efss_transfer.contract import validation
 from efss_transfer.contract.request_parser import parse
 from efss_transfer.contract.schemas import schema
-from efss_transfer.contract.validation import MOST_VIOLATIONS
+from efss_transfer.contract.validation import MAX_VIOLATIONS
 from efss_transfer.model.errors import InvalidJson, InvalidRequest
 
 CANARY = "canary-3f1d"
@@ -165,16 +165,16 @@ def test_violations_beyond_the_most_are_counted_and_not_listed() -> None:
         parse(json.dumps({**GOOD, **many(50_000)}).encode())
     assert time.monotonic() - began < 5
 
-    assert len(refused.value.violations) == MOST_VIOLATIONS
+    assert len(refused.value.violations) == MAX_VIOLATIONS
     assert "50000 errors" in str(refused.value)
-    assert f"first {MOST_VIOLATIONS} are listed" in str(refused.value)
+    assert f"first {MAX_VIOLATIONS} are listed" in str(refused.value)
 
 
 def test_as_many_violations_as_fit_are_all_listed() -> None:
     with pytest.raises(InvalidRequest) as refused:
-        parse(json.dumps({**GOOD, **many(MOST_VIOLATIONS)}).encode())
-    assert len(refused.value.violations) == MOST_VIOLATIONS
-    assert str(refused.value) == f"The request has {MOST_VIOLATIONS} errors; see 'errors'."
+        parse(json.dumps({**GOOD, **many(MAX_VIOLATIONS)}).encode())
+    assert len(refused.value.violations) == MAX_VIOLATIONS
+    assert str(refused.value) == f"The request has {MAX_VIOLATIONS} errors; see 'errors'."
 
 
 @pytest.mark.parametrize("where", ["source", "parameters", "options"])
@@ -190,7 +190,7 @@ def test_many_unknown_members_are_refused_quickly_wherever_they_stand(where: str
     began = time.monotonic()
     found = violations(document)
     assert time.monotonic() - began < 5
-    assert len(found) == MOST_VIOLATIONS
+    assert len(found) == MAX_VIOLATIONS
 
 
 def test_one_error_is_told_in_the_singular() -> None:
@@ -201,9 +201,9 @@ def test_one_error_is_told_in_the_singular() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": 1}, "Must be a text."),
+        ({"id": 1}, "Must be a string."),
         ({"id": ""}, "Must not be empty."),
-        ({"id": "\n"}, "Must be one line, without control characters."),
+        ({"id": "\n"}, "Must be a single line without control characters."),
         ({"options": {"dry_run": "yes"}}, "Must be true or false."),
         ({"selection": {"files": []}}, "Must not be empty."),
         (
@@ -212,16 +212,16 @@ def test_one_error_is_told_in_the_singular() -> None:
         ),
         (
             {"destination": {"type": "ftp", "parameters": {**FTP, "host": "ftp://h"}}},
-            "Expected here: A host name or an IP address, without a port.",
+            "Expected: A host name or an IP address, without a port.",
         ),
         ({"id": "x" * 129}, "Must have at most 128 characters."),
         ({"engine": "x"}, "Must be one of: rclone."),
-        ({"priority": 1}, "There is no such member here."),
+        ({"priority": 1}, "Unknown member."),
         ({"source": {}}, "Missing: type, parameters."),
         ({"source": {"type": "webdav"}}, "Missing: parameters."),
         (
             {"source": {"type": "sftp", "parameters": {"host": "h", "user": "u"}}},
-            "Needs one of: pass, key_pem.",
+            "Must have one of: pass, key_pem.",
         ),
         (
             {"destination": {"type": "google cloud storage", "parameters": {"anonymous": False}}},
@@ -246,7 +246,7 @@ def test_a_message_says_what_would_be_right(change: dict[str, Any], message: str
 def test_the_message_about_a_form_describes_the_form() -> None:
     with pytest.raises(InvalidRequest, match="1 error") as refused:
         parse(json.dumps({**GOOD, "destination": {**GOOD["destination"], "path": ".."}}).encode())
-    assert "No part may be `.` or `..`" in refused.value.violations[0].message
+    assert "Must not have a part that is `.` or `..`" in refused.value.violations[0].message
 
 
 def test_a_pointer_escapes_what_rfc_6901_escapes() -> None:

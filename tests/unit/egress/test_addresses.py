@@ -9,9 +9,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from efss_transfer.egress import addresses
-from efss_transfer.egress.addresses import is_public, resolved
-from efss_transfer.model.targets import Target, spelled, target
+from efss_transfer.egress.addresses import is_public, resolve
+from efss_transfer.model.targets import Target, canonical_host, parse_target
 from support.ssrf_spellings import SPELLINGS, TRICKS
 
 
@@ -21,12 +20,12 @@ def test_no_spelling_of_a_forbidden_address_leads_to_a_public_one(
     form: str, value: str, text: str
 ) -> None:
     try:
-        found = target(form, value.format(text))
+        found = parse_target(form, value.format(text))
     except ValueError:
         return
     assert found is not None
-    assert found.literal is not None or found.host == "localhost"
-    for address in [found.literal] if found.literal else resolved(found.host):
+    assert found.address is not None or found.host == "localhost"
+    for address in [found.address] if found.address else resolve(found.host):
         assert not is_public(address)
 
 
@@ -37,11 +36,11 @@ def test_what_two_programs_may_read_in_two_ways_is_refused_or_not_public(
 ) -> None:
     value = f"https://{text}/x" if form in ("url", "sas_url") else text
     try:
-        found = target(form, value)
+        found = parse_target(form, value)
     except ValueError:
         return
     assert found is not None
-    literal = found.literal
+    literal = found.address
     assert literal is not None, f"{text} is taken for a name"
     assert not is_public(literal)
 
@@ -65,7 +64,7 @@ def test_what_two_programs_may_read_in_two_ways_is_refused_or_not_public(
     ],
 )
 def test_a_host_has_one_spelling(form: str, text: str, host: str, port: int | None) -> None:
-    assert target(form, text) == Target(host, port)
+    assert parse_target(form, text) == Target(host, port)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +91,7 @@ def test_a_host_has_one_spelling(form: str, text: str, host: str, port: int | No
 def test_what_is_no_url_with_a_host_is_none(url: str) -> None:
     found = None
     try:
-        found = target("url", url)
+        found = parse_target("url", url)
     except ValueError:
         return
     # UTS 46 removes what is not visible; what is left is a name like any other.
@@ -118,14 +117,14 @@ def test_what_is_no_url_with_a_host_is_none(url: str) -> None:
 )
 def test_what_is_no_service_account_is_refused(account: str) -> None:
     with pytest.raises(ValueError):
-        target("service_account", account)
+        parse_target("service_account", account)
 
 
 def test_a_service_account_leads_to_its_token_uri_or_nowhere_else() -> None:
     account = {"type": "service_account"}
-    assert target("service_account", json.dumps(account)) is None
+    assert parse_target("service_account", json.dumps(account)) is None
     account["token_uri"] = "http://169.254.169.254/token"
-    assert target("service_account", json.dumps(account)) == Target("169.254.169.254", 80)
+    assert parse_target("service_account", json.dumps(account)) == Target("169.254.169.254", 80)
 
 
 @pytest.mark.parametrize(
@@ -194,11 +193,11 @@ def test_every_address_of_a_name_is_found(monkeypatch: pytest.MonkeyPatch) -> No
         for family, text in ((2, "8.8.8.8"), (2, "10.0.0.1"), (10, "::1"))
     ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answers)
-    assert resolved("h.example.org") == [ip_address(a) for a in ("8.8.8.8", "10.0.0.1", "::1")]
+    assert resolve("h.example.org") == [ip_address(a) for a in ("8.8.8.8", "10.0.0.1", "::1")]
 
 
 def test_a_name_that_is_none_has_no_address() -> None:
-    assert resolved("no-such-name.invalid") == []
+    assert resolve("no-such-name.invalid") == []
 
 
 def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,12 +208,11 @@ def test_a_resolver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch
         return []
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr(addresses, "RESOLVE_SECONDS", 0.1)
-    assert resolved("h.example.org") == []
+    assert resolve("h.example.org", seconds=0.1) == []
     release.set()
 
 
 @pytest.mark.parametrize("text", ["fe80::1%eth0", "a%2eb", "", ".", "a b", "a/b", "a@b", "a:b"])
 def test_what_is_no_host_is_none(text: str) -> None:
     with pytest.raises(ValueError):
-        spelled(text)
+        canonical_host(text)

@@ -13,7 +13,7 @@ INSIDE = (ip_network("10.20.0.0/16"), ip_network("fd00::/8"))
 
 
 @pytest.mark.parametrize(
-    ("reach", "host", "address", "permitted"),
+    ("rules", "host", "address", "permitted"),
     [
         (EgressRules(), "h.example.org", "8.8.8.8", True),
         (EgressRules(), "h.example.org", "10.20.0.1", False),
@@ -65,22 +65,23 @@ INSIDE = (ip_network("10.20.0.0/16"), ip_network("fd00::/8"))
         ),
     ],
 )
-def test_what_is_permitted(reach: EgressRules, host: str, address: str, permitted: bool) -> None:
-    assert reach.permits(host, 443, ip_address(address)) is permitted
+def test_what_is_permitted(rules: EgressRules, host: str, address: str, permitted: bool) -> None:
+    assert rules.permits(host, 443, ip_address(address)) is permitted
 
 
 def test_a_host_of_the_sites_own_is_permitted_at_its_port_only() -> None:
-    reach = EgressRules(hosts=(), own=frozenset({Target("s3.internal", 9000)}))
-    assert reach.permits("s3.internal", 9000, ip_address("10.0.0.1"))
-    assert not reach.permits("s3.internal", 22, ip_address("10.0.0.1"))
-    assert not reach.permits("x.s3.internal", 9000, ip_address("10.0.0.1"))
+    rules = EgressRules(hosts=(), site_targets=frozenset({Target("s3.internal", 9000)}))
+    assert rules.permits("s3.internal", 9000, ip_address("10.0.0.1"))
+    assert not rules.permits("s3.internal", 22, ip_address("10.0.0.1"))
+    assert not rules.permits("x.s3.internal", 9000, ip_address("10.0.0.1"))
 
 
 def test_what_is_denied_is_denied_to_the_sites_own_storages_too() -> None:
-    reach = EgressRules(
-        denied_networks=(ip_network("10.0.0.0/8"),), own=frozenset({Target("s3.internal", 9000)})
+    rules = EgressRules(
+        denied_networks=(ip_network("10.0.0.0/8"),),
+        site_targets=frozenset({Target("s3.internal", 9000)}),
     )
-    assert not reach.permits("s3.internal", 9000, ip_address("10.0.0.1"))
+    assert not rules.permits("s3.internal", 9000, ip_address("10.0.0.1"))
 
 
 def test_one_address_that_may_not_be_reached_is_enough() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from efss_transfer.contract import problems
+from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.request import Report
 from efss_transfer.model.result import (
@@ -23,7 +24,6 @@ from efss_transfer.model.result import (
     Side,
     State,
     Totals,
-    encoded,
 )
 from efss_transfer.service.file_report import FileReport, fit
 from support.contract import complaints
@@ -90,7 +90,7 @@ def test_full_report_keeps_failed_files_and_counts_the_omitted() -> None:
     result = listed(outcomes, "all", 1000)
 
     assert paths(result)[-2:] == ["failed-1", "failed-2"]
-    assert len(encoded([outcome.to_json() for outcome in result.files or ()])) <= 1000
+    assert len(encode_json([outcome.to_json() for outcome in result.files or ()])) <= 1000
     assert result.files_omitted == 1002 - len(paths(result)) > 900
     only = listed([failed(f"{number:04}") for number in range(1000)], "errors", 1000)
     assert paths(only) == [f"{number:04}" for number in range(len(paths(only)))]
@@ -138,7 +138,7 @@ def test_fitted_result_respects_the_limit_and_keeps_exact_counts(
 
     shown = fit(report_of_files.apply_to(result), most, document)
 
-    assert len(encoded(document(shown))) <= most
+    assert len(encode_json(document(shown))) <= most
     assert complaints("result", shown.to_json()) == []
     assert shown.totals == result.totals
     assert [(g.code, g.count) for g in shown.errors] == [(g.code, g.count) for g in errors]
@@ -179,5 +179,5 @@ def test_smallest_limit_has_space_for_everything_never_omitted() -> None:
         engine_report={"job": {"error": long}, "stats": {"lastError": long}},
     )
     shown = fit(result, 65_536, lambda it: problems.of_result("partial", it).document)
-    assert len(encoded(problems.of_result("partial", shown).document)) <= 65_536
+    assert len(encode_json(problems.of_result("partial", shown).document)) <= 65_536
     assert paths(shown) == ["a"]

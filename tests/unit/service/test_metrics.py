@@ -10,7 +10,8 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from efss_transfer.model.result import Notification, NotificationError, Result, State, Totals
+from efss_transfer.model.notification import Notification, NotificationError
+from efss_transfer.model.result import Result, State, Totals
 from efss_transfer.service.metrics import Metrics
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -19,8 +19,9 @@ from efss_transfer.egress.rules import Egress
 from efss_transfer.engines.base import Context, Health, Survey
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import Event, FileDone, Finished, Started
+from efss_transfer.model.notification import Notification
 from efss_transfer.model.request import Limits, TransferRequest
-from efss_transfer.model.result import FileOutcome, FileState, Notification, Result, State, Totals
+from efss_transfer.model.result import FileOutcome, FileState, Result, State, Totals
 from efss_transfer.service import runner
 from efss_transfer.service.logs import JsonFormatter
 from efss_transfer.service.metrics import Metrics

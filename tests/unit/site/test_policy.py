@@ -20,7 +20,7 @@ from efss_transfer.engines.base import Engine
 from efss_transfer.model import targets
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Unreachable
 from efss_transfer.site import policy
-from efss_transfer.site.policy import Admitted
+from efss_transfer.site.policy import AdmittedRequest
 from efss_transfer.site.site_file import Caller, Site, SiteStorage
 from efss_transfer.site.storages import Storages
 from support.ssrf_spellings import SPELLINGS, TRICKS
@@ -77,16 +77,16 @@ NAMES: dict[str, list[str]] = {
 @pytest.fixture(autouse=True)
 def resolver(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names that are known here, and 8.8.8.8 for all others."""
-    real = addresses.resolved
+    real = addresses.resolve
 
-    def resolved(host: str) -> list[targets.Address]:
+    def resolve(host: str) -> list[targets.Address]:
         if host.endswith(".invalid"):
             return []
         if "example" not in host:
             return real(host)
         return [ip_address(text) for text in NAMES.get(host, ["8.8.8.8"])]
 
-    monkeypatch.setattr(addresses, "resolved", resolved)
+    monkeypatch.setattr(addresses, "resolve", resolve)
 
 
 def admit(
@@ -95,7 +95,7 @@ def admit(
     site: Site | None = None,
     caller: Caller | None = None,
     **members: Any,
-) -> Admitted:
+) -> AdmittedRequest:
     """What the service does with a request before it starts anything."""
     site, caller = site or Site(), caller or Caller()
     storages = Storages(site)
@@ -317,7 +317,7 @@ def named(source: dict[str, Any], destination: dict[str, Any]) -> list[str]:
     return []
 
 
-LOOPBACK = Site(reach=EgressRules(networks=(ip_network("127.0.0.0/8"),)))
+LOOPBACK = Site(egress_rules=EgressRules(networks=(ip_network("127.0.0.0/8"),)))
 
 
 @pytest.mark.parametrize("text", SPELLINGS)
@@ -419,19 +419,19 @@ def test_a_storage_of_the_sites_may_be_inside() -> None:
 
 def test_a_storage_of_the_sites_that_is_denied_is_named_without_its_address() -> None:
     storage = SiteStorage("cloud", "webdav", {"url": "http://inside.example.org/dav"})
-    reach = EgressRules(denied_networks=(ip_network("10.0.0.0/8"),))
-    site = Site(storages={"cloud": storage}, reach=reach)
+    rules = EgressRules(denied_networks=(ip_network("10.0.0.0/8"),))
+    site = Site(storages={"cloud": storage}, egress_rules=rules)
     assert refusals({"storage": "cloud", "path": "a"}, ftp("b"), site) == ["/source/storage"]
 
 
 def test_a_service_that_no_parameter_names_is_a_host_like_any_other() -> None:
-    only = Site(reach=EgressRules(hosts=("8.8.8.8", "ftp.example.org")))
+    only = Site(egress_rules=EgressRules(hosts=("8.8.8.8", "ftp.example.org")))
     assert refusals(aws("b/a"), ftp("b", host="8.8.8.8"), only) == ["/source/type"]
     assert refusals(gcs("b/a"), ftp("b", host="8.8.8.8"), only) == ["/source/type"]
-    with_aws = Site(reach=EgressRules(hosts=("8.8.8.8", "*.amazonaws.com")))
+    with_aws = Site(egress_rules=EgressRules(hosts=("8.8.8.8", "*.amazonaws.com")))
     admit(aws("b/a"), ftp("b", host="8.8.8.8"), with_aws)
     admit(aws("b/a"), ftp("b", host="8.8.8.8"))
-    denied = Site(reach=EgressRules(denied_hosts=("*.googleapis.com",)))
+    denied = Site(egress_rules=EgressRules(denied_hosts=("*.googleapis.com",)))
     assert refusals(gcs("b/a"), ftp("b", host="8.8.8.8"), denied) == ["/source/type"]
 
 
@@ -457,10 +457,10 @@ def test_a_receiver_is_held_to_the_rules_for_hosts() -> None:
         "https://both.example.org",
     ):
         assert why_nobody_is_told(url) == ["/notify/url"]
-    narrow = replace(SIGNED, reach=EgressRules(hosts=("*.example.org",)))
+    narrow = replace(SIGNED, egress_rules=EgressRules(hosts=("*.example.org",)))
     assert why_nobody_is_told("https://hooks.example.org", narrow) == []
     assert why_nobody_is_told("https://hooks.elsewhere.net", narrow) == ["/notify/url"]
-    denied = replace(SIGNED, reach=EgressRules(denied_hosts=("hooks.example.org",)))
+    denied = replace(SIGNED, egress_rules=EgressRules(denied_hosts=("hooks.example.org",)))
     assert why_nobody_is_told("https://HOOKS.example.org.", denied) == ["/notify/url"]
 
 
@@ -476,13 +476,15 @@ def test_a_receiver_is_not_looked_up_where_it_is_refused_anyway(
 ) -> None:
     asked: list[str] = []
 
-    def resolved(host: str) -> list[targets.Address]:
+    def resolve(host: str) -> list[targets.Address]:
         asked.append(host)
         return [ip_address("8.8.8.8")]
 
-    monkeypatch.setattr(addresses, "resolved", resolved)
+    monkeypatch.setattr(addresses, "resolve", resolve)
     why_nobody_is_told("https://hooks.example.org", Site())
-    narrow = replace(SIGNED, reach=EgressRules(hosts=("cloud.example.org", "s3.example.org")))
+    narrow = replace(
+        SIGNED, egress_rules=EgressRules(hosts=("cloud.example.org", "s3.example.org"))
+    )
     why_nobody_is_told("https://hooks.example.org", narrow)
     inside = webdav("a", "http://127.0.0.1/")
     with pytest.raises(Forbidden):

@@ -13,7 +13,7 @@ from moto import mock_aws
 from moto.backends import get_backend
 
 from efss_transfer.model.errors import ConfigurationError
-from efss_transfer.site.secrets import Reference, SecretReferences, problem
+from efss_transfer.site.secrets import Reference, SecretResolver, check_reference
 
 
 @pytest.fixture
@@ -37,48 +37,48 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_SECRET", "hush")
-    assert SecretReferences().value({"env": "A_SECRET"}) == "hush"
-    assert problem({"env": "A_SECRET"}) is None
+    assert SecretResolver().resolve({"env": "A_SECRET"}) == "hush"
+    assert check_reference({"env": "A_SECRET"}) is None
 
 
 @pytest.mark.parametrize("content", ["hush", "hush\n", "hush\r\n"])
 def test_a_file_whose_line_end_is_not_part_of_it(tmp_path: Path, content: str) -> None:
     file = tmp_path / "secret"
     file.write_bytes(content.encode())
-    assert SecretReferences().value({"file": str(file)}) == "hush"
-    assert problem({"file": str(file)}) is None
+    assert SecretResolver().resolve({"file": str(file)}) == "hush"
+    assert check_reference({"file": str(file)}) is None
 
 
 def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
-    file, known = tmp_path / "secret", SecretReferences()
+    file, known = tmp_path / "secret", SecretResolver()
     file.write_text("old")
-    assert known.value({"file": str(file)}) == "old"
+    assert known.resolve({"file": str(file)}) == "old"
     file.write_text("new")
-    assert known.value({"file": str(file)}) == "new"
+    assert known.resolve({"file": str(file)}) == "new"
 
 
 def test_the_parameter_store(aws: None) -> None:
     boto3.client("ssm").put_parameter(Name="/a/b", Value="hush", Type="SecureString")
-    assert SecretReferences().value({"aws_ssm_parameter": "/a/b"}) == "hush"
+    assert SecretResolver().resolve({"aws_ssm_parameter": "/a/b"}) == "hush"
 
 
 def test_the_secrets_manager(aws: None) -> None:
     client = boto3.client("secretsmanager")
     client.create_secret(Name="plain", SecretString="hush")
     client.create_secret(Name="object", SecretString=json.dumps({"key": "hush", "other": "no"}))
-    assert SecretReferences().value({"aws_secrets_manager": "plain"}) == "hush"
-    assert SecretReferences().value({"aws_secrets_manager": "object", "key": "key"}) == "hush"
+    assert SecretResolver().resolve({"aws_secrets_manager": "plain"}) == "hush"
+    assert SecretResolver().resolve({"aws_secrets_manager": "object", "key": "key"}) == "hush"
 
 
 def test_aws_is_asked_again_after_five_minutes(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    client, known, clock = boto3.client("ssm"), SecretReferences(), [1000.0]
+    client, known, clock = boto3.client("ssm"), SecretResolver(), [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     client.put_parameter(Name="p", Value="old", Type="SecureString")
-    assert known.value({"aws_ssm_parameter": "p"}) == "old"
+    assert known.resolve({"aws_ssm_parameter": "p"}) == "old"
     client.put_parameter(Name="p", Value="new", Type="SecureString", Overwrite=True)
-    assert known.value({"aws_ssm_parameter": "p"}) == "old"
+    assert known.resolve({"aws_ssm_parameter": "p"}) == "old"
     clock[0] += 301
-    assert known.value({"aws_ssm_parameter": "p"}) == "new"
+    assert known.resolve({"aws_ssm_parameter": "p"}) == "new"
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_aws_is_asked_again_after_five_minutes(aws: None, monkeypatch: pytest.Mo
 def test_what_is_not_there_is_told_by_its_place(aws: None, reference: Reference) -> None:
     boto3.client("secretsmanager").create_secret(Name="plain", SecretString='{"a": "hush"}')
     with pytest.raises(ConfigurationError) as error:
-        SecretReferences().value(reference)
+        SecretResolver().resolve(reference)
     assert "hush" not in str(error.value)
 
 
 @pytest.mark.parametrize("reference", [{"env": "NOT_THERE"}, {"file": "/nonexistent/secret"}])
 def test_what_can_be_told_without_asking_is(reference: Reference) -> None:
-    assert problem(reference)
+    assert check_reference(reference)

@@ -89,8 +89,8 @@ def test_what_a_site_may_say_is_read(file: Path) -> None:
     assert read.storages["cloud"].caller_parameters == {"user", "pass"}
     assert read.allowed_types == frozenset({"s3"})
     assert read.denied_types == {"ftp"}
-    assert read.reach.hosts == ("*.example.org",)
-    assert [str(network) for network in read.reach.networks] == ["10.0.0.0/8"]
+    assert read.egress_rules.hosts == ("*.example.org",)
+    assert [str(network) for network in read.egress_rules.networks] == ["10.0.0.0/8"]
     assert read.notify_secret == {"env": "ARCHIVE_SECRET"}
     assert read.egress_proxy == "http://proxy.example.org:3128"
     assert read.limits == Limits(files=1, bytes=2, duration_seconds=3)
@@ -105,8 +105,8 @@ def test_what_a_site_may_say_is_read(file: Path) -> None:
 def test_an_empty_site_is_the_strict_one(file: Path) -> None:
     file.write_text("{}")
     assert site_file.read(file) == site_file.Site()
-    assert site_file.Site().reach.hosts is None
-    assert site_file.Site().reach.networks == ()
+    assert site_file.Site().egress_rules.hosts is None
+    assert site_file.Site().egress_rules.networks == ()
     assert site_file.Site().authentication == {"mode": "none"}
 
 

@@ -73,7 +73,7 @@ def test_the_sites_parameters_are_added_and_its_secrets_are_secrets() -> None:
         "secret_access_key": "the secret",
     }
     assert end.secrets == {"the key", "the secret"}
-    assert end.fixed == set(end.parameters)
+    assert end.site_parameters == set(end.parameters)
     assert end.storage == "archive"
     assert "the secret" not in repr(end)
 
@@ -81,7 +81,7 @@ def test_the_sites_parameters_are_added_and_its_secrets_are_secrets() -> None:
 def test_a_caller_adds_credentials() -> None:
     end = ask("source", {"storage": "cloud", "parameters": {"user": "alice", "pass": "secret"}})
     assert end.parameters["user"] == "alice"
-    assert end.fixed == {"url", "vendor"}
+    assert end.site_parameters == {"url", "vendor"}
     assert end.secrets == {"secret"}
 
 

@@ -72,8 +72,8 @@ def _summary(file: Path, read: Site) -> str:
     rows = [
         ("callers", _callers(read)),
         ("types", ", ".join(sorted(read.allowed_types or ())) or "all that can be checked"),
-        ("hosts", ", ".join(read.reach.hosts or ()) or "all that are public"),
-        ("networks", ", ".join(map(str, read.reach.networks)) or "public ones only"),
+        ("hosts", ", ".join(read.egress_rules.hosts or ()) or "all that are public"),
+        ("networks", ", ".join(map(str, read.egress_rules.networks)) or "public ones only"),
         ("egress", read.egress_proxy or "straight"),
         ("notify", "nobody" if read.notify_secret is None else "whom a request names, signed"),
     ]

@@ -39,7 +39,7 @@ def validate(request: str, as_json: bool) -> None:
     mistakes: list[Violation] = []
     detail = None
     try:
-        policy.sensible(request_parser.parse(read_input(request), _any_storage))
+        policy.check_sensible(request_parser.parse(read_input(request), _any_storage))
     except InvalidRequest as error:
         detail, mistakes = str(error), error.violations
     except RequestError as error:

@@ -15,7 +15,7 @@ from efss_transfer.engines.rclone.transfer.job import Transfer
 from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import EngineError
-from efss_transfer.model.result import ErrorGroup, Failure, Result, State, Totals, now
+from efss_transfer.model.result import ErrorGroup, Failure, Result, State, Totals, utc_now
 
 
 class RunOutcome:
@@ -26,7 +26,7 @@ class RunOutcome:
         self._log = log
         self._redactor = redactor
         self._forced_state: State | None = None
-        self.started = now()
+        self.started = utc_now()
         self.transfer: Transfer | None = None
         """The transfer, once nothing but the copy is left to begin."""
 
@@ -68,7 +68,7 @@ class RunOutcome:
             engine=engine,
             totals=totals,
             started=self.started,
-            finished=now(),
+            finished=utc_now(),
             code=self._code(state, errors),
             errors=errors,
             attempts=transfer.attempts if transfer else 1,

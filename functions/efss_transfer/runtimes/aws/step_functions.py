@@ -31,8 +31,9 @@ from efss_transfer.client.resume import (
 )
 from efss_transfer.contract import schemas
 from efss_transfer.contract.validation import violations
+from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.errors import InvalidRequest, Violation
-from efss_transfer.model.result import ErrorGroup, Json, Result, Sample, Shard, State, encoded
+from efss_transfer.model.result import ErrorGroup, Json, Result, Sample, Shard, State
 
 MOST_SHARDS: Final = 400
 SHARD_RESULT_BYTES: Final = 500
@@ -224,7 +225,12 @@ def _ended(result: Result) -> dict[str, Json]:
     final = _final(result)
     if result.state is State.SUCCEEDED:
         return {"next": "end", "result": final}
-    return {"next": "fail", "code": result.code, "cause": encoded(final).decode(), "result": final}
+    return {
+        "next": "fail",
+        "code": result.code,
+        "cause": encode_json(final).decode(),
+        "result": final,
+    }
 
 
 def _final(result: Result) -> Json:

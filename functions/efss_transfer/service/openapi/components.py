@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from efss_transfer.contract.schemas import schema
-from efss_transfer.contract.storage_types import definition
+from efss_transfer.contract.storage_types import schema_pointer
 
 _SCHEMAS: Final = ("request", "result", "event", "problem", "plan-request", "plan")
 _LITERAL_KEYWORDS: Final = ("examples", "default", "const", "enum")
@@ -65,7 +65,7 @@ def _endpoints() -> Iterator[tuple[str, Any]]:
     members = endpoint["properties"]
     common = {"type": "object", "unevaluatedProperties": False}
     for storage in members["type"]["enum"]:
-        name = definition(storage).removeprefix("/$defs/")
+        name = schema_pointer(storage).removeprefix("/$defs/")
         parameters = schema("request")["$defs"][name]
         yield (
             _endpoint_name(storage),

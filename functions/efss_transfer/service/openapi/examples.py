@@ -18,6 +18,7 @@ from efss_transfer.contract.problems import ProblemDocument
 from efss_transfer.contract.schemas import schema
 from efss_transfer.contract.validation import violations
 from efss_transfer.model import events
+from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.errors import (
     CODES,
     Busy,
@@ -43,7 +44,6 @@ from efss_transfer.model.result import (
     Side,
     State,
     Totals,
-    encoded,
 )
 from efss_transfer.service.concurrency import SERVICE_FULL
 from efss_transfer.service.http_messages import ACCEPT, body_too_large
@@ -153,7 +153,7 @@ def stream(kind: str) -> str:
         events.FileDone(done),
         events.Finished(ended),
     ]
-    lines = [encoded(event.to_json()).decode() for event in sequence]
+    lines = [encode_json(event.to_json()).decode() for event in sequence]
     if kind == "application/x-ndjson":
         return "".join(f"{line}\n" for line in lines)
     return "".join(

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context, Health, Survey
+from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.errors import NotAcceptable
 from efss_transfer.model.events import Event, FileDone, Finished, Started
 from efss_transfer.model.request import TransferRequest
-from efss_transfer.model.result import FileOutcome, FileState, Result, State, Totals, encoded
+from efss_transfer.model.result import FileOutcome, FileState, Result, State, Totals
 from efss_transfer.runtimes.aws import handler
 from efss_transfer.service.application import Service
 from efss_transfer.service.http_messages import Request, Response
@@ -308,7 +309,7 @@ def test_size_is_measured_as_encoded_for_lambda(service: RecordingService, event
     fits = service.requests[0].fits
 
     def response(text: str) -> Response:
-        return Response(200, {}, encoded({"text": text}))
+        return Response(200, {}, encode_json({"text": text}))
 
     assert fits(response("a" * 5_900_000))
     assert not fits(response("a" * 6_000_000))

@@ -10,7 +10,7 @@ import pytest
 
 from efss_transfer.contract import problems
 from efss_transfer.model.errors import InvalidRequest
-from efss_transfer.model.result import ErrorGroup, Result, Sample, State, Totals, now
+from efss_transfer.model.result import ErrorGroup, Result, Sample, State, Totals, utc_now
 from efss_transfer.runtimes.aws import events, handler, step_functions
 from support.contract import complaints
 from support.storages import ROOT
@@ -33,8 +33,8 @@ def ended(state: State, transferred: int = 0, code: str = "") -> dict[str, Any]:
         state,
         "rclone",
         Totals(transferred, 0, 1 if code else 0, transferred * 10),
-        now(),
-        now(),
+        utc_now(),
+        utc_now(),
         None if state is State.SUCCEEDED else code or state.value,
         (group,) if code else (),
     )
@@ -271,8 +271,8 @@ def test_all_shards_there_may_be_fit_into_a_state() -> None:
         State.PARTIAL,
         "rclone",
         Totals(10**9, 10**9, 10**9, 10**15),
-        now(),
-        now(),
+        utc_now(),
+        utc_now(),
         "partial",
         groups,
     )

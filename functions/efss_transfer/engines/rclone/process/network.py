@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from efss_transfer.egress.addresses import resolved
+from efss_transfer.egress.addresses import resolve
 from efss_transfer.egress.proxy import guard
 from efss_transfer.egress.rules import Egress
 from efss_transfer.model.errors import EngineError
@@ -59,7 +59,7 @@ def open_route(egress: Egress, request: TransferRequest | None) -> Iterator[Rout
 def _through_proxy(url: str) -> Route:
     """The route through the site's proxy, by its address: rclone resolves no names."""
     parts = urlsplit(url)
-    addresses = resolved(parts.hostname or "")
+    addresses = resolve(parts.hostname or "")
     if not addresses or parts.port is None:
         raise EngineError(
             "The host of the site's egress proxy cannot be resolved. The operator must check "

@@ -16,14 +16,7 @@ from urllib.parse import unquote
 from efss_transfer.engines.rclone.rc.allowed_options import rclone_parameters
 from efss_transfer.model.request import Endpoint, TransferRequest, Value
 from efss_transfer.model.result import Side
-
-BUCKET_TYPES: Final = frozenset(
-    {"s3", "google cloud storage", "swift", "azureblob", "b2", "internetarchive"}
-)
-"""Types whose paths begin with a bucket, and whose folders are only prefixes of names."""
-
-_ROOTED_TYPES: Final = frozenset({"sftp", "ftp"})
-"""Types in which a leading `/` means the server's root, and not the user's home."""
+from efss_transfer.model.storage_traits import traits
 
 _NEXTCLOUD_FILES: Final = re.compile(r"^(?P<url>.*/dav/files/[^/]+)/(?P<path>.*[^/])/*$")
 
@@ -61,7 +54,7 @@ class RemotePath:
     def is_root(self) -> bool:
         """Whether the path has no parent folder: it is the storage's root, or a bucket."""
         path = self.path.rstrip("/")
-        return "/" not in path if self.remote.backend in BUCKET_TYPES else path == ""
+        return "/" not in path if traits(self.remote.backend).has_buckets else path == ""
 
     @property
     def parent(self) -> str:
@@ -121,7 +114,7 @@ def _remote_path(
         # path moves from the URL into the remote's path.
         parameters["url"] = nested["url"]
         path = posixpath.join(unquote(nested["path"]), path.lstrip("/"))
-    if endpoint.type not in _ROOTED_TYPES:
+    if not traits(endpoint.type).has_home:
         path = path.lstrip("/")
     return RemotePath(Remote(name, endpoint.type, parameters), path, side)
 

@@ -23,7 +23,6 @@ from efss_transfer.engines.rclone.rc.progress import ProgressReporter
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer.tuning import (
-    CHUNKED,
     LARGE,
     UNKNOWN,
     LargeFiles,
@@ -33,6 +32,7 @@ from efss_transfer.engines.rclone.transfer.tuning import (
 from efss_transfer.model.events import Event
 from efss_transfer.model.request import Selection
 from efss_transfer.model.result import Side
+from efss_transfer.model.storage_traits import traits
 
 if TYPE_CHECKING:
     from efss_transfer.engines.rclone.rc.unix_http import FileRange
@@ -108,7 +108,8 @@ class SourceProbe:
         fs, sizes = listing
         path, largest = max(sizes.items(), key=lambda item: item[1], default=("", 0))
         # Only a destination that accepts parts in any order is sent several streams.
-        is_in_parts = largest >= LARGE and destination.remote.backend in CHUNKED
+        in_any_order = traits(destination.remote.backend).parts_in_any_order
+        is_in_parts = largest >= LARGE and in_any_order
         is_copied_by_storage = source.remote == destination.remote
         rate = None
         if is_in_parts and not is_copied_by_storage and self._run.context.end_state() is None:

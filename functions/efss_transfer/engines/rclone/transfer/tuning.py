@@ -19,32 +19,12 @@ from typing import Any, Final
 
 from efss_transfer.engines.rclone.rc.remotes import Remote
 from efss_transfer.model.result import Json
+from efss_transfer.model.storage_traits import MOST_PARALLEL_FILES, parallel_files, traits
 
 MIB: Final = 1 << 20
 LARGE: Final = 200 * MIB
 """From this size in bytes on a file is sent in parts (S3's default), and by several streams where
 that is safe."""
-CHUNKED: Final = frozenset({"s3", "azureblob", "b2"})
-"""Types that accept the parts of a file in any order, and so from several streams."""
-
-# How many files at a time each type takes without harm. Object stores are made for many. sshd
-# refuses connections that are opened many at once (MaxStartups), and FTP servers count them. The
-# other types limit the rate of calls, and keep rclone's own number.
-_MOST_TRANSFERS: Final = {
-    "azureblob": 64,
-    "b2": 32,
-    "google cloud storage": 64,
-    "http": 32,
-    "s3": 64,
-    "swift": 32,
-    "webdav": 64,
-    "sftp": 8,
-    "smb": 8,
-    "seafile": 8,
-}
-# These serve interactive users as well, with few workers (PHP).
-_INTERACTIVE_VENDORS: Final = frozenset({"nextcloud", "owncloud", "infinitescale"})
-_MOST_TRANSFERS_INTERACTIVE: Final = 16
 _DEFAULT_TRANSFERS: Final = 4
 _DEFAULT_CHECKERS: Final = 8
 # How many files are in flight in all runs of this process together. More are not faster when the
@@ -161,7 +141,7 @@ def parameters(backend: str, memory: int, *, verified: bool = False) -> dict[str
     if backend == "webdav":
         # 0 would stay 0 when the server asks for a pause; 1 ms doubles up to 2 s.
         return {"pacer_min_sleep": "1ms"}
-    if backend in CHUNKED:
+    if traits(backend).parts_in_any_order:
         part, parts_at_once = _parts(backend, memory)
         chosen = {"upload_concurrency": str(parts_at_once), "chunk_size": f"{part // MIB}Mi"}
         if backend == "s3" and verified:
@@ -198,7 +178,7 @@ class TuningLimits:
     @property
     def smallest_size_that_matters(self) -> int:
         """The size in bytes from which on a file influences the choices."""
-        return min(LARGE, int(self._bytes_per_round // max(_MOST_TRANSFERS.values())))
+        return min(LARGE, int(self._bytes_per_round // MOST_PARALLEL_FILES))
 
     def files_in_time(self, size: int) -> int:
         """How many files of that size in bytes can arrive together in time."""
@@ -265,9 +245,7 @@ def _transfers(source: Remote, destination: Remote, limits: TuningLimits, found:
 
 
 def _most_transfers(remote: Remote) -> int:
-    if remote.parameters.get("vendor") in _INTERACTIVE_VENDORS:
-        return _MOST_TRANSFERS_INTERACTIVE
-    return _MOST_TRANSFERS.get(remote.backend, _DEFAULT_TRANSFERS)
+    return parallel_files(remote.backend, remote.parameters.get("vendor")) or _DEFAULT_TRANSFERS
 
 
 def _parts(backend: str, memory: int) -> tuple[int, int]:
@@ -275,13 +253,15 @@ def _parts(backend: str, memory: int) -> tuple[int, int]:
     uploaded at once.
     """
     part, most = _PARTS.get(backend, (0, 1))
-    if backend not in CHUNKED:
+    if not traits(backend).parts_in_any_order:
         return part, most
     room = _memory_for_buffers(memory)
     larger = _LARGER_PARTS.get(backend, part)
     if room >= larger * most * _FILES_IN_LARGER_PARTS:
         return larger, most
-    return part, max(1, min(most, (room // _MOST_TRANSFERS[backend] - MIB) // part))
+    return part, max(
+        1, min(most, (room // (parallel_files(backend) or _DEFAULT_TRANSFERS) - MIB) // part)
+    )
 
 
 def _memory_for_buffers(memory: int) -> int:
