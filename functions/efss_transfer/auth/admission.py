@@ -1,4 +1,4 @@
-"""Who calls, and whether the site lets that caller in."""
+"""Authenticates callers, and admits those that the site file allows."""
 
 from __future__ import annotations
 
@@ -21,22 +21,26 @@ from efss_transfer.model.targets import unwrap_ipv4
 from efss_transfer.site.site_file import Caller, Site
 
 _LOG: Final = logging.getLogger(__name__)
-_ALGORITHMS: Final = ("RS256", "ES256")
+_DEFAULT_ALGORITHMS: Final = ("RS256", "ES256")
 
 
 class Admission:
-    """The door. One instance serves all requests, from many threads."""
+    """Decides who may call. One instance serves all requests, from many threads."""
 
-    def __init__(self, site: Site, *, proxied: bool = False) -> None:
-        """`proxied`: all callers come through a proxy on this machine, wherever they are."""
+    def __init__(self, site: Site, *, behind_proxy: bool = False) -> None:
+        """Create the authenticator that the site file asks for.
+
+        `behind_proxy` says that every connection comes from a proxy on this machine, so that
+        its address says nothing about the caller.
+        """
         self._site = site
-        self._proxied = proxied
+        self._behind_proxy = behind_proxy
         self._authenticator = _authenticator(site.authentication)
-        self._asks_nobody = isinstance(self._authenticator, NoAuthentication)
-        if self._asks_nobody:
+        self._authentication_is_off = isinstance(self._authenticator, NoAuthentication)
+        if self._authentication_is_off:
             _LOG.warning(
-                "Nobody is asked who they are: callers on this machine are served, and no "
-                "others. A site file with `authentication` lets others in."
+                "Authentication is off: only local callers are accepted. Add `authentication` "
+                "to the site file to accept others."
             )
 
     def admit(
@@ -45,17 +49,17 @@ class Admission:
         remote: str | None,
         origin: str | None,
         *,
-        vouched: bool = False,
+        platform_authenticated: bool = False,
     ) -> tuple[str, Caller]:
-        """The caller's name, and what that caller may do.
+        """Admit a caller, and return the caller's name and permissions.
 
-        `remote` is the address that the connection came from, `origin` the header that a
-        browser sends. A caller for whom the platform has `vouched` is served wherever nobody
-        is asked, from any address. Raises Unauthenticated, Forbidden, and Busy (see
+        `remote` is the address that the connection came from, `origin` a browser's Origin
+        header. If authentication is off, a caller that the platform has authenticated is
+        accepted from any address. Raises Unauthenticated, Forbidden, and Busy (see
         Authenticator).
         """
-        if self._asks_nobody and not vouched:
-            _refuse_others(None if self._proxied else remote, origin)
+        if self._authentication_is_off and not platform_authenticated:
+            _refuse_remote_callers(None if self._behind_proxy else remote, origin)
         name = self._authenticator.caller(authorization)
         caller = self._site.caller(name)
         if caller is None:
@@ -63,16 +67,20 @@ class Admission:
         return name, caller
 
 
-def _refuse_others(remote: str | None, origin: str | None) -> None:
-    """Refuse whoever is not on this machine, and pages of others in a browser on it.
+def _refuse_remote_callers(remote: str | None, origin: str | None) -> None:
+    """Refuse other machines, and other sites' pages in a browser on this one.
 
-    A page whose host name leads to this machine is, to the browser, at home here: only
-    the origin, which the browser sends with every POST, tells it from one of ours.
+    If a page's host name resolves to this machine, the browser treats the service as the
+    page's own (DNS rebinding). Only the Origin header, which the browser sends with every
+    POST, distinguishes such a page from the service's own.
     """
-    if not _is_here(remote or ""):
-        text = "Without authentication only callers on this machine are served."
-    elif origin is not None and not _is_here(_host(origin)):
-        text = "Without authentication no page of another host is served."
+    if not _is_local(remote or ""):
+        text = (
+            "Authentication is off, so this service accepts only callers on its own machine. "
+            "Its operator can add `authentication` to the site file."
+        )
+    elif origin is not None and not _is_local(_host(origin)):
+        text = "Authentication is off, so this service accepts no requests from other hosts' pages."
     else:
         return
     raise Forbidden([Violation("", "policy", text)])
@@ -85,7 +93,7 @@ def _host(origin: str) -> str:
         return ""
 
 
-def _is_here(host: str) -> bool:
+def _is_local(host: str) -> bool:
     try:
         return host == "localhost" or unwrap_ipv4(ip_address(host)).is_loopback
     except ValueError:
@@ -93,7 +101,10 @@ def _is_here(host: str) -> bool:
 
 
 def _authenticator(document: Mapping[str, Any]) -> Authenticator:
-    """Who knows callers, by the site file's `authentication`. Raises ConfigurationError."""
+    """Create the authenticator for `authentication` in the site file.
+
+    Raises ConfigurationError.
+    """
     match document["mode"]:
         case "none":
             return NoAuthentication()
@@ -108,7 +119,7 @@ def _authenticator(document: Mapping[str, Any]) -> Authenticator:
             return OidcAuthenticator(
                 issuer=document["issuer"],
                 audience=tuple(document["audience"]),
-                algorithms=tuple(document.get("algorithms", _ALGORITHMS)),
+                algorithms=tuple(document.get("algorithms", _DEFAULT_ALGORITHMS)),
                 jwks_uri=document.get("jwks_uri"),
                 caller_claim=document.get("caller_claim", "sub"),
                 leeway_seconds=document.get("leeway_seconds", 30),

@@ -1,7 +1,7 @@
-"""The public keys of an issuer of tokens (OpenID Connect): found, fetched, and kept.
+"""Fetches and caches the public keys of a token issuer (OpenID Connect).
 
-They are fetched in a thread of their own, one at a time, so that neither a resolver nor an
-issuer that does not answer holds a caller for longer than `FETCH_SECONDS`.
+Keys are fetched in a separate thread, one fetch at a time, so that a resolver or an issuer
+that does not respond delays a caller by at most `FETCH_SECONDS`.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from efss_transfer.model.errors import Busy, ConfigurationError
 FETCH_SECONDS: Final = 5.0
 """How long a caller waits for the issuer."""
 PAUSE_SECONDS: Final = 10.0
-"""How long the issuer is left alone after it failed, or had not the key that was wanted."""
+"""The pause before the next fetch, after one failed or did not bring the key."""
 STALE_SECONDS: Final = 24 * 3600.0
-"""How long keys may serve that could not be fetched again."""
+"""How long keys stay usable while the issuer cannot be reached."""
 
 _LOG: Final = logging.getLogger(__name__)
 _FRESH_SECONDS: Final = 300
-_FRESH_BOUNDS: Final = (60, 3600)
-_LARGEST: Final = 1 << 20
-# More callers than these do not wait: who invents names of keys must not come to hold all
-# threads of the server while the issuer is slow.
-_MOST_WAITING: Final = 16
+_FRESH_RANGE: Final = (60, 3600)
+_MAX_BYTES: Final = 1 << 20
+# Further callers do not wait: tokens with invented key ids must not occupy all threads of the
+# server while the issuer is slow.
+_MAX_WAITING: Final = 16
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})", re.IGNORECASE)
 
 _RSA: Final = ("RSA", None)
-# The key that an algorithm needs (RFC 7518, RFC 8037): its type, and its curve if it has one.
+# The key type, and the curve if any, that an algorithm needs (RFC 7518, RFC 8037).
 ALGORITHMS: Final[Mapping[str, tuple[str, str | None]]] = {
     "RS256": _RSA,
     "RS384": _RSA,
@@ -52,200 +52,207 @@ ALGORITHMS: Final[Mapping[str, tuple[str, str | None]]] = {
     "ES512": ("EC", "P-521"),
     "EdDSA": ("OKP", "Ed25519"),
 }
-"""Those that may be accepted: all of them sign with a key that the issuer alone has."""
+"""Algorithms that a site may accept: only the issuer has the key that they sign with."""
 
 Jwk = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A body, and for how many seconds it may be kept, if that was said."""
+    """A body, and its max-age in seconds if the response has one."""
 
     body: bytes
     max_age: int | None = None
 
 
 Fetch = Callable[[str], Fetched]
-"""GETs a URL; whatever it raises means that there is no answer to use."""
+"""GETs a URL. Any exception means that the response cannot be used."""
 
 
 class _Unusable(Exception):
-    """The issuer's answer is not what it should be. The text is our own."""
+    """The issuer's response cannot be used. The text quotes nothing from it."""
 
 
 def fetch(url: str) -> Fetched:
-    """GET a URL of an issuer's: 200 with at most 1 MiB, and no redirect anywhere.
+    """GET a URL of an issuer. Accepts status 200 and at most 1 MiB; follows no redirect.
 
-    Raises an exception of requests', or one of our own.
+    Raises _Unusable, or an exception of requests or urllib3.
     """
-    until = time.monotonic() + FETCH_SECONDS
+    deadline = time.monotonic() + FETCH_SECONDS
     with requests.Session() as session:
-        # The environment's proxies and certificates are the operator's; loopback has none.
+        # Use the operator's proxies and certificates from the environment, except on loopback.
         session.trust_env = urlsplit(url).scheme == "https"
-        # Otherwise requests would send what ~/.netrc has for that host.
+        # Without this, requests would send credentials from ~/.netrc.
         session.auth = lambda request: request
         with session.get(
             url,
-            # Not packed, so that what is small on the way is small in memory as well.
+            # Uncompressed, so that the size limit holds in memory, too.
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
             timeout=FETCH_SECONDS,
             allow_redirects=False,
             stream=True,
-        ) as reply:
-            if reply.status_code != 200:
-                raise _Unusable(f"status {reply.status_code}")
+        ) as response:
+            if response.status_code != 200:
+                raise _Unusable(f"status {response.status_code}")
             body = bytearray()
-            while chunk := reply.raw.read1(1 << 16, decode_content=False):
+            while chunk := response.raw.read1(1 << 16, decode_content=False):
                 body += chunk
-                if len(body) > _LARGEST:
-                    raise _Unusable("an answer that is too large")
-                if time.monotonic() > until:
-                    raise _Unusable("an answer that takes too long")
-            age = _MAX_AGE.search(reply.headers.get("Cache-Control", ""))
+                if len(body) > _MAX_BYTES:
+                    raise _Unusable("a response that is too large")
+                if time.monotonic() > deadline:
+                    raise _Unusable("a response that takes too long")
+            age = _MAX_AGE.search(response.headers.get("Cache-Control", ""))
             return Fetched(bytes(body), int(age[1]) if age else None)
 
 
 @dataclass(frozen=True)
 class _Keys:
-    """What the issuer had at a time, by our clock, in seconds."""
+    """The issuer's keys at one time. Times are seconds on `IssuerKeys`' clock."""
 
     keys: tuple[Jwk, ...] = ()
     fetched: float = -math.inf
     fresh_until: float = -math.inf
 
     def find(self, kid: str | None, algorithm: str) -> Jwk | None:
-        """The key of that name that suits the algorithm, if it is the only one. Without a
-        name, all are asked that suit.
+        """The only key with this key id that suits the algorithm, or None.
+
+        Without a key id, any key that suits is a candidate.
         """
-        found = [
+        candidates = [
             key
             for key in self.keys
             if (kid is None or key.get("kid") == kid) and _suits(key, algorithm)
         ]
-        return found[0] if len(found) == 1 else None
+        return candidates[0] if len(candidates) == 1 else None
 
 
 def _suits(key: Jwk, algorithm: str) -> bool:
-    kind, curve = ALGORITHMS[algorithm]
+    key_type, curve = ALGORITHMS[algorithm]
     operations = key.get("key_ops", ["verify"])
     return (
-        key.get("kty") == kind
+        key.get("kty") == key_type
         and key.get("crv") == curve
         and key.get("alg", algorithm) == algorithm
         and key.get("use", "sig") == "sig"
         and isinstance(operations, list)
         and "verify" in operations
-        # A private key that was published is no proof of anything.
+        # With a published private key, anyone can sign.
         and "d" not in key
     )
 
 
 class IssuerKeys:
-    """The keys of one issuer, from `jwks_uri` or from where its description says.
+    """The keys of one issuer, from `jwks_uri` or else from the URL in its metadata.
 
-    They are fetched when they are first needed, when they are no longer fresh (300 s, or
-    what the issuer's Cache-Control says), and when a key is wanted that is not among them.
-    `clock` gives seconds. Raises ConfigurationError for an address that must not be used.
+    They are fetched when they are first needed, when they are no longer fresh (after 300 s,
+    or the max-age of the issuer's Cache-Control), and when a token names an unknown key.
+    Raises ConfigurationError for a URL that must not be used.
     """
 
     def __init__(
         self, issuer: str, jwks_uri: str | None, fetch: Fetch, clock: Callable[[], float]
     ) -> None:
         try:
-            _check(issuer if jwks_uri is None else jwks_uri)
+            _check_url(issuer if jwks_uri is None else jwks_uri)
         except _Unusable as error:
             name = "issuer" if jwks_uri is None else "jwks_uri"
-            raise ConfigurationError(f"The {name} is {error}.") from None
+            raise ConfigurationError(f"`{name}` in the site file is {error}.") from None
         self._issuer = issuer
         self._jwks_uri = jwks_uri
         self._fetch = fetch
         self._clock = clock
         self._lock = threading.Lock()
-        self._known = _Keys()
-        self._fetching: threading.Thread | None = None
-        self._began = self._failed = self._missed = -math.inf
-        self._waiting = threading.BoundedSemaphore(_MOST_WAITING)
+        self._keys = _Keys()
+        self._thread: threading.Thread | None = None
+        self._started = self._failed = self._key_missing = -math.inf
+        self._waiting = threading.BoundedSemaphore(_MAX_WAITING)
 
     def find(self, kid: str | None, algorithm: str) -> Jwk | None:
-        """The key of that name for that algorithm; None if the issuer has none, or none
-        that is meant for certain. Raises Busy if that cannot be told now.
-        """
-        known = self._known
-        key = known.find(kid, algorithm)
-        if key is not None and self._clock() < known.fresh_until:
-            return key
-        certain = self._renew(known, kid, algorithm)
-        known = self._known
-        key = known.find(kid, algorithm)
-        if key is not None and self._clock() < known.fetched + STALE_SECONDS:
-            return key
-        if key is None and certain:
-            return None
-        # An unknown key may be a new one as long as the issuer has not been asked.
-        raise Busy("The issuer of tokens cannot be reached; try again.")
+        """The key with this key id for this algorithm.
 
-    def _renew(self, known: _Keys, kid: str | None, algorithm: str) -> bool:
-        """Fetch the keys, or wait for who does; `known` are those that did not do. Tells
-        whether what is known now is what the issuer has, as far as it may be asked.
+        None if the issuer has no such key, or several. Raises Busy if the issuer cannot be
+        asked now.
+        """
+        keys = self._keys
+        key = keys.find(kid, algorithm)
+        if key is not None and self._clock() < keys.fresh_until:
+            return key
+        is_current = self._refresh(keys, kid, algorithm)
+        keys = self._keys
+        key = keys.find(kid, algorithm)
+        if key is not None and self._clock() < keys.fetched + STALE_SECONDS:
+            return key
+        if key is None and is_current:
+            return None
+        # An unknown key may be new until the issuer has been asked.
+        raise Busy("The token issuer cannot be reached, so the token cannot be checked; try again.")
+
+    def _refresh(self, seen: _Keys, kid: str | None, algorithm: str) -> bool:
+        """Fetch the keys, or wait for the fetch that is running.
+
+        `seen` are the keys that did not suffice. Returns whether the keys are now as current
+        as the pauses between fetches allow.
         """
         with self._lock:
-            if self._known is not known:
+            if self._keys is not seen:
                 return True
             now = self._clock()
-            if self._fetching is None:
+            if self._thread is None:
                 if now < self._failed + PAUSE_SECONDS:
                     return False
-                if now < self._missed + PAUSE_SECONDS:
+                if now < self._key_missing + PAUSE_SECONDS:
                     return True
                 thread = threading.Thread(
                     target=self._run, args=(kid, algorithm), name="issuer-keys", daemon=True
                 )
                 thread.start()
-                self._fetching, self._began = thread, now
-            fetching, began = self._fetching, self._began
+                self._thread, self._started = thread, now
+            thread, started = self._thread, self._started
         if not self._waiting.acquire(blocking=False):
             return False
         try:
-            fetching.join(max(0.0, began + FETCH_SECONDS - now))
+            thread.join(max(0.0, started + FETCH_SECONDS - now))
         finally:
             self._waiting.release()
-        return self._known is not known
+        return self._keys is not seen
 
     def _run(self, kid: str | None, algorithm: str) -> None:
         keys: _Keys | None = None
         try:
-            keys = self._ask()
+            keys = self._fetch_keys()
         except _Unusable as error:
-            _LOG.warning("no keys from the issuer %s: %s", self._issuer, error)
-        except Exception as error:  # noqa: BLE001 - whatever it was, there are no new keys
-            _LOG.warning("no keys from the issuer %s: %s", self._issuer, type(error).__name__)
+            _LOG.warning("cannot fetch keys from the token issuer %s: %s", self._issuer, error)
+        except Exception as error:  # noqa: BLE001 - any failure means no new keys
+            _LOG.warning(
+                "cannot fetch keys from the token issuer %s: %s", self._issuer, type(error).__name__
+            )
         with self._lock:
-            self._fetching = None
+            self._thread = None
             if keys is None:
                 self._failed = self._clock()
                 return
-            self._known = keys
+            self._keys = keys
             if keys.find(kid, algorithm) is None:
-                self._missed = self._clock()
+                self._key_missing = self._clock()
 
-    def _ask(self) -> _Keys:
+    def _fetch_keys(self) -> _Keys:
         uri = self._jwks_uri
         if uri is None:
-            description = _document(
+            metadata = _json_object(
                 self._fetch(self._issuer.rstrip("/") + "/.well-known/openid-configuration")
             )
-            if description.get("issuer") != self._issuer:
-                raise _Unusable("a description of another issuer")
-            uri = description.get("jwks_uri")
+            if metadata.get("issuer") != self._issuer:
+                raise _Unusable("metadata of another issuer")
+            uri = metadata.get("jwks_uri")
             if not isinstance(uri, str):
-                raise _Unusable("a description without jwks_uri")
-            # A public issuer must not lead us to this machine's own network.
-            _check(uri, plain=self._issuer.startswith("http:"))
+                raise _Unusable("metadata without jwks_uri")
+            # A public issuer must not redirect the fetch to this machine.
+            _check_url(uri, allow_loopback=self._issuer.startswith("http:"))
         fetched = self._fetch(uri)
-        keys = _document(fetched).get("keys")
+        keys = _json_object(fetched).get("keys")
         if not isinstance(keys, list):
-            raise _Unusable("no JSON Web Key Set")
-        lowest, highest = _FRESH_BOUNDS
+            raise _Unusable("not a JSON Web Key Set")
+        lowest, highest = _FRESH_RANGE
         age = _FRESH_SECONDS if fetched.max_age is None else fetched.max_age
         now = self._clock()
         return _Keys(
@@ -255,27 +262,28 @@ class IssuerKeys:
         )
 
 
-def _document(fetched: Fetched) -> dict[str, Any]:
+def _json_object(fetched: Fetched) -> dict[str, Any]:
     document = json.loads(fetched.body)
     if not isinstance(document, dict):
-        raise _Unusable("no JSON object")
+        raise _Unusable("not a JSON object")
     return document
 
 
-def _check(url: str, plain: bool = True) -> None:
-    """Refuse an address that is not https. `plain` allows http on this machine as well."""
+def _check_url(url: str, allow_loopback: bool = True) -> None:
+    """Refuse a URL that is not https, or http on this machine if `allow_loopback`."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise _Unusable("an address that is none") from None
+        raise _Unusable("not a URL") from None
     if not host or "@" in parts.netloc:
-        raise _Unusable("an address without a host, or with a user")
-    if parts.scheme != "https" and not (plain and parts.scheme == "http" and _loopback(host)):
-        raise _Unusable("an address that is not https")
+        raise _Unusable("a URL without a host, or with a user name")
+    is_loopback = parts.scheme == "http" and _is_loopback(host)
+    if parts.scheme != "https" and not (allow_loopback and is_loopback):
+        raise _Unusable("not an https URL")
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -68,12 +68,12 @@ def _registry() -> Registry[Any]:
     )
 
 
-def load(body: bytes) -> Any:
-    """Parse a JSON body. Raises InvalidJson, whose text says what is wrong."""
+def load(body: bytes, name: str = "The body") -> Any:
+    """Parse JSON. Raises InvalidJson, whose text begins with `name` and says what is wrong."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
-        raise InvalidJson("The body is not UTF-8.") from None
+        raise InvalidJson(f"{name} is not UTF-8.") from None
     try:
         document = json.loads(
             text,
@@ -81,18 +81,24 @@ def load(body: bytes) -> Any:
             parse_constant=_refuse_constant,
             parse_float=_finite_float,
         )
+        _check_content(document)
     except RecursionError:
-        raise InvalidJson("The body is nested too deeply.") from None
+        raise InvalidJson(f"{name} is nested too deeply.") from None
     except json.JSONDecodeError as error:
-        # The exception holds the whole body, so it is not chained.
+        # The exception holds the entire body, so it is not chained.
         raise InvalidJson(
-            f"The body is not JSON: see line {error.lineno}, column {error.colno}."
+            f"{name} is not JSON: see line {error.lineno}, column {error.colno}."
         ) from None
+    except _NotAccepted as error:
+        raise InvalidJson(f"{name} {error}.") from None
     except ValueError:
         # Python refuses to read integers of more than 4300 digits.
-        raise InvalidJson("The body has a number with too many digits.") from None
-    _check_content(document)
+        raise InvalidJson(f"{name} has a number with too many digits.") from None
     return document
+
+
+class _NotAccepted(Exception):
+    """JSON that Python can read and this service refuses; the text completes "The body"."""
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -100,18 +106,18 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) != len(pairs):
         # JSON readers disagree on which of the two counts, so a gateway may have checked
         # another value than the one that would be used here.
-        raise InvalidJson("An object in the body has the same member twice.")
+        raise _NotAccepted("has an object with the same member twice")
     return members
 
 
 def _refuse_constant(_: str) -> NoReturn:
-    raise InvalidJson("NaN and Infinity are not JSON.")
+    raise _NotAccepted("has NaN or Infinity, which are not JSON")
 
 
 def _finite_float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise InvalidJson("The body has a number that is too large.")
+        raise _NotAccepted("has a number that is too large")
     return number
 
 
@@ -132,12 +138,12 @@ def _check_content(document: Any) -> None:
         if not below:
             return
         level = below
-    raise InvalidJson("The body is nested too deeply.")
+    raise _NotAccepted("is nested too deeply")
 
 
 def _refuse_surrogates(text: str) -> None:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidJson("The body has a string with half of a surrogate pair.")
+        raise _NotAccepted("has a string with half of a surrogate pair")
 
 
 def _violations(error: ValidationError, at: str) -> Iterator[Violation]:

@@ -58,10 +58,10 @@ class Service:
         *,
         proxied: bool = False,
     ) -> None:
-        """`proxied` is passed to Admission."""
+        """`proxied` is `behind_proxy` of Admission."""
         self.settings: Final = settings
         self._site = site
-        self._admission = Admission(site, proxied=proxied)
+        self._admission = Admission(site, behind_proxy=proxied)
         self._engines = engines
         self._storages = Storages(site)
         self._concurrency = ConcurrencyLimit(settings.concurrent_transfers)
@@ -198,7 +198,7 @@ class Service:
             request.header("Authorization"),
             request.remote,
             request.header("Origin"),
-            vouched=request.vouched,
+            platform_authenticated=request.vouched,
         )
         log_context["caller"] = name
         return name, permissions

@@ -95,7 +95,7 @@ def read(file: Path) -> Site:
     except OSError as error:
         raise InvalidSite(f"The file cannot be read ({error.strerror}).") from None
     try:
-        document = load(body)
+        document = load(body, "The file")
     except InvalidJson as error:
         raise InvalidSite(str(error)) from None
     found, omitted = violations("site", document)

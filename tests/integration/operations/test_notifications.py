@@ -230,13 +230,13 @@ from efss_transfer.runtimes.flask import app
 
 real, asked = addresses.resolve, []
 
-def resolved(host, *seconds):
+def resolve(host, *seconds):
     if host != "rebinding.example.org":
         return real(host, *seconds)
     asked.append(host)
     return [ip_address("127.0.0.1" if len(asked) == 1 else "127.0.0.2")]
 
-addresses.resolve = resolved
+addresses.resolve = resolve
 service = app.create_service()
 
 @functions_framework.http

@@ -115,7 +115,7 @@ def test_a_token_that_is_not_good_is_refused_in_the_same_words(
 ) -> None:
     answer = guarded.post({}, headers={"Authorization": f"Bearer {WRONG[name](issuer)}"})
     assert answer.status_code == 401, answer.text
-    assert answer.json()["detail"] == "The token is not accepted here."
+    assert answer.json()["detail"] == "This service does not accept the token."
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 

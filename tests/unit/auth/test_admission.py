@@ -39,10 +39,10 @@ def test_without_authentication_nobody_else_is(remote: str | None) -> None:
 
 
 def test_behind_a_proxy_on_this_machine_nobody_is_but_whom_the_platform_let_in() -> None:
-    proxied = Admission(Site(), proxied=True)
+    proxied = Admission(Site(), behind_proxy=True)
     with pytest.raises(Forbidden):
         proxied.admit(None, "127.0.0.1", None)
-    proxied.admit(None, None, None, vouched=True)
+    proxied.admit(None, None, None, platform_authenticated=True)
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,4 @@ def test_a_caller_whom_the_site_does_not_name_stays_out() -> None:
 @pytest.mark.parametrize("mode", ["none", "tokens"])
 def test_that_nobody_is_asked_is_said(mode: str, caplog: pytest.LogCaptureFixture) -> None:
     Admission(Site(authentication=TOKENS) if mode == "tokens" else Site())
-    assert ("Nobody is asked" in caplog.text) == (mode == "none")
+    assert ("Authentication is off" in caplog.text) == (mode == "none")

@@ -803,7 +803,7 @@ def test_a_tokens_reason_and_the_name_of_its_key_are_in_the_log(
         record.getMessage() for record in caplog.records if "caller" in record.getMessage()
     ] == [
         "caller refused: ExpiredSignatureError (kid 'ES256')",
-        f"caller refused: key that the issuer does not have (kid 'x[31m{'y' * 59}')",
+        f"caller refused: unknown key (kid 'x[31m{'y' * 59}')",
     ]
 
 
@@ -1174,7 +1174,10 @@ def test_an_issuer_that_was_never_reached_makes_the_service_busy(
     token = bearer(issuer.token())
     with pytest.raises(Busy) as caught:
         site.caller(token)
-    assert str(caught.value) == "The issuer of tokens cannot be reached; try again."
+    assert (
+        str(caught.value)
+        == "The token issuer cannot be reached, so the token cannot be checked; try again."
+    )
     assert (caught.value.status, caught.value.retryable) == (503, True)
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == 1
     # Who asks at once must not make it worse; a little later it is asked again.

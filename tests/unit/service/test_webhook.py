@@ -264,11 +264,11 @@ def test_name_that_resolves_to_a_forbidden_address_by_now_is_refused(
     """DNS rebinding: public when the request was admitted, a loopback address now."""
     asked: list[str] = []
 
-    def resolved(host: str, _: float) -> list[targets.Address]:
+    def resolve(host: str, _: float) -> list[targets.Address]:
         asked.append(host)
         return [ip_address("127.0.0.1")]
 
-    monkeypatch.setattr(addresses, "resolved", resolved)
+    monkeypatch.setattr(addresses, "resolve", resolve)
     with receiver() as it:
         url = f"http://rebinding.example.org:{it.url.rpartition(':')[2]}"
         assert outcome(notify(url, egress=Egress(EgressRules().permits))) == ("forbidden", 1, None)
@@ -281,7 +281,7 @@ def test_only_permitted_addresses_of_a_name_are_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = [ip_address(text) for text in ("10.0.0.1", "fe80::1%1", "127.0.0.1")]
-    monkeypatch.setattr(addresses, "resolved", lambda *_: found)
+    monkeypatch.setattr(addresses, "resolve", lambda *_: found)
     with receiver() as it:
         url = f"http://several.example.org:{it.url.rpartition(':')[2]}"
         assert outcome(notify(url)) == ("delivered", 1, 204)
@@ -293,7 +293,7 @@ def test_only_permitted_addresses_of_a_name_are_tried(
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every name resolves to the loopback address."""
-    monkeypatch.setattr(addresses, "resolved", lambda *_: [ip_address("127.0.0.1")])
+    monkeypatch.setattr(addresses, "resolve", lambda *_: [ip_address("127.0.0.1")])
 
 
 def test_tls_certificate_is_checked_for_the_host_name(

@@ -371,7 +371,10 @@ def test_response_stays_within_the_limit_of_lambda(
 def test_http_is_refused_without_authentication(event: Any) -> None:
     document = problem(handler.handler(event(), LambdaClock()))
     assert document["code"] == "forbidden"
-    assert "Without authentication only callers on this machine" in document["errors"][0]["message"]
+    assert (
+        "Authentication is off, so this service accepts only callers"
+        in document["errors"][0]["message"]
+    )
 
 
 @pytest.mark.usefixtures("_no_service")
