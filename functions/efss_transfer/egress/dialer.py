@@ -1,7 +1,7 @@
-"""From the name of a host to a connection, with a question in between: may this be?
+"""Connects to a host after checking each of its addresses.
 
-A name is looked up once. Each of its addresses is asked about, and only an address that
-was asked about is connected to: whatever the name means a moment later is of no account.
+A name is resolved once. Each address is checked, and only an address that was checked is
+connected to, so it does not matter what the name resolves to a moment later.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from efss_transfer.egress.addresses import ConnectionCheck
 from efss_transfer.egress.socks5 import Destination, Rejected, Reply
 from efss_transfer.model.targets import Address
 
-_AT_ONCE: Final = 64  # look-ups, and connects; all others wait
+_MAX_CONCURRENT: Final = 64  # lookups, and connection attempts; more of them wait
 _LOOKUP_SECONDS: Final = 10.0
 _CONNECT_SECONDS: Final = 10.0
 _ADDRESS_SECONDS: Final = 5.0
-_PLAIN: Final = re.compile(r"[!-$&-~]+")
-"""Names that are looked up: printable ASCII, and no % of an IPv6 zone, which would choose
-one of this machine's interfaces.
+_ACCEPTED_HOST: Final = re.compile(r"[!-$&-~]+")
+"""Hosts that are accepted: printable ASCII without %, because the zone of an IPv6 address
+would choose one of this machine's interfaces.
 """
 _REPLIES: Final = {
     errno.ENETUNREACH: Reply.NETWORK_UNREACHABLE,
@@ -37,115 +37,119 @@ _REPLIES: Final = {
     errno.ECONNREFUSED: Reply.CONNECTION_REFUSED,
 }
 
+_Lookup = asyncio.Task[Sequence[Address] | Rejected]
+
 
 class DialRefused(Rejected):
-    """None of a host's addresses may be connected to."""
+    """None of the host's addresses may be connected to."""
 
     def __init__(self) -> None:
         super().__init__(Reply.NOT_ALLOWED.encode())
 
 
 class Dialer:
-    """Connects to what is permitted. It belongs to one event loop.
+    """Connects to permitted addresses. It belongs to one event loop.
 
-    `in_loop` has the loop call something, from any thread, or does nothing if the loop is
-    over. `report` is told of an error that nobody expects.
-
-    Looking up a name cannot be interrupted, so it has a thread of its own: one that hangs
-    is left behind, with nothing in its hands.
+    A lookup cannot be interrupted, so each runs in a thread of its own. A lookup that hangs
+    is abandoned; its thread holds no connection.
     """
 
     def __init__(
         self,
         permits: ConnectionCheck,
-        in_loop: Callable[[Callable[[], None]], None],
+        call_in_loop: Callable[[Callable[[], None]], None],
         report: Callable[[BaseException], None],
     ) -> None:
+        """Create a dialer.
+
+        `call_in_loop` has the event loop call a function, from any thread, and does nothing
+        once the loop has stopped. `report` receives unexpected errors.
+        """
         self._permits = permits
-        self._in_loop = in_loop
+        self._call_in_loop = call_in_loop
         self._report = report
-        self._asking: set[asyncio.Task[Sequence[Address] | Rejected]] = set()
-        self._asked: dict[Destination, asyncio.Task[Sequence[Address] | Rejected]] = {}
-        self._lookups = asyncio.Semaphore(_AT_ONCE)
-        self._connects = asyncio.Semaphore(_AT_ONCE)
+        self._running: set[_Lookup] = set()
+        self._shared: dict[Destination, _Lookup] = {}
+        self._lookup_slots = asyncio.Semaphore(_MAX_CONCURRENT)
+        self._connect_slots = asyncio.Semaphore(_MAX_CONCURRENT)
 
     @property
-    def asking(self) -> Collection[asyncio.Task[Sequence[Address] | Rejected]]:
-        """The look-ups that go on, for whoever ends the loop."""
-        return self._asking
+    def running_lookups(self) -> Collection[_Lookup]:
+        """The lookups that are running; cancel them before the loop stops."""
+        return self._running
 
     async def dial(self, to: Destination) -> socket.socket:
-        """A connection, which is not blocking. Raises Rejected, and NotAllowed."""
-        if not _PLAIN.fullmatch(to.host):
+        """Connect, and return a non-blocking socket. Raises Rejected and DialRefused."""
+        if not _ACCEPTED_HOST.fullmatch(to.host):
             raise DialRefused
         try:
             async with asyncio.timeout(_LOOKUP_SECONDS):
-                addresses = await self._addresses(to)
+                addresses = await self._permitted_addresses(to)
         except TimeoutError:
-            # Whoever comes later is not to wait for what hangs.
-            self._asked.pop(to, None)
+            # Later clients must not wait for the lookup that hangs.
+            self._shared.pop(to, None)
             raise Rejected(Reply.HOST_UNREACHABLE.encode()) from None
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS), self._connects:
+            async with asyncio.timeout(_CONNECT_SECONDS), self._connect_slots:
                 return await _connect(addresses, to.port)
         except OSError as error:
             reply = Reply.TIMED_OUT if isinstance(error, TimeoutError) else Reply.FAILED
             raise Rejected(_REPLIES.get(error.errno or 0, reply).encode()) from error
 
-    async def _addresses(self, to: Destination) -> Sequence[Address]:
+    async def _permitted_addresses(self, to: Destination) -> Sequence[Address]:
         """The addresses that may be connected to. Raises Rejected.
 
-        A host that is an address needs no look-up. Who asks for the same name at the same time
-        has the same answer: a copy opens dozens of connections at once, and a site's resolver
-        is not to bear each of them.
+        A host that is an address needs no lookup. Simultaneous requests for the same name
+        share one lookup, because a copy opens dozens of connections at once, and the site's
+        resolver should not see each of them. The result is not kept.
         """
-        if (literal := _literal(to.host)) is not None:
-            answer = self._judged(lambda: self._permitted(to, (literal,)))
+        if (address := _parse_address(to.host)) is not None:
+            outcome = self._outcome(lambda: self._check(to, (address,)))
         else:
-            asked = self._asked.get(to)
-            if asked is None:
-                asked = self._asked[to] = asyncio.create_task(self._look_up(to))
-                self._asking.add(asked)
-                asked.add_done_callback(self._asking.discard)
-                asked.add_done_callback(lambda _: self._asked.pop(to, None))
-            # One who waits no longer takes the answer from nobody else.
-            answer = await asyncio.shield(asked)
-        if isinstance(answer, Rejected):
-            raise answer
-        return answer
+            lookup = self._shared.get(to)
+            if lookup is None:
+                lookup = self._shared[to] = asyncio.create_task(self._look_up(to))
+                self._running.add(lookup)
+                lookup.add_done_callback(self._running.discard)
+                lookup.add_done_callback(lambda _: self._shared.pop(to, None))
+            # A client that gives up must not cancel the lookup for the others.
+            outcome = await asyncio.shield(lookup)
+        if isinstance(outcome, Rejected):
+            raise outcome
+        return outcome
 
     async def _look_up(self, to: Destination) -> Sequence[Address] | Rejected:
         loop = asyncio.get_running_loop()
-        found: asyncio.Future[Sequence[Address] | Rejected] = loop.create_future()
+        result: asyncio.Future[Sequence[Address] | Rejected] = loop.create_future()
 
-        def settle(answer: Sequence[Address] | Rejected) -> None:
-            self._lookups.release()
-            if not found.done():  # somebody still waits for it
-                found.set_result(answer)
+        def finish(outcome: Sequence[Address] | Rejected) -> None:
+            self._lookup_slots.release()
+            if not result.done():  # otherwise it was cancelled
+                result.set_result(outcome)
 
-        def look_up() -> None:
-            answer = self._judged(lambda: self._permitted(to, _resolved(to)))
-            self._in_loop(lambda: settle(answer))
+        def run() -> None:
+            outcome = self._outcome(lambda: self._check(to, _resolve(to)))
+            self._call_in_loop(lambda: finish(outcome))
 
-        await self._lookups.acquire()
+        await self._lookup_slots.acquire()
         try:
-            threading.Thread(target=look_up, name="egress-lookup", daemon=True).start()
-        except RuntimeError:  # there can be no more threads
-            self._lookups.release()
+            threading.Thread(target=run, name="egress-lookup", daemon=True).start()
+        except RuntimeError:  # the system allows no more threads
+            self._lookup_slots.release()
             raise
-        return await found
+        return await result
 
-    def _judged(self, permitted: Callable[[], Sequence[Address]]) -> Sequence[Address] | Rejected:
+    def _outcome(self, check: Callable[[], Sequence[Address]]) -> Sequence[Address] | Rejected:
         try:
-            return permitted()
+            return check()
         except Rejected as rejected:
             return rejected
-        except Exception as error:  # noqa: BLE001 - what cannot be judged is not permitted
+        except Exception as error:  # noqa: BLE001 - a failed check permits nothing
             self._report(error)
             return Rejected(Reply.FAILED.encode())
 
-    def _permitted(self, to: Destination, found: Iterable[Address]) -> Sequence[Address]:
-        """Those of a host's addresses that may be connected to, the likeliest first."""
+    def _check(self, to: Destination, found: Iterable[Address]) -> Sequence[Address]:
+        """Those of a host's addresses that may be connected to, in the resolver's order."""
         host = to.host.lower().removesuffix(".")
         permitted = [one for one in dict.fromkeys(found) if self._permits(host, to.port, one)]
         if not permitted:
@@ -153,39 +157,39 @@ class Dialer:
         return permitted
 
 
-def _literal(host: str) -> Address | None:
-    """The address that a host is, as it is usually written; what else may mean one is looked up."""
+def _parse_address(host: str) -> Address | None:
+    """The host as an address in its usual form. Other spellings of one are resolved."""
     try:
-        return _unmapped(ip_address(host))
+        return _unwrap_mapped(ip_address(host))
     except ValueError:
         return None
 
 
-def _unmapped(address: Address) -> Address:
-    """An address of IPv4 that is written as IPv6 is one of IPv4."""
+def _unwrap_mapped(address: Address) -> Address:
+    """The IPv4 address of an IPv4-mapped IPv6 address, or else the address itself."""
     return address if isinstance(address, IPv4Address) else address.ipv4_mapped or address
 
 
-def _resolved(to: Destination) -> list[Address]:
+def _resolve(to: Destination) -> list[Address]:
     try:
         entries = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise Rejected(Reply.HOST_UNREACHABLE.encode()) from None
-    return [address for entry in entries if (address := _address(entry[4])) is not None]
+    return [address for entry in entries if (address := _resolved_address(entry[4])) is not None]
 
 
-def _address(found: tuple[Any, ...]) -> Address | None:
-    """An address that a look-up gave; one of IPv6 with a zone is none."""
+def _resolved_address(found: tuple[Any, ...]) -> Address | None:
+    """An address from the resolver; None for an IPv6 address with a zone."""
     address = ip_address(found[0])
     if not isinstance(address, IPv4Address) and found[3]:
         return None
-    return _unmapped(address)
+    return _unwrap_mapped(address)
 
 
 async def _connect(addresses: Sequence[Address], port: int) -> socket.socket:
-    """A connection to the first address that takes it. Raises the first one's OSError."""
+    """Connect to the first address that accepts. Raises the first address's OSError."""
     loop = asyncio.get_running_loop()
-    first: OSError | None = None
+    first_error: OSError | None = None
     for address in addresses:
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         with ExitStack() as undo:
@@ -197,5 +201,5 @@ async def _connect(addresses: Sequence[Address], port: int) -> socket.socket:
                 undo.pop_all()
                 return connection
             except OSError as error:
-                first = first or error
-    raise first or OSError
+                first_error = first_error or error
+    raise first_error or OSError

@@ -1,9 +1,10 @@
-"""Event loops that run in threads of their own, for whatever needs one at the same time.
+"""Event loops in threads of their own, shared by the guards of simultaneous transfers.
 
-Python runs one thread at a time. A guard calls the kernel for every few bytes, and lets
-another thread run each time; with sixteen of them in sixteen threads each waits for its turn
-after each call. Measured with sixteen requests at once, of 50 files each, on two processors:
-the function took 1.9 s of a processor with sixteen threads, and takes 1.1 s with one.
+Python runs one thread at a time. A guard makes a system call for every few bytes, and each
+call lets another thread run, so with a thread for each of sixteen guards, each waits for its
+turn after each call. Measured with sixteen requests at once, of 50 files each, on two
+processors: the function used 1.9 s of processor time with sixteen threads, and uses 1.1 s
+with one.
 """
 
 from __future__ import annotations
@@ -20,111 +21,113 @@ from typing import Any, Final
 from efss_transfer.config import resources
 
 _LOG = logging.getLogger(__name__)
-_LOOK_UP_SECONDS: Final = 1.0
-# One loop passes on a GiB in 0.8 s of a processor, for which rclone takes 3.3 s: with as many
-# processors as that for each loop, none is waited for.
-_PROCESSORS_EACH: Final = 4
+_LIVENESS_SECONDS: Final = 1.0
+# One loop relays 1 GiB in 0.8 s of processor time, for which rclone takes 3.3 s. With one loop
+# for as many processors as this, no transfer waits for a loop.
+_PROCESSORS_PER_LOOP: Final = 4
 
 
-class Loop:
-    """An event loop and its thread, for several users of it."""
+class LoopThread:
+    """An event loop in a thread of its own, for several users."""
 
     def __init__(self) -> None:
         self.users = 0
         self._loop = asyncio.SelectorEventLoop()
         self._loop.set_exception_handler(
-            lambda _, context: report(context.get("exception", RuntimeError()))
+            lambda _, context: log_unexpected(context.get("exception", RuntimeError()))
         )
         self._lock = threading.Lock()
-        self._over = False
+        self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="egress", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:  # there can be no more threads
+        except RuntimeError:  # the system allows no more threads
             self._loop.close()
             raise
 
     @property
-    def runs(self) -> bool:
-        """Whether it does what it is told to."""
+    def is_running(self) -> bool:
+        """Whether the loop still runs callbacks."""
         return self._thread.is_alive()
 
-    def soon(self, callback: Callable[[], object]) -> None:
-        """Have the loop call something, from any thread; nothing once it is over."""
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Have the loop call a function, from any thread. Does nothing once it has stopped."""
         with self._lock:
-            if not self._over:
+            if not self._is_closed:
                 self._loop.call_soon_threadsafe(callback)
 
-    def do(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have the loop do something, from another thread, and wait until it is done, or it
-        is clear that it never will be.
+    def run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a coroutine in the loop, from another thread, and wait for its end.
+
+        Returns early if the loop stops, because the coroutine never ends then.
         """
         with self._lock:
-            if self._over:
+            if self._is_closed:
                 return
-            doing = asyncio.run_coroutine_threadsafe(work(), self._loop)
-        while wait([doing], _LOOK_UP_SECONDS).not_done and self.runs:
+            running = asyncio.run_coroutine_threadsafe(work(), self._loop)
+        while wait([running], _LIVENESS_SECONDS).not_done and self.is_running:
             pass
 
-    def end(self) -> None:
-        """End it, and wait for that."""
-        self.soon(self._loop.stop)
+    def stop(self) -> None:
+        """Stop the loop, and wait until it has stopped."""
+        self.call_soon(self._loop.stop)
         self._thread.join()
 
     def _run(self) -> None:
         try:
             self._loop.run_forever()
-        except Exception as error:  # noqa: BLE001 - its users see that it does not run
-            report(error)
+        except Exception as error:  # noqa: BLE001 - users notice that it no longer runs
+            log_unexpected(error)
         finally:
             with self._lock:
-                self._over = True
+                self._is_closed = True
                 self._loop.close()
 
 
-class Loops:
-    """The loops of a process: there is one while somebody uses it, and at most a few."""
+class LoopPool:
+    """A process's event loops: none while nobody uses one, and never more than `max_loops`."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._loops: list[Loop] = []
+    def __init__(self, max_loops: int) -> None:
+        self._max_loops = max_loops
+        self._loops: list[LoopThread] = []
         self._lock = threading.Lock()
 
     @contextmanager
-    def one(self) -> Iterator[Loop]:
-        """The one with the fewest users, for the length of the block. Raises OSError and
-        RuntimeError if there is none, and none can be made.
+    def acquire(self) -> Iterator[LoopThread]:
+        """The loop with the fewest users, for the length of the block.
+
+        Raises OSError or RuntimeError if a new loop is needed and cannot be created.
         """
-        loop = self._taken()
+        loop = self._add_user()
         try:
             yield loop
         finally:
-            self._given_back(loop)
+            self._remove_user(loop)
 
-    def _taken(self) -> Loop:
+    def _add_user(self) -> LoopThread:
         with self._lock:
-            running = [loop for loop in self._loops if loop.runs]
+            running = [loop for loop in self._loops if loop.is_running]
             loop = min(running, key=lambda loop: loop.users, default=None)
-            if loop is None or (loop.users and len(running) < self._most):
-                loop = Loop()
+            if loop is None or (loop.users and len(running) < self._max_loops):
+                loop = LoopThread()
                 self._loops.append(loop)
             loop.users += 1
             return loop
 
-    def _given_back(self, loop: Loop) -> None:
+    def _remove_user(self, loop: LoopThread) -> None:
         with self._lock:
             loop.users -= 1
             if loop.users:
                 return
             self._loops.remove(loop)
-        loop.end()
+        loop.stop()
 
 
-def as_many_as_are_of_use() -> int:
-    """How many loops a process needs, so that none is waited for."""
-    return math.ceil(resources.cpu_count() / _PROCESSORS_EACH)
+def useful_loop_count() -> int:
+    """How many loops this machine's processors can keep busy."""
+    return math.ceil(resources.cpu_count() / _PROCESSORS_PER_LOOP)
 
 
-def report(error: BaseException) -> None:
-    """Log an error that nobody expects: its kind only, for its text may have anything in it."""
-    _LOG.warning("an error in the guard: %s", type(error).__name__)
+def log_unexpected(error: BaseException) -> None:
+    """Log the class of an unexpected error. Its text may contain anything, even secrets."""
+    _LOG.warning("unexpected error in the egress guard: %s", type(error).__name__)

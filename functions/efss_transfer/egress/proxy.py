@@ -1,11 +1,11 @@
-"""The one way out for an engine's connections: a SOCKS 5 server that asks the policy.
+"""The guard: a SOCKS 5 server that checks every connection of an engine.
 
-What a request names is checked before an engine starts. But a storage may redirect, and a
-name may have another address by the time it is used. So the engine is told to connect by
-way of this guard, which asks about every address before it connects to it, and passes on
-unread what is sent: TLS is between the engine and the storage, as without a guard.
+A request's hosts are checked before an engine starts. But a storage may redirect, and a name
+may have another address by the time it is used. So an engine connects only through this guard,
+which checks each address before it connects to it. It relays the bytes unread: TLS is between
+the engine and the storage, as it is without a guard.
 
-It lives for as long as one transfer, on loopback, in a thread that it may share with the
+A guard lives for one transfer. It listens on loopback, in a thread that it may share with the
 guards of other transfers.
 """
 
@@ -21,75 +21,82 @@ from typing import Final, cast
 
 from efss_transfer.egress.addresses import ConnectionCheck
 from efss_transfer.egress.dialer import Dialer, DialRefused
-from efss_transfer.egress.event_loops import Loop, Loops, as_many_as_are_of_use, report
-from efss_transfer.egress.relay import Carriers, relay
-from efss_transfer.egress.socks5 import Destination, Rejected, Reply, conversation
+from efss_transfer.egress.event_loops import (
+    LoopPool,
+    LoopThread,
+    log_unexpected,
+    useful_loop_count,
+)
+from efss_transfer.egress.relay import BufferPool, relay
+from efss_transfer.egress.socks5 import Destination, Rejected, Reply, handshake
 
 __all__ = ["ConnectionCheck", "Guard", "guard"]
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG: Final = 1024
 _HANDSHAKE_SECONDS: Final = 10.0
-_MOST_REFUSED: Final = 100
-_LONGEST_HOST: Final = 253
-_PAUSE_SECONDS: Final = 0.2
+_MAX_REFUSED: Final = 100
+_MAX_HOST_LENGTH: Final = 253
+_ACCEPT_PAUSE_SECONDS: Final = 0.2
 
 
 @cache
-def _loops() -> Loops:
-    return Loops(as_many_as_are_of_use())
+def _loop_pool() -> LoopPool:
+    return LoopPool(useful_loop_count())
 
 
 @contextmanager
 def guard(permits: ConnectionCheck) -> Iterator[Guard]:
-    """A guard for the length of the block. After it all that went through it is broken off,
-    and nothing goes out any more.
-    """
+    """Run a guard for the length of the block. Its connections are broken at the end."""
     with (
         socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener,
-        Carriers() as carriers,
-        _loops().one() as loop,
+        BufferPool() as buffers,
+        _loop_pool().acquire() as loop,
     ):
         listener.setblocking(False)
-        made = Guard(permits, listener, carriers, loop)
-        loop.soon(made._listen)
+        running = Guard(permits, listener, buffers, loop)
+        loop.call_soon(running._listen)
         try:
-            yield made
+            yield running
         finally:
-            loop.do(made._leave)
+            loop.run(running._close)
 
 
 class Guard:
-    """A SOCKS 5 server on 127.0.0.1 that connects only to what is permitted."""
+    """A SOCKS 5 server on 127.0.0.1 that connects only where `permits` allows."""
 
     def __init__(
-        self, permits: ConnectionCheck, listener: socket.socket, carriers: Carriers, loop: Loop
+        self,
+        permits: ConnectionCheck,
+        listener: socket.socket,
+        buffers: BufferPool,
+        loop: LoopThread,
     ) -> None:
         self.port: int = listener.getsockname()[1]
         self._listener = listener
-        self._carriers = carriers
-        self._dialler = Dialer(permits, loop.soon, report)
+        self._buffers = buffers
+        self._dialer = Dialer(permits, loop.call_soon, log_unexpected)
         self._tasks: set[asyncio.Task[None]] = set()
         self._refused: list[str] = []
-        self._left = False
+        self._is_closed = False
 
     @property
     def refused(self) -> Sequence[str]:
-        """The `host:port` of what was not permitted: each once, and the first hundred."""
+        """The first hundred distinct `host:port` that were not permitted."""
         return tuple(self._refused)
 
     def _listen(self) -> None:
-        if not self._left:
+        if not self._is_closed:
             asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
-    async def _leave(self) -> None:
-        self._left = True
+    async def _close(self) -> None:
+        self._is_closed = True
         asyncio.get_running_loop().remove_reader(self._listener)
-        going_on = {*self._tasks, *self._dialler.asking}
-        for task in going_on:
+        unfinished = {*self._tasks, *self._dialer.running_lookups}
+        for task in unfinished:
             task.cancel()
-        if going_on:
-            await asyncio.wait(going_on)
+        if unfinished:
+            await asyncio.wait(unfinished)
 
     def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -98,72 +105,73 @@ class Guard:
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
-            # There are no descriptors left. Who waits is told again and again until then.
-            report(error)
+            # The process has no descriptors left. The listener stays readable meanwhile, so
+            # without a pause the loop would spin.
+            log_unexpected(error)
             loop.remove_reader(self._listener)
-            loop.call_later(_PAUSE_SECONDS, self._listen)
+            loop.call_later(_ACCEPT_PAUSE_SECONDS, self._listen)
             return
         client.setblocking(False)
-        task = loop.create_task(self._attend(client))
+        task = loop.create_task(self._serve(client))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        # Not in the task itself: one that is cancelled before its first step would not.
+        # Not in the task itself: a task that is cancelled before its first step runs no code.
         task.add_done_callback(lambda _: client.close())
 
-    async def _attend(self, client: socket.socket) -> None:
-        """One client, from its first byte to the end; no other suffers from its errors."""
+    async def _serve(self, client: socket.socket) -> None:
+        """Serve one client. Its errors affect no other client."""
         try:
-            _send_at_once(client)
-            to = await self._request(client)
-            with await self._dialled(to) as server:
-                _send_at_once(server)
+            _disable_nagle(client)
+            to = await self._read_request(client)
+            with await self._dial(to) as server:
+                _disable_nagle(server)
                 await asyncio.get_running_loop().sock_sendall(client, Reply.SUCCEEDED.encode())
-                await relay(client, server, self._carriers)
+                await relay(client, server, self._buffers)
         except Rejected as rejected:
             with suppress(OSError):
-                await asyncio.get_running_loop().sock_sendall(client, rejected.answer)
+                await asyncio.get_running_loop().sock_sendall(client, rejected.response)
         except OSError:
-            pass  # one side broke, and so does the other; or a client took too long to ask
-        except Exception as error:  # noqa: BLE001 - see above
-            report(error)
+            pass  # one side broke, so the other is broken too; or the handshake timed out
+        except Exception as error:  # noqa: BLE001 - other clients must not be affected
+            log_unexpected(error)
 
-    async def _request(self, client: socket.socket) -> Destination:
-        """Where a client wants to go. Raises Rejected, and TimeoutError."""
-        talk = conversation()
-        step = next(talk)
+    async def _read_request(self, client: socket.socket) -> Destination:
+        """The destination that a client asks for. Raises Rejected and TimeoutError."""
+        steps = handshake()
+        step = next(steps)
         async with asyncio.timeout(_HANDSHAKE_SECONDS):
             while True:
-                heard = b""
+                received = b""
                 if isinstance(step, bytes):
                     await asyncio.get_running_loop().sock_sendall(client, step)
                 else:
-                    heard = await self._hear(client, step)
+                    received = await self._read_exactly(client, step)
                 try:
-                    step = talk.send(heard)
+                    step = steps.send(received)
                 except StopIteration as end:
                     return cast(Destination, end.value)
 
-    async def _hear(self, client: socket.socket, count: int) -> bytes:
-        heard = b""
-        while len(heard) < count:
-            piece = await asyncio.get_running_loop().sock_recv(client, count - len(heard))
-            if not piece:
+    async def _read_exactly(self, client: socket.socket, count: int) -> bytes:
+        received = b""
+        while len(received) < count:
+            chunk = await asyncio.get_running_loop().sock_recv(client, count - len(received))
+            if not chunk:
                 raise Rejected
-            heard += piece
-        return heard
+            received += chunk
+        return received
 
-    async def _dialled(self, to: Destination) -> socket.socket:
+    async def _dial(self, to: Destination) -> socket.socket:
         try:
-            return await self._dialler.dial(to)
+            return await self._dialer.dial(to)
         except DialRefused:
-            # Escaped: it goes into a log, and a client writes what it likes.
-            host = to.host.encode("unicode_escape").decode("ascii")[:_LONGEST_HOST]
+            # Escaped, because it is logged, and a client can send any bytes.
+            host = to.host.encode("unicode_escape").decode("ascii")[:_MAX_HOST_LENGTH]
             entry = f"[{host}]:{to.port}" if ":" in host else f"{host}:{to.port}"
-            if entry not in self._refused and len(self._refused) < _MOST_REFUSED:
+            if entry not in self._refused and len(self._refused) < _MAX_REFUSED:
                 self._refused.append(entry)
                 _LOG.info("refused a connection to %s", entry)
             raise
 
 
-def _send_at_once(connection: socket.socket) -> None:
+def _disable_nagle(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,6 +1,6 @@
-"""The server's part of a SOCKS 5 conversation (RFC 1928): CONNECT only, no authentication.
+"""The server's side of a SOCKS 5 handshake (RFC 1928): CONNECT only, no authentication.
 
-Only bytes in and bytes out; who reads and writes them is `egress`.
+This module does no I/O: proxy.py reads and writes the bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _IPV4, _NAME, _IPV6 = 1, 3, 4
 
 
 class Reply(IntEnum):
-    """What the server says to a request (RFC 1928, section 6)."""
+    """The server's replies to a request (RFC 1928, section 6)."""
 
     SUCCEEDED = 0
     FAILED = 1
@@ -27,20 +27,20 @@ class Reply(IntEnum):
     NETWORK_UNREACHABLE = 3
     HOST_UNREACHABLE = 4
     CONNECTION_REFUSED = 5
-    TIMED_OUT = 6  # "TTL expired" there; every client takes it for a timeout
+    TIMED_OUT = 6  # "TTL expired" in the RFC; every client reads it as a timeout
     COMMAND_NOT_SUPPORTED = 7
     ADDRESS_TYPE_NOT_SUPPORTED = 8
 
     def encode(self) -> bytes:
-        """As it is sent; the address it was connected from is the client's to guess."""
+        """The reply's bytes. The bound address is not disclosed: it is always 0.0.0.0:0."""
         return bytes((_VERSION, self, 0, _IPV4)) + bytes(6)
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a client wants to go: a name or a literal address, as it wrote it, and a port.
+    """The host and port that a client asks for. `host` is a name or an address, as sent.
 
-    A name is Latin-1 here, so that whatever bytes it has can be judged.
+    A name is decoded as Latin-1, so that any bytes can be checked.
     """
 
     host: str
@@ -48,19 +48,19 @@ class Destination:
 
 
 class Rejected(Exception):
-    """The client does not speak as it must; it gets `answer`, if any, and is closed."""
+    """The request is refused. The client gets `response`, if any, and is disconnected."""
 
-    def __init__(self, answer: bytes = b"") -> None:
-        super().__init__("not the SOCKS that is spoken here")
-        self.answer = answer
+    def __init__(self, response: bytes = b"") -> None:
+        super().__init__("not a SOCKS request that this server accepts")
+        self.response = response
 
 
-def conversation() -> Generator[int | bytes, bytes, Destination]:
-    """One client's handshake, up to its request, which is still to be replied to.
+def handshake() -> Generator[int | bytes, bytes, Destination]:
+    """Run one client's handshake up to its request, which the caller must still reply to.
 
-    Yields how many bytes it needs next, and is sent exactly these; or yields bytes for the
-    client. So no byte of what the client sends afterwards is ever read here, and none of
-    its lengths asks for more than 255. Raises Rejected.
+    Yields the number of bytes that it needs next, and is sent exactly these; or yields bytes
+    for the client. So it never reads a byte of what the client sends afterwards, and no
+    length from the client makes it ask for more than 255 bytes. Raises Rejected.
     """
     version, count = yield 2
     if version != _VERSION:
@@ -69,14 +69,14 @@ def conversation() -> Generator[int | bytes, bytes, Destination]:
     if _NO_AUTHENTICATION not in methods:
         raise Rejected(bytes((_VERSION, _NO_ACCEPTABLE_METHOD)))
     yield bytes((_VERSION, _NO_AUTHENTICATION))
-    version, command, reserved, kind = yield 4
+    version, command, reserved, address_type = yield 4
     if version != _VERSION or reserved != 0:
         raise Rejected(Reply.FAILED.encode())
-    if kind == _IPV4:
+    if address_type == _IPV4:
         host = str(IPv4Address((yield 4)))
-    elif kind == _IPV6:
+    elif address_type == _IPV6:
         host = str(IPv6Address((yield 16)))
-    elif kind == _NAME:
+    elif address_type == _NAME:
         (length,) = yield 1
         host = (yield length).decode("latin-1")
     else:

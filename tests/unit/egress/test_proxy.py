@@ -30,7 +30,7 @@ import psutil
 import pytest
 
 from efss_transfer.egress import dialer, event_loops, proxy, relay
-from efss_transfer.egress.event_loops import Loops
+from efss_transfer.egress.event_loops import LoopPool
 from efss_transfer.egress.proxy import Guard, guard
 from efss_transfer.model.targets import Address
 from support import http_servers
@@ -91,7 +91,7 @@ def nothing_left() -> Iterator[None]:
 def carrier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How bytes are passed on: within the kernel, or through this process."""
     if request.param == "buffer":
-        monkeypatch.setattr(relay, "splices", lambda: False)
+        monkeypatch.setattr(relay, "splice_works", lambda: False)
     return str(request.param)
 
 
@@ -909,7 +909,7 @@ def test_last_words_are_read_although_writing_fails_first(carrier: str, nothing_
     assert eventually(lambda: to_server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0)
 
     async def pass_on() -> None:
-        with relay.Carriers() as carriers:
+        with relay.BufferPool() as carriers:
             await relay.relay(from_client, to_server, carriers)
 
     with client:
@@ -1016,7 +1016,7 @@ def loop_threads() -> list[threading.Thread]:
 
 
 def test_guards_share_threads_of_which_there_are_few(nothing_left: None) -> None:
-    most = event_loops.as_many_as_are_of_use()
+    most = event_loops.useful_loop_count()
     assert most < len(os.sched_getaffinity(0)) or most == 1
     with ExitStack() as undo:
         server = undo.enter_context(listening(echo))
@@ -1035,17 +1035,17 @@ def test_guards_share_threads_of_which_there_are_few(nothing_left: None) -> None
 
 
 def test_loops_are_as_many_as_are_used_and_never_more_than_allowed(nothing_left: None) -> None:
-    pool = Loops(2)
-    with pool.one() as first:
-        with pool.one() as second, pool.one() as third:
+    pool = LoopPool(2)
+    with pool.acquire() as first:
+        with pool.acquire() as second, pool.acquire() as third:
             assert first is not second
             assert third is first
-        assert not second.runs
-        with pool.one() as fourth:
+        assert not second.is_running
+        with pool.acquire() as fourth:
             assert fourth is not first
-    assert not first.runs
-    first.soon(pytest.fail)
-    first.do(pytest.fail)  # is not waited for
+    assert not first.is_running
+    first.call_soon(pytest.fail)
+    first.run(pytest.fail)  # is not waited for
 
 
 def test_a_loop_without_a_thread_leaves_nothing(
@@ -1065,15 +1065,15 @@ def test_a_loop_that_broke_is_used_by_nobody_else(
     def fail() -> None:
         raise OSError(errno.EBADF, "a secret path")
 
-    pool = Loops(1)
-    with pool.one() as broken:
+    pool = LoopPool(1)
+    with pool.acquire() as broken:
         monkeypatch.setattr(broken._loop, "_run_once", fail)
-        broken.soon(lambda: None)
-        assert eventually(lambda: not broken.runs)
-        with pool.one() as other:
+        broken.call_soon(lambda: None)
+        assert eventually(lambda: not broken.is_running)
+        with pool.acquire() as other:
             assert other is not broken
             done = threading.Event()
-            other.soon(done.set)
+            other.call_soon(done.set)
             assert done.wait(PATIENCE)
     assert "OSError" in caplog.text
     assert "secret" not in caplog.text
@@ -1113,8 +1113,8 @@ def test_where_there_is_no_splice_bytes_go_through_memory(
     def refuse(*_: object, **__: object) -> int:
         raise OSError(errno.EINVAL, "no such thing here")
 
-    assert relay.splices()
-    relay.splices.cache_clear()
+    assert relay.splice_works()
+    relay.splice_works.cache_clear()
     try:
         if broken == "missing":
             monkeypatch.delattr(os, "splice")
@@ -1122,9 +1122,9 @@ def test_where_there_is_no_splice_bytes_go_through_memory(
             monkeypatch.setattr(os, "splice", refuse)
         with guard(everything) as gate:
             assert serves(gate)
-        assert not relay.splices()
+        assert not relay.splice_works()
     finally:
-        relay.splices.cache_clear()
+        relay.splice_works.cache_clear()
 
 
 def test_without_descriptors_for_pipes_bytes_go_through_memory(
