@@ -124,6 +124,7 @@ def _fetch_from_aws(service: str, name: str) -> str:
         return str(client.get_secret_value(SecretId=name).get("SecretString", ""))
     except (BotoCoreError, ClientError, KeyError) as error:
         # The error's text may quote what was sent; its class is enough to investigate.
+        kind = "aws_ssm_parameter" if service == "ssm" else "aws_secrets_manager"
         raise ConfigurationError(
-            f"AWS {service} did not return {name!r} ({type(error).__name__})."
+            f"AWS did not return the secret from {kind} {name!r} ({type(error).__name__})."
         ) from None

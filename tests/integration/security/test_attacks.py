@@ -164,4 +164,4 @@ def test_no_spelling_of_a_host_inside_is_dialled(door: Door, text: str) -> None:
 def test_a_name_that_leads_inside_is_refused(door: Door) -> None:
     end = {"type": "webdav", "parameters": {"url": "http://localhost:PORT/"}, "path": "a"}
     problem = door.refuse({"source": end, "destination": FTP}, {403}, ["/source/parameters/url"])
-    assert "public Internet" in problem["errors"][0]["message"]
+    assert "address is not public" in problem["errors"][0]["message"]

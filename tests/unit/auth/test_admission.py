@@ -23,7 +23,7 @@ TOKENS = {
 @pytest.mark.parametrize(
     "origin", [None, "http://localhost:8080", "http://127.0.0.1", "http://[::1]:8080"]
 )
-def test_without_authentication_this_machine_is_served(remote: str, origin: str | None) -> None:
+def test_without_authentication_local_callers_are_accepted(remote: str, origin: str | None) -> None:
     name, caller = Admission(Site()).admit(None, remote, origin)
     assert name == "anonymous"
     assert caller == Caller()
@@ -33,7 +33,7 @@ def test_without_authentication_this_machine_is_served(remote: str, origin: str 
     "remote",
     [None, "", "10.0.0.1", "8.8.8.8", "::", "0.0.0.0", "fe80::1", "unix:", "localhost.evil.com"],
 )
-def test_without_authentication_nobody_else_is(remote: str | None) -> None:
+def test_without_authentication_remote_callers_are_refused(remote: str | None) -> None:
     with pytest.raises(Forbidden):
         Admission(Site()).admit("Bearer x", remote, None)
 
@@ -60,7 +60,7 @@ def test_behind_a_proxy_on_this_machine_nobody_is_but_whom_the_platform_let_in()
         "http://[::1",
     ],
 )
-def test_nor_a_page_of_another_host_in_a_browser_here(origin: str) -> None:
+def test_without_authentication_pages_of_other_hosts_are_refused(origin: str) -> None:
     with pytest.raises(Forbidden):
         Admission(Site()).admit(None, "127.0.0.1", origin)
 
