@@ -65,7 +65,9 @@ INSIDE = (ip_network("10.20.0.0/16"), ip_network("fd00::/8"))
         ),
     ],
 )
-def test_what_is_permitted(rules: EgressRules, host: str, address: str, permitted: bool) -> None:
+def test_rules_permit_or_refuse_addresses(
+    rules: EgressRules, host: str, address: str, permitted: bool
+) -> None:
     assert rules.permits(host, 443, ip_address(address)) is permitted
 
 
@@ -84,7 +86,7 @@ def test_what_is_denied_is_denied_to_the_sites_own_storages_too() -> None:
     assert not rules.permits("s3.internal", 9000, ip_address("10.0.0.1"))
 
 
-def test_one_address_that_may_not_be_reached_is_enough() -> None:
+def test_one_refused_address_is_enough() -> None:
     found = [ip_address("8.8.8.8"), ip_address("127.0.0.1")]
     assert EgressRules().refusal(Target("h.example.org", 443), found) is not None
     assert EgressRules().refusal(Target("h.example.org", 443), found[:1]) is None
