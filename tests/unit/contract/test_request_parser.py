@@ -47,13 +47,13 @@ def violations(document: Any) -> dict[str, str]:
     ],
     ids=["compact", "white space around", "indented", "escaped letters"],
 )
-def test_a_request_may_be_written_in_any_way_that_json_has(body: str) -> None:
+def test_any_json_spelling_of_a_request_is_accepted(body: str) -> None:
     parsed = parse(body.encode())
     assert parsed.source.type == "webdav"
     assert parsed.destination.path == "bucket"
 
 
-def test_what_is_left_out_has_its_default() -> None:
+def test_omitted_members_have_defaults() -> None:
     parsed = parse(TEXT.encode())
     assert parsed.id is None
     assert parsed.engine == "rclone"
@@ -103,7 +103,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_body_that_is_not_our_json_is_refused_at_once(name: str) -> None:
+def test_unacceptable_json_is_refused(name: str) -> None:
     began = time.monotonic()
     with pytest.raises(InvalidJson):
         parse(REFUSED[name])
@@ -114,13 +114,13 @@ def test_a_body_that_is_not_our_json_is_refused_at_once(name: str) -> None:
     "member",
     ['"attempts": 1e308', f'"attempts": {"9" * 4000}', '"attempts": -0.0', '"attempts": 1e-400'],
 )
-def test_a_number_that_can_be_read_is_for_the_schema_to_judge(member: str) -> None:
+def test_readable_number_is_checked_by_the_schema(member: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         parse(with_member(member))
     assert [violation.pointer for violation in refused.value.violations] == ["/attempts"]
 
 
-def test_a_whole_surrogate_pair_is_a_letter() -> None:
+def test_complete_surrogate_pair_is_accepted() -> None:
     assert parse(with_member('"id": "\\ud83c\\udf89"')).id == "🎉"
 
 
@@ -138,7 +138,7 @@ def test_a_whole_surrogate_pair_is_a_letter() -> None:
     ],
     ids=["twice", "name", "cut", "bare", "surrogate", "huge", "nan", "deep"],
 )
-def test_what_is_said_of_a_bad_body_holds_nothing_of_it(body: str) -> None:
+def test_json_error_quotes_nothing_from_the_body(body: str) -> None:
     with pytest.raises(InvalidJson) as refused:
         parse(body.encode())
     # As a log would show it: causes and contexts too, unless they are suppressed.
@@ -150,7 +150,7 @@ def test_what_is_said_of_a_bad_body_holds_nothing_of_it(body: str) -> None:
     assert CANARY not in "".join(told)
 
 
-def test_where_json_breaks_is_told_by_line_and_column() -> None:
+def test_json_error_has_line_and_column() -> None:
     with pytest.raises(InvalidJson, match="line 2, column 9"):
         parse(b'{\n  "id": x}')
 
@@ -159,7 +159,7 @@ def many(count: int) -> dict[str, int]:
     return {f"unknown-{number:06}": number for number in range(count)}
 
 
-def test_violations_beyond_the_most_are_counted_and_not_listed() -> None:
+def test_violations_beyond_the_limit_are_counted() -> None:
     began = time.monotonic()
     with pytest.raises(InvalidRequest) as refused:
         parse(json.dumps({**GOOD, **many(50_000)}).encode())
@@ -170,7 +170,7 @@ def test_violations_beyond_the_most_are_counted_and_not_listed() -> None:
     assert f"first {MAX_VIOLATIONS} are listed" in str(refused.value)
 
 
-def test_as_many_violations_as_fit_are_all_listed() -> None:
+def test_violations_up_to_the_limit_are_listed() -> None:
     with pytest.raises(InvalidRequest) as refused:
         parse(json.dumps({**GOOD, **many(MAX_VIOLATIONS)}).encode())
     assert len(refused.value.violations) == MAX_VIOLATIONS
@@ -178,7 +178,7 @@ def test_as_many_violations_as_fit_are_all_listed() -> None:
 
 
 @pytest.mark.parametrize("where", ["source", "parameters", "options"])
-def test_many_unknown_members_are_refused_quickly_wherever_they_stand(where: str) -> None:
+def test_many_unknown_members_are_refused_quickly(where: str) -> None:
     document = json.loads(TEXT)
     place = {
         "source": document["source"],
@@ -193,7 +193,7 @@ def test_many_unknown_members_are_refused_quickly_wherever_they_stand(where: str
     assert len(found) == MAX_VIOLATIONS
 
 
-def test_one_error_is_told_in_the_singular() -> None:
+def test_single_error_is_singular() -> None:
     with pytest.raises(InvalidRequest, match=r"^The request has 1 error; see 'errors'\.$"):
         parse(with_member('"priority": 1'))
 
@@ -237,23 +237,23 @@ def test_one_error_is_told_in_the_singular() -> None:
         ),
     ],
 )
-def test_a_message_says_what_would_be_right(change: dict[str, Any], message: str) -> None:
+def test_message_says_what_is_expected(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         parse(json.dumps({**GOOD, **change}).encode())
     assert [violation.message for violation in refused.value.violations] == [message]
 
 
-def test_the_message_about_a_form_describes_the_form() -> None:
+def test_pattern_message_describes_the_form() -> None:
     with pytest.raises(InvalidRequest, match="1 error") as refused:
         parse(json.dumps({**GOOD, "destination": {**GOOD["destination"], "path": ".."}}).encode())
     assert "Must not have a part that is `.` or `..`" in refused.value.violations[0].message
 
 
-def test_a_pointer_escapes_what_rfc_6901_escapes() -> None:
+def test_pointer_is_escaped_by_rfc_6901() -> None:
     assert violations({**GOOD, "a/b~c": 1}) == {"/a~1b~0c": "unevaluatedProperties"}
 
 
-def test_a_name_that_is_too_long_to_read_is_cut() -> None:
+def test_long_member_name_is_shortened() -> None:
     [pointer] = violations({**GOOD, "n" * 100_000: 1})
     assert pointer.startswith("/nnn")
     assert len(pointer) < 200
@@ -267,7 +267,7 @@ def test_a_name_that_is_too_long_to_read_is_cut() -> None:
         ({"session_token": "token"}, "access_key_id"),
     ],
 )
-def test_whoever_gives_half_of_a_key_is_told_which_half_is_missing(
+def test_half_of_a_key_pair_reports_the_missing_half(
     parameters: dict[str, str], missing: str
 ) -> None:
     document = {**GOOD, "destination": {"type": "s3", "parameters": parameters}}
@@ -285,7 +285,7 @@ def test_whoever_gives_half_of_a_key_is_told_which_half_is_missing(
         ("destination", "parameters/region", 128),
     ],
 )
-def test_a_text_may_be_as_long_as_is_said_and_no_longer(end: str, name: str, longest: int) -> None:
+def test_text_length_is_limited(end: str, name: str, longest: int) -> None:
     document = json.loads(TEXT)
     place, _, member = name.rpartition("/")
     target = document[end][place] if place else document[end]
@@ -298,7 +298,7 @@ def test_a_text_may_be_as_long_as_is_said_and_no_longer(end: str, name: str, lon
     assert violations(document) == {f"/{end}/{name}": "maxLength"}
 
 
-def test_a_long_text_that_does_not_fit_is_refused_quickly() -> None:
+def test_long_invalid_text_is_refused_quickly() -> None:
     document = json.loads(TEXT)
     document["source"]["parameters"]["url"] = "https://" + "a" * 500_000 + "\n"
     document["destination"]["path"] = "a/" * 200_000 + ".."
@@ -310,7 +310,7 @@ def test_a_long_text_that_does_not_fit_is_refused_quickly() -> None:
 
 
 @pytest.mark.parametrize("whole", ["22", "22.0", "2.2e1"])
-def test_a_port_is_whole_however_it_is_written(whole: str) -> None:
+def test_integral_port_is_accepted_in_any_spelling(whole: str) -> None:
     body = TEXT.replace(
         '{"type": "s3", "parameters": {"anonymous": true}',
         '{"type": "sftp", "parameters": {"host": "h", "user": "u", "pass": "p", "port": PORT}',
@@ -371,7 +371,7 @@ EVERY_PARAMETER: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("storage", EVERY_PARAMETER)
-def test_the_secrets_are_the_credentials_and_nothing_else(storage: str) -> None:
+def test_secrets_are_exactly_the_credentials(storage: str) -> None:
     parameters = EVERY_PARAMETER[storage]
     end = {"type": storage, "parameters": parameters, "path": "a"}
 
@@ -383,7 +383,7 @@ def test_the_secrets_are_the_credentials_and_nothing_else(storage: str) -> None:
 
 
 @pytest.mark.parametrize("storage", EVERY_PARAMETER)
-def test_a_request_that_ends_up_in_a_log_shows_no_credentials(storage: str) -> None:
+def test_repr_of_a_request_has_no_credentials(storage: str) -> None:
     end = {"type": storage, "parameters": EVERY_PARAMETER[storage], "path": "a"}
     parsed = parse(json.dumps({"source": end, "destination": end}).encode())
 
@@ -392,7 +392,7 @@ def test_a_request_that_ends_up_in_a_log_shows_no_credentials(storage: str) -> N
         assert storage in shown
 
 
-def test_the_wording_is_of_patterns_that_there_are() -> None:
+def test_wording_has_only_patterns_of_the_schemas() -> None:
     wording = json.loads((Path(validation.__file__).parent / "wording.json").read_text("utf-8"))
     known = json.dumps(schema("request"))
     assert [it for it in wording["patterns"] if json.dumps(it) not in known] == []

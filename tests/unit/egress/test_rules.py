@@ -71,14 +71,14 @@ def test_rules_permit_or_refuse_addresses(
     assert rules.permits(host, 443, ip_address(address)) is permitted
 
 
-def test_a_host_of_the_sites_own_is_permitted_at_its_port_only() -> None:
+def test_site_target_is_permitted_at_its_port_only() -> None:
     rules = EgressRules(hosts=(), site_targets=frozenset({Target("s3.internal", 9000)}))
     assert rules.permits("s3.internal", 9000, ip_address("10.0.0.1"))
     assert not rules.permits("s3.internal", 22, ip_address("10.0.0.1"))
     assert not rules.permits("x.s3.internal", 9000, ip_address("10.0.0.1"))
 
 
-def test_what_is_denied_is_denied_to_the_sites_own_storages_too() -> None:
+def test_denied_network_overrides_site_targets() -> None:
     rules = EgressRules(
         denied_networks=(ip_network("10.0.0.0/8"),),
         site_targets=frozenset({Target("s3.internal", 9000)}),

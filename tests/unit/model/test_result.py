@@ -141,7 +141,7 @@ def answer(
         return response.status_code, str(response.mimetype), response.get_data()
 
 
-def test_no_answer_is_longer_than_it_may_be() -> None:
+def test_response_length_is_limited() -> None:
     """The bound is the whole body's, be it a result or the problem that holds one."""
     for state, code in ((State.SUCCEEDED, None), (State.PARTIAL, "partial")):
         files = [FileOutcome(f"{number:05}", FileState.SKIPPED) for number in range(5_000)]
@@ -164,14 +164,14 @@ def test_no_answer_is_longer_than_it_may_be() -> None:
         assert lines.count(b"\n") == len(events)
 
 
-def test_every_state_has_a_result_here() -> None:
+def test_results_cover_every_state() -> None:
     assert set(ENDINGS) == set(State)
 
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("files", [None, (), FILES], ids=["summary", "none", "all"])
 @pytest.mark.parametrize("name", [None, "run-42"], ids=["no id", "id"])
-def test_a_result_fits_its_schema(
+def test_result_fits_its_schema(
     state: State, files: tuple[FileOutcome, ...] | None, name: str | None
 ) -> None:
     result = replace(ENDINGS[state], files=files, id=name)
@@ -186,18 +186,18 @@ def test_a_result_fits_its_schema(
 
 
 @pytest.mark.parametrize("state", State)
-def test_what_a_result_says_survives_being_written_and_read(state: State) -> None:
+def test_result_survives_encoding_and_decoding(state: State) -> None:
     told = replace(ENDINGS[state], files=FILES).to_json()
     assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
-def test_a_side_that_is_not_known_is_left_out_and_not_guessed() -> None:
+def test_unknown_side_is_omitted() -> None:
     assert "side" not in replace(REFUSED, side=None).to_json()
     assert REFUSED.to_json()["side"] == "destination"
     assert "side" not in group("storage_busy").to_json()
 
 
-def test_a_sample_that_concerns_no_file_has_no_path() -> None:
+def test_sample_without_a_file_has_no_path() -> None:
     samples = group("storage_busy").to_json()["samples"]
     assert [sample.get("path") for sample in samples] == ["c", None]
 
@@ -214,20 +214,20 @@ def test_a_sample_that_concerns_no_file_has_no_path() -> None:
     ],
     ids=lambda event: type(event).__name__,
 )
-def test_an_event_fits_its_schema(event: Event) -> None:
+def test_event_fits_its_schema(event: Event) -> None:
     told = event.to_json()
     assert complaints("event", told) == []
     assert complaints("event", {**told, "unknown": 1}) != []
 
 
-def test_an_event_with_the_members_of_another_does_not_fit() -> None:
+def test_event_with_members_of_another_does_not_fit() -> None:
     # The schema could let everything through, and the test above would not see it.
     assert complaints("event", {**STARTED.to_json(), "state": "succeeded"}) != []
     assert complaints("event", {**FileDone(FILES[0]).to_json(), "event": "progress"}) != []
 
 
 @pytest.mark.parametrize("state", State)
-def test_the_answer_to_a_transfer_fits_its_schema_and_only_a_success_is_200(state: State) -> None:
+def test_response_fits_its_schema_and_only_success_is_200(state: State) -> None:
     files = [FileDone(outcome) for outcome in FILES]
     status, kind, body = answer(STARTED, *files, Finished(ENDINGS[state]))
 
@@ -247,7 +247,7 @@ def test_the_answer_to_a_transfer_fits_its_schema_and_only_a_success_is_200(stat
 
 
 @pytest.mark.parametrize("state", State)
-def test_the_stream_of_a_transfer_fits_its_schema_line_by_line(state: State) -> None:
+def test_stream_fits_its_schema_line_by_line(state: State) -> None:
     files = [FileDone(outcome) for outcome in FILES]
     status, kind, body = answer(
         STARTED, *files, Finished(ENDINGS[state]), accept="application/x-ndjson"
@@ -262,7 +262,7 @@ def test_the_stream_of_a_transfer_fits_its_schema_line_by_line(state: State) -> 
     assert lines[-1]["state"] == state.value
 
 
-def test_server_sent_events_are_the_same_stream() -> None:
+def test_server_sent_events_carry_the_same_stream() -> None:
     """Read as browsers do: fields by line, messages by blank line (HTML, 9.2)."""
     events: list[Event | Exception] = [STARTED, *map(FileDone, FILES)]
     events.append(Finished(ENDINGS[State.PARTIAL]))
@@ -280,7 +280,7 @@ def test_server_sent_events_are_the_same_stream() -> None:
         assert complaints("event", json.loads(message["data"])) == []
 
 
-def test_a_defect_after_the_start_still_has_a_result_that_fits_its_schema() -> None:
+def test_exception_during_a_stream_ends_with_a_valid_result() -> None:
     engine = StandIn(STARTED, RuntimeError("canary"))
     terms = RunParameters("alice", 60, Limits(), Egress())
     told = runner.collect(runner.run(parse(BODY), engine, terms), "errors", 1 << 20).to_json()
@@ -290,7 +290,7 @@ def test_a_defect_after_the_start_still_has_a_result_that_fits_its_schema() -> N
     assert complaints("result", told) == []
 
 
-def test_a_defect_after_the_start_is_answered_as_one() -> None:
+def test_exception_after_the_start_is_an_internal_error() -> None:
     status, kind, body = answer(STARTED, RuntimeError("canary"))
     assert (status, kind) == (500, "application/problem+json")
     assert b"canary" not in body
@@ -307,7 +307,7 @@ def test_a_defect_after_the_start_is_answered_as_one() -> None:
     ],
     ids=["engine failed", "no engine", "defect"],
 )
-def test_what_fails_before_the_start_is_a_problem_of_its_own(
+def test_failure_before_the_start_is_a_problem(
     error: Exception, code: str, retryable: bool, accept: str
 ) -> None:
     status, kind, body = answer(error, accept=accept)
@@ -318,7 +318,7 @@ def test_what_fails_before_the_start_is_a_problem_of_its_own(
     assert "canary" not in str(told)
 
 
-def test_a_file_whose_name_is_no_text_does_not_lose_the_answer() -> None:
+def test_file_name_with_a_surrogate_does_not_lose_the_response() -> None:
     odd = FileOutcome("half-\ud800-pair", FileState.TRANSFERRED, 1)
     status, _, body = answer(STARTED, FileDone(odd), Finished(ENDINGS[State.SUCCEEDED]))
     assert status == 200
@@ -338,17 +338,17 @@ def test_a_file_whose_name_is_no_text_does_not_lose_the_answer() -> None:
         (State.SUCCEEDED, [], False),
     ],
 )
-def test_a_result_is_worth_another_try_if_anything_of_it_is(
+def test_result_is_retryable_if_any_error_is(
     state: State, codes: list[str], retryable: bool
 ) -> None:
     assert ended(state, None, *map(group, codes)).retryable is retryable
 
 
-def test_every_code_of_a_problem_is_in_the_schema_and_no_others_are() -> None:
+def test_problem_schema_has_exactly_the_codes() -> None:
     assert set(schema("problem")["properties"]["code"]["enum"]) == set(CODES)
 
 
-def test_every_code_that_a_text_can_mean_is_in_the_schema_of_a_file_and_of_a_group() -> None:
+def test_result_schema_has_every_error_code() -> None:
     parts = schema("result")["$defs"]
     for part in ("error", "error_group"):
         codes = set(parts[part]["properties"]["code"]["enum"])
@@ -365,7 +365,7 @@ def test_every_code_that_a_text_can_mean_is_in_the_schema_of_a_file_and_of_a_gro
     [(State, "state"), (FileState, "file"), (Side, "side")],
     ids=["states", "states of files", "sides"],
 )
-def test_the_words_of_the_schema_are_those_that_are_used(enum: Any, member: str) -> None:
+def test_schema_enums_match_the_types(enum: Any, member: str) -> None:
     described = {
         "state": schema("result")["properties"]["state"],
         "file": schema("result")["$defs"]["file"]["properties"]["state"],
@@ -389,6 +389,6 @@ def test_the_words_of_the_schema_are_those_that_are_used(enum: Any, member: str)
         ),
     ],
 )
-def test_a_time_is_written_in_utc_to_the_millisecond(moment: datetime, written: str) -> None:
+def test_time_is_written_in_utc_with_milliseconds(moment: datetime, written: str) -> None:
     assert rfc3339(moment) == written
     assert abs(datetime.fromisoformat(written) - moment) < timedelta(milliseconds=1)

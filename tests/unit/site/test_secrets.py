@@ -35,21 +35,21 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                     backend.reset()
 
 
-def test_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_is_read_from_an_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_SECRET", "hush")
     assert SecretResolver().resolve({"env": "A_SECRET"}) == "hush"
     assert check_reference({"env": "A_SECRET"}) is None
 
 
 @pytest.mark.parametrize("content", ["hush", "hush\n", "hush\r\n"])
-def test_a_file_whose_line_end_is_not_part_of_it(tmp_path: Path, content: str) -> None:
+def test_secret_is_read_from_a_file_without_its_line_end(tmp_path: Path, content: str) -> None:
     file = tmp_path / "secret"
     file.write_bytes(content.encode())
     assert SecretResolver().resolve({"file": str(file)}) == "hush"
     assert check_reference({"file": str(file)}) is None
 
 
-def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
+def test_changed_file_is_read_again(tmp_path: Path) -> None:
     file, known = tmp_path / "secret", SecretResolver()
     file.write_text("old")
     assert known.resolve({"file": str(file)}) == "old"
@@ -57,12 +57,12 @@ def test_a_file_that_changed_is_read_anew(tmp_path: Path) -> None:
     assert known.resolve({"file": str(file)}) == "new"
 
 
-def test_the_parameter_store(aws: None) -> None:
+def test_secret_is_read_from_the_parameter_store(aws: None) -> None:
     boto3.client("ssm").put_parameter(Name="/a/b", Value="hush", Type="SecureString")
     assert SecretResolver().resolve({"aws_ssm_parameter": "/a/b"}) == "hush"
 
 
-def test_the_secrets_manager(aws: None) -> None:
+def test_secret_is_read_from_secrets_manager(aws: None) -> None:
     client = boto3.client("secretsmanager")
     client.create_secret(Name="plain", SecretString="hush")
     client.create_secret(Name="object", SecretString=json.dumps({"key": "hush", "other": "no"}))
@@ -70,7 +70,7 @@ def test_the_secrets_manager(aws: None) -> None:
     assert SecretResolver().resolve({"aws_secrets_manager": "object", "key": "key"}) == "hush"
 
 
-def test_aws_is_asked_again_after_five_minutes(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aws_secret_is_cached_for_five_minutes(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     client, known, clock = boto3.client("ssm"), SecretResolver(), [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     client.put_parameter(Name="p", Value="old", Type="SecureString")
@@ -92,7 +92,7 @@ def test_aws_is_asked_again_after_five_minutes(aws: None, monkeypatch: pytest.Mo
         {"vault": "x"},
     ],
 )
-def test_what_is_not_there_is_told_by_its_place(aws: None, reference: Reference) -> None:
+def test_missing_secret_is_reported_by_its_reference(aws: None, reference: Reference) -> None:
     boto3.client("secretsmanager").create_secret(Name="plain", SecretString='{"a": "hush"}')
     with pytest.raises(ConfigurationError) as error:
         SecretResolver().resolve(reference)
@@ -100,5 +100,5 @@ def test_what_is_not_there_is_told_by_its_place(aws: None, reference: Reference)
 
 
 @pytest.mark.parametrize("reference", [{"env": "NOT_THERE"}, {"file": "/nonexistent/secret"}])
-def test_what_can_be_told_without_asking_is(reference: Reference) -> None:
+def test_unusable_reference_is_found_without_resolving_it(reference: Reference) -> None:
     assert check_reference(reference)

@@ -68,7 +68,7 @@ def with_parameters(**change: Any) -> dict[str, Any]:
     return storage(parameters=parameters)
 
 
-def test_what_a_site_may_say_is_read(file: Path) -> None:
+def test_every_member_of_a_site_file_is_read(file: Path) -> None:
     file.write_text(
         json.dumps(
             {
@@ -102,7 +102,7 @@ def test_what_a_site_may_say_is_read(file: Path) -> None:
     assert read.caller("bob") is None
 
 
-def test_an_empty_site_is_the_strict_one(file: Path) -> None:
+def test_empty_site_file_has_strict_defaults(file: Path) -> None:
     file.write_text("{}")
     assert site_file.read(file) == site_file.Site()
     assert site_file.Site().egress_rules.hosts is None
@@ -110,7 +110,7 @@ def test_an_empty_site_is_the_strict_one(file: Path) -> None:
     assert site_file.Site().authentication == {"mode": "none"}
 
 
-def test_a_star_is_everybody_who_is_not_named(file: Path) -> None:
+def test_star_applies_to_callers_without_an_entry(file: Path) -> None:
     file.write_text(
         json.dumps({"authentication": TOKENS, "callers": {"*": {"types": []}, "alice": {}}})
     )
@@ -122,7 +122,7 @@ def test_a_star_is_everybody_who_is_not_named(file: Path) -> None:
     assert alice.types is None
 
 
-def test_the_examples_of_the_schema_are_sites(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schema_examples_are_valid_site_files(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for example in schema("site")["examples"]:
         text = json.dumps(example).replace('{"file": "/run/secrets/archive"}', '{"env": "PATH"}')
         file.write_text(text)
@@ -239,7 +239,7 @@ def test_the_examples_of_the_schema_are_sites(file: Path, monkeypatch: pytest.Mo
         ),
     ],
 )
-def test_a_mistake_is_told_with_its_pointer(
+def test_mistake_is_reported_with_its_pointer(
     file: Path, document: Any, expected: tuple[str, str]
 ) -> None:
     told = mistakes(file, document)
@@ -248,7 +248,7 @@ def test_a_mistake_is_told_with_its_pointer(
     assert {pointer for pointer, _ in told} <= {expected[0], expected[0].rpartition("/")[0]}
 
 
-def test_all_mistakes_are_told_at_once(file: Path) -> None:
+def test_all_mistakes_are_reported_together(file: Path) -> None:
     document = {
         "storages": {
             "a": {**S3, "parameters": {"env_auth": True}},
@@ -267,18 +267,18 @@ def test_all_mistakes_are_told_at_once(file: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1", '{"a": 1, "a": 2}', "\x00"])
-def test_what_is_no_json_is_told(file: Path, text: str) -> None:
+def test_invalid_json_is_reported(file: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(InvalidSite):
         site_file.read(file)
 
 
-def test_a_file_that_is_not_there_is_told(file: Path) -> None:
+def test_missing_file_is_reported(file: Path) -> None:
     with pytest.raises(InvalidSite, match="No such file"):
         site_file.read(file)
 
 
-def test_site_check_says_what_a_good_file_means(file: Path) -> None:
+def test_site_check_summarises_a_valid_file(file: Path) -> None:
     file.write_text(json.dumps({"storages": {"archive": S3}, "authentication": TOKENS}))
     told = CliRunner().invoke(main.main, ["site", "check", str(file)])
     assert told.exit_code == 0, told.output
@@ -289,7 +289,7 @@ def test_site_check_says_what_a_good_file_means(file: Path) -> None:
     assert json.loads(told.output) == {"valid": True, "errors": []}
 
 
-def test_site_check_names_every_mistake(file: Path) -> None:
+def test_site_check_lists_every_mistake(file: Path) -> None:
     file.write_text(json.dumps({"callers": {}, "limits": {}, "allow": {"networks": ["::/129"]}}))
     told = CliRunner().invoke(main.main, ["site", "check", str(file)])
     assert told.exit_code == 1
@@ -303,20 +303,20 @@ def test_site_check_names_every_mistake(file: Path) -> None:
     assert [error["pointer"] for error in document["errors"]] == ["/allow/networks/0", "/callers"]
 
 
-def test_site_check_takes_the_file_that_is_set(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_site_check_uses_the_configured_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("{}")
     monkeypatch.setenv("EFSS_TRANSFER_SITE", str(file))
     assert CliRunner().invoke(main.main, ["site", "check"]).exit_code == 0
 
 
 @pytest.mark.parametrize("words", [["--help"], ["site", "--help"], ["site", "check", "--help"]])
-def test_every_command_says_what_it_does(words: list[str]) -> None:
+def test_every_command_has_help(words: list[str]) -> None:
     told = CliRunner().invoke(main.main, words)
     assert told.exit_code == 0
     assert "Usage:" in told.output
 
 
-def test_a_file_that_is_not_there_is_a_usage_error(file: Path) -> None:
+def test_missing_file_is_a_usage_error(file: Path) -> None:
     assert CliRunner().invoke(main.main, ["site", "check", str(file)]).exit_code == 2
 
 
@@ -336,7 +336,5 @@ def test_a_file_that_is_not_there_is_a_usage_error(file: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_notify_is_told(
-    file: Path, notify: Any, pointer: str, keyword: str
-) -> None:
+def test_mistake_in_notify_is_reported(file: Path, notify: Any, pointer: str, keyword: str) -> None:
     assert mistakes(file, {"notify": notify}) == [(pointer, keyword)]

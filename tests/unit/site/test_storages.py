@@ -64,7 +64,7 @@ def refused(side: str, end: dict[str, Any], caller: Caller | None = None) -> lis
     return [it.pointer for it in error.value.violations]
 
 
-def test_the_sites_parameters_are_added_and_its_secrets_are_secrets() -> None:
+def test_site_parameters_are_added_and_its_secrets_hidden() -> None:
     end = ask("destination", {"storage": "archive", "path": "2026"})
     assert end.type == "s3"
     assert end.parameters == {
@@ -78,7 +78,7 @@ def test_the_sites_parameters_are_added_and_its_secrets_are_secrets() -> None:
     assert "the secret" not in repr(end)
 
 
-def test_a_caller_adds_credentials() -> None:
+def test_caller_may_add_credentials() -> None:
     end = ask("source", {"storage": "cloud", "parameters": {"user": "alice", "pass": "secret"}})
     assert end.parameters["user"] == "alice"
     assert end.site_parameters == {"url", "vendor"}
@@ -100,7 +100,7 @@ def test_a_caller_adds_credentials() -> None:
         ("disk", "", "/srv/data/"),
     ],
 )
-def test_a_path_begins_in_the_root(storage: str, path: str, expected: str) -> None:
+def test_path_is_below_the_root(storage: str, path: str, expected: str) -> None:
     assert ask("destination", {"storage": storage, "path": path}).path == expected
 
 
@@ -125,13 +125,13 @@ def test_a_path_begins_in_the_root(storage: str, path: str, expected: str) -> No
         "a\n../b",
     ],
 )
-def test_no_path_leaves_the_root(path: str) -> None:
+def test_path_cannot_leave_the_root(path: str) -> None:
     with pytest.raises(InvalidRequest) as error:
         ask("destination", {"storage": "archive", "path": path})
     assert [it.pointer for it in error.value.violations] == ["/destination/path"]
 
 
-def test_what_the_site_sets_is_not_the_callers_to_change() -> None:
+def test_site_parameter_cannot_be_changed_by_a_request() -> None:
     added = {"endpoint": "https://evil.example.com", "region": "x", "user": "alice"}
     assert refused("destination", {"storage": "archive", "parameters": added}) == [
         "/destination/parameters/endpoint",
@@ -143,7 +143,7 @@ def test_what_the_site_sets_is_not_the_callers_to_change() -> None:
     ) == ["/source/parameters/url"]
 
 
-def test_what_the_caller_adds_must_fit_the_type() -> None:
+def test_added_parameters_must_fit_the_type() -> None:
     with pytest.raises(InvalidRequest) as error:
         ask("source", {"storage": "cloud", "parameters": {"user": 1}})
     assert [(it.pointer, it.keyword) for it in error.value.violations] == [
@@ -151,11 +151,11 @@ def test_what_the_caller_adds_must_fit_the_type() -> None:
     ]
 
 
-def test_a_storage_is_used_as_the_site_says() -> None:
+def test_storage_is_usable_only_on_its_configured_sides() -> None:
     assert refused("source", {"storage": "archive"}) == ["/source/storage"]
 
 
-def test_a_storage_that_is_not_the_callers_is_like_one_that_is_not_there() -> None:
+def test_storage_of_another_caller_looks_nonexistent() -> None:
     bob = Caller(storages=frozenset({"cloud"}))
     texts = set()
     for name in ("archive", "nonexistent", "Cloud"):
@@ -167,7 +167,7 @@ def test_a_storage_that_is_not_the_callers_is_like_one_that_is_not_there() -> No
     assert len(texts) == 1
 
 
-def test_both_sides_are_told_at_once() -> None:
+def test_both_sides_are_reported_together() -> None:
     storages = Storages(SITE)
     body = {"source": {"storage": "archive"}, "destination": {"storage": "nope"}}
     with pytest.raises(Forbidden) as error:
@@ -179,7 +179,7 @@ def test_both_sides_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "two\nlines"])
-def test_a_secret_that_cannot_be_used_is_the_sites_fault_and_its_place_is_not_told(
+def test_unusable_secret_is_a_configuration_error_without_details(
     value: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("ARCHIVE_SECRET", value)
@@ -204,6 +204,6 @@ def test_a_secret_that_cannot_be_used_is_the_sites_fault_and_its_place_is_not_to
         {"path": "x"},
     ],
 )
-def test_an_end_is_a_type_or_a_storage_and_not_both(end: dict[str, Any]) -> None:
+def test_endpoint_has_a_type_or_a_storage_but_not_both(end: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         ask("source", end)
