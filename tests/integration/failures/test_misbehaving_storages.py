@@ -11,30 +11,38 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import requests
 
-from support import contract, faulty_webdav, service_process
-from support import storages as servers
+from support import faulty_webdav, service_process
 from support.faulty_webdav import Fault, Faulty
+from support.refusals import ONE_ATTEMPT, SECONDS, reported_error
 from support.service_process import Function
 from support.storages import Storage
 
-# Whoever calls may ask for several attempts at the whole; here each is looked at alone.
-ONE_ATTEMPT: dict[str, Any] = {"attempts": 1}
-
-SECONDS = 20.0
-"""How long a request may take whose storage answers something at all."""
 STALL_SECONDS = 2
+
+
 STALLED_SECONDS = 45.0
+
+
 MOST_TRIES = 6
+
+
 """Two low-level tries of a file, and two of each request for it; and Go's client repeats a
 request by itself if a connection that it had kept breaks."""
+
+
 GOOD = bytes(range(256)) * 4
+
+
 BAD = b"b" * 200_000
+
+
 CUT_AT = 1000
+
+
 DOWN = ("storage_unreachable", True, 502)
 
 
@@ -104,12 +112,6 @@ def named(case: Case) -> str:
 ALL = list(cases())
 
 
-@pytest.fixture
-def dav() -> Iterator[Faulty]:
-    with faulty_webdav.serving() as running:
-        yield running
-
-
 @dataclass(frozen=True)
 class Copied:
     """An answer, how long it took, the hashes of what was to arrive, and of what did."""
@@ -175,17 +177,6 @@ def copied(function: Function, dav: Faulty, s3: Storage, side: str) -> Copied:
     return Copied(answer, seconds, hashes, arrived)
 
 
-def told(answer: requests.Response) -> tuple[Any, str, str | None, bool]:
-    """The problem, which must fit its schema, and the one kind of error in it."""
-    assert answer.headers["Content-Type"] == "application/problem+json", answer.text
-    problem = answer.json()
-    assert contract.complaints("problem", problem) == []
-    (group,) = problem["result"]["errors"]
-    assert group["count"] == 1
-    assert problem["retryable"] is group["retryable"]
-    return problem, group["code"], group.get("side"), group["retryable"]
-
-
 def path_of(case: Case) -> str:
     if case.method == "PROPFIND":
         return "/data"
@@ -199,7 +190,7 @@ def test_what_a_server_does_is_told_with_its_code_its_side_and_whether_to_retry(
     done, failures = outcomes[case].result()
     answer = done.answer
     assert done.seconds < (STALLED_SECONDS if case.stalls else SECONDS)
-    problem, code, side, retryable = told(answer)
+    problem, code, side, retryable = reported_error(answer)
     assert (code, side, retryable) == (case.code, case.side, case.retryable)
     assert failures <= MOST_TRIES
     if case.method == "PROPFIND":
@@ -217,12 +208,18 @@ def test_what_a_server_does_is_told_with_its_code_its_side_and_whether_to_retry(
 
 
 SABRE = r"Sabre\DAV\Exception"
+
+
 CLOUD = r"OCA\DAV\Connector\Sabre\Exception"
+
+
 SHORT = (
     "Expected filesize of 200000 bytes but read (from Nextcloud client) and wrote (to Nextcloud "
     "storage) 1048576 bytes. Could either be a network problem on the sending side or a problem "
     "writing to the storage on the server side."
 )
+
+
 WORDS = [
     (401, rf"{SABRE}\NotAuthenticated", "Cannot authenticate", "authentication_failed", False),
     (429, r"OCP\Security\TooManyRequests", "Too many requests", "storage_busy", True),
@@ -307,7 +304,7 @@ def test_a_503_is_not_always_worth_a_retry(
 ) -> None:
     dav.fail("*", "*", faulty_webdav.sabre(503, rf"{SABRE}\ServiceUnavailable", words))
     done = copied(function, dav, s3, side)
-    assert told(done.answer)[1:] == (code, side, code == "storage_busy")
+    assert reported_error(done.answer)[1:] == (code, side, code == "storage_busy")
     assert done.arrived == {}
 
 
@@ -340,7 +337,7 @@ def test_a_source_that_breaks_off_is_not_told_as_a_failure_of_the_destination(
     answer = function.copy(
         dav.storage.endpoint("data"), storages[name].endpoint(here), options=ONE_ATTEMPT
     )
-    assert told(answer)[1:] == ("storage_unreachable", "source", True)
+    assert reported_error(answer)[1:] == ("storage_unreachable", "source", True)
     assert storages[name].hashes(here)["good.txt"] == hashes["good.txt"]
 
 
@@ -362,7 +359,7 @@ def test_a_locked_file_is_sent_twice_at_most_and_no_other_again(
 ) -> None:
     dav.fail("PUT", "/data/sub/bad.txt", faulty_webdav.sabre(423, rf"{CLOUD}\FileLocked", "locked"))
     done = copied(function, dav, s3, "destination")
-    assert told(done.answer)[1:] == ("storage_busy", "destination", True)
+    assert reported_error(done.answer)[1:] == ("storage_busy", "destination", True)
     sent = [request.received for request in dav.seen("PUT")]
     assert sum(sent) <= 2 * len(BAD) + len(GOOD)
 
@@ -437,74 +434,4 @@ def test_a_page_full_of_numbers_is_known_by_its_status(
     page = b"<html><head><title>Error: 503</title></head><body>401 (402): 403</body></html>"
     dav.fail("PUT", "/data/sub/bad.txt", faulty_webdav.status(500, page, Content_Type="text/html"))
     done = copied(function, dav, s3, "destination")
-    assert told(done.answer)[1:] == ("storage_error", "destination", False)
-
-
-@pytest.mark.parametrize("name", ["wsgidav", "sftp", "ftp"])
-def test_a_name_that_is_too_long(
-    function: Function, storages: dict[str, Storage], s3: Storage, name: str
-) -> None:
-    here = uuid.uuid4().hex
-    hashes = s3.fill(f"bucket/{here}", {"n" * 256: b"a", "good.txt": GOOD})
-    answer = function.copy(s3.endpoint(here), storages[name].endpoint(here), options=ONE_ATTEMPT)
-    assert told(answer)[1:] == ("name_refused", "destination", False)
-    assert storages[name].hashes(here) == {"good.txt": hashes["good.txt"]}
-
-
-@pytest.mark.parametrize("name", ["wsgidav", "sftp", "ftp"])
-def test_a_folder_below_a_file(
-    function: Function, storages: dict[str, Storage], s3: Storage, name: str
-) -> None:
-    here = uuid.uuid4().hex
-    s3.fill(f"bucket/{here}", {"a.txt": b"a"})
-    storages[name].fill(here, {"file": b"it was here first"})
-    answer = function.copy(
-        s3.endpoint(here), storages[name].endpoint(f"{here}/file/below"), options=ONE_ATTEMPT
-    )
-    assert told(answer)[1:] == ("not_a_directory", "destination", False)
-
-
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [
-        (401, "authentication_failed"),
-        (403, "permission_denied"),
-        (404, "source_not_found"),
-        (429, "storage_busy"),
-        (503, "storage_busy"),
-        (507, "storage_error"),
-    ],
-)
-@pytest.mark.parametrize("kind", ["s3", "google cloud storage", "swift", "koofr", "http"])
-def test_what_others_say_of_a_status(
-    function: Function, dav: Faulty, webdav: Storage, kind: str, status: int, code: str
-) -> None:
-    """Each of rclone's backends has words of its own for it."""
-    parameters = {
-        "s3": {
-            "provider": "Other",
-            "endpoint": dav.url,
-            "access_key_id": servers.password(),
-            "secret_access_key": servers.password(),
-        },
-        "google cloud storage": {"anonymous": True, "endpoint": dav.url},
-        "swift": {
-            "auth": dav.url,
-            "auth_version": 1,
-            "user": servers.USER,
-            "key": servers.password(),
-        },
-        "koofr": {
-            "provider": "other",
-            "endpoint": dav.url,
-            "user": servers.USER,
-            "password": servers.password(),
-        },
-        "http": {"url": dav.url},
-    }
-    dav.fail("*", "*", faulty_webdav.status(status))
-    source = {"type": kind, "parameters": parameters[kind], "path": "bucket/x"}
-    began = time.monotonic()
-    answer = function.copy(source, webdav.endpoint(uuid.uuid4().hex), options=ONE_ATTEMPT)
-    assert time.monotonic() - began < SECONDS
-    assert told(answer)[1:3] == (code, "source")
+    assert reported_error(done.answer)[1:] == ("storage_error", "destination", False)

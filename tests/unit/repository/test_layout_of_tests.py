@@ -1,0 +1,128 @@
+"""Tests are where one looks for them: tests/unit mirrors the rooms of functions/efss_transfer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+TESTS = Path(__file__).parents[2]
+PACKAGE = TESTS.parent / "functions" / "efss_transfer"
+# Folders of tests/unit that are about something else than a room.
+NO_ROOMS = {"deploy", "docs", "repository", "support"}
+# Test files of a room that are about more than one of its modules.
+ABOUT_SEVERAL = {
+    "contract/test_compatibility.py": "the schema still takes what version 1 took",
+    "contract/test_examples.py": "schema/examples, by the schemas and the parser",
+    "egress/test_rclone_guard.py": "rclone through the guard, of every type that goes by it",
+}
+# Modules without unit tests of their own, and what tests them.
+COVERED_ELSEWHERE = {
+    "aws_lambda.py": "integration/runtimes/test_aws_lambda.py",
+    "cli/commands/copy.py": "integration/cli",
+    "cli/commands/merge.py": "integration/cli/test_shards.py",
+    "cli/commands/plan.py": "integration/cli/test_plan.py",
+    "cli/commands/serve.py": "integration/cli",
+    "cli/commands/site.py": "unit/site/test_site_file.py",
+    "cli/commands/validate.py": "unit/cli/test_main.py",
+    "cli/exit_codes.py": "unit/cli/test_summary.py unit/docs/test_readme.py",
+    "cli/in_process.py": "integration/cli",
+    "cli/options.py": "unit/cli/test_main.py",
+    "cli/param_types.py": "unit/cli/test_main.py",
+    "cli/progress.py": "unit/cli/test_summary.py integration/cli",
+    "cli/signals.py": "integration/cli",
+    "cli/transfer.py": "integration/cli",
+    "client/errors.py": "unit/client/test_decoding.py",
+    "client/outcomes.py": "unit/client/test_merge.py",
+    "client/parallel_shards.py": "integration/cli/test_shards.py",
+    "client/progress.py": "unit/client/test_merge_shards.py",
+    "client/service_pool.py": "integration/cli/test_shards.py",
+    "client/totals.py": "unit/client/test_merge.py",
+    "client/transport.py": "unit/client/test_client.py",
+    "config/environment.py": "unit/config/test_settings.py",
+    "contract/problems.py": "unit/model/test_result.py",
+    "contract/schemas.py": "integration/client/test_service_description.py",
+    "contract/storage_types.py": "unit/contract/test_examples.py",
+    "contract/validation.py": "unit/contract/test_request_parser.py",
+    "egress/http_post.py": "unit/service/test_webhook.py",
+    "engines/base.py": "engine_contract.py",
+    "engines/rclone/engine.py": "integration/copy/test_rclone_contract.py",
+    "engines/rclone/process/landlock.py": "unit/engines/rclone/process/test_sandbox.py",
+    "engines/rclone/process/launcher.py": "unit/engines/rclone/process/test_daemon.py",
+    "engines/rclone/process/network.py": "unit/egress/test_rclone_guard.py",
+    "engines/rclone/process/run_as.py": "unit/engines/rclone/process/test_sandbox.py",
+    "engines/rclone/process/seccomp.py": "unit/engines/rclone/process/test_sandbox.py",
+    "engines/rclone/process/standby.py": "integration/runtimes/test_standby.py",
+    "engines/rclone/rc/client.py": "unit/engines/rclone/rc/test_unix_http.py",
+    "engines/rclone/rc/config.py": "integration/copy/test_options.py",
+    "engines/rclone/rc/run_context.py": "unit/engines/rclone/rc/test_jobs.py",
+    "engines/rclone/session.py": "unit/engines/rclone/test_outcome.py",
+    "engines/rclone/transfer/copier.py": "integration/copy/test_copy.py",
+    "engines/rclone/transfer/job.py": "integration/failures/test_attempts.py",
+    "engines/rclone/transfer/limits.py": "integration/security/test_callers.py",
+    "engines/rclone/transfer/listed_files.py": "integration/copy/test_selection.py",
+    "engines/rclone/transfer/partial_files.py": "integration/failures/test_deadlines.py",
+    "engines/rclone/transfer/path_kind.py": "integration/failures/test_failures.py",
+    "engines/rclone/transfer/source_probe.py": "integration/copy/test_tuning.py",
+    "engines/rclone/transfer/survey.py": "integration/copy/test_plans.py",
+    "engines/rclone/transfer/tuner.py": "integration/copy/test_tuning.py",
+    "engines/rclone/transfer/verification.py": "integration/copy/test_options.py",
+    "engines/registry.py": "integration/runtimes/test_aws_lambda.py",
+    "model/encoding.py": "unit/model/test_result.py",
+    "model/errors.py": "unit/client/test_decoding.py",
+    "model/events.py": "unit/model/test_result.py",
+    "model/notification.py": "unit/service/test_webhook.py",
+    "runtimes/asgi.py": "integration/runtimes/test_runtimes.py",
+    "runtimes/aws/events.py": "unit/runtimes/aws/test_handler.py",
+    "runtimes/aws/warmup.py": "integration/runtimes/test_aws_lambda.py",
+    "runtimes/flask/app.py": "integration/copy/test_copy.py",
+    "runtimes/flask/disconnect.py": "integration/failures/test_slow_readers.py",
+    "runtimes/flask/function.py": "integration/operations/test_wheel.py",
+    "runtimes/nuclio.py": "integration/runtimes/test_runtimes.py",
+    "runtimes/openwhisk.py": "integration/runtimes/test_runtimes.py",
+    "service/application.py": "integration/copy/test_copy.py",
+    "service/openapi/components.py": "unit/service/openapi/test_description.py",
+    "service/openapi/examples.py": "unit/service/openapi/test_description.py",
+}
+MOST_LINES = 500
+
+
+def _test_files() -> list[Path]:
+    return sorted((TESTS / "unit").rglob("test_*.py"))
+
+
+def _is_about(test: str, module: str) -> bool:
+    return f"{test}_".startswith(f"test_{module}_")
+
+
+def test_every_unit_test_names_the_module_that_it_tests() -> None:
+    lost = []
+    for file in _test_files():
+        path = file.relative_to(TESTS / "unit")
+        if path.parts[0] in NO_ROOMS or path.as_posix() in ABOUT_SEVERAL:
+            continue
+        modules = [one.stem for one in (PACKAGE / path.parent).glob("*.py")]
+        if not any(_is_about(file.stem, module) for module in modules):
+            lost.append(path.as_posix())
+    assert not lost
+
+
+def test_every_module_has_unit_tests_or_is_covered_elsewhere() -> None:
+    bare = set()
+    for file in PACKAGE.rglob("*.py"):
+        path = file.relative_to(PACKAGE)
+        tests = [one.stem for one in (TESTS / "unit" / path.parent).glob("test_*.py")]
+        if file.stem != "__init__" and not any(_is_about(test, file.stem) for test in tests):
+            bare.add(path.as_posix())
+    assert bare == COVERED_ELSEWHERE.keys()
+    for paths in COVERED_ELSEWHERE.values():
+        for test in paths.split():
+            assert (TESTS / test).exists(), test
+
+
+def test_a_test_file_has_one_subject() -> None:
+    long = {
+        file.relative_to(TESTS).as_posix(): lines
+        for file in TESTS.rglob("*.py")
+        if "node_modules" not in file.parts
+        and (lines := len(file.read_text("utf-8").splitlines())) > MOST_LINES
+    }
+    assert not long
