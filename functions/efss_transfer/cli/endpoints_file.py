@@ -1,16 +1,16 @@
-"""The user's own file of endpoints, and what `NAME:PATH` means with it.
+"""The user's endpoints file, and the endpoints that `NAME:PATH` refers to.
 
-    [cloud]                                 its name
-    type = "webdav"                         or `storage = "archive"`: one of the site's
-    path = "Measurements"                   what PATH is below; the root if left out
+    [cloud]                                 the name of the endpoint
+    type = "webdav"                         or `storage = "archive"`: one of the site file
+    path = "Measurements"                   the base of PATH; default: the root
     [cloud.parameters]
     url = "https://cloud.example.org/remote.php/dav/files/alice"
     vendor = "nextcloud"
     user = "alice"
     pass = {env = "CLOUD_PASSWORD"}         or {file = "~/.cloud"}, {fd = 3}, {prompt = "Password"}
 
-TOML, or JSON where the name of the file ends so. A secret may stand in the file itself, if
-nobody but its owner can read it. NAME that is not in the file is a storage of the site's.
+TOML, or JSON if the file name ends in .json. The file may contain secrets only if nobody but
+its owner can read it. A NAME that is not in the file is a storage of the site file.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _LONGEST: Final = 65_536
 
 
 class InvalidEndpoints(Exception):
-    """The file, or what was asked of it, cannot be used. Its text never holds a value."""
+    """The file, or NAME:PATH, is invalid. The text never quotes a value of the file."""
 
 
 class UserEndpoints:
-    """Endpoints by their names. `prompt` asks a person for a secret."""
+    """Endpoints by their names. `prompt` asks the user for a secret."""
 
     def __init__(
         self, file: Path | None, found: Mapping[str, Any], prompt: Callable[[str], str]
@@ -45,19 +45,19 @@ class UserEndpoints:
         self._file = file
         self._found = found
         self._prompt = prompt
-        self._kept: dict[tuple[str, object], str] = {}
+        self._secrets: dict[tuple[str, object], str] = {}
 
     def names(self) -> list[str]:
-        """Those of the file."""
+        """Return the names in the file."""
         return sorted(self._found)
 
     def endpoint(self, text: str) -> dict[str, Any]:
-        """The endpoint of a request that `NAME:PATH` means. Raises InvalidEndpoints."""
+        """Return the request's endpoint for `NAME:PATH`. Raises InvalidEndpoints."""
         name, colon, path = text.partition(":")
         if not colon or not _NAME.fullmatch(name):
             raise InvalidEndpoints(
-                "An endpoint is NAME:PATH, where NAME stands in your endpoints file, or is a "
-                "storage of the site's."
+                "An endpoint must be NAME:PATH, where NAME is in your endpoints file, or is a "
+                "storage of the service's site file."
             )
         if name not in self._found:
             return {"storage": name, "path": path}
@@ -76,13 +76,13 @@ class UserEndpoints:
         if not isinstance(value, Mapping):
             return value
         ((kind, where),) = value.items()
-        # A descriptor can be read once, and nobody likes to be asked twice.
+        # Read once: a descriptor has no second read, and a user should be prompted once.
         key = (kind, where if kind != "prompt" else (name, member))
-        if key not in self._kept:
-            self._kept[key] = self._asked(f"{name}.parameters.{member}", kind, where)
-        return self._kept[key]
+        if key not in self._secrets:
+            self._secrets[key] = self._resolve(f"{name}.parameters.{member}", kind, where)
+        return self._secrets[key]
 
-    def _asked(self, what: str, kind: str, where: Any) -> str:
+    def _resolve(self, member: str, kind: str, where: Any) -> str:
         match kind:
             case "env":
                 secret = os.environ.get(where, "")
@@ -93,18 +93,18 @@ class UserEndpoints:
             case _:
                 secret = self._prompt(where)
         if not secret:
-            raise InvalidEndpoints(f"{what}: {kind} {where!r} is empty, or not there.")
+            raise InvalidEndpoints(f"{member}: {kind} {where!r} is empty or does not exist.")
         return secret
 
 
 def default_file() -> Path:
-    """Where the file is looked for, as the XDG Base Directory Specification has it."""
+    """Return the default path, by the XDG Base Directory Specification."""
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     return Path(base).expanduser() / "efss-transfer" / "endpoints.toml"
 
 
 def read(file: Path | None, prompt: Callable[[str], str]) -> UserEndpoints:
-    """The endpoints of a file; None for the usual one, which need not be there.
+    """Read an endpoints file; None for the default one, which may be missing.
 
     Raises InvalidEndpoints.
     """
@@ -126,7 +126,7 @@ def read(file: Path | None, prompt: Callable[[str], str]) -> UserEndpoints:
             f"{wanted} is not JSON: see line {error.lineno}, column {error.colno}."
         ) from None
     except tomllib.TOMLDecodeError as error:
-        # Its text may quote what stands in the line; where that is does not.
+        # The exception's text may quote the line; its position is safe.
         at = re.search(r"\(at (line \d+, column \d+|end of document)\)", str(error))
         raise InvalidEndpoints(
             f"{wanted} is not TOML" + (f": see {at[1]}." if at else ".")
@@ -136,15 +136,15 @@ def read(file: Path | None, prompt: Callable[[str], str]) -> UserEndpoints:
     secret = _checked(wanted, found)
     if secret is not None and stat.S_IMODE(status.st_mode) & 0o077:
         raise InvalidEndpoints(
-            f"{wanted} holds a secret ({secret}) and others than its owner may read or change "
-            f"it: chmod 600 {wanted}, or refer to the secret: "
+            f"{wanted} contains a secret ({secret}), but other users can read or change the "
+            f"file. Run chmod 600 {wanted}, or refer to the secret: "
             '{env = "NAME"}, {file = "PATH"}, {fd = 3} or {prompt = "Password"}.'
         )
     return UserEndpoints(wanted, found, prompt)
 
 
 def from_file(file: Path) -> str:
-    """A secret that stands in a file; empty if it cannot be read."""
+    """Read a secret from a file; empty if it cannot be read."""
     try:
         with file.open(encoding="utf-8") as opened:
             return _line(opened.read(_LONGEST))
@@ -153,7 +153,7 @@ def from_file(file: Path) -> str:
 
 
 def from_descriptor(number: int) -> str:
-    """A secret that stands in an open file or pipe; empty if it cannot be read."""
+    """Read a secret from an open file or pipe; empty if it cannot be read."""
     try:
         with os.fdopen(number, encoding="utf-8", closefd=False) as opened:
             return _line(opened.read(_LONGEST))
@@ -162,63 +162,68 @@ def from_descriptor(number: int) -> str:
 
 
 def _line(text: str) -> str:
-    """Without the line end that editors put there."""
+    """Remove the line end that editors add."""
     return text.removesuffix("\n").removesuffix("\r")
 
 
 def _checked(file: Path, found: Any) -> str | None:
-    """The first secret that stands in the file itself, if any. Raises InvalidEndpoints."""
+    """Check the file, and return the place of its first secret. Raises InvalidEndpoints."""
 
     def wrong(where: str, why: str) -> InvalidEndpoints:
         return InvalidEndpoints(f"{file}: {where}: {why}")
 
     if not isinstance(found, Mapping):
-        raise wrong("the whole", "must have a table for each endpoint.")
+        raise wrong("(entire file)", "must contain one table for each endpoint.")
     secret = None
     types = schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
     for name, described in found.items():
         if not _NAME.fullmatch(name):
-            raise wrong("the name of an endpoint", "letters, digits, `.`, `_` and `-` only.")
+            raise wrong("endpoint name", "must consist of letters, digits, `.`, `_` and `-`.")
         if not isinstance(described, Mapping):
             raise wrong(name, "must be a table, with `type` and `parameters`.")
         if unknown := sorted(described.keys() - _MEMBERS):
-            raise wrong(name, f"there is no member {unknown[0]!r}.")
+            raise wrong(name, f"unknown member {unknown[0]!r}.")
         if ("type" in described) == ("storage" in described):
-            raise wrong(name, "needs a `type`, or else a `storage` of the site's.")
+            raise wrong(name, "must have either `type` or `storage`.")
         if "type" in described and described["type"] not in types:
-            raise wrong(f"{name}.type", "there is no such type of storage.")
+            raise wrong(f"{name}.type", "unknown storage type.")
         for member in ("storage", "path"):
             if not isinstance(described.get(member, ""), str):
-                raise wrong(f"{name}.{member}", "must be a text.")
+                raise wrong(f"{name}.{member}", "must be a string.")
         parameters = described.get("parameters", {})
         if not isinstance(parameters, Mapping):
             raise wrong(f"{name}.parameters", "must be a table.")
         secrets = _secrets(described.get("type"), types)
         for member, value in parameters.items():
             where = f"{name}.parameters.{member}"
-            if isinstance(value, Mapping):
-                if (reason := _wrong_reference(value)) is not None:
-                    raise wrong(where, reason)
-            elif not isinstance(value, str | int | float | bool):
-                raise wrong(where, "must be a text, a number, a boolean or a reference.")
-            elif member in secrets:
+            if (reason := _wrong_value(value)) is not None:
+                raise wrong(where, reason)
+            if member in secrets and not isinstance(value, Mapping):
                 secret = secret or where
     return secret
 
 
+def _wrong_value(value: Any) -> str | None:
+    if isinstance(value, Mapping):
+        return _wrong_reference(value)
+    if not isinstance(value, str | int | float | bool):
+        return "must be a string, a number, a boolean or a reference."
+    return None
+
+
 def _secrets(kind: str | None, types: list[str]) -> frozenset[str]:
-    """The parameters that are secrets: of a type, or of any where the type is the site's."""
+    """Return the secret parameters of a type; of all types for a storage of the site file."""
     kinds = types if kind is None else [kind]
     return frozenset().union(*map(storage_types.secret_parameters, kinds))
 
 
 def _wrong_reference(value: Mapping[str, Any]) -> str | None:
     if len(value) != 1 or not value.keys() <= {"env", "file", "fd", "prompt"}:
-        return 'a reference is {env = "NAME"}, {file = "PATH"}, {fd = 3} or {prompt = "TEXT"}.'
+        return 'must be {env = "NAME"}, {file = "PATH"}, {fd = 3} or {prompt = "TEXT"}.'
     ((kind, where),) = value.items()
     if kind == "fd":
         if isinstance(where, bool) or not isinstance(where, int) or not 0 <= where < 1 << 31:
-            return "`fd` is the number of an open descriptor."
+            return "`fd` must be the number of an open descriptor."
     elif not isinstance(where, str) or not where:
-        return f"`{kind}` must be a text."
+        return f"`{kind}` must be a string."
     return None

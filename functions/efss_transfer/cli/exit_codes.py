@@ -1,6 +1,6 @@
-"""The exit code of the command: rclone's own, where they have a meaning.
+"""Exit codes of the command: rclone's own, where rclone has one.
 
-rclone's manual, "Exit code", says what each means there; docs/reference/command.md has the table.
+See "Exit code" in rclone's manual; docs/reference/command.md has the table.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CODES: Final = {
 
 
 def of_result(result: Result, *, nothing_is_an_error: bool = False) -> int:
-    """The exit code of a transfer that ran."""
+    """Return the exit code for a result."""
     match result.state:
         case State.SUCCEEDED:
             empty = not result.totals.transferred
@@ -56,10 +56,10 @@ def of_result(result: Result, *, nothing_is_an_error: bool = False) -> int:
     codes = {group.code for group in result.errors}
     if result.state is State.PARTIAL:
         return NO_FILE if codes == {"source_not_found"} else LESS_SERIOUS
-    # The site's bounds of files and bytes are found out about when the source is listed.
+    # A transfer over the site's limits of files and bytes fails when the source is listed.
     return LIMIT if result.code == "forbidden" else _CODES.get(result.code or "", ERROR)
 
 
 def of_error(error: ClientError) -> int:
-    """The exit code where there is no result."""
+    """Return the exit code for an error without a result."""
     return TEMPORARY if error.retryable else _CODES.get(error.code, ERROR)

@@ -1,4 +1,4 @@
-"""The service in this process: no server, and the same rules, events and results."""
+"""The service in this process: the same rules, events and results, without a server."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from efss_transfer.service.http_messages import JSON, NDJSON, Request, Response,
 
 
 class NotConfigured(ClientError):
-    """A setting of this process's, or its site file, cannot be used."""
+    """An EFSS_TRANSFER_ variable or the site file is invalid."""
 
     code = "not_configured"
 
 
 class InProcessService:
-    """The service as this process's environment sets it, site file included.
+    """The service, configured by this process's environment and its site file.
 
-    `interrupted` is asked several times a second whether a transfer must end early, and as
-    what. Raises NotConfigured.
+    `interrupted` is polled several times a second: it returns the state in which a transfer must
+    end early, or None. Raises NotConfigured.
     """
 
     def __init__(
         self, *, token: str | None = None, interrupted: Callable[[], State | None] = lambda: None
     ) -> None:
-        # What the service logs is for whoever runs one; here its events tell how it goes.
+        # The service's log is for operators; here its events show the progress.
         logging.getLogger("efss_transfer").addHandler(logging.NullHandler())
         try:
             self._service = Service.from_environment(log=False)
@@ -42,23 +42,23 @@ class InProcessService:
         self._interrupted = interrupted
 
     def stream(self, request: Mapping[str, Any]) -> LocalStream:
-        """As a Client's: one invocation. Raises ClientError for what is refused."""
+        """Run one invocation, as Client.stream does. Raises ClientError if it is refused."""
         answer = self._answer("/", request, NDJSON)
         if not isinstance(answer.body, bytes):
             return LocalStream(_events(answer.body), answer)
-        told = _told(answer, answer.body)
-        return LocalStream((event for event in told), answer)
+        events = _buffered_events(answer, answer.body)
+        return LocalStream((event for event in events), answer)
 
     def plan(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """As a Client's: what a transfer would take. Raises ClientError."""
+        """Estimate a transfer, as Client.plan does. Raises ClientError."""
         answer = self._answer("/plan", request, JSON)
         body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
         if answer.status == 200:
             return decoding.document(answer.headers["Content-Type"], body)
-        for event in _told(answer, body):
+        for event in _buffered_events(answer, body):
             if isinstance(event, Finished):
                 raise decoding.failure(event.result)
-        raise AssertionError("a plan that is none has an error")
+        raise AssertionError("the service gave neither a plan nor an error")
 
     def _answer(self, path: str, request: Mapping[str, Any], kind: str) -> Response:
         return self._service.answer(
@@ -70,7 +70,7 @@ class InProcessService:
                 negotiate=lambda: kind,
                 read_body=body_reader(json.dumps(request).encode()),
                 interrupted=self._interrupted,
-                # Whoever has started this process may do what it may do.
+                # The caller has this process's own rights.
                 vouched=True,
             )
         )
@@ -87,16 +87,16 @@ class LocalStream:
         return self._events
 
     def close(self) -> None:
-        """Cancel the transfer if it has not ended, and return when it is cleaned up."""
+        """Cancel the transfer if it has not ended, and wait for its clean-up."""
         self._events.close()
         self._answer.close()
 
 
-def _told(answer: Response, body: bytes) -> list[Event]:
-    """The events of an answer in one piece. Raises ClientError for what was refused."""
-    waits = answer.headers.get("Retry-After")
+def _buffered_events(answer: Response, body: bytes) -> list[Event]:
+    """Return the events of a buffered answer. Raises ClientError if it is a problem."""
+    retry_after = answer.headers.get("Retry-After")
     kind = answer.headers["Content-Type"]
-    seconds = None if waits is None else float(waits)
+    seconds = None if retry_after is None else float(retry_after)
     return list(decoding.answer(answer.status, kind, body, seconds))
 
 

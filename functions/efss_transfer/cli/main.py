@@ -1,4 +1,4 @@
-"""`efss-transfer`: the command. What each of its commands needs is loaded when it runs."""
+"""`efss-transfer`: the command. Each subcommand imports its dependencies when it runs."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SIGNALLED: Final = 128
 _SIGINT, _SIGPIPE = 2, 13
 
 
-class _Whole(click.Group):
-    """The whole command: however it ends, it is a line and an exit code, never a traceback."""
+class _RootGroup(click.Group):
+    """The root command: every error becomes a line and an exit code, never a traceback."""
 
     def main(self, *arguments: Any, **named: Any) -> Any:
-        """As click has it, but Ctrl-C is 130, and a defect is told in a line."""
+        """Run as click does, but exit with 130 after Ctrl-C and report a defect in one line."""
         for stream in (sys.stdout, sys.stderr):
-            # A name that the terminal has no letters for must not end a copy.
+            # A file name that the terminal cannot encode must not end a copy.
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
         try:
@@ -43,15 +43,15 @@ class _Whole(click.Group):
             click.echo("Cancelled.", err=True)
             sys.exit(_SIGNALLED + _SIGINT)
         except BrokenPipeError:
-            # Nobody reads any more. What is still buffered must not be tried again at exit.
+            # The reader has gone. Python must not write the rest of the buffer at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(_SIGNALLED + _SIGPIPE)
         except Exception as error:  # noqa: BLE001 - no person should see a traceback
             where = traceback.extract_tb(error.__traceback__)[-1]
-            # Without its text: nobody knows what it quotes.
+            # Without the exception's text, which may quote a secret.
             click.echo(
-                f"{_NAME}: a defect of this command ({type(error).__name__} in "
-                f"{os.path.basename(where.filename)}:{where.lineno}); please report it.",  # noqa: PTH119
+                f"{_NAME}: internal error ({type(error).__name__} in "
+                f"{os.path.basename(where.filename)}:{where.lineno}); please report this bug.",  # noqa: PTH119
                 err=True,
             )
             sys.exit(1)
@@ -60,10 +60,10 @@ class _Whole(click.Group):
         sys.exit(ended if isinstance(ended, int) else 0)
 
 
-@click.group(cls=_Whole, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_RootGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """Copy between storages, by a service or from here.
+    """Copy files between storages, by a service or from this machine.
 
     \b
     Examples:
@@ -76,7 +76,7 @@ def main() -> None:
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Write what completes this command in a shell.
+    """Print the completion script for a shell.
 
     \b
     Examples:
@@ -87,7 +87,7 @@ def completion(shell: str) -> None:
 
     found = get_completion_class(shell)
     if found is None:
-        raise click.UsageError("There is nothing for this shell.")
+        raise click.UsageError(f"No completion for {shell}: use bash, zsh or fish.")
     click.echo(found(main, {}, _NAME, _VARIABLE).source())
 
 

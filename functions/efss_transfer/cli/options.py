@@ -1,9 +1,9 @@
-"""Options that say by which services a transfer is done, how often, and as how many shards."""
+"""Options shared by commands: the services, the invocations, the shards and the output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -14,21 +14,28 @@ from efss_transfer.cli.param_types import OneShard, Shards
 from efss_transfer.config.environment import PREFIX
 from efss_transfer.model.result import Shard
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
 
 @dataclass(frozen=True)
-class ServiceOptions:
-    """By which services, how often, as how many shards, and how it is shown.
-
-    `shards` is None for a request that is sent as it is, and 0 where a plan is to say.
-    """
+class ConnectionOptions:
+    """The services' URLs, and how to connect to them."""
 
     url: tuple[str, ...]
-    local: bool
     token_file: Path | None
     token_fd: int | None
     ca_bundle: Path | None
+
+
+_Options = TypeVar("_Options", bound=ConnectionOptions)
+
+
+@dataclass(frozen=True)
+class ServiceOptions(ConnectionOptions):
+    """The services of a transfer, its invocations and shards, and the output.
+
+    `shards` is None for a request that is sent unchanged, and 0 for as many as a plan suggests.
+    """
+
+    local: bool
     retries: int
     max_invocations: int | None
     shards: int | None
@@ -40,94 +47,136 @@ class ServiceOptions:
     quiet: bool
 
 
-_OPTIONS: Final = (
+_URL_VARIABLE: Final = f"{PREFIX}URL"
+_TOKEN_FILE: Final = click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help=f"File with the bearer token. Alternative: set {PREFIX}TOKEN.",
+)
+_TOKEN_FD: Final = click.option(
+    "--token-fd", type=click.IntRange(0), help="Open file descriptor to read the token from."
+)
+_CA_BUNDLE: Final = click.option(
+    "--ca-bundle",
+    type=click.Path(exists=True, path_type=Path),
+    help="CA certificates to trust, a file or a folder. Default: REQUESTS_CA_BUNDLE.",
+)
+_PLAN_URL: Final = click.option(
+    "--url",
+    envvar=_URL_VARIABLE,
+    multiple=True,
+    default=("http://127.0.0.1:8080",),
+    show_default=True,
+    help=f"URL of the service. Alternative: set {_URL_VARIABLE}.",
+    metavar="URL",
+)
+_TRANSFER_OPTIONS: Final = (
     click.option(
         "--url",
-        envvar=f"{PREFIX}URL",
+        envvar=_URL_VARIABLE,
         multiple=True,
-        help=f"The service; or {PREFIX}URL. With --shards also several, each with a --url or "
-        "with commas.",
+        help=f"URL of the service. Alternative: set {_URL_VARIABLE}. With --shards, several: "
+        "repeat --url or separate them by commas.",
         metavar="URL",
     ),
     click.option(
         "--shards",
         type=Shards(),
-        help="Copy it as N shards, side by side, with one result; auto: as many as a plan says.",
+        help="Split the transfer into N shards, copy them in parallel and merge the results. "
+        "auto: as many as a plan suggests.",
     ),
     click.option(
         "--parallel",
         type=click.IntRange(1, 256),
         metavar="M",
-        help="How many shards at a time. [default: 4 for each service]",
+        help="Number of shards to copy at the same time. [default: 4 for each service]",
     ),
-    click.option("--shard", type=OneShard(), help="Copy that part alone."),
+    click.option("--shard", type=OneShard(), help="Copy only this shard, for example 0/8."),
     click.option(
         "--result",
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
-        help="Write the result there, too, without files: at most 4096 bytes.",
+        help="Also write the result to FILE, without its list of files: at most 4096 bytes.",
     ),
-    click.option("--local", is_flag=True, help="No service: copy from within this process."),
-    click.option(
-        "--token-file",
-        type=click.Path(path_type=Path),
-        help=f"Where the bearer token stands; or {PREFIX}TOKEN has it.",
-    ),
-    click.option("--token-fd", type=click.IntRange(0), help="An open descriptor to read it from."),
-    click.option(
-        "--ca-bundle",
-        type=click.Path(exists=True, path_type=Path),
-        help="Whose certificates to trust; or REQUESTS_CA_BUNDLE.",
-    ),
+    click.option("--local", is_flag=True, help="Copy from this machine, without a service."),
+    _TOKEN_FILE,
+    _TOKEN_FD,
+    _CA_BUNDLE,
     click.option(
         "--retries",
         type=click.IntRange(0, 1000),
         default=3,
         show_default=True,
-        help="How often to try again what can pass by itself.",
+        help="Number of retries after a temporary failure.",
     ),
     click.option(
         "--max-invocations",
         type=click.IntRange(1),
-        help="Go on with what the service's time ran out for at most so often, the first time "
-        "included. Otherwise as long as files arrive.",
+        help="Maximum number of invocations, including the first. Default: continue while files "
+        "keep arriving.",
     ),
     click.option(
-        "--error-on-no-transfer", is_flag=True, help="Exit with 9 if there was nothing to copy."
+        "--error-on-no-transfer", is_flag=True, help="Exit with 9 if no file had to be copied."
     ),
-    click.option("--json", "as_json", is_flag=True, help="For programs: events as lines of JSON."),
-    click.option("--quiet", "-q", is_flag=True, help="Only the summary."),
+    click.option("--json", "as_json", is_flag=True, help="Print events as JSON, one a line."),
+    click.option("--quiet", "-q", is_flag=True, help="Print only the summary."),
 )
 
 
-def service_options(command: _Command) -> _Command:
-    """Give a command these options; it is called with them as one, `ways`."""
+def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a connection, passed as `connection`."""
 
     @wraps(command)
-    def called(**given: Any) -> Any:
-        chosen = {name: given.pop(name) for name in ServiceOptions.__dataclass_fields__}
-        urls = [it.strip() for url in chosen["url"] for it in url.split(",")]
-        ways = ServiceOptions(**{**chosen, "url": tuple(dict.fromkeys(it for it in urls if it))})
-        # Before anybody is asked for a password.
-        if not ways.url and not ways.local:
-            raise click.UsageError(
-                f"Which service? Give --url, or set {PREFIX}URL, or use --local."
-            )
-        if ways.local and _given("url"):
-            raise click.UsageError("Either --url or --local.")
-        if len(ways.url) > 1 and ways.shards is None and not ways.local:
-            raise click.UsageError("Several services take the shards of a transfer: give --shards.")
-        if ways.parallel is not None and ways.shards is None:
-            raise click.UsageError("--parallel is for --shards.")
-        if ways.shard is not None and ways.shards is not None:
-            raise click.UsageError("Either --shards or --shard.")
-        return command(**given, ways=ways)
+    def call(**given: Any) -> Any:
+        connection = _taken(ConnectionOptions, given)
+        return command(**given, connection=connection)
 
-    for option in reversed(_OPTIONS):
-        called = option(called)
-    return called  # type: ignore[return-value]
+    return _decorate(call, (_PLAN_URL, _TOKEN_FILE, _TOKEN_FD, _CA_BUNDLE))
 
 
-def _given(name: str) -> bool:
+def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a transfer, passed as `service`."""
+
+    @wraps(command)
+    def call(**given: Any) -> Any:
+        service = _taken(ServiceOptions, given)
+        # Before the command prompts for a password.
+        _check(service)
+        return command(**given, service=service)
+
+    return _decorate(call, _TRANSFER_OPTIONS)
+
+
+def _taken(kind: type[_Options], given: dict[str, Any]) -> _Options:
+    """Move the members of `kind` out of `given`; URLs may be separated by commas."""
+    members = {field.name: given.pop(field.name) for field in fields(kind)}
+    urls = [part.strip() for url in members["url"] for part in url.split(",")]
+    return kind(**{**members, "url": tuple(dict.fromkeys(url for url in urls if url))})
+
+
+def _check(service: ServiceOptions) -> None:
+    if not service.url and not service.local:
+        raise click.UsageError(
+            f"No service given. Give --url, set {_URL_VARIABLE}, or use --local."
+        )
+    if service.local and _is_given("url"):
+        raise click.UsageError("Use either --url or --local, not both.")
+    if len(service.url) > 1 and service.shards is None and not service.local:
+        raise click.UsageError("Several services need --shards: give it, or only one --url.")
+    if service.parallel is not None and service.shards is None:
+        raise click.UsageError("--parallel needs --shards.")
+    if service.shard is not None and service.shards is not None:
+        raise click.UsageError("Use either --shards or --shard, not both.")
+
+
+def _decorate(
+    call: Callable[..., Any], options: tuple[Callable[[Any], Any], ...]
+) -> Callable[..., Any]:
+    for option in reversed(options):
+        call = option(call)
+    return call
+
+
+def _is_given(name: str) -> bool:
     source = click.get_current_context().get_parameter_source(name)
     return source is click.core.ParameterSource.COMMANDLINE

@@ -1,4 +1,4 @@
-"""The kinds of values that options and arguments of the command take, besides click's own."""
+"""Types of the command's options and arguments that click does not have."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from click.shell_completion import CompletionItem
 from efss_transfer.model.result import Shard
 
 _SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,3})?)\s*([kmgtp]?)(?:i?b)?", re.ASCII | re.I)
-_MOST_SHARDS: Final = 10_000  # as the schema has it
+_MAX_SHARDS: Final = 10_000  # as in the schema
 
 
-# To mypy it is generic. In click 8.1, with which this works too, it is not.
+# Generic for mypy, but not in click 8.1, which is supported too.
 class _Type(click.ParamType):  # type: ignore[type-arg]
     def convert(
         self,
@@ -22,26 +22,26 @@ class _Type(click.ParamType):  # type: ignore[type-arg]
         param: click.Parameter | None,  # noqa: ARG002 - click's signature
         ctx: click.Context | None,  # noqa: ARG002 - click's signature
     ) -> Any:
-        """What the command is given."""
-        return self.taken(value)
+        """Parse a value for click."""
+        return self.parse(value)
 
-    def taken(self, value: Any) -> Any:
-        """The same, of the text or the default alone. Raises click.BadParameter."""
+    def parse(self, value: Any) -> Any:
+        """Parse a text or a default. Raises click.BadParameter."""
         return str(value)
 
 
 class Size(_Type):
-    """Bytes, or with k, M, G, T, P behind it as many times 1024 of them as rclone has it."""
+    """Bytes; with the suffix k, M, G, T or P a power of 1024 bytes, as in rclone."""
 
     name = "SIZE"
 
-    def taken(self, value: Any) -> int:
-        """The number of bytes."""
+    def parse(self, value: Any) -> int:
+        """Return the number of bytes."""
         if isinstance(value, int):
             return value
         found = _SIZE.fullmatch(value)
         if found is None:
-            self.fail("a size is a number of bytes, or one with k, M, G, T or P behind it.")
+            self.fail("must be a size: a number of bytes, or one with the suffix k, M, G, T or P.")
         return int(float(found[1]) * 1024 ** " kmgtp".index(found[2].lower() or " "))
 
 
@@ -56,7 +56,7 @@ class Name(_Type):
         param: click.Parameter,  # noqa: ARG002 - click's signature
         incomplete: str,
     ) -> list[CompletionItem]:
-        """Names of the endpoints file that begin so."""
+        """Return the names in the endpoints file that start with `incomplete`."""
         from efss_transfer.cli import endpoints_file
 
         file = ctx.params.get("endpoints")
@@ -68,29 +68,29 @@ class Name(_Type):
 
 
 class Shards(_Type):
-    """A number of shards, or `auto`: 0."""
+    """A number of shards, or `auto`, which becomes 0."""
 
     name = "N"
 
-    def taken(self, value: Any) -> int:
-        """How many."""
+    def parse(self, value: Any) -> int:
+        """Return the number of shards."""
         if value == "auto" or value == 0:
             return 0
-        if not str(value).isdecimal() or not 1 <= int(value) <= _MOST_SHARDS:
-            self.fail(f"It is auto, or a number from 1 to {_MOST_SHARDS}.")
+        if not str(value).isdecimal() or not 1 <= int(value) <= _MAX_SHARDS:
+            self.fail(f"must be auto, or a number from 1 to {_MAX_SHARDS}.")
         return int(value)
 
 
 class OneShard(_Type):
-    """INDEX/COUNT, as 0/8."""
+    """INDEX/COUNT, for example 0/8."""
 
     name = "INDEX/COUNT"
 
-    def taken(self, value: Any) -> Shard:
-        """The shard."""
+    def parse(self, value: Any) -> Shard:
+        """Return the shard."""
         if isinstance(value, Shard):
             return value
         index, _, count = value.partition("/")
         if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-            self.fail("A shard is INDEX/COUNT; the index counts from 0.")
+            self.fail("must be INDEX/COUNT, where INDEX counts from 0: for example 0/8.")
         return Shard(int(index), int(count))

@@ -1,4 +1,4 @@
-"""What a person is told when a transfer has ended: the totals, and a table of failures."""
+"""Summarize a transfer: its totals, and a table of its failures."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from efss_transfer.cli.progress import duration, printable, size
+from efss_transfer.cli.formatting import duration, files, printable, size
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.result import ErrorGroup, Reason, Result, State
 
 _STATES: Final = {
-    State.SUCCEEDED: "Done",
+    State.SUCCEEDED: "Copy complete",
     State.PARTIAL: "Some files were not copied",
-    State.INCOMPLETE: "Not complete: the time ran out; the same command goes on",
-    State.FAILED: "Failed",
-    State.CANCELLED: "Cancelled; the same command goes on",
+    State.INCOMPLETE: "Copy incomplete: the time limit was reached. To continue, run the same "
+    "command again",
+    State.FAILED: "Copy failed",
+    State.CANCELLED: "Copy cancelled. To continue, run the same command again",
 }
 _REASONS: Final = {
-    Reason.SAME: "the same",
+    Reason.SAME: "unchanged",
     Reason.OLDER: "not newer",
-    Reason.EXISTS: "there already",
-    Reason.DRY_RUN: "only a dry run",
+    Reason.EXISTS: "already there",
+    Reason.DRY_RUN: "dry run",
 }
 
 
-def tell(result: Result, invocations: int) -> None:
+def show(result: Result, invocations: int) -> None:
     """Write the summary to stdout."""
     for line in _lines(result, invocations):
-        _say(line)
+        _write(line)
     if not result.errors:
         return
     console = Console(highlight=False)
@@ -40,7 +41,7 @@ def tell(result: Result, invocations: int) -> None:
         console.print(_table(result.errors))
     else:
         for line in _failures(result.errors):
-            _say(line)
+            _write(line)
 
 
 def _lines(result: Result, invocations: int) -> Iterator[str]:
@@ -50,13 +51,13 @@ def _lines(result: Result, invocations: int) -> Iterator[str]:
     dry = totals.reasons.get(Reason.DRY_RUN, 0)
     yield f"{_STATES[result.state]}."
     yield (
-        f"{totals.transferred} files copied, {size(totals.transferred_bytes)}, "
-        f"in {duration(seconds)}{times}; {totals.skipped} skipped, {totals.failed} failed."
+        f"{files(totals.transferred)} copied, {size(totals.transferred_bytes)}, "
+        f"in {duration(seconds)}{times}; {totals.skipped:,} skipped, {totals.failed:,} failed."
     )
     if dry:
-        yield f"{dry} files, {size(totals.dry_run_bytes)}, would have been copied."
+        yield f"Dry run: {files(dry)}, {size(totals.dry_run_bytes)}, would be copied."
     others = [
-        f"{count} {_REASONS[reason]}"
+        f"{count:,} {_REASONS[reason]}"
         for reason, count in totals.reasons.items()
         if count and reason is not Reason.DRY_RUN
     ]
@@ -65,53 +66,53 @@ def _lines(result: Result, invocations: int) -> Iterator[str]:
     if (seen := result.verification) is not None:
         by = seen.mode.value + (f" ({seen.hash})" if seen.hash else "")
         yield (
-            f"Verified by {by}: {seen.checked} files, {seen.differing} differ, "
-            f"{seen.missing} are missing."
+            f"Verified by {by}: {files(seen.checked)} checked, {seen.differing:,} different, "
+            f"{seen.missing:,} missing."
         )
 
 
 def _table(errors: tuple[ErrorGroup, ...]) -> Table:
     table = Table(title="Failures", title_justify="left")
     table.add_column("Files", justify="right")
-    table.add_column("What", overflow="fold")
-    table.add_column("Where", overflow="fold")
-    table.add_column("Why", overflow="fold", ratio=1)
+    table.add_column("Error", overflow="fold")
+    table.add_column("Path", overflow="fold")
+    table.add_column("Message", overflow="fold", ratio=1)
     for group in errors:
-        count, what = Text(str(group.count)), Text(_what(group))
+        count, error = Text(f"{group.count:,}"), Text(_error(group))
         for sample in group.samples:
             table.add_row(
-                count, what, Text(printable(sample.path)), Text(printable(sample.message))
+                count, error, Text(printable(sample.path)), Text(printable(sample.message))
             )
-            count, what = Text(), Text()
+            count, error = Text(), Text()
         if (more := group.count - len(group.samples)) > 0:
-            table.add_row(count, what, Text(f"and {more} more"), Text())
+            table.add_row(count, error, Text(f"and {more:,} more"), Text())
         table.add_section()
     return table
 
 
 def _failures(errors: tuple[ErrorGroup, ...]) -> Iterator[str]:
     for group in errors:
-        yield f"failed: {group.count} x {_what(group)}"
+        yield f"failed: {files(group.count)}, {_error(group)}"
         for sample in group.samples:
             path = f"{printable(sample.path)}: " if sample.path else ""
             yield f"  {path}{printable(sample.message)}"
         if (more := group.count - len(group.samples)) > 0:
-            yield f"  and {more} more"
+            yield f"  and {more:,} more"
 
 
-def _what(group: ErrorGroup) -> str:
-    """The code, the side, and what to do about it."""
+def _error(group: ErrorGroup) -> str:
+    """Return the code, the side, the title, and whether a retry can help."""
     side = f" at the {group.side.value}" if group.side else ""
-    retry = "; can pass by itself" if group.retryable else ""
+    retry = "; temporary" if group.retryable else ""
     known = CODES.get(group.code)
     return f"{printable(group.code)}{side}" + (f" ({known.title.lower()}{retry})" if known else "")
 
 
-def _say(line: str) -> None:
+def _write(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
 def warn(text: str) -> None:
-    """Tell a person something that is no result, on stderr."""
+    """Write a warning or an error to stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()

@@ -46,11 +46,11 @@ def test_a_person_is_told_in_a_table(
     assert (ended.exit_code, ended.stderr) == (0, "")
     rows = dict(line.split("  ", 1) for line in ended.stdout.splitlines())
     told = {name.strip(): what.strip() for name, what in rows.items()}
-    assert told["to copy"] == "20 files, 20.0 kB"
-    assert told["largest"].startswith("1.0 kB, ")
-    assert told["at"] == "2.0 MB or 1 files a second (given)"
-    assert told["an invocation has"] == "1 h 0 min"
-    assert told["shards"].startswith("1, each of about 20 files, 20.0 kB, 20.")
+    assert told["to copy"] == "20 files, 19.5 KiB"
+    assert told["largest file"].startswith("1000 B, ")
+    assert told["assumed rates"] == "1.9 MiB/s, 1 small files/s (given)"
+    assert told["time limit"] == "1 h 00 min per invocation"
+    assert told["shards"].startswith("1, 20 files, 19.5 KiB, 20 s")
 
 
 def test_a_program_is_given_json(function: Function, request_of: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ def test_what_cannot_work_ends_with_1_and_says_why(
     ended = run("-", *url, "--rate", "1", "--seconds", "60", body=request_of)
     assert ended.exit_code == 1
     assert "20 files" in ended.stdout
-    assert ended.stderr.startswith("too_large: A file of 1000 bytes takes 1000 s")
+    assert ended.stderr.startswith("too_large: The largest file has 1000 bytes and takes 1000 s")
     ended = run("-", *url, "--json", "--rate", "1", "--seconds", "60", body=request_of)
     assert ended.exit_code == 1
     assert json.loads(ended.stdout)["code"] == "too_large"
@@ -83,8 +83,10 @@ def test_what_is_no_request_or_no_service_is_told_without_a_traceback(
     (tmp_path / "no.json").write_text("{")
     cases = {
         "is not JSON": run(str(tmp_path / "no.json")),
-        "cannot be asked": run("-", "--url", "http://127.0.0.1:1", body=request_of),
-        "is no efss-transfer": run("-", "--url", webdav.parameters["url"], body=request_of),
+        "gave no plan": run("-", "--url", "http://127.0.0.1:1", body=request_of),
+        "is not an efss-transfer service": run(
+            "-", "--url", webdav.parameters["url"], body=request_of
+        ),
     }
     for text, ended in cases.items():
         assert (ended.exit_code, ended.stdout) == (1, ""), text
@@ -111,7 +113,7 @@ def test_nobody_else_is_sent_what_the_request_holds(request_of: dict[str, Any]) 
         with http_servers.misbehaving(away) as url:
             ended = run("-", "--url", url, body=request_of)
     assert (ended.exit_code, ended.stdout) == (1, "")
-    assert "is no efss-transfer" in ended.stderr
+    assert "is not an efss-transfer service" in ended.stderr
     assert came == []
 
 

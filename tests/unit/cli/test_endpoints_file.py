@@ -145,20 +145,23 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> 
         ("[a]\nb = ?", "not TOML: see line 2, column 5"),
         (f'[a]\npass = "{SECRET}', "not TOML"),
         ("a = 1", "a: must be a table"),
-        ("[a]", "needs a `type`"),
-        ('[a]\ntype = "ftp"\nstorage = "b"', "needs a `type`"),
-        ('[a]\ntype = "local"', "no such type"),
-        ("[a]\ntype = []", "no such type"),
-        ('[a]\ntype = "ftp"\nurl = "x"', "no member 'url'"),
-        ('[a]\ntype = "ftp"\npath = 1', "a.path: must be a text"),
+        ("[a]", "must have either `type` or `storage`"),
+        ('[a]\ntype = "ftp"\nstorage = "b"', "must have either `type` or `storage`"),
+        ('[a]\ntype = "local"', "unknown storage type"),
+        ("[a]\ntype = []", "unknown storage type"),
+        ('[a]\ntype = "ftp"\nurl = "x"', "unknown member 'url'"),
+        ('[a]\ntype = "ftp"\npath = 1', "a.path: must be a string"),
         ('[a]\ntype = "ftp"\nparameters = 1', "must be a table"),
-        ('[a]\ntype = "ftp"\nparameters = {pass = {cmd = "x"}}', "a reference is"),
-        ('[a]\ntype = "ftp"\nparameters = {pass = {env = "x", file = "y"}}', "a reference is"),
-        ('[a]\ntype = "ftp"\nparameters = {pass = {env = 1}}', "`env` must be a text"),
-        ('[a]\ntype = "ftp"\nparameters = {pass = {fd = "x"}}', "`fd` is the number"),
-        ('[a]\ntype = "ftp"\nparameters = {pass = {fd = true}}', "`fd` is the number"),
-        ('[a]\ntype = "ftp"\nparameters = {pass = {fd = 99999999999}}', "`fd` is the number"),
-        ('[a]\ntype = "ftp"\nparameters = {pass = ["x"]}', "must be a text, a number"),
+        ('[a]\ntype = "ftp"\nparameters = {pass = {cmd = "x"}}', 'must be {env = "NAME"}'),
+        (
+            '[a]\ntype = "ftp"\nparameters = {pass = {env = "x", file = "y"}}',
+            'must be {env = "NAME"}',
+        ),
+        ('[a]\ntype = "ftp"\nparameters = {pass = {env = 1}}', "`env` must be a string"),
+        ('[a]\ntype = "ftp"\nparameters = {pass = {fd = "x"}}', "`fd` must be the number"),
+        ('[a]\ntype = "ftp"\nparameters = {pass = {fd = true}}', "`fd` must be the number"),
+        ('[a]\ntype = "ftp"\nparameters = {pass = {fd = 99999999999}}', "`fd` must be the number"),
+        ('[a]\ntype = "ftp"\nparameters = {pass = ["x"]}', "must be a string, a number"),
         ('["a b"]\ntype = "ftp"', "letters, digits"),
     ],
 )
@@ -171,7 +174,12 @@ def test_a_mistake_in_the_file_is_told(tmp_path: Path, text: str, said: str) -> 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"{", "line 1"), (b"[]", "must have a table"), (b"\xff", "UTF-8"), (b"[" * 10**5, "deeply")],
+    [
+        (b"{", "line 1"),
+        (b"[]", "must contain one table"),
+        (b"\xff", "UTF-8"),
+        (b"[" * 10**5, "deeply"),
+    ],
 )
 def test_a_mistake_in_json_is_told(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "e.json").write_bytes(content)

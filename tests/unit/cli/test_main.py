@@ -56,14 +56,17 @@ def run(*words: str | Path, text: str | None = None) -> Result:
         (["copy", "cloud", "archive:x"], "NAME:PATH"),
         (["copy", "/local/path", "archive:x"], "NAME:PATH"),
         (["copy", "cloud:x"], "Missing argument"),
-        (["copy", "cloud:x", "archive:x", "--max-size", "much"], "a size is"),
+        (["copy", "cloud:x", "archive:x", "--max-size", "much"], "must be a size"),
         (["copy", "cloud:x", "archive:x", "--files-from", "nowhere"], "nowhere cannot be read"),
         (
             ["copy", "cloud:x", "archive:x", "--url", "http://u:secret-of-mine@x"],
             "must not contain a user",
         ),
         (["copy", "cloud:x", "archive:x", "--url", "x"], "must start with https"),
-        (["copy", "cloud:x", "archive:x", "--local", "--url", "http://x"], "Either"),
+        (
+            ["copy", "cloud:x", "archive:x", "--local", "--url", "http://x"],
+            "either --url or --local",
+        ),
         (["copy", "--endpoints", "nowhere", "cloud:x", "archive:x"], "cannot be read"),
         (["run", "nowhere.json"], "cannot be read"),
         (["run", "."], "cannot be read"),
@@ -83,7 +86,7 @@ def test_a_service_must_be_named(file: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("EFSS_TRANSFER_URL")
     done = run("copy", "cloud:x", "archive:x")
     assert done.exit_code == 2
-    assert "--url" in done.stderr
+    assert "No service given. Give --url" in done.stderr
     assert "Password" not in done.output
 
 
@@ -113,7 +116,7 @@ def test_validate_says_that_it_is_valid() -> None:
     ("text", "said"),
     [
         ("{", "line 1, column 2"),
-        ("[]", "(the whole): Must be an object."),
+        ("[]", "(entire request): Must be an object."),
         (json.dumps({**json.loads(GOOD.read_text()), "options": {"attempts": 99}}), "/attempts"),
         ('{"source": {"storage": "a"}, "destination": {"storage": "a"}}', "[distinct]"),
         ('{"source": {"storage": "a"}}', "Missing: destination."),
@@ -190,8 +193,8 @@ def test_a_defect_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     done = run("copy", "cloud:x", "archive:x")
     assert done.exit_code == 1
     assert re.fullmatch(
-        r"efss-transfer: a defect of this command \(RuntimeError in test_main.py:\d+\); "
-        r"please report it\.\n",
+        r"efss-transfer: internal error \(RuntimeError in test_main.py:\d+\); "
+        r"please report this bug\.\n",
         done.stderr,
     )
 

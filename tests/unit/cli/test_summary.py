@@ -7,8 +7,8 @@ import io
 import pytest
 
 from efss_transfer.cli import exit_codes, progress, summary
+from efss_transfer.cli.formatting import duration, printable, size
 from efss_transfer.cli.in_process import NotConfigured
-from efss_transfer.cli.progress import duration, printable, size
 from efss_transfer.client.errors import Busy, ClientError, ServiceUnreachable, Unauthenticated
 from efss_transfer.client.resume import Resumed
 from efss_transfer.model.events import InFlight, Progress
@@ -46,11 +46,9 @@ def test_failures_are_told_as_they_are_and_steer_nothing(
     if terminal:
         monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "300")
-    summary.tell(ended(State.PARTIAL, group("storage_error"), transferred=1), 3)
+    summary.show(ended(State.PARTIAL, group("storage_error"), transferred=1), 3)
     told = capsys.readouterr().out
-    assert told.startswith(
-        "Some files were not copied.\n1 files copied, 0 B, in 0 s, 3 invocations"
-    )
+    assert told.startswith("Some files were not copied.\n1 file copied, 0 B, in 0 s, 3 invocations")
     assert "storage_error at the source" in told
     assert "and 6 more" in told
     assert r"x\x1b]0;title\x07\n[bold red]y\u202e" in told
@@ -63,13 +61,13 @@ def test_what_was_skipped_and_verified_is_told(capsys: pytest.CaptureFixture[str
     totals = Totals(1, 3, 0, 2048, {Reason.SAME: 1, Reason.OLDER: 1, Reason.DRY_RUN: 1}, 5)
     seen = Verification(VerifyMode.CHECKSUM, 3, 1, 0, "md5")
     moment = utc_now()
-    summary.tell(Result(State.SUCCEEDED, "rclone", totals, moment, moment, verification=seen), 1)
+    summary.show(Result(State.SUCCEEDED, "rclone", totals, moment, moment, verification=seen), 1)
     assert capsys.readouterr().out == (
-        "Done.\n"
-        "1 files copied, 2.0 KiB, in 0 s; 3 skipped, 0 failed.\n"
-        "1 files, 5 B, would have been copied.\n"
-        "Skipped: 1 the same, 1 not newer.\n"
-        "Verified by checksum (md5): 3 files, 1 differ, 0 are missing.\n"
+        "Copy complete.\n"
+        "1 file copied, 2.0 KiB, in 0 s; 3 skipped, 0 failed.\n"
+        "Dry run: 1 file, 5 B, would be copied.\n"
+        "Skipped: 1 unchanged, 1 not newer.\n"
+        "Verified by checksum (md5): 3 files checked, 1 different, 0 missing.\n"
     )
 
 
@@ -79,12 +77,12 @@ def test_lines_come_now_and_then() -> None:
     one = Progress(Totals(1, 0, 1), 1024, 3, 4096, 512.0, 6.0, in_flight=(InFlight("a", 1, 2),))
     for _ in range(100):
         lines.event(one)
-    lines.again(Resumed(2, 0.0, None))
-    lines.again(Resumed(3, 2.2, Busy(f"Full{HOSTILE}")))
+    lines.resumed(Resumed(2, 0.0, None))
+    lines.resumed(Resumed(3, 2.2, Busy(f"Full{HOSTILE}")))
     assert out.getvalue().splitlines() == [
         "Copying: 1 of 3 files (1 failed), 1.0 KiB of 4.0 KiB, 512 B/s, 6 s left",
-        "The service's time ran out: invocation 2 goes on.",
-        f"Full{printable(HOSTILE)} Trying again in 2 s.",
+        "The service's time limit was reached. Resuming: invocation 2.",
+        f"Full{printable(HOSTILE)} Retrying in 2 s.",
     ]
 
 

@@ -87,7 +87,7 @@ NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "manager", "mana
 MOST_FILES = 17
 MOST_LINES = 300
 MOST_LINES_OF_A_FUNCTION = 60
-LONGER_FUNCTIONS = {"cli.transfer.transfer": 69}
+LONGER_FUNCTIONS: dict[str, int] = {}
 # What is longer, and why.
 LONGER: dict[str, tuple[int, str]] = {}
 

@@ -1,4 +1,4 @@
-"""`efss-transfer copy` and `efss-transfer run`: the commands that move data."""
+"""`efss-transfer copy` and `efss-transfer run`: the commands that copy."""
 
 from __future__ import annotations
 
@@ -21,56 +21,60 @@ from efss_transfer.config.environment import PREFIX
     "--endpoints",
     type=click.Path(path_type=Path),
     envvar=f"{PREFIX}ENDPOINTS",
-    help="Your endpoints file; otherwise ~/.config/efss-transfer/endpoints.toml.",
+    help="Your endpoints file. Default: ~/.config/efss-transfer/endpoints.toml.",
 )
 @click.option(
-    "--include", multiple=True, metavar="GLOB", help="Only files that match one of these."
+    "--include", multiple=True, metavar="GLOB", help="Copy only files that match. Repeatable."
 )
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No file that matches one of these.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Skip files that match. Repeatable.")
 @click.option(
     "--files-from",
     metavar="FILE",
-    help="Exactly the files whose paths stand in FILE, a line each; - for stdin.",
+    help="Copy exactly the files listed in FILE, one path a line; - for stdin.",
 )
-@click.option("--min-size", type=Size(), help="Only files that have that many bytes.")
-@click.option("--max-size", type=Size(), help="Only files that have no more.")
-@click.option("--modified-after", metavar="TIME", help="Only files changed since; RFC 3339.")
-@click.option("--modified-before", metavar="TIME", help="Only files changed before; RFC 3339.")
+@click.option("--min-size", type=Size(), help="Skip smaller files.")
+@click.option("--max-size", type=Size(), help="Skip larger files.")
+@click.option(
+    "--modified-after", metavar="TIME", help="Copy only files modified after TIME (RFC 3339)."
+)
+@click.option(
+    "--modified-before", metavar="TIME", help="Copy only files modified before TIME (RFC 3339)."
+)
 @click.option(
     "--overwrite",
     type=click.Choice(["changed", "newer", "never", "always"]),
-    help="What to do with a file that is there already. [default: changed]",
+    help="When to overwrite a file at the destination. [default: changed]",
 )
 @click.option(
     "--compare",
     type=click.Choice(["default", "size", "checksum"]),
-    help="How to tell whether a file has changed.",
+    help="How to detect a changed file.",
 )
 @click.option(
     "--verify",
     type=click.Choice(["none", "size", "checksum", "download"]),
-    help="Compare both sides once more at the end.",
+    help="Compare source and destination after the copy.",
 )
-@click.option("--metadata", is_flag=True, default=None, help="Copy what is kept besides content.")
+@click.option("--metadata", is_flag=True, default=None, help="Also copy metadata.")
 @click.option(
-    "--dry-run", "-n", is_flag=True, default=None, help="Copy nothing, tell what would be."
+    "--dry-run", "-n", is_flag=True, default=None, help="Copy nothing; report what would be copied."
 )
 @click.option(
     "--on-error",
     type=click.Choice(["continue", "stop"]),
-    help="Whether to go on when a file has failed. [default: continue]",
+    help="Continue or stop after a file failed. [default: continue]",
 )
-@click.option("--attempts", type=int, help="How often the service tries each invocation.")
-@click.option("--bandwidth-limit", type=Size(), help="Bytes a second at most.")
-@click.option("--transfers", type=int, help="How many files to copy at a time.")
+@click.option("--attempts", type=int, help="Number of attempts by the service in each invocation.")
+@click.option("--bandwidth-limit", type=Size(), help="Maximum bytes per second.")
+@click.option("--transfers", type=int, help="Number of files to copy at the same time.")
 @click.option(
     "--deadline",
     "deadline_seconds",
     type=float,
     metavar="SECONDS",
-    help="How long one invocation may take; the service's own limit counts if it is less.",
+    help="Time limit of one invocation; a lower limit of the service takes precedence.",
 )
-@click.option("--id", "name", help="Your own name for it; it stands in the service's log.")
+@click.option("--id", "name", help="Your name for the transfer; the service logs it.")
 @service_options
 def copy(
     source: str,
@@ -78,16 +82,17 @@ def copy(
     endpoints: Path | None,
     files_from: str | None,
     name: str | None,
-    ways: ServiceOptions,
+    service: ServiceOptions,
     **chosen: Any,
 ) -> None:
     """Copy SOURCE to DESTINATION, however long it takes.
 
-    Both are NAME:PATH. NAME stands in your endpoints file, or is a storage that the service's
-    site has configured. What the service's time runs out for is gone on with by itself.
+    Both are NAME:PATH. NAME is an endpoint of your endpoints file, or a storage that the
+    service's site file defines. When the service reaches its time limit, the command resumes
+    the copy automatically.
 
-    Exits as rclone does: 0 done, 2 usage, 3 no such source, 5 may pass by itself, 6 some files
-    failed, 7 refused, 10 time ran out; 130 after Ctrl-C, which cancels the copy.
+    Exits as rclone does: 0 complete, 2 usage, 3 source not found, 5 temporary failure, 6 some
+    files failed, 7 refused, 10 time limit reached; 130 after Ctrl-C, which cancels the copy.
 
     \b
     Examples:
@@ -98,7 +103,7 @@ def copy(
     from efss_transfer.cli import endpoints_file
 
     try:
-        known = endpoints_file.read(endpoints, _asked)
+        known = endpoints_file.read(endpoints, _prompt)
         request: dict[str, Any] = {
             "source": known.endpoint(source),
             "destination": known.endpoint(destination),
@@ -112,16 +117,17 @@ def copy(
         selection["files"] = [{"path": path} for path in _paths(files_from)]
     request |= {"selection": selection} if selection else {}
     request |= {"options": options} if options else {}
-    sys.exit(transfer(request, ways))
+    sys.exit(transfer(request, service))
 
 
 @click.command()
 @click.argument("request", metavar="REQUEST.json")
 @service_options
-def run(request: str, ways: ServiceOptions) -> None:
-    """Send a transfer request, which is a file, or - for stdin.
+def run(request: str, service: ServiceOptions) -> None:
+    """Send a transfer request from a file, or - for stdin.
 
-    It is what the schema `request` describes, see `efss-transfer schema`. Otherwise as `copy`.
+    `efss-transfer schema request` prints the schema of the request. Progress, options and exit
+    codes are those of `copy`.
 
     \b
     Examples:
@@ -136,8 +142,8 @@ def run(request: str, ways: ServiceOptions) -> None:
     except InvalidJson as error:
         raise click.UsageError(f"{request}: {error}") from None
     if not isinstance(document, dict):
-        raise click.UsageError(f"{request}: A request is an object.")
-    sys.exit(transfer(document, ways))
+        raise click.UsageError(f"{request}: the request must be a JSON object.")
+    sys.exit(transfer(document, service))
 
 
 _SELECTION: Final = (
@@ -151,7 +157,7 @@ _SELECTION: Final = (
 
 
 def _members(chosen: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Selection and options of a request, of what was chosen."""
+    """Return the selection and the options of the request."""
     given = {
         member: list(value) if isinstance(value, tuple) else value
         for member, value in chosen.items()
@@ -165,18 +171,19 @@ def _paths(file: str) -> list[str]:
     try:
         text = read_input(file).decode("utf-8")
     except UnicodeDecodeError:
-        raise click.UsageError(f"{file} is not UTF-8.") from None
-    # A request is read as JSON, which has no bounds of lines but these.
+        raise click.UsageError(f"{file} is not UTF-8 text.") from None
+    # Split at \n alone: a name may contain the other line ends that splitlines() knows.
     return [path for line in text.split("\n") if (path := line.removesuffix("\r"))]
 
 
-def _asked(text: str) -> str:
-    """A secret, typed by a person who is there."""
+def _prompt(text: str) -> str:
+    """Prompt for a secret on the terminal."""
     try:
         with open("/dev/tty"):  # noqa: PTH123 - only whether there is one
             pass
     except OSError:
         raise click.UsageError(
-            "A secret is to be asked for, and there is no terminal: refer to it otherwise."
+            "The endpoints file prompts for a secret, but no terminal is available. Use "
+            '{env = "NAME"}, {file = "PATH"} or {fd = 3} there.'
         ) from None
     return str(click.prompt(text, hide_input=True, err=True))

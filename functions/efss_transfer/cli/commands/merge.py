@@ -1,4 +1,4 @@
-"""`efss-transfer merge`: the results of a transfer's shards, wherever they were copied, as one."""
+"""`efss-transfer merge`: merge the results of a transfer's shards into one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("results", metavar="RESULT.json...", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="Write the result as JSON, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def merge(results: tuple[str, ...], as_json: bool) -> None:
-    """Make one result of those of a transfer's shards.
+    """Merge the results of a transfer's shards into one.
 
-    Each file holds a result or a problem, or lines of them, or a service's events; - is stdin.
-    Of a shard there may be several, which followed one another. Totals are exact, and a shard
-    without a result is told as a failure.
+    Each file holds one result or problem, several of them (one a line), or a service's events;
+    - is stdin. A shard may have several results, one for each invocation. Totals are exact. A
+    shard without a result is reported as a failure.
 
     Exits as `copy` does.
 
@@ -36,35 +36,38 @@ def merge(results: tuple[str, ...], as_json: bool) -> None:
     from efss_transfer.client import merge as client_merge
 
     found: list[Result] = []
-    unread = 0
+    invalid = 0
     for file in results:
         for document in _documents(read_input(file).decode("utf-8", "replace")):
             if isinstance(document, dict) and document.get("event", "result") != "result":
-                continue  # on the way to one
+                continue  # an event before the result
             result = _result(document)
             if result is None:
-                unread += 1
+                invalid += 1
             else:
                 found.append(result)
     try:
         merged = client_merge.gathered(found)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    if unread:
-        text = f"{unread} of what was given {'is no result' if unread == 1 else 'are no results'}"
-        # With shards it is known which are missing; without, nobody would notice.
+    if invalid:
+        text = (
+            "1 document is not a result" if invalid == 1 else f"{invalid} documents are not results"
+        )
+        # Shards have numbers, so the merged result says which are missing. Without shards a
+        # missing result would go unnoticed.
         if found[0].shard is None:
             raise click.UsageError(f"{text}.")
-        click.echo(f"warning: {text}, and not counted.", err=True)
+        click.echo(f"warning: {text}: ignored.", err=True)
     if as_json:
         click.echo(json.dumps(merged.to_json(), ensure_ascii=False))
     else:
-        summary.tell(merged, len(found))
+        summary.show(merged, len(found))
     sys.exit(exit_codes.of_result(merged))
 
 
 def _documents(text: str) -> Iterator[Any]:
-    """What stands in a text: one document of JSON, or one in each line that is not empty."""
+    """Parse one JSON document, or one a line; None for a line that is not JSON."""
     try:
         yield json.loads(text)
         return
@@ -80,7 +83,7 @@ def _documents(text: str) -> Iterator[Any]:
 
 
 def _result(document: Any) -> Result | None:
-    """The result in a document, None if there is none in it."""
+    """Return the result in a document, or None."""
     from efss_transfer.client import decoding
 
     try:

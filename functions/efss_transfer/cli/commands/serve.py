@@ -13,45 +13,47 @@ from efss_transfer.config.settings import DEFAULT_TRANSFERS, SPARE_THREADS
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where it listens.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address or host name to listen on."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="0 for a free one, which is then told.",
+    help="Port to listen on; 0 for a free one, which the log names.",
 )
 def serve(host: str, port: int) -> None:
     """Serve the function in the foreground, until Ctrl-C or SIGTERM.
 
-    Settings are the environment variables in docs/reference/settings.md. At 127.0.0.1 only this
-    machine reaches it; a gateway with TLS stands before all else.
+    Configure it by environment variables, see docs/reference/settings.md. At 127.0.0.1 only this
+    machine can reach it. For all other clients, put a gateway with TLS in front of it.
 
     \b
     Example:
       efss-transfer serve --port 9000
     """
     if not host or host.startswith(("unix:", "fd:")):
-        # gunicorn takes an empty host for every address, and these words for no address.
-        raise click.UsageError("--host must be an address or a name.")
+        # gunicorn listens on all addresses for an empty host, and not on TCP for these prefixes.
+        raise click.UsageError("--host must be an address or a host name.")
     environment = dict(os.environ)
-    # Other programs read DEBUG too; here it would swap the server for Flask's debugger, which
-    # lets whoever reaches the port run code.
+    # Set for other programs too; here it would replace the server by Flask's debugger, which
+    # lets every client run code.
     environment.pop("DEBUG", None)
-    # A person reads this log; whoever hands it to a machine says so.
+    # A person reads the log of this command; set the variable to collect it as JSON.
     environment.setdefault(f"{PREFIX}LOG_FORMAT", "text")
     transfers = environment.get(f"{PREFIX}CONCURRENT_TRANSFERS", "")
     wanted = int(transfers) if transfers.isdecimal() and len(transfers) < 6 else DEFAULT_TRANSFERS
-    # With no thread to spare a full service would let callers hang, and not say `busy`.
+    # Without spare threads a full service would leave callers waiting instead of answering `busy`.
     environment.setdefault("THREADS", str(wanted + max(SPARE_THREADS, DEFAULT_TRANSFERS)))
     if port:
         click.echo(f"efss-transfer: serving at http://{_authority(host)}:{port}/", err=True)
     else:
-        # Only gunicorn learns which port it got, and tells it at this level.
+        # Only gunicorn knows the free port, and logs it at this level.
         environment["GUNICORN_LOG_LEVEL"] = "info"
-        click.echo(f"efss-transfer: serving at a free port of {host}", err=True)
+        click.echo(f"efss-transfer: serving at a free port of {host}; the log names it", err=True)
     sys.stderr.flush()
-    # In place of this process: signals and the exit code are the server's.
+    # Replace this process, so that signals and the exit code are the server's.
     os.execve(  # noqa: S606 - its argv is constant but for what was checked
         sys.executable,
         [

@@ -1,4 +1,4 @@
-"""`efss-transfer site`: what an operator asks before the function starts."""
+"""`efss-transfer site`: check a site file before the function starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def site() -> None:
-    """The site file: who may call, and what they may reach."""
+    """Check the site file: callers, hosts and storages."""
 
 
 @site.command()
@@ -26,15 +26,15 @@ def site() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     envvar=f"{PREFIX}SITE",
 )
-@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def check(file: Path, as_json: bool) -> None:
-    """Check a site file, without starting anything.
+    """Check a site file without starting the function.
 
-    FILE is the one that EFSS_TRANSFER_SITE names, if it is left out. Every mistake is told,
-    with its JSON Pointer. Whether variables and files that it refers to are there is looked
-    up here: run it where the function will run. AWS is not asked.
+    Without FILE, checks the file that EFSS_TRANSFER_SITE names. Lists all errors, each with the
+    JSON Pointer of its place. Also checks that the variables and files it refers to exist, so
+    run it where the function will run. Secrets in AWS are not fetched.
 
-    Exits with 0 if the function would start with it, and with 1 if not.
+    Exits with 0 if the function would start, and with 1 if not.
 
     \b
     Example:
@@ -49,13 +49,13 @@ def check(file: Path, as_json: bool) -> None:
         Admission(read)
     except ConfigurationError as error:
         if as_json:
-            mistakes = error.violations if isinstance(error, InvalidSite) else []
+            violations = error.violations if isinstance(error, InvalidSite) else []
             click.echo(
                 json.dumps(
                     {
                         "valid": False,
                         "detail": str(error).partition("\n")[0],
-                        "errors": [mistake.to_json() for mistake in mistakes],
+                        "errors": [violation.to_json() for violation in violations],
                     }
                 )
             )
@@ -71,21 +71,21 @@ def check(file: Path, as_json: bool) -> None:
 def _summary(file: Path, read: Site) -> str:
     rows = [
         ("callers", _callers(read)),
-        ("types", ", ".join(sorted(read.allowed_types or ())) or "all that can be checked"),
-        ("hosts", ", ".join(read.egress_rules.hosts or ()) or "all that are public"),
-        ("networks", ", ".join(map(str, read.egress_rules.networks)) or "public ones only"),
-        ("egress", read.egress_proxy or "straight"),
-        ("notify", "nobody" if read.notify_secret is None else "whom a request names, signed"),
+        ("types", ", ".join(sorted(read.allowed_types or ())) or "all supported types"),
+        ("hosts", ", ".join(read.egress_rules.hosts or ()) or "all public hosts"),
+        ("networks", ", ".join(map(str, read.egress_rules.networks)) or "public networks only"),
+        ("egress", read.egress_proxy or "direct"),
+        ("notify", "off" if read.notify_secret is None else "URLs that requests give, signed"),
     ]
     for name, storage in sorted(read.storages.items()):
         use = " and ".join(sorted(storage.use, reverse=True))
         rows.append((f"storage {name}", f"{storage.type}, as {use}, root '{storage.root}'"))
     width = max(len(name) for name, _ in rows)
-    return "\n".join([f"{file}: valid", *(f"  {name:{width}}  {what}" for name, what in rows)])
+    return "\n".join([f"{file}: valid", *(f"  {name:{width}}  {value}" for name, value in rows)])
 
 
 def _callers(read: Site) -> str:
     mode = read.authentication["mode"]
     if mode == "none":
-        return "this machine's, without a name"
-    return f"by {mode}, " + ("all" if read.callers is None else f"{len(read.callers)} named")
+        return "local callers only, without authentication"
+    return f"{mode}, " + ("all" if read.callers is None else f"{len(read.callers)} listed")

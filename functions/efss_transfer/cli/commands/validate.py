@@ -1,4 +1,4 @@
-"""`efss-transfer validate` and `schema`: a request before it is sent, without any network."""
+"""`efss-transfer validate` and `schema`: check a request offline, before it is sent."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("request", metavar="REQUEST.json")
-@click.option("--json", "as_json", is_flag=True, help="Tell it as JSON, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 def validate(request: str, as_json: bool) -> None:
-    """Check a transfer request, without any network; - is stdin.
+    """Check a transfer request offline; - for stdin.
 
-    Every mistake is told, with its JSON Pointer. What a site allows, and which storages it
-    has, is not known here.
+    Lists all errors, each with the JSON Pointer of its place. The rules and storages of a site
+    are not checked.
 
-    Exits with 0 if a service would take it, and with 1 if not.
+    Exits with 0 if the request is valid, and with 1 if not.
 
     \b
     Example:
@@ -36,25 +36,29 @@ def validate(request: str, as_json: bool) -> None:
     from efss_transfer.model.errors import InvalidRequest, RequestError
     from efss_transfer.site import policy
 
-    mistakes: list[Violation] = []
+    violations: list[Violation] = []
     detail = None
     try:
         policy.check_sensible(request_parser.parse(read_input(request), _any_storage))
     except InvalidRequest as error:
-        detail, mistakes = str(error), error.violations
+        detail, violations = str(error), error.violations
     except RequestError as error:
         detail = str(error)
     if as_json:
-        told: dict[str, Any] = {"valid": detail is None}
+        report: dict[str, Any] = {"valid": detail is None}
         if detail is not None:
-            told["detail"] = detail
-        click.echo(json.dumps({**told, "errors": [mistake.to_json() for mistake in mistakes]}))
+            report["detail"] = detail
+        click.echo(
+            json.dumps({**report, "errors": [violation.to_json() for violation in violations]})
+        )
     elif detail is None:
         click.echo(f"{request}: valid")
-    elif mistakes:
+    elif violations:
         click.echo(f"{request}: not valid", err=True)
-        for it in mistakes:
-            click.echo(f"  {it.pointer or '(the whole)'}: {it.message} [{it.keyword}]", err=True)
+        for it in violations:
+            click.echo(
+                f"  {it.pointer or '(entire request)'}: {it.message} [{it.keyword}]", err=True
+            )
     else:
         click.echo(f"{request}: not valid: {detail}", err=True)
     sys.exit(0 if detail is None else 1)
@@ -63,7 +67,7 @@ def validate(request: str, as_json: bool) -> None:
 @click.command("schema")
 @click.argument("name", type=click.Choice(NAMES), default="request")
 def print_schema(name: str) -> None:
-    """Write a JSON Schema (2020-12): of requests, if no NAME is given.
+    """Print the JSON Schema (2020-12) called NAME. Default: request.
 
     \b
     Examples:
@@ -76,7 +80,7 @@ def print_schema(name: str) -> None:
 
 
 def _any_storage(_: str, document: Mapping[str, Any]) -> Endpoint:
-    """A storage of some site's, of which nothing more is known."""
+    """Stand in for a storage of a site file, which is unknown here."""
     from efss_transfer.model.request import Endpoint
 
     name = document["storage"]
