@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
@@ -52,6 +53,7 @@ def executed(given: Any, url: str, *, parallel: int, seconds: float = 240) -> di
         timeout=seconds,
         env={
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(__file__).parents[1]),
             "AWS_DEFAULT_REGION": cloudformation.REGION,
             "AWS_ACCESS_KEY_ID": "x",
             "AWS_SECRET_ACCESS_KEY": "x",
