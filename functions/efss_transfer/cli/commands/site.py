@@ -71,7 +71,7 @@ def check(file: Path, as_json: bool) -> None:
 def _summary(file: Path, read: Site) -> str:
     rows = [
         ("callers", _callers(read)),
-        ("types", ", ".join(sorted(read.allowed_types or ())) or "all supported types"),
+        ("types", ", ".join(sorted(read.allowed_types or ())) or "all whose hosts can be checked"),
         ("hosts", ", ".join(read.egress_rules.hosts or ()) or "all public hosts"),
         ("networks", ", ".join(map(str, read.egress_rules.networks)) or "public networks only"),
         ("egress", read.egress_proxy or "direct"),
