@@ -59,6 +59,7 @@ def test_it_serves_and_copies(
     assert s3.hashes("bucket/wheel") == hashes
 
 
+@pytest.mark.slow
 def test_it_is_typed_and_has_no_more_than_it_needs(elsewhere: Path) -> None:
     python = elsewhere / "venv" / "bin" / "python"
     listed = subprocess.run(

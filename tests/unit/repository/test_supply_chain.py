@@ -51,6 +51,7 @@ def test_sbom_lists_runtime_packages_and_no_test_packages(bill: dict[str, Any]) 
         assert {it["ref"], *it.get("dependsOn", [])} <= known
 
 
+@pytest.mark.slow
 def test_sbom_lists_the_pinned_rclone(bill: dict[str, Any]) -> None:
     pin = json.loads((ROOT / "layer" / "rclone.json").read_text("utf-8"))
     found = {
