@@ -1,0 +1,305 @@
+"""Parse multistatus bodies (RFC 4918, section 13) as they arrive, entry by entry.
+
+A server chooses what it sends, so nothing of it is trusted: a document type and entities are
+refused, and depth, text and unfinished markup are bounded. Entries are handed out as soon as
+each is complete, so a listing of any length takes the memory of one entry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from html.entities import html5
+from typing import Final, Literal
+from xml.parsers import expat
+
+DAV: Final = "DAV:"
+OWNCLOUD: Final = "http://owncloud.org/ns"
+
+_DEEPEST: Final = 64
+_LONGEST_TEXT: Final = 1 << 16
+_LONGEST_MARKUP: Final = 1 << 20
+_MOST_PROPSTATS: Final = 64
+_MOST_PROPERTIES: Final = 1024
+_MOST_NAMES: Final = 4096
+_LONGEST_NAME: Final = 1024
+_SHOWN: Final = 80
+_STATUS: Final = re.compile(r"\s*HTTP/[0-9.]+\s+([1-9][0-9]{2})(?:\s|$)")
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
+
+Kind = Literal["html", "json", "xml", "other", "empty"]
+
+
+class BadListing(Exception):
+    """A body that is no listing to rely on. The message says what arrived in its place."""
+
+
+class NotMultistatus(BadListing):
+    """Something else arrived: a login page, JSON, another XML document, or nothing."""
+
+    def __init__(self, kind: Kind, detail: str) -> None:
+        super().__init__(detail)
+        self.kind: Kind = kind
+
+
+class Truncated(BadListing):
+    """The body ends before the listing does."""
+
+    def __init__(self) -> None:
+        super().__init__("the listing breaks off")
+
+
+class Malformed(BadListing):
+    """A multistatus that is not well-formed, or lacks what each entry must have."""
+
+
+class TooLarge(BadListing):
+    """One part of the listing exceeds a limit that no honest server comes near."""
+
+
+@dataclass(frozen=True, slots=True)
+class Propstat:
+    """Properties that share a status; None if the server gave none, or none that is readable.
+
+    The name of a property is its namespace, a space and its local name.
+    """
+
+    status: int | None
+    properties: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One resource of a listing. `status` is that of the whole response, if it has one."""
+
+    href: str
+    status: int | None
+    propstats: tuple[Propstat, ...]
+    collection: bool
+    checksums: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def failure(self) -> int | None:
+        """The status that says why this entry's properties are not to be had, or None."""
+        if self.status is not None and not 200 <= self.status < 300:
+            return self.status
+        if not self.propstats or any(_is_good(one.status) for one in self.propstats):
+            return None
+        return self.propstats[0].status
+
+    def get(self, local: str, namespace: str = DAV) -> str | None:
+        """A property's text, or None if the server did not give it."""
+        return self.properties.get(f"{namespace} {local}")
+
+    @property
+    def length(self) -> int | Literal["missing", "empty", "invalid"]:
+        """The size of a file in bytes, or why it is not known."""
+        text = self.properties.get("DAV: getcontentlength")
+        if text is None:
+            return "missing"
+        if _NUMBER.fullmatch(text):
+            return int(text)
+        return "invalid" if text else "empty"
+
+
+def _is_good(status: int | None) -> bool:
+    return status is None or 200 <= status < 300
+
+
+class Parser:
+    """Takes a body in pieces, gives its entries. Each method raises BadListing."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+        self._parser = expat.ParserCreate(namespace_separator=" ", intern=self._names)
+        self._parser.buffer_text = True
+        self._parser.buffer_size = 1 << 14
+        # With this, an entity that nothing declares is skipped and not an error: some servers
+        # write those of HTML into their XML. What is declared is refused below.
+        self._parser.UseForeignDTD(True)
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._text
+        self._parser.SkippedEntityHandler = self._entity
+        self._parser.StartDoctypeDeclHandler = _refuse
+        self._parser.EntityDeclHandler = _refuse
+        self._path: list[str] = []
+        self._pieces: list[str] = []
+        self._size = 0
+        self._fed = 0
+        self._begun = False
+        self._finished = False
+        self._found: list[Entry] = []
+        self._ends: Mapping[str, Callable[[str], None]] = {
+            "DAV: href": self._href_ends,
+            "DAV: status": self._status_ends,
+            "DAV: propstat": self._propstat_ends,
+            "DAV: response": self._response_ends,
+            f"{OWNCLOUD} checksum": self._checksum_ends,
+        }
+        self._clear()
+
+    def feed(self, data: bytes) -> list[Entry]:
+        """Take the next piece of the body; the entries that it completes."""
+        if not self._begun:
+            data = data.lstrip(b"\xef\xbb\xbf \t\r\n")
+            if not data:
+                return []
+            _check_start(data)
+            self._begun = True
+        self._fed += len(data)
+        self._parse(data, final=False)
+        if self._fed - self._parser.CurrentByteIndex > _LONGEST_MARKUP:
+            raise TooLarge("one tag or comment of the listing has more than 1 MiB")
+        if len(self._names) > _MOST_NAMES:  # expat keeps every name until the end
+            raise TooLarge(f"the listing uses more than {_MOST_NAMES} names")
+        return self._taken()
+
+    def close(self) -> list[Entry]:
+        """Say that the body has ended. Raises Truncated if the listing has not."""
+        if not self._begun:
+            raise NotMultistatus("empty", "an empty body in place of a listing")
+        if not self._finished:
+            raise Truncated
+        self._parse(b"", final=True)
+        return self._taken()
+
+    def _parse(self, data: bytes, *, final: bool) -> None:
+        try:
+            self._parser.Parse(data, final)
+        except expat.ExpatError as error:
+            if not self._path and not self._finished:
+                raise NotMultistatus("other", "a body that is not XML") from error
+            detail = expat.ErrorString(error.code)
+            raise Malformed(f"the listing is not well-formed XML: {detail}") from error
+
+    def _taken(self) -> list[Entry]:
+        found, self._found = self._found, []
+        return found
+
+    def _clear(self) -> None:
+        self._hrefs: list[str] = []
+        self._status: int | None = None
+        self._propstat_status: int | None = None
+        self._current: dict[str, str] = {}
+        self._propstats: list[Propstat] = []
+        self._collection = False
+        self._checksums: list[str] = []
+
+    def _start(self, name: str, attributes: Mapping[str, str]) -> None:
+        path = self._path
+        if len(name) > _LONGEST_NAME or any(len(one) > _LONGEST_NAME for one in attributes):
+            raise TooLarge(f"a name in the listing has more than {_LONGEST_NAME} characters")
+        if not path and name.rpartition(" ")[2] != "multistatus":
+            shown = name.rpartition(" ")[2][:_SHOWN]
+            if shown.lower() == "html":
+                raise NotMultistatus("html", "an HTML page in place of a listing")
+            raise NotMultistatus("xml", f"an XML document <{shown}> in place of a listing")
+        if len(path) >= _DEEPEST:
+            raise TooLarge(f"the listing nests more than {_DEEPEST} elements")
+        path.append(name)
+        self._pieces.clear()
+        self._size = 0
+        if name == "DAV: collection" and path[-2] == "DAV: resourcetype":
+            self._collection = True
+        elif name == "DAV: propstat":
+            self._propstat_status = None
+            self._current = {}
+
+    def _text(self, text: str) -> None:
+        self._size += len(text)
+        if self._size > _LONGEST_TEXT:
+            raise TooLarge("one value of the listing has more than 64 KiB")
+        self._pieces.append(text)
+
+    def _entity(self, name: str, is_parameter: bool) -> None:
+        known = None if is_parameter else html5.get(f"{name};")
+        if known is None:
+            raise Malformed("the listing uses an entity that nothing declares")
+        self._text(known)
+
+    def _end(self, name: str) -> None:
+        path = self._path
+        path.pop()
+        if not path:
+            self._finished = True
+            return
+        text = "".join(self._pieces).strip()
+        self._pieces.clear()
+        self._size = 0
+        if path[-1] == "DAV: prop":
+            if len(self._current) >= _MOST_PROPERTIES:
+                raise TooLarge("one entry of the listing has too many properties")
+            self._current[name] = text
+        elif (ends := self._ends.get(name)) is not None:
+            ends(text)
+
+    def _href_ends(self, text: str) -> None:
+        if self._path[-1] != "DAV: response":
+            return
+        if len(self._hrefs) >= _MOST_PROPERTIES:
+            raise TooLarge("one entry of the listing has too many hrefs")
+        self._hrefs.append(text)
+
+    def _status_ends(self, text: str) -> None:
+        found = _STATUS.match(text)
+        status = int(found[1]) if found else None
+        if self._path[-1] == "DAV: propstat":
+            self._propstat_status = status
+        elif self._path[-1] == "DAV: response":
+            if status is None:
+                raise Malformed("an entry of the listing has a status that is none")
+            self._status = status
+
+    def _propstat_ends(self, _: str) -> None:
+        if len(self._propstats) >= _MOST_PROPSTATS:
+            raise TooLarge("one entry of the listing has too many propstats")
+        self._propstats.append(Propstat(self._propstat_status, self._current))
+
+    def _checksum_ends(self, text: str) -> None:
+        if len(self._checksums) < _MOST_PROPSTATS:
+            self._checksums.extend(text.split()[:_MOST_PROPSTATS])
+
+    def _response_ends(self, _: str) -> None:
+        if len(self._path) != 1:
+            return
+        if not self._hrefs or not all(self._hrefs):
+            raise Malformed("an entry of the listing has no href")
+        # A response may be for several resources, which have their status in common.
+        for href in self._hrefs:
+            self._emit(href)
+        self._clear()
+
+    def _emit(self, href: str) -> None:
+        properties: dict[str, str] = {}
+        # What has no good status may still say what the resource is: oCIS gives the properties
+        # of a file that is being processed under 425.
+        for one in sorted(self._propstats, key=lambda one: _is_good(one.status)):
+            if one.status != 404:
+                properties.update(one.properties)
+        self._found.append(
+            Entry(
+                href,
+                self._status,
+                tuple(self._propstats),
+                self._collection,
+                tuple(self._checksums),
+                properties,
+            )
+        )
+
+
+def _check_start(data: bytes) -> None:
+    start = data[:_SHOWN].lower()
+    if start[:1] in (b"{", b"["):
+        raise NotMultistatus("json", "JSON in place of a listing")
+    if start.startswith((b"<!doctype html", b"<html")):
+        raise NotMultistatus("html", "an HTML page in place of a listing")
+    if start[:1] != b"<" and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        raise NotMultistatus("other", "a body that is not XML")
+
+
+def _refuse(*_: object) -> None:
+    raise Malformed("the listing declares a document type or an entity")

@@ -1,0 +1,199 @@
+"""Find the path that an entry of a listing has below the folder that was asked for.
+
+Servers write hrefs in many ways: a whole URL with an inner host, the path that they have behind
+a proxy, another case, another Unicode form. Each entry is either placed or an error that names
+its href; none is passed over.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Generic, Literal, Protocol, TypeVar
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+Segments = tuple[str, ...]
+
+_SAFE: Final = "!$&'()*+,;=:@-._~"
+_LONGEST_HREF: Final = 1 << 14
+_MOST_HELD: Final = 100_000
+_SHOWN: Final = 200
+
+
+class UnplacedEntry(Exception):
+    """An entry that does not belong to the folder that was listed, by its href."""
+
+    def __init__(self, href: str, reason: str) -> None:
+        shown = href if len(href) <= _SHOWN else f"{href[:_SHOWN]}…"
+        super().__init__(f"the listing has an entry {shown!r}, {reason}")
+        self.href = shown
+
+
+class Linked(Protocol):
+    """What has an href, and is a folder or not."""
+
+    @property
+    def href(self) -> str:
+        """As the server wrote it."""
+
+    @property
+    def collection(self) -> bool:
+        """Whether it is a folder."""
+
+
+_Item = TypeVar("_Item", bound=Linked)
+
+
+def segments(path: str) -> Segments:
+    """The names in a path that is percent-encoded, decoded.
+
+    Bytes that are not UTF-8 survive as surrogates; `%` before anything else than two digits
+    is itself. Raises ValueError for a name that a path cannot hold.
+    """
+    names = tuple(
+        unquote_to_bytes(part.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+        for part in path.split("/")
+        if part
+    )
+    for name in names:
+        if name in (".", "..") or "/" in name or "\0" in name:
+            raise ValueError("not a name")
+    return names
+
+
+def encoded(names: Iterable[str]) -> str:
+    """Names as a path that begins with `/`, percent-encoded."""
+    return "".join(
+        f"/{quote_from_bytes(name.encode('utf-8', 'surrogateescape'), _SAFE)}" for name in names
+    )
+
+
+def of_href(href: str) -> Segments:
+    """The names in an href, which may be a path or a URL of whatever host.
+
+    `?` and `#` are taken for themselves: no resource of WebDAV has a query, and some servers
+    do not encode them in names.
+    """
+    if len(href) > _LONGEST_HREF:
+        raise UnplacedEntry(href, "which is longer than any path")
+    rest = href
+    scheme, separator, after = href.partition("://")
+    if separator and scheme.isalnum():
+        rest = after[after.find("/") :] if "/" in after else ""
+    elif href.startswith("//"):
+        # Either a host without its scheme, or a path with an empty name: the latter is common.
+        rest = href.lstrip("/")
+    try:
+        return segments(rest)
+    except ValueError:
+        raise UnplacedEntry(href, "which has a name that no path can hold") from None
+
+
+def alike(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether two paths differ by case and Unicode form at most."""
+    return len(one) == len(other) and all(map(_same, one, other))
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other or _folded(one) == _folded(other)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+class Base:
+    """What a server calls the URL that it is reached by; learned from its listings.
+
+    `asked` is the path of that URL as it is asked for; `called` is what it is in hrefs.
+    """
+
+    def __init__(self, asked: Segments) -> None:
+        self.asked = asked
+        self.called = asked
+
+    def learn(self, folder: Segments, own: Segments, *, alone: bool) -> bool:
+        """Take it from the href of a folder itself; whether that fits the folder's path.
+
+        For the base itself the path proves nothing. Then either the folder has entries, which
+        show where it is (`alone` is false), or one of the two paths must end with the other.
+        """
+        count = len(folder)
+        if count and not alike(own[-count:], folder):
+            return False
+        called = own[: len(own) - count]
+        common = min(len(called), len(self.asked))
+        ends = not common or alike(called[-common:], self.asked[-common:])
+        if not count and alone and not ends:
+            return False
+        self.called = called
+        return True
+
+
+class Listing(Generic[_Item]):
+    """Places the entries of one listing of depth 1, in the order in which they come.
+
+    `folder` is the path below the base that was listed. Entries are held back only where the
+    server calls the folder by a path that is not yet known.
+    """
+
+    def __init__(self, base: Base, folder: Segments) -> None:
+        self._base = base
+        self._folder = folder
+        self._held: list[tuple[Segments, _Item]] = []
+        self._own: Segments | None = None
+        self.has_own = False
+
+    def place(self, items: Iterable[_Item]) -> Iterator[tuple[str | None, _Item]]:
+        """Each entry with its name in the folder, or None for the folder itself.
+
+        Raises UnplacedEntry.
+        """
+        for item in items:
+            path = of_href(item.href)
+            name = self._placed(path)
+            if name is False:
+                if self._own is not None:
+                    raise UnplacedEntry(item.href, "which is not in the folder")
+                if len(self._held) >= _MOST_HELD:
+                    raise UnplacedEntry(item.href, "and none for the folder itself")
+                self._held.append((path, item))
+            else:
+                yield name, item
+
+    def finish(self) -> Iterator[tuple[str | None, _Item]]:
+        """What was held back until the end. Raises UnplacedEntry."""
+        if not self._held:
+            return
+        own, first = min(self._held, key=lambda held: len(held[0]))
+        alone = len(self._held) == 1
+        fits = self._own is None and first.collection
+        if not fits or not self._base.learn(self._folder, own, alone=alone):
+            raise UnplacedEntry(first.href, "which is not in the folder")
+        self._own = own
+        for path, item in self._held:
+            name = self._placed(path)
+            if name is False:
+                raise UnplacedEntry(item.href, "which is not in the folder")
+            yield name, item
+        self._held = []
+
+    def _placed(self, path: Segments) -> str | Literal[False] | None:
+        """The name, None for the folder itself, or False for what is elsewhere."""
+        for own in self._known():
+            if len(path) == len(own) and alike(path, own):
+                self._own = own
+                self.has_own = True
+                return None
+            if len(path) == len(own) + 1 and alike(path[:-1], own):
+                self._own = own
+                return path[-1]
+        return False
+
+    def _known(self) -> Iterator[Segments]:
+        if self._own is not None:
+            yield self._own
+            return
+        yield (*self._base.called, *self._folder)
+        if self._base.called != self._base.asked:
+            yield (*self._base.asked, *self._folder)
