@@ -21,7 +21,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -111,6 +111,7 @@ class Request:
     depth: str
     received: int = 0
     failed: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -124,10 +125,16 @@ class _Plan:
 
 @dataclass
 class Faulty:
-    """The server. Paths begin with `/` and have none at their end; they are not quoted."""
+    """The server. Paths begin with `/` and have none at their end; they are not quoted.
+
+    `conditions`: whether it honours If-Match and If-None-Match. `rewrite` changes the body of
+    each listing before it is sent, by the path that was listed.
+    """
 
     url: str = ""
     ranges: bool = True
+    conditions: bool = True
+    rewrite: Callable[[str, bytes], bytes] = lambda _, body: body
     files: dict[str, bytes] = field(default_factory=dict)
     folders: set[str] = field(default_factory=lambda: {""})
     requests: list[Request] = field(default_factory=list)
@@ -254,6 +261,7 @@ class Faulty:
         if path in self.files:
             href, size = quote(path), len(self.files[path])
             kind = f"<d:resourcetype/><d:getcontentlength>{size}</d:getcontentlength>"
+            kind += f"<d:getetag>{escape(etag(self.files[path]))}</d:getetag>"
             if path.startswith(NEXTCLOUD):
                 checksum = _checksum(self.files[path])
                 kind += f"<oc:checksums><oc:checksum>{checksum}</oc:checksum></oc:checksums>"
@@ -265,6 +273,11 @@ class Faulty:
             f"<d:getlastmodified>{modified}</d:getlastmodified></d:prop>"
             "<d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>"
         )
+
+
+def etag(content: bytes) -> str:
+    """The ETag of a file with this content."""
+    return f'"{digest(content)[:16]}"'
 
 
 def _checksum(content: bytes) -> str:
@@ -291,7 +304,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _serve(self) -> None:
         path = unquote(urlsplit(self.path).path).rstrip("/")
         dav = self.server.dav
-        request = Request(self.command, path, time.monotonic(), self.headers.get("Depth") or "")
+        request = Request(
+            self.command,
+            path,
+            time.monotonic(),
+            self.headers.get("Depth") or "",
+            headers={name.lower(): value for name, value in self.headers.items()},
+        )
         fault = dav.fault_of(request)
         if fault is None:
             body = self._body(request)
@@ -376,6 +395,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if listed is None:
             self._answer(404)
         else:
+            listed = self.server.dav.rewrite(path, listed)
             self._answer(207, listed, ("Content-Type", "application/xml"))
 
     def _get(self, path: str, _: bytes) -> None:
@@ -394,9 +414,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(409)
             return
         with dav.lock:
+            if not self._condition_holds(path):
+                self._answer(412)
+                return
             there = path in dav.files
             dav.store(path, body, self._modified())
-        self._answer(204 if there else 201)
+        told = [("ETag", etag(body))]
+        if self._modified() is not None:
+            told.append(("X-OC-Mtime", "accepted"))
+        self._answer(204 if there else 201, b"", *told)
+
+    def _condition_holds(self, path: str) -> bool:
+        content = self.server.dav.files.get(path)
+        if not self.server.dav.conditions:
+            return True
+        if self.headers.get("If-None-Match") == "*" and content is not None:
+            return False
+        wanted = self.headers.get("If-Match")
+        return wanted is None or (content is not None and wanted == etag(content))
 
     def _modified(self) -> float | None:
         given = self.headers.get("X-OC-Mtime")
@@ -415,6 +450,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _delete(self, path: str, _: bytes) -> None:
         dav = self.server.dav
         with dav.lock:
+            if not self._condition_holds(path):
+                self._answer(412)
+                return
             names = {*dav.files, *dav.folders}
             gone = {name for name in names if f"{name}/".startswith(f"{path}/")}
             for name in gone:
@@ -432,6 +470,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 dav.folders.discard(chunks.rstrip("/"))
             else:
                 names = [path] if path in dav.files else []
+                if self.headers.get("Overwrite") == "F" and target in dav.files:
+                    self._answer(412)
+                    return
             content = b"".join(dav.files.pop(name) for name in names)
             if names:
                 dav.store(target, content, self._modified())
@@ -476,9 +517,11 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(*, ranges: bool = True) -> Iterator[Faulty]:
-    """The server, for the length of the block. `ranges`: whether it honours Range."""
-    dav = Faulty(ranges=ranges)
+def serving(*, ranges: bool = True, conditions: bool = True) -> Iterator[Faulty]:
+    """The server, for the length of the block. `ranges`: whether it honours Range, and
+    `conditions` If-Match and If-None-Match.
+    """
+    dav = Faulty(ranges=ranges, conditions=conditions)
     with _Server(dav) as server, servers.serving(server.serve_forever, server.shutdown):
         dav.url = f"http://127.0.0.1:{server.server_address[1]}"
         dav.folders |= {

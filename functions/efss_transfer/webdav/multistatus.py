@@ -54,7 +54,7 @@ class Malformed(BadListing):
     """A multistatus that is not well-formed, or lacks what each entry must have."""
 
 
-class TooLarge(BadListing):
+class ListingTooLarge(BadListing):
     """One part of the listing exceeds a limit that no honest server comes near."""
 
 
@@ -152,9 +152,9 @@ class Parser:
         self._fed += len(data)
         self._parse(data, final=False)
         if self._fed - self._parser.CurrentByteIndex > _LONGEST_MARKUP:
-            raise TooLarge("one tag or comment of the listing has more than 1 MiB")
+            raise ListingTooLarge("one tag or comment of the listing has more than 1 MiB")
         if len(self._names) > _MOST_NAMES:  # expat keeps every name until the end
-            raise TooLarge(f"the listing uses more than {_MOST_NAMES} names")
+            raise ListingTooLarge(f"the listing uses more than {_MOST_NAMES} names")
         return self._taken()
 
     def close(self) -> list[Entry]:
@@ -191,14 +191,14 @@ class Parser:
     def _start(self, name: str, attributes: Mapping[str, str]) -> None:
         path = self._path
         if len(name) > _LONGEST_NAME or any(len(one) > _LONGEST_NAME for one in attributes):
-            raise TooLarge(f"a name in the listing has more than {_LONGEST_NAME} characters")
+            raise ListingTooLarge(f"a name in the listing has more than {_LONGEST_NAME} characters")
         if not path and name.rpartition(" ")[2] != "multistatus":
             shown = name.rpartition(" ")[2][:_SHOWN]
             if shown.lower() == "html":
                 raise NotMultistatus("html", "an HTML page in place of a listing")
             raise NotMultistatus("xml", f"an XML document <{shown}> in place of a listing")
         if len(path) >= _DEEPEST:
-            raise TooLarge(f"the listing nests more than {_DEEPEST} elements")
+            raise ListingTooLarge(f"the listing nests more than {_DEEPEST} elements")
         path.append(name)
         self._pieces.clear()
         self._size = 0
@@ -211,7 +211,7 @@ class Parser:
     def _text(self, text: str) -> None:
         self._size += len(text)
         if self._size > _LONGEST_TEXT:
-            raise TooLarge("one value of the listing has more than 64 KiB")
+            raise ListingTooLarge("one value of the listing has more than 64 KiB")
         self._pieces.append(text)
 
     def _entity(self, name: str, is_parameter: bool) -> None:
@@ -231,7 +231,7 @@ class Parser:
         self._size = 0
         if path[-1] == "DAV: prop":
             if len(self._current) >= _MOST_PROPERTIES:
-                raise TooLarge("one entry of the listing has too many properties")
+                raise ListingTooLarge("one entry of the listing has too many properties")
             self._current[name] = text
         elif (ends := self._ends.get(name)) is not None:
             ends(text)
@@ -240,7 +240,7 @@ class Parser:
         if self._path[-1] != "DAV: response":
             return
         if len(self._hrefs) >= _MOST_PROPERTIES:
-            raise TooLarge("one entry of the listing has too many hrefs")
+            raise ListingTooLarge("one entry of the listing has too many hrefs")
         self._hrefs.append(text)
 
     def _status_ends(self, text: str) -> None:
@@ -255,7 +255,7 @@ class Parser:
 
     def _propstat_ends(self, _: str) -> None:
         if len(self._propstats) >= _MOST_PROPSTATS:
-            raise TooLarge("one entry of the listing has too many propstats")
+            raise ListingTooLarge("one entry of the listing has too many propstats")
         self._propstats.append(Propstat(self._propstat_status, self._current))
 
     def _checksum_ends(self, text: str) -> None:
@@ -279,15 +279,9 @@ class Parser:
         for one in sorted(self._propstats, key=lambda one: _is_good(one.status)):
             if one.status != 404:
                 properties.update(one.properties)
+        propstats, checksums = tuple(self._propstats), tuple(self._checksums)
         self._found.append(
-            Entry(
-                href,
-                self._status,
-                tuple(self._propstats),
-                self._collection,
-                tuple(self._checksums),
-                properties,
-            )
+            Entry(href, self._status, propstats, self._collection, checksums, properties)
         )
 
 

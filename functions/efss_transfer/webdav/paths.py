@@ -130,7 +130,7 @@ class Base:
         return True
 
 
-class Listing(Generic[_Item]):
+class EntryPlacer(Generic[_Item]):
     """Places the entries of one listing of depth 1, in the order in which they come.
 
     `folder` is the path below the base that was listed. Entries are held back only where the
@@ -143,6 +143,7 @@ class Listing(Generic[_Item]):
         self._held: list[tuple[Segments, _Item]] = []
         self._own: Segments | None = None
         self.has_own = False
+        self.is_empty = True
 
     def place(self, items: Iterable[_Item]) -> Iterator[tuple[str | None, _Item]]:
         """Each entry with its name in the folder, or None for the folder itself.
@@ -150,6 +151,7 @@ class Listing(Generic[_Item]):
         Raises UnplacedEntry.
         """
         for item in items:
+            self.is_empty = False
             path = of_href(item.href)
             name = self._placed(path)
             if name is False:

@@ -9,10 +9,10 @@ from efss_transfer.webdav.multistatus import (
     OWNCLOUD,
     BadListing,
     Entry,
+    ListingTooLarge,
     Malformed,
     NotMultistatus,
     Parser,
-    TooLarge,
     Truncated,
 )
 
@@ -188,13 +188,13 @@ def test_malformed_listing_is_refused(body: bytes) -> None:
     ],
 )
 def test_excess_is_refused_before_it_takes_memory(body: bytes) -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(ListingTooLarge):
         parse(body + b">")
 
 
 def test_every_bad_body_has_one_base() -> None:
     assert issubclass(NotMultistatus, BadListing)
-    assert issubclass(TooLarge, BadListing)
+    assert issubclass(ListingTooLarge, BadListing)
 
 
 def test_memory_does_not_grow_with_the_listing() -> None:

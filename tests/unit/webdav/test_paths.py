@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from efss_transfer.webdav.paths import Base, Listing, UnplacedEntry, encoded, of_href, segments
+from efss_transfer.webdav.paths import Base, EntryPlacer, UnplacedEntry, encoded, of_href, segments
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Item:
 
 def placed(base: Base, folder: str, *hrefs: str) -> list[str | None]:
     """The names of entries; what ends with a slash is a folder."""
-    listing: Listing[Item] = Listing(base, segments(folder))
+    listing: EntryPlacer[Item] = EntryPlacer(base, segments(folder))
     names = [name for name, _ in listing.place(Item(href, href.endswith("/")) for href in hrefs)]
     return names + [name for name, _ in listing.finish()]
 
@@ -50,7 +50,7 @@ def test_prefix_that_a_proxy_changes_is_learned(prefix: str) -> None:
     known = base("/cloud/webdav")
     assert placed(known, "data", f"{prefix}/data/", f"{prefix}/data/a") == [None, "a"]
     # From now on nothing has to be held back.
-    listing: Listing[Item] = Listing(known, ("data", "sub"))
+    listing: EntryPlacer[Item] = EntryPlacer(known, ("data", "sub"))
     assert [name for name, _ in listing.place([Item(f"{prefix}/data/sub/b")])] == ["b"]
 
 

@@ -1,0 +1,282 @@
+"""One WebDAV end of a transfer: plain, correct WebDAV for the engine, HTTP to the server.
+
+The engine reaches it by a reserved name and is given no credential. All that it asks passes
+through here, and so all that the server answers is known.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Final
+from urllib.parse import urlsplit
+
+from efss_transfer.webdav import listings
+from efss_transfer.webdav.dialects import Dialect
+from efss_transfer.webdav.folders import Folders, Orphan
+from efss_transfer.webdav.http import server
+from efss_transfer.webdav.http.connections import Connections, NoAnswer
+from efss_transfer.webdav.http.exchange import Call, Held
+from efss_transfer.webdav.http.server import Abort, EngineReply, EngineRequest
+from efss_transfer.webdav.listings import Listings, Named
+from efss_transfer.webdav.memory import Memory, key
+from efss_transfer.webdav.paths import Base, Segments, encoded, segments
+from efss_transfer.webdav.reads import Reads
+from efss_transfer.webdav.session import Failed, Refused, Session
+from efss_transfer.webdav.uploads import PARTIAL, Uploads, strong
+from efss_transfer.webdav.words import Record, RequestFailure, Words
+
+_XML: Final = {"Content-Type": "application/xml; charset=utf-8"}
+_BEFORE_SENDING: Final = 1 << 18
+_LONGEST_REQUEST: Final = 1 << 20
+_RECALCULATE: Final = "x-recalculate-hash"
+
+
+class Gateway:
+    """Answers an engine's requests for one server. It belongs to one event loop."""
+
+    def __init__(self, session: Session, connections: Connections, dialect: Dialect) -> None:
+        self._session = session
+        self._connections = connections
+        self._base = Base(segments(session.home))
+        self._memory = Memory()
+        self._folders = Folders(self._make_folder)
+        self._listings = Listings(session, self._base, dialect, self._memory)
+        self._uploads = Uploads(session, self._listings, self._folders, self._memory, dialect)
+        self._reads = Reads(session, self._listings, self._memory)
+        self._methods = {
+            "OPTIONS": self._options,
+            "PROPFIND": self._propfind,
+            "GET": self._reads.read,
+            "HEAD": self._reads.read,
+            "PUT": self._put,
+            "MKCOL": self._mkcol,
+            "DELETE": self._delete,
+            "MOVE": self._transfer,
+            "COPY": self._transfer,
+            "PROPPATCH": self._proppatch,
+            "PATCH": self._patch,
+        }
+
+    @property
+    def record(self) -> Record:
+        """What failed, in the server's own words."""
+        return self._session.record
+
+    async def attend(self, connection: socket.socket) -> None:
+        """Answer one connection of the engine's until it ends."""
+        await server.serve(connection, self.handle)
+
+    def forget(self) -> None:
+        """Before a look that must be the server's own: a new attempt, a verification."""
+        self._memory.forget()
+        self._folders.forget()
+
+    def close(self) -> None:
+        """Keep no connection any more."""
+        self._connections.close()
+
+    async def handle(self, request: EngineRequest, reply: EngineReply) -> None:
+        """Answer one request."""
+        act = self._methods.get(request.method)
+        if act is None:
+            await reply.send(405)
+            return
+        try:
+            if self._session.refused:
+                # Whatever is known here: rclone waits for a second after each PUT that fails.
+                raise Refused
+            await act(request, reply)
+        except Failed as failed:
+            await self._tell(reply, failed.status, failed.said)
+        except Refused:
+            message = "The server does not accept the credential."
+            await self._tell(reply, 401, Words(401, "", message))
+        except Orphan:
+            await self._tell(reply, 409, Words(409, "", "The folder above cannot be made."))
+        except NoAnswer as error:
+            said = Words(None, "", str(error))
+            self.record.fail(RequestFailure(request.method, key(request.path), said, error.cause))
+            await self._tell(reply, 502, said)
+
+    async def _tell(self, reply: EngineReply, status: int, said: Words) -> None:
+        if reply.started:
+            raise Abort
+        headers = dict(_XML)
+        if said.retry_after is not None:
+            headers["Retry-After"] = str(int(said.retry_after))
+        await reply.send(status, said.to_xml(), headers)
+
+    async def _options(self, _: EngineRequest, reply: EngineReply) -> None:
+        await reply.send(200, headers={"DAV": "1", "Allow": ", ".join(self._methods)})
+
+    async def _propfind(self, request: EngineRequest, reply: EngineReply) -> None:
+        body = await request.whole(_LONGEST_REQUEST)
+        path, depth = request.path, request.header("depth") or "infinity"
+        if depth not in ("0", "1"):
+            await reply.send(403)
+        elif depth == "1":
+            await self._list(request, reply)
+        elif (stored := self._memory.stored.pop(key(path))) is not None:
+            one = Named(None, listings.stored_entry(stored), stored.size)
+            await self._show(request, reply, [one])
+        else:
+            folder = request.raw.endswith("/")
+            found = await self._listings.one(path, folder=folder, quota=b"quota-" in body)
+            if found is None:
+                await self._missing(request, reply)
+                return
+            if found.entry.collection:
+                self._folders.exists(path)
+            else:
+                self._memory.etags.put(key(path), strong(found.entry.get("getetag")))
+            await self._show(request, reply, [found])
+
+    async def _show(self, request: EngineRequest, reply: EngineReply, found: list[Named]) -> None:
+        shown = b"".join(listings.rendered(request.raw, one) for one in found)
+        await reply.send(207, listings.OPENING + shown + listings.CLOSING, _XML)
+
+    async def _missing(self, request: EngineRequest, reply: EngineReply) -> None:
+        if request.raw.endswith("/"):
+            self._folders.is_missing(request.path)
+        await self._tell(reply, 404, Words(404, "", "The server has nothing there."))
+
+    async def _list(self, request: EngineRequest, reply: EngineReply) -> None:
+        """The entries of a folder. Nothing of a listing is sent before much of it is known to
+        be right, so that most errors have a status of their own; later ones break it off.
+        """
+        path = request.path
+        if self._folders.is_empty(path):
+            await self._show(request, reply, [Named(None, listings.folder_entry())])
+            return
+        waiting = [listings.rendered(request.raw, Named(None, listings.folder_entry()))]
+        size = 0
+        try:
+            reading = self._listings.read(path, "1", folder=True)
+            async with aclosing(reading):  # type: ignore[type-var]
+                async for entries in reading:
+                    for one in self._noted(path, entries):
+                        piece = listings.rendered(request.raw, one)
+                        waiting.append(piece)
+                        size += len(piece)
+                    if size > _BEFORE_SENDING:
+                        if not reply.started:
+                            await reply.begin(207, _XML, None)
+                            waiting.insert(0, listings.OPENING)
+                        await reply.write(b"".join(waiting))
+                        waiting.clear()
+                        size = 0
+        except Failed as failed:
+            if failed.status == 404 and not reply.started:
+                await self._missing(request, reply)
+                return
+            raise
+        self._folders.exists(path)
+        self._memory.listed.put(key(path), value=True)
+        waiting.append(listings.CLOSING)
+        if reply.started:
+            await reply.write(b"".join(waiting))
+            await reply.end()
+        else:
+            await reply.send(207, listings.OPENING + b"".join(waiting), _XML)
+
+    def _noted(self, path: Segments, entries: list[Named]) -> list[Named]:
+        """Those that are the engine's business."""
+        shown = []
+        for one in entries:
+            if one.name is None or PARTIAL.fullmatch(one.name):
+                continue
+            if not one.entry.collection:
+                etag = strong(one.entry.get("getetag"))
+                self._memory.etags.put(key((*path, one.name)), etag)
+                if not one.size:
+                    self._memory.empty.put(key((*path, one.name)), value=True)
+            shown.append(one)
+        return shown
+
+    async def _put(self, request: EngineRequest, reply: EngineReply) -> None:
+        await reply.send(await self._uploads.store(request))
+
+    async def _mkcol(self, request: EngineRequest, reply: EngineReply) -> None:
+        await request.whole(_LONGEST_REQUEST)
+        await self._folders.ensure(request.path)
+        await reply.send(201)
+
+    async def _make_folder(self, folder: Segments) -> int:
+        call = Call("MKCOL", self._listings.target(folder, folder=True))
+        async with self._session.call(call, key(folder)) as answer:
+            if answer.status < 300:
+                # All its files are known: it has none.
+                self._memory.listed.put(key(folder), value=True)
+            elif answer.status not in (405, 406, 409):
+                raise await self._session.error(call, key(folder), answer)
+            return answer.status
+
+    async def _delete(self, request: EngineRequest, reply: EngineReply) -> None:
+        if self._memory.failed.pop(key(request.path)):
+            # rclone's, after an upload that failed. Nothing of it is left, so what is there
+            # is the old file.
+            await reply.send(204)
+            return
+        folder = request.raw.endswith("/")
+        call = Call("DELETE", self._listings.target(request.path, folder=folder))
+        async with self._session.call(call, key(request.path)) as answer:
+            if answer.status >= 300:
+                raise await self._session.error(call, key(request.path), answer)
+        if folder:
+            self.forget()
+        self._memory.etags.pop(key(request.path))
+        self._memory.stored.pop(key(request.path))
+        await reply.send(204)
+
+    async def _transfer(self, request: EngineRequest, reply: EngineReply) -> None:
+        """MOVE and COPY on the server."""
+        to = segments(urlsplit(request.header("destination") or "").path)
+        folder = request.raw.endswith("/")
+        headers = {
+            "Destination": f"{self._session.upstream.origin}"
+            f"{self._listings.target(to, folder=folder)}",
+            "Overwrite": request.header("overwrite") or "T",
+        }
+        if (time := request.header("x-oc-mtime")) is not None:
+            headers["X-OC-Mtime"] = time
+        call = Call(request.method, self._listings.target(request.path, folder=folder), headers)
+        async with self._session.call(call, key(request.path)) as answer:
+            if answer.status >= 300:
+                raise await self._session.error(call, key(request.path), answer)
+            status, told = answer.status, _time(answer.head.headers)
+        self.forget()
+        await reply.send(status, headers=told)
+
+    async def _proppatch(self, request: EngineRequest, reply: EngineReply) -> None:
+        body = await request.whole(_LONGEST_REQUEST)
+        call = Call("PROPPATCH", self._listings.target(request.path), _XML, Held(body))
+        async with self._session.call(call, key(request.path)) as answer:
+            if answer.status not in (200, 207):
+                raise await self._session.error(call, key(request.path), answer)
+            said = await answer.text(_LONGEST_REQUEST)
+        self._memory.stored.pop(key(request.path))
+        status = listings.outcome(said)
+        href = encoded(request.path)
+        entry = (
+            f"<d:response><d:href>{href}</d:href><d:propstat><d:prop/>"
+            f"<d:status>HTTP/1.1 {status} Outcome</d:status></d:propstat></d:response>"
+        )
+        await reply.send(207, listings.OPENING + entry.encode("ascii") + listings.CLOSING, _XML)
+
+    async def _patch(self, request: EngineRequest, reply: EngineReply) -> None:
+        """Have Nextcloud calculate the hash of a file, as rclone asks where it lists none."""
+        await request.whole(_LONGEST_REQUEST)
+        wanted = {_RECALCULATE: request.header(_RECALCULATE) or ""}
+        call = Call("PATCH", self._listings.target(request.path), wanted, Held(b""))
+        async with self._session.call(call, key(request.path)) as answer:
+            if answer.status >= 300:
+                raise await self._session.error(call, key(request.path), answer)
+            checksum = answer.header("oc-checksum")
+        await reply.send(204, headers={"OC-Checksum": checksum} if checksum else {})
+
+
+def _time(headers: Mapping[str, str]) -> dict[str, str]:
+    accepted = headers.get("x-oc-mtime")
+    return {"X-OC-Mtime": accepted} if accepted else {}

@@ -1,0 +1,1 @@
+"""HTTP/1.1 for the gateway: streams, messages, connections, and both sides."""

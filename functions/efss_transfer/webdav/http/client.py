@@ -1,0 +1,129 @@
+"""The client's side: one request to the server that a transfer reads from or writes to.
+
+The credential goes to the server's own origin and nowhere else. A redirect is followed where
+the caller's policy permits its target, and where the request can be sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+from urllib.parse import urljoin, urlsplit
+
+from efss_transfer.webdav.http import messages
+from efss_transfer.webdav.http.connections import Connections, Origin
+from efss_transfer.webdav.http.exchange import Answer, Call, Held, converse, no_answer, settle
+from efss_transfer.webdav.http.messages import Body
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS: Final = 5
+
+
+class Upstream:
+    """Sends requests to one server, and to where it redirects them.
+
+    `own_headers` and the credential are for its own origin. `may_redirect` decides about others.
+    `stall_seconds` is how long a server may be silent.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        connections: Connections,
+        *,
+        own_headers: Mapping[str, str] | None = None,
+        may_redirect: Callable[[Origin], bool] = lambda _: False,
+        stall_seconds: float = 60.0,
+    ) -> None:
+        self.origin = origin
+        self.stall_seconds = stall_seconds
+        self._connections = connections
+        self._own_headers = dict(own_headers or {})
+        self._may_redirect = may_redirect
+
+    @asynccontextmanager
+    async def call(self, call: Call, authorization: str | None = None) -> AsyncIterator[Answer]:
+        """Send a request; its answer, for the length of the block. Raises NoAnswer.
+
+        `authorization` is for the server's own origin alone. A redirect that is not followed is
+        the answer itself.
+        """
+        url = f"{self.origin}{call.target}"
+        followed: list[str] = []
+        while True:
+            async with AsyncExitStack() as exchange:
+                answer = await self._exchange(exchange, call, url, authorization)
+                answer.redirects = tuple(followed)
+                onward = self._onward(call, answer)
+                if onward is None or len(followed) >= _MOST_REDIRECTS:
+                    yield answer
+                    return
+            followed.append(onward)
+            url = onward
+
+    def _onward(self, call: Call, answer: Answer) -> str | None:
+        location = answer.header("location")
+        if answer.status not in _REDIRECTS or not location:
+            return None
+        if call.upload is not None and not call.upload.replayable:
+            return None
+        if answer.status == 303 and call.method not in ("GET", "HEAD"):
+            return None
+        try:
+            url = urljoin(answer.url, location)
+            target, source = Origin.of(url), Origin.of(answer.url)
+        except ValueError:
+            return None
+        if target.scheme == "http" and source.scheme == "https":
+            return None
+        permitted = target == self.origin or self._may_redirect(target)
+        return url if permitted else None
+
+    async def _exchange(
+        self, exchange: AsyncExitStack, call: Call, url: str, authorization: str | None
+    ) -> Answer:
+        """One request and the head of its answer."""
+        origin = Origin.of(url)
+        heading = self._heading(call, url, origin, authorization)
+        fresh = False
+        while True:
+            lease = await exchange.enter_async_context(
+                self._connections.one(origin, fresh=fresh, beside=call.beside)
+            )
+            try:
+                head = await converse(lease.stream, heading, call, self.stall_seconds)
+            except (OSError, messages.BadMessage) as error:
+                # A server may close an idle connection at any time. What can be sent again
+                # is, by a connection that is new.
+                again = call.upload is None or call.upload.replayable
+                if not lease.is_new and again and not isinstance(error, TimeoutError):
+                    await exchange.aclose()
+                    fresh = True
+                    continue
+                raise no_answer(origin, error) from error
+            body = Body(lease.stream, head.length(call.method))
+            exchange.push_async_callback(settle, lease, head, body)
+            return Answer(head, body, url, self.stall_seconds)
+
+    def _heading(self, call: Call, url: str, origin: Origin, authorization: str | None) -> bytes:
+        parts = urlsplit(url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if self._connections.proxy is not None and origin.scheme == "http":
+            target = f"{origin}{target}"
+        headers = {"Host": origin.authority, "Accept-Encoding": "identity"}
+        headers.update(call.headers)
+        if origin == self.origin:
+            headers.update(self._own_headers)
+            if authorization is not None:
+                headers["Authorization"] = authorization
+        if call.upload is not None:
+            if call.upload.length is None:
+                headers["Transfer-Encoding"] = "chunked"
+            else:
+                headers["Content-Length"] = str(call.upload.length)
+            if not isinstance(call.upload, Held):
+                headers["Expect"] = "100-continue"
+        elif call.method in ("PUT", "POST"):
+            headers["Content-Length"] = "0"
+        return messages.request_head(call.method, target, headers)

@@ -1,0 +1,177 @@
+"""Connections to servers: dialled where that is permitted, kept for the next request, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from efss_transfer.webdav.http import messages
+from efss_transfer.webdav.http.streams import ByteStream
+
+Dial = Callable[[str, int], Awaitable[socket.socket]]
+"""Connects to a host and a port, or raises NoAnswer."""
+
+_PORTS: Final = {"http": 80, "https": 443}
+_HANDSHAKE_SECONDS: Final = 20.0
+
+Cause = Literal["denied", "unresolved", "refused", "timeout", "tls", "proxy", "broken", "protocol"]
+
+
+class NoAnswer(ConnectionError):
+    """No answer from a server. The message says where and why, and has no secret in it."""
+
+    def __init__(self, cause: Cause, detail: str) -> None:
+        super().__init__(detail)
+        self.cause: Cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The part of a URL that names a server."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """The origin of a URL of HTTP. Raises ValueError for any other, or one with a user."""
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("not a URL of HTTP")
+        host = parts.hostname.removesuffix(".")
+        return cls(parts.scheme, host, parts.port or _PORTS[parts.scheme])
+
+    @property
+    def authority(self) -> str:
+        """As a Host header names it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+
+class Connections:
+    """The connections of one gateway, an async context manager's worth of them.
+
+    `proxy` is a proxy of HTTP that all of them must take, `most` how many one server has at a
+    time. It belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        dial: Dial,
+        *,
+        proxy: Origin | None = None,
+        tls: ssl.SSLContext | None = None,
+        most: int = 64,
+    ) -> None:
+        self.proxy = proxy
+        self._dial = dial
+        self._tls = tls
+        self._most = most
+        self._idle: dict[Origin, list[ByteStream]] = {}
+        self._slots: dict[Origin, asyncio.Semaphore] = {}
+        self._closed = False
+
+    @asynccontextmanager
+    async def one(
+        self, origin: Origin, *, fresh: bool = False, beside: bool = False
+    ) -> AsyncIterator[Lease]:
+        """A connection for one exchange. Raises NoAnswer.
+
+        It is kept only if the exchange says that it is `reusable`; otherwise it is broken off.
+        `fresh` has none that was used before, `beside` one that is not counted.
+        """
+        slots = self._slots.setdefault(origin, asyncio.Semaphore(self._most))
+        async with nullcontext() if beside else slots:
+            lease = self._kept(origin) if not fresh else None
+            if lease is None:
+                lease = Lease(await self._connected(origin), is_new=True)
+            try:
+                yield lease
+            finally:
+                if lease.reusable and not self._closed:
+                    self._idle.setdefault(origin, []).append(lease.stream)
+                else:
+                    lease.stream.close()
+
+    def close(self) -> None:
+        """Close what is idle, and keep nothing from now on."""
+        self._closed = True
+        for streams in self._idle.values():
+            for stream in streams:
+                stream.close()
+        self._idle.clear()
+
+    def _kept(self, origin: Origin) -> Lease | None:
+        idle = self._idle.get(origin)
+        while idle:
+            stream = idle.pop()
+            if stream.is_idle:
+                return Lease(stream, is_new=False)
+            stream.close()
+        return None
+
+    async def _connected(self, origin: Origin) -> ByteStream:
+        to = self.proxy or origin
+        stream = ByteStream(await self._dial(to.host, to.port))
+        try:
+            async with asyncio.timeout(_HANDSHAKE_SECONDS):
+                if origin.scheme == "https":
+                    if self.proxy is not None:
+                        await _tunnel(stream, origin)
+                    await stream.start_tls(self._context(), origin.host)
+        except ssl.SSLCertVerificationError as error:
+            stream.close()
+            reason = f"its certificate is not accepted: {error.verify_message}"
+            raise NoAnswer("tls", f"{origin.authority}: {reason}") from error
+        except ssl.SSLError as error:
+            stream.close()
+            raise NoAnswer(
+                "tls", f"{origin.authority} does not speak TLS (tls: no handshake)"
+            ) from error
+        except (OSError, messages.BadMessage) as error:
+            stream.close()
+            if isinstance(error, NoAnswer):
+                raise
+            if isinstance(error, TimeoutError):
+                raise NoAnswer("timeout", f"{origin.authority} is silent (i/o timeout)") from error
+            raise NoAnswer(
+                "broken", f"{origin.authority}: connection reset within the handshake"
+            ) from error
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _context(self) -> ssl.SSLContext:
+        # Of OpenSSL's own places, which SSL_CERT_FILE and SSL_CERT_DIR name.
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
+
+
+@dataclass(slots=True)
+class Lease:
+    """A connection while an exchange has it."""
+
+    stream: ByteStream
+    is_new: bool
+    reusable: bool = False
+
+
+async def _tunnel(stream: ByteStream, origin: Origin) -> None:
+    to = f"[{origin.host}]" if ":" in origin.host else origin.host
+    target = f"{to}:{origin.port}"
+    await stream.write(messages.request_head("CONNECT", target, {"Host": target}))
+    head = await messages.read_response(stream)
+    if not 200 <= head.status < 300:
+        raise NoAnswer("proxy", f"the site's proxy answered {head.status} for {target}")

@@ -1,0 +1,201 @@
+"""The server's side: HTTP/1.1 with an engine, on a connection that somebody else accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from efss_transfer.webdav.http import messages
+from efss_transfer.webdav.http.messages import Body, RequestHead
+from efss_transfer.webdav.http.streams import ByteStream, TooLong
+from efss_transfer.webdav.paths import Segments, segments
+
+_LINGER_SECONDS: Final = 2.0
+_LINGERED: Final = 1 << 22
+
+
+class Abort(Exception):
+    """Break the engine's connection: what it was sent is not the whole."""
+
+
+class EngineGone(Exception):
+    """The engine broke off its own request."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """What the engine asks. `path` is decoded; `raw` is the path as it was written."""
+
+    head: RequestHead
+    body: Body
+    raw: str
+    path: Segments
+
+    @property
+    def method(self) -> str:
+        """The method of HTTP."""
+        return self.head.method
+
+    def header(self, name: str) -> str | None:
+        """A header by its name in small letters."""
+        return self.head.headers.get(name)
+
+    async def whole(self, limit: int) -> bytes:
+        """The body. Raises TooLong, and EngineGone."""
+        try:
+            return await self.body.whole(limit)
+        except (OSError, messages.BadMessage) as error:
+            raise EngineGone from error
+
+
+class Streamed:
+    """The engine's body, as a body for the server: it can be read once."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self.length = body.length if isinstance(body.length, int) else None
+
+    @property
+    def replayable(self) -> bool:
+        """Whether nothing was taken yet."""
+        return not self._body.count
+
+    async def pieces(self) -> AsyncIterator[memoryview | bytes]:
+        """As they come. Raises EngineGone."""
+        buffer = self._body.buffer()
+        while True:
+            try:
+                count = await self._body.read(buffer)
+            except (OSError, messages.BadMessage) as error:
+                raise EngineGone from error
+            if not count:
+                return
+            yield buffer[:count]
+
+
+class EngineReply:
+    """The answer to one request. OSError says that the engine is gone."""
+
+    def __init__(self, stream: ByteStream, head: RequestHead) -> None:
+        self.started = False
+        self.keep_alive = head.keep_alive
+        self._stream = stream
+        self._head_only = head.method == "HEAD"
+        self._chunked = False
+        self._left: int | None = None
+
+    async def send(
+        self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """A whole answer."""
+        head = self._begun(status, headers or {}, len(body))
+        await self._stream.write(head if self._head_only else head + body)
+        self._left = 0
+
+    async def begin(self, status: int, headers: Mapping[str, str], length: int | None) -> None:
+        """The head of an answer whose body follows, in chunks if its length is not known."""
+        await self._stream.write(self._begun(status, headers, length))
+
+    async def write(self, piece: memoryview | bytes) -> None:
+        """A piece of the body."""
+        if self._left is not None:
+            self._left -= len(piece)
+            if self._left < 0:
+                raise Abort
+        if len(piece) and not self._head_only:
+            await messages.send_piece(self._stream, piece, chunked=self._chunked)
+
+    async def end(self) -> None:
+        """The end of the body. Raises Abort if there was less of it than was said."""
+        if self._head_only:
+            return
+        if self._chunked:
+            await self._stream.write(b"0\r\n\r\n")
+        elif self._left:
+            raise Abort
+
+    def _begun(self, status: int, headers: Mapping[str, str], length: int | None) -> bytes:
+        self.started = True
+        fields = dict(headers)
+        self._left = length
+        if length is None:
+            self._chunked = True
+            fields["Transfer-Encoding"] = "chunked"
+        elif status >= 200 and status not in (204, 304):
+            fields["Content-Length"] = str(length)
+        if not self.keep_alive:
+            fields["Connection"] = "close"
+        return messages.response_head(status, _reason(status), fields)
+
+
+def _reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+Handler = Callable[[EngineRequest, EngineReply], Awaitable[None]]
+
+
+async def serve(connection: socket.socket, handle: Handler) -> None:
+    """Answer the requests of one connection until it ends. It is closed afterwards."""
+    stream = ByteStream(connection)
+    try:
+        while await _one(stream, handle):
+            pass
+    except (OSError, EngineGone, messages.BadMessage, Abort):
+        stream.abort()
+    except BaseException:
+        stream.abort()
+        raise
+    else:
+        stream.close()
+
+
+async def _one(stream: ByteStream, handle: Handler) -> bool:
+    """One request; whether another may follow."""
+    head = await messages.read_request(stream)
+    if head is None:
+        return False
+    body = Body(stream, head.length)
+    reply = EngineReply(stream, head)
+    raw = head.target.partition("?")[0]
+    if "://" in raw:
+        raw = "/" + raw.partition("://")[2].partition("/")[2]
+    try:
+        path = segments(raw)
+    except ValueError:
+        reply.keep_alive = False
+        await reply.send(400)
+        return False
+    if (head.headers.get("expect") or "").lower() == "100-continue":
+        await stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    unread_is_fatal = not body.ended
+    try:
+        # The answer may come before the body was read: what is left of it ends the connection.
+        await handle(EngineRequest(head, body, raw, path), reply)
+    except TooLong:
+        reply.keep_alive = False
+        await reply.send(413)
+    if unread_is_fatal and not body.ended:
+        await _linger(stream)
+        return False
+    return reply.keep_alive
+
+
+async def _linger(stream: ByteStream) -> None:
+    """Let the answer arrive before the connection ends: closing at once would discard it."""
+    with suppress(OSError):
+        stream.connection.shutdown(socket.SHUT_WR)
+    buffer = memoryview(bytearray(1 << 16))
+    left = _LINGERED
+    with suppress(OSError):
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while left > 0 and (count := await stream.read(buffer)):
+                left -= count

@@ -1,0 +1,211 @@
+"""Answer an engine's PROPFIND with what is right, or with an error that fails the listing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Final
+from xml.sax.saxutils import escape
+
+from efss_transfer.webdav import dialects
+from efss_transfer.webdav.dialects import Dialect
+from efss_transfer.webdav.http.exchange import Answer, Call, Held
+from efss_transfer.webdav.memory import Memory, Stored, key
+from efss_transfer.webdav.multistatus import (
+    OWNCLOUD,
+    BadListing,
+    Entry,
+    Malformed,
+    Parser,
+    Truncated,
+)
+from efss_transfer.webdav.paths import Base, EntryPlacer, Segments, UnplacedEntry, encoded
+from efss_transfer.webdav.session import Failed, Session
+from efss_transfer.webdav.words import Words
+
+OPENING: Final = (
+    b'<?xml version="1.0" encoding="utf-8"?>\n'
+    b'<d:multistatus xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns">'
+)
+CLOSING: Final = b"</d:multistatus>"
+
+_XML: Final = "application/xml; charset=utf-8"
+_SHOWN: Final = ("getlastmodified", "getetag", "quota-available-bytes", "quota-used-bytes")
+_AT_ONCE: Final = 8
+_PIECE: Final = 1 << 16
+_NO_WEBDAV: Final = 501  # which rclone does not try again
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An entry with its name in the folder; None for the folder, or the file, itself."""
+
+    name: str | None
+    entry: Entry
+    size: int | None = None
+
+
+class Listings:
+    """The listings of one server."""
+
+    def __init__(self, session: Session, base: Base, dialect: Dialect, memory: Memory) -> None:
+        self._session = session
+        self._base = base
+        self._dialect = dialect
+        self._memory = memory
+        self._heads = asyncio.Semaphore(_AT_ONCE)
+
+    def target(self, path: Segments, *, folder: bool = False) -> str:
+        """A path as the server is asked for it."""
+        whole = encoded((*self._base.asked, *path))
+        return f"{whole}/" if folder else whole or "/"
+
+    async def read(
+        self, path: Segments, depth: str, *, folder: bool, quota: bool = False
+    ) -> AsyncIterator[list[Named]]:
+        """The entries, some at a time. Raises Failed, Refused and NoAnswer."""
+        body = dialects.QUOTA_BODY if quota else self._dialect.listing_body
+        headers = {"Depth": depth, "Content-Type": _XML}
+        call = Call("PROPFIND", self.target(path, folder=folder), headers, Held(body))
+        listing: EntryPlacer[Entry] = EntryPlacer(self._base, path)
+        async with self._session.call(call, key(path)) as answer:
+            await self._check(call, path, answer)
+            try:
+                async for entries in self._entries(answer):
+                    yield await self._sized(path, listing.place(entries))
+                yield await self._sized(path, listing.finish())
+                if depth != "0" and not listing.has_own and listing.is_empty:
+                    raise Malformed("the listing is empty, and lacks the folder itself")
+            except (BadListing, UnplacedEntry) as error:
+                # What breaks off may be whole the next time; what is foreign will not be.
+                status = 502 if isinstance(error, Truncated) else _NO_WEBDAV
+                said = Words(answer.status, "", f"PROPFIND {self._shown(path)}: {error}")
+                raise self._session.failed(call, key(path), said, status) from error
+
+    async def one(self, path: Segments, *, folder: bool, quota: bool = False) -> Named | None:
+        """A resource itself, or None if the server says that there is none."""
+        found: Named | None = None
+        try:
+            async for entries in self.read(path, "0", folder=folder, quota=quota):
+                found = found or next((one for one in entries if one.name is None), None)
+        except Failed as failed:
+            if failed.status == 404:
+                return None
+            raise
+        return found
+
+    async def _check(self, call: Call, path: Segments, answer: Answer) -> None:
+        if answer.status in (200, 207):
+            return
+        if answer.status >= 400:
+            failed = await self._session.error(call, key(path), answer)
+            if answer.status == 404:
+                self._session.record.succeed(key(path))  # an answer, and no failure
+            raise failed
+        where = answer.header("location") or ""
+        reason = f"it redirects to {where.partition('?')[0]}" if where else "it is no WebDAV"
+        said = Words(answer.status, "", f"PROPFIND {self._shown(path)}: {reason}")
+        raise self._session.failed(call, key(path), said, _NO_WEBDAV)
+
+    def _shown(self, path: Segments) -> str:
+        return f"{self._session.upstream.origin}{self.target(path)}"
+
+    async def _entries(self, answer: Answer) -> AsyncIterator[list[Entry]]:
+        parser = Parser()
+        buffer = memoryview(bytearray(_PIECE))
+        while count := await answer.read(buffer):
+            if entries := parser.feed(bytes(buffer[:count])):
+                yield entries
+        yield parser.close()
+
+    async def _sized(
+        self, path: Segments, placed: Iterable[tuple[str | None, Entry]]
+    ) -> list[Named]:
+        """Entries with their sizes: where a listing has none, the file itself is asked."""
+        found = [Named(name, entry, self._size(path, name, entry)) for name, entry in placed]
+        unknown = [
+            number
+            for number, one in enumerate(found)
+            if one.size is None and not one.entry.collection and one.name is not None
+        ]
+        if unknown:
+            sizes = await asyncio.gather(*(self._ask(path, found[number]) for number in unknown))
+            for number, size in zip(unknown, sizes, strict=True):
+                found[number] = Named(found[number].name, found[number].entry, size)
+        return found
+
+    def _size(self, path: Segments, name: str | None, entry: Entry) -> int | None:
+        whole = path if name is None else (*path, name)
+        if (learned := self._memory.sizes.get(key(whole))) is not None:
+            return learned
+        return entry.length if isinstance(entry.length, int) else None
+
+    async def _ask(self, path: Segments, one: Named) -> int:
+        """The size by HEAD. Of a file that says none, 0: reading it will tell what is wrong."""
+        whole = (*path, one.name or "")
+        call = Call("HEAD", self.target(whole), beside=True)
+        async with self._heads, self._session.call(call, key(whole)) as answer:
+            length = answer.header("content-length")
+            if answer.status == 200 and length is not None and length.isdigit():
+                return int(length)
+            if answer.status >= 400:
+                said = Words(one.entry.failure or answer.status)
+                self._session.failed(call, key(whole), said)
+        return 0
+
+
+def rendered(folder: str, one: Named) -> bytes:
+    """An entry as an engine reads it. `folder` is the path that it asked for, as it wrote it."""
+    entry = one.entry
+    href = folder
+    if one.name is not None:
+        href = f"{folder.rstrip('/')}{encoded([one.name])}{'/' if entry.collection else ''}"
+    kind = "<d:collection/>" if entry.collection else ""
+    parts = [f"<d:response><d:href>{escape(href)}</d:href><d:propstat><d:prop>"]
+    parts.append(f"<d:resourcetype>{kind}</d:resourcetype>")
+    if not entry.collection:
+        parts.append(f"<d:getcontentlength>{one.size or 0}</d:getcontentlength>")
+    parts.extend(
+        f"<d:{name}>{escape(text)}</d:{name}>" for name in _SHOWN if (text := entry.get(name))
+    )
+    if entry.checksums:
+        sums = escape(" ".join(entry.checksums))
+        parts.append(f"<oc:checksums><oc:checksum>{sums}</oc:checksum></oc:checksums>")
+    if permissions := entry.get("permissions", OWNCLOUD):
+        parts.append(f"<oc:permissions>{escape(permissions)}</oc:permissions>")
+    parts.append("</d:prop><d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>")
+    return "".join(parts).encode("utf-8", "replace")
+
+
+def folder_entry() -> Entry:
+    """A folder of which nothing else is known."""
+    return Entry("", None, (), collection=True)
+
+
+def stored_entry(stored: Stored) -> Entry:
+    """A file that was just uploaded."""
+    properties = {}
+    if stored.modified is not None:
+        properties["DAV: getlastmodified"] = formatdate(stored.modified, usegmt=True)
+    if stored.etag:
+        properties["DAV: getetag"] = stored.etag
+    checksums = (stored.checksum,) if stored.checksum else ()
+    return Entry("", None, (), collection=False, checksums=checksums, properties=properties)
+
+
+def outcome(body: bytes) -> int:
+    """The status of the one resource that a PROPPATCH was for: 200, or why not."""
+    parser = Parser()
+    try:
+        entries = [*parser.feed(body), *parser.close()]
+    except BadListing:
+        return 500
+    bad = [
+        one.status
+        for entry in entries
+        for one in entry.propstats
+        if one.status is not None and one.status >= 300
+    ]
+    return bad[0] if bad else 200 if len(entries) == 1 and not entries[0].failure else 500

@@ -1,0 +1,98 @@
+"""What a gateway remembers of a server, so that it need not ask again.
+
+All of it may be forgotten at any time: then the server is asked. So each part is bounded, and
+`forget` empties it before a look that must be the server's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from efss_transfer.webdav.paths import Segments
+
+_MOST: Final = 100_000
+_Value = TypeVar("_Value")
+
+
+class Recent(Generic[_Value]):
+    """A dictionary that drops what was put into it first, when it has too many entries."""
+
+    def __init__(self, most: int = _MOST, dropped: Callable[[str], object] | None = None) -> None:
+        self._most = most
+        self._entries: dict[str, _Value] = {}
+        self._dropped = dropped
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    def get(self, key: str) -> _Value | None:
+        """The value, or None."""
+        return self._entries.get(key)
+
+    def put(self, key: str, value: _Value) -> None:
+        """Remember a value."""
+        self._entries.pop(key, None)
+        self._entries[key] = value
+        if len(self._entries) > self._most:
+            oldest = next(iter(self._entries))
+            del self._entries[oldest]
+            if self._dropped is not None:
+                self._dropped(oldest)
+
+    def pop(self, key: str) -> _Value | None:
+        """The value, which is forgotten."""
+        return self._entries.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file as the server's own answer to its upload describes it."""
+
+    size: int
+    modified: int | None
+    checksum: str | None
+    etag: str | None
+
+
+def key(path: Segments) -> str:
+    """A path as one text."""
+    return "/".join(path)
+
+
+@dataclass
+class Memory:
+    """Of one server, by paths as `key` writes them.
+
+    `etags` are of files that were listed or stored (None: it has none that can be held against
+    it), `listed` are folders whose files are all in there, `stored` what was uploaded and not
+    yet looked at, `empty` are files that were listed without a size or with 0, and `sizes` what
+    such a file has. `failed` are
+    uploads that failed, after each of which rclone sends a DELETE.
+    """
+
+    etags: Recent[str | None] = field(init=False)
+    listed: Recent[bool] = field(default_factory=Recent)
+    stored: Recent[Stored] = field(default_factory=Recent)
+    sizes: Recent[int] = field(default_factory=Recent)
+    empty: Recent[bool] = field(default_factory=Recent)
+    failed: Recent[bool] = field(default_factory=Recent)
+
+    def __post_init__(self) -> None:
+        # A folder is no longer known in full once one of its files is forgotten.
+        self.etags = Recent(dropped=lambda path: self.listed.pop(path.rpartition("/")[0]))
+
+    def forget(self) -> None:
+        """Believe nothing that the server might by now say otherwise."""
+        self.etags.clear()
+        self.listed.clear()
+        self.stored.clear()
+
+    def is_absent(self, path: Segments) -> bool:
+        """Whether a file is known not to be there."""
+        return key(path) not in self.etags and key(path[:-1]) in self.listed

@@ -1,0 +1,75 @@
+"""Give an engine the bytes of a file as they are stored, or an error, but never a part."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from efss_transfer.webdav.http.exchange import Answer, Call
+from efss_transfer.webdav.http.messages import Length
+from efss_transfer.webdav.http.server import EngineReply, EngineRequest
+from efss_transfer.webdav.listings import Listings
+from efss_transfer.webdav.memory import Memory, key
+from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.session import Failed, Session
+from efss_transfer.webdav.words import Words
+
+_ASKED: Final = ("range", "if-range", "if-match", "if-none-match", "if-modified-since")
+# Not Content-Encoding: a file is copied as it is stored, and Go's client would unpack it.
+_TOLD: Final = frozenset(
+    {"accept-ranges", "content-range", "content-type", "etag", "last-modified", "oc-checksum"}
+)
+
+
+class Reads:
+    """The files of one server."""
+
+    def __init__(self, session: Session, listings: Listings, memory: Memory) -> None:
+        self._session = session
+        self._listings = listings
+        self._memory = memory
+
+    async def read(self, request: EngineRequest, reply: EngineReply) -> None:
+        """Answer GET or HEAD. Raises as `Session.call` does, and NoAnswer for a broken body."""
+        asked = {name: text for name in _ASKED if (text := request.header(name)) is not None}
+        call = Call(request.method, self._listings.target(request.path), asked)
+        async with self._session.call(call, key(request.path)) as answer:
+            if answer.status >= 300 and answer.status != 304:
+                raise await self._not_read(call, request.path, answer)
+            if request.method == "GET" and self._memory.empty.pop(key(request.path)):
+                await self._hold_against_listing(call, request.path, answer)
+            self._session.record.succeed(key(request.path))
+            told = {name: text for name in _TOLD if (text := answer.header(name)) is not None}
+            length = answer.head.length(request.method)
+            if request.method == "HEAD":
+                if (text := answer.header("content-length")) is not None and text.isdigit():
+                    length = int(text)
+                await reply.begin(answer.status, told, _known(length))
+                return
+            await reply.begin(answer.status, told, _known(length))
+            buffer = answer.body.buffer()
+            while count := await answer.read(buffer):
+                await reply.write(buffer[:count])
+            await reply.end()
+
+    async def _hold_against_listing(self, call: Call, path: Segments, answer: Answer) -> None:
+        """Find a file that is listed as empty, or without a size that anybody knows, and has
+        content: the engine would copy nothing of it. The next listing has its real size.
+        """
+        buffer = answer.body.buffer()
+        while await answer.read(buffer):
+            pass
+        if size := answer.body.count:
+            self._memory.sizes.put(key(path), size)
+            said = Words(answer.status, "", f"The file is listed as empty and has {size} bytes.")
+            raise self._session.failed(call, key(path), said, 409)
+
+    async def _not_read(self, call: Call, path: Segments, answer: Answer) -> Failed:
+        where = answer.header("location")
+        if answer.status < 400 and where:
+            said = Words(answer.status, "", f"The server redirects to {where.partition('?')[0]}")
+            return self._session.failed(call, key(path), said, 501)
+        return await self._session.error(call, key(path), answer)
+
+
+def _known(length: Length) -> int | None:
+    return length if isinstance(length, int) else None

@@ -1,0 +1,196 @@
+"""Requests with the credential, patience where a server asks for it, and a record of failures."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from efss_transfer.webdav import words
+from efss_transfer.webdav.http.client import Upstream
+from efss_transfer.webdav.http.connections import NoAnswer
+from efss_transfer.webdav.http.exchange import Answer, Call, Held
+from efss_transfer.webdav.words import Record, RequestFailure, Words
+
+_SHOWN_ERROR: Final = 1 << 16
+_PATIENT: Final = frozenset({423, 425, 429, 503})
+_BUSY: Final = frozenset({429, 503})
+_FIRST_PAUSE: Final = {423: 0.1, 425: 0.5, 429: 1.0, 503: 1.0}
+_LONGEST_PAUSE: Final = 5.0
+# A server's 503 that no waiting mends, by how its message begins: an account that is switched
+# off, a link that does not exist. Each with the status that says so.
+_FOR_GOOD: Final = {
+    "OC\\User\\DisabledUserException": 403,
+    "Sabre\\DAV\\Exception\\NotFound": 404,
+}
+
+
+class Refused(Exception):
+    """The server does not accept the credential, which is not sent again."""
+
+
+class Failed(Exception):
+    """An answer that is an error, as the engine is to be told of it."""
+
+    def __init__(self, status: int, said: Words) -> None:
+        super().__init__(f"{status} {said.message}")
+        self.status = status
+        self.said = said
+
+
+def basic(user: str, password: str) -> str:
+    """The value of an Authorization header for a user and a password."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+class Session:
+    """One credential at one server.
+
+    `home` is the path of the URL that was named. `patience` is for how many seconds one
+    request may wait because the server asks for it.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        home: str,
+        *,
+        authorization: str | None = None,
+        patience: float = 30.0,
+        record: Record | None = None,
+    ) -> None:
+        self.upstream = upstream
+        self.home = home
+        self.record = record or Record()
+        self.refused = False
+        self._authorization = authorization
+        self._patience = patience
+        self._accepted = False
+        self._confirmed = 0.0
+        self._confirming = asyncio.Lock()
+        self._not_before = 0.0
+        self._waiting: set[asyncio.Task[object]] = set()
+
+    @asynccontextmanager
+    async def call(self, call: Call, path: str) -> AsyncIterator[Answer]:
+        """Send a request that concerns a path; its answer, whatever its status.
+
+        Waits and asks again where the server says that it is busy. Raises Refused, Failed for
+        what no waiting mends, and NoAnswer.
+        """
+        until = time.monotonic() + self._patience
+        pause = 0.0
+        while True:
+            async with self._sent(call) as answer:
+                if answer.status == 401 and self._authorization is not None:
+                    await self._doubt()
+                if answer.status not in _PATIENT:
+                    yield answer
+                    return
+                said = await _words(answer)
+            for start, status in _FOR_GOOD.items():
+                if said.message.startswith(start):
+                    raise self.failed(call, path, said, status)
+            pause = max(_FIRST_PAUSE[answer.status], min(2 * pause, _LONGEST_PAUSE))
+            wait = pause if said.retry_after is None else said.retry_after
+            now = time.monotonic()
+            if answer.status in _BUSY:
+                # All requests slow down: a server that is told so by one of them only goes on
+                # being asked by the others.
+                self._not_before = max(self._not_before, now + min(wait, self._patience))
+            may_repeat = call.upload is None or call.upload.replayable
+            if not may_repeat or now + wait > until:
+                raise self.failed(call, path, said)
+            await self._sleep(wait)
+
+    async def error(self, call: Call, path: str, answer: Answer, status: int = 0) -> Failed:
+        """The error that an answer is, on the record."""
+        return self.failed(call, path, await _words(answer), status)
+
+    def failed(self, call: Call, path: str, said: Words, status: int = 0) -> Failed:
+        """An error, on the record. `status` is what the engine is told, if another."""
+        self.record.fail(RequestFailure(call.method, path, said))
+        return Failed(status or said.status or 502, said)
+
+    @asynccontextmanager
+    async def _sent(self, call: Call) -> AsyncIterator[Answer]:
+        """The call with its credential, unless that is refused meanwhile."""
+        await self._ready()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._waiting.add(task)
+        try:
+            async with self.upstream.call(call, self._authorization) as answer:
+                self._waiting.discard(task)
+                if answer.status != 401 and answer.status < 500:
+                    self._accepted = True
+                yield answer
+        except asyncio.CancelledError:
+            if not self.refused or task not in self._waiting:
+                raise
+            task.uncancel()
+            raise Refused from None
+        finally:
+            self._waiting.discard(task)
+
+    async def _ready(self) -> None:
+        if self._confirming.locked():
+            async with self._confirming:
+                pass
+        if self.refused:
+            raise Refused
+        if (wait := self._not_before - time.monotonic()) > 0:
+            await self._sleep(wait)
+
+    async def _sleep(self, seconds: float) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._waiting.add(task)
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            if not self.refused:
+                raise
+            task.uncancel()
+        finally:
+            self._waiting.discard(task)
+        if self.refused:
+            raise Refused
+
+    async def _doubt(self) -> None:
+        """After a 401: find out whether the credential is still good. Raises Refused if not.
+
+        One that was never accepted is not tried again. One that was is tried once more, by one
+        request for all that wait; if that is accepted, the 401 was that path's own.
+        """
+        if not self._accepted:
+            self._refuse()
+        asked = time.monotonic()
+        async with self._confirming:
+            if self.refused:
+                raise Refused
+            if self._confirmed > asked:
+                return
+            check = Call("PROPFIND", self.home, {"Depth": "0"}, Held(b""), beside=True)
+            async with self.upstream.call(check, self._authorization) as answer:
+                if answer.status == 401:
+                    self._refuse()
+            self._confirmed = time.monotonic()
+
+    def _refuse(self) -> None:
+        self.refused = True
+        current = asyncio.current_task()
+        for task in self._waiting - {current}:
+            task.cancel()
+        raise Refused
+
+
+async def _words(answer: Answer) -> Words:
+    try:
+        body = await answer.text(_SHOWN_ERROR)
+    except NoAnswer:
+        body = b""
+    return words.read(answer.status, answer.head.headers, body)

@@ -1,0 +1,234 @@
+"""Store an engine's files so that an old file survives whatever is refused or cut off.
+
+Where a PUT replaces a file atomically, one PUT with a condition is enough. Elsewhere the bytes
+go to a name beside the file, and a MOVE puts them in its place when all have arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Final
+
+from efss_transfer.webdav.dialects import Dialect
+from efss_transfer.webdav.folders import Folders
+from efss_transfer.webdav.http.connections import NoAnswer
+from efss_transfer.webdav.http.exchange import Answer, Call, Held, Upload
+from efss_transfer.webdav.http.server import EngineRequest, Streamed
+from efss_transfer.webdav.listings import Listings
+from efss_transfer.webdav.memory import Memory, Stored, key
+from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.session import Failed, Refused, Session
+
+SMALL: Final = 1 << 17
+"""What is taken into memory before it is sent, so that it can be sent again."""
+
+PARTIAL: Final = re.compile(r"\.efss-transfer-[0-9a-f]{16}\.part")
+"""Names beside a file, of uploads that are not complete."""
+
+_PASSED: Final = ("content-type", "x-oc-mtime", "oc-checksum")
+_AGAIN: Final = 503  # which rclone takes for a reason to copy the file once more
+_NO_MOVE: Final = frozenset({400, 403, 405, 501, 502})
+
+
+class Uploads:
+    """The uploads to one server."""
+
+    def __init__(
+        self,
+        session: Session,
+        listings: Listings,
+        folders: Folders,
+        memory: Memory,
+        dialect: Dialect,
+    ) -> None:
+        self._session = session
+        self._listings = listings
+        self._folders = folders
+        self._memory = memory
+        self._dialect = dialect
+        self._moves = True
+
+    async def store(self, request: EngineRequest) -> int:
+        """Store the body of a PUT; the status for the engine. Raises as `Session.call` does."""
+        path = request.path
+        length = request.body.length
+        upload: Upload = Streamed(request.body)
+        if isinstance(length, int) and length <= SMALL:
+            upload = Held(await request.whole(SMALL))
+        headers = self._headers(request)
+        if self._dialect.checksums and isinstance(upload, Held):
+            # Else rclone asks Nextcloud for a hash of each file after it has stored it.
+            headers.setdefault("oc-checksum", f"SHA1:{upload.sha1}")
+        self._folders.fills(path[:-1])
+        self._memory.stored.pop(key(path))
+        # From here on until it is stored: whatever DELETE comes is rclone's, after a failure.
+        self._memory.failed.put(key(path), value=True)
+        is_new = self._memory.is_absent(path)
+        if self._dialect.atomic:
+            kept = await self._in_place(path, upload, headers)
+        elif not self._moves or (is_new and isinstance(upload, Held)):
+            kept = await self._directly(path, upload, headers, is_new=is_new)
+        else:
+            kept = await self._by_the_side(path, upload, headers, is_new=is_new)
+        self._remember(path, request.body.count, headers, kept)
+        return kept.status
+
+    def _headers(self, request: EngineRequest) -> dict[str, str]:
+        headers = {name: text for name in _PASSED if (text := request.header(name)) is not None}
+        oldest, time = self._dialect.oldest, headers.get("x-oc-mtime")
+        if oldest is not None and time is not None and (not time.isdigit() or int(time) < oldest):
+            # The server would refuse the whole file for it, after every byte was sent.
+            del headers["x-oc-mtime"]
+            self._session.record.warn("time_not_kept")
+        return headers
+
+    async def _in_place(self, path: Segments, upload: Upload, headers: Mapping[str, str]) -> _Kept:
+        """One PUT, held against what was listed."""
+        while True:
+            condition = self._condition(path)
+            call = Call("PUT", self._listings.target(path), {**headers, **condition}, upload)
+            async with self._session.call(call, key(path)) as answer:
+                if answer.status < 300:
+                    return _Kept(answer)
+                failed = await self._session.error(call, key(path), answer)
+            if not condition or failed.status not in self._dialect.mismatch:
+                raise self._explained(failed)
+            if await self._looked(path) == condition:
+                raise failed  # the condition holds, so it is refused for something else
+            if not upload.replayable:
+                raise Failed(_AGAIN, failed.said)
+
+    async def _directly(
+        self, path: Segments, upload: Upload, headers: Mapping[str, str], *, is_new: bool
+    ) -> _Kept:
+        """One PUT to a server that may write in place: for what is new and at hand."""
+        condition = {"If-None-Match": "*"} if is_new else {}
+        call = Call("PUT", self._listings.target(path), {**headers, **condition}, upload)
+        try:
+            async with self._session.call(call, key(path)) as answer:
+                if answer.status < 300:
+                    return _Kept(answer)
+                failed = await self._session.error(call, key(path), answer)
+        except NoAnswer:
+            if is_new:
+                await self._clear(path, upload.length)
+            raise
+        if condition and failed.status == 412:
+            await self._looked(path)
+            raise Failed(_AGAIN, failed.said)
+        raise self._explained(failed)
+
+    async def _by_the_side(
+        self, path: Segments, upload: Upload, headers: Mapping[str, str], *, is_new: bool
+    ) -> _Kept:
+        """A PUT to a name of its own, and a MOVE."""
+        aside = (*path[:-1], f".efss-transfer-{secrets.token_hex(8)}.part")
+        call = Call("PUT", self._listings.target(aside), headers, upload)
+        try:
+            async with self._session.call(call, key(path)) as answer:
+                if answer.status >= 300:
+                    raise self._explained(await self._session.error(call, key(path), answer))
+            await self._moved(aside, path, is_new=is_new)
+        except BaseException:
+            await asyncio.shield(self._remove(aside))
+            raise
+        return _Kept(None)
+
+    async def _moved(self, aside: Segments, path: Segments, *, is_new: bool) -> None:
+        destination = f"{self._session.upstream.origin}{self._listings.target(path)}"
+        headers = {"Destination": destination, "Overwrite": "F" if is_new else "T"}
+        call = Call("MOVE", self._listings.target(aside), headers)
+        try:
+            async with self._session.call(call, key(path)) as answer:
+                if answer.status < 300:
+                    return
+                failed = await self._session.error(call, key(path), answer)
+        except NoAnswer:
+            # It may have been done: then the name beside is no longer there.
+            if await self._listings.one(aside, folder=False) is None:
+                return
+            raise
+        if failed.status == 412:
+            await self._looked(path)
+        elif failed.status in _NO_MOVE:
+            self._moves = False
+            self._session.record.warn("no_atomic_replacement")
+        else:
+            raise failed
+        raise Failed(_AGAIN, failed.said)
+
+    def _condition(self, path: Segments) -> dict[str, str]:
+        if self._memory.is_absent(path):
+            return {"If-None-Match": "*"}
+        etag = self._memory.etags.get(key(path))
+        return {"If-Match": etag} if etag else {}
+
+    async def _looked(self, path: Segments) -> dict[str, str]:
+        """The condition that holds now, by a new look."""
+        found = await self._listings.one(path, folder=False)
+        if found is None:
+            self._memory.etags.pop(key(path))
+            return {"If-None-Match": "*"}
+        etag = strong(found.entry.get("getetag"))
+        self._memory.etags.put(key(path), etag)
+        return {"If-Match": etag} if etag else {}
+
+    def _explained(self, failed: Failed) -> Failed:
+        if failed.status in (404, 409):
+            # The folder may be gone: the next MKCOL for it is to be sent.
+            self._folders.forget()
+        return failed
+
+    async def _clear(self, path: Segments, length: int | None) -> None:
+        """Remove what a broken upload left under a name that was free, if it is not whole."""
+        try:
+            found = await self._listings.one(path, folder=False)
+            etag = strong(found.entry.get("getetag")) if found else None
+            if found is not None and found.size != length and etag:
+                call = Call("DELETE", self._listings.target(path), {"If-Match": etag})
+                async with self._session.call(call, key(path)):
+                    pass
+        except (Failed, Refused, NoAnswer):
+            pass  # the next attempt finds it by its size
+
+    async def _remove(self, aside: Segments) -> None:
+        call = Call("DELETE", self._listings.target(aside))
+        try:
+            async with self._session.call(call, key(aside)):
+                pass
+        except (Failed, Refused, NoAnswer):
+            self._session.record.warn("partial_left")
+
+    def _remember(self, path: Segments, size: int, headers: Mapping[str, str], kept: _Kept) -> None:
+        self._memory.failed.pop(key(path))
+        self._memory.sizes.pop(key(path))
+        self._session.record.succeed(key(path))
+        self._memory.etags.put(key(path), kept.etag)
+        if kept.etag is None:
+            return
+        # The engine looks at each file that it has stored. Where the server has said what
+        # there is to see, that look costs no request.
+        time = headers.get("x-oc-mtime")
+        if time is not None and not kept.time:
+            return
+        modified = int(time) if time is not None and time.isdigit() else None
+        checksum = headers.get("oc-checksum")
+        self._memory.stored.put(key(path), Stored(size, modified, checksum, kept.etag))
+
+
+class _Kept:
+    """What the answer to an upload says of the file."""
+
+    def __init__(self, answer: Answer | None) -> None:
+        said = answer.head.headers if answer is not None else {}
+        self.etag = strong(said.get("oc-etag") or said.get("etag"))
+        self.time = said.get("x-oc-mtime", "").lower() == "accepted"
+        self.status = answer.status if answer is not None else 201
+
+
+def strong(etag: str | None) -> str | None:
+    """An ETag that can be a condition of a PUT; a weak one cannot."""
+    return etag if etag and etag.startswith('"') else None

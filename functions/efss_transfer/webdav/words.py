@@ -1,0 +1,136 @@
+"""What a server says of an error: status, exception, message, when to come again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Final
+from xml.parsers import expat
+from xml.sax.saxutils import escape
+
+_LONGEST: Final = 500
+_DEEPEST: Final = 16
+_MOST_RECORDED: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """An answer that is an error. `status` is None if the server gave none.
+
+    `exception` and `message` are sabre/dav's, `conditions` the names within a DAV:error.
+    `retry_after` is in seconds.
+    """
+
+    status: int | None
+    exception: str = ""
+    message: str = ""
+    conditions: tuple[str, ...] = ()
+    retry_after: float | None = None
+
+    def to_xml(self) -> bytes:
+        """As an engine can read it."""
+        return (
+            '<?xml version="1.0" encoding="utf-8"?>\n'
+            '<d:error xmlns:d="DAV:" xmlns:s="http://sabredav.org/ns">'
+            f"<s:exception>{_text(self.exception)}</s:exception>"
+            f"<s:message>{_text(self.message)}</s:message></d:error>"
+        ).encode("utf-8", "replace")
+
+
+def _text(text: str) -> str:
+    return escape("".join(one if one.isprintable() else " " for one in text))
+
+
+def read(status: int, headers: Mapping[str, str], body: bytes) -> Words:
+    """What an error's answer says. A body that is no error of WebDAV says nothing."""
+    found: dict[str, str] = {}
+    conditions: list[str] = []
+    path: list[str] = []
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+
+    def start(name: str, _: object) -> None:
+        path.append(name)
+        if len(path) > _DEEPEST:
+            raise ValueError
+        if path[0] == "DAV: error" and len(path) == 2 and name.startswith("DAV: "):
+            conditions.append(name[5:][:_LONGEST])
+
+    def end(_: str) -> None:
+        path.pop()
+
+    def text(text: str) -> None:
+        if len(path) == 2 and (local := path[1].rpartition(" ")[2]) in ("exception", "message"):
+            found[local] = (found.get(local, "") + text)[:_LONGEST]
+
+    def refuse(*_: object) -> None:
+        raise ValueError
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = text, refuse
+    try:
+        parser.Parse(body.lstrip(), True)
+    except (expat.ExpatError, ValueError):
+        if not conditions and "exception" not in found:
+            found.clear()
+    return Words(
+        status,
+        found.get("exception", "").strip(),
+        found.get("message", "").strip(),
+        tuple(conditions[:_DEEPEST]),
+        retry_after(headers.get("retry-after")),
+    )
+
+
+def retry_after(text: str | None) -> float | None:
+    """Seconds to wait, from the header of that name (RFC 9110, section 10.2.3)."""
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFailure:
+    """A request that failed for good: what was asked of which path, and what came back.
+
+    `cause` says why there was no answer, if there was none.
+    """
+
+    method: str
+    path: str
+    words: Words
+    cause: str | None = None
+
+
+@dataclass
+class Record:
+    """The failures of one gateway: the last one of each path, and warnings by their code.
+
+    Written in the event loop; read from another thread when the loop has come to rest.
+    """
+
+    failures: dict[str, RequestFailure] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+
+    def fail(self, failure: RequestFailure) -> None:
+        """Remember a failure, unless there are too many."""
+        if failure.path in self.failures or len(self.failures) < _MOST_RECORDED:
+            self.failures[failure.path] = failure
+        else:
+            self.dropped += 1
+
+    def succeed(self, path: str) -> None:
+        """Forget a path's failure: it was overcome."""
+        self.failures.pop(path, None)
+
+    def warn(self, code: str) -> None:
+        """Count what is right, but weaker than hoped."""
+        self.warnings[code] = self.warnings.get(code, 0) + 1
