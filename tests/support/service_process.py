@@ -159,6 +159,8 @@ def function(
     if site is not None:
         settings["SITE"] = str(state / "site.json")
         Path(settings["SITE"]).write_text(json.dumps(site))
+    # So that everything over WebDAV can be tried with the gateway, too.
+    settings.setdefault("WEBDAV_GATEWAY", os.environ.get("TESTED_WEBDAV_GATEWAY", "0"))
     environment = {
         **clean,
         "EFSS_TRANSFER_RUNTIME_DIR": str(runtime_dir),

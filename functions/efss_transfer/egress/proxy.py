@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Final, cast
@@ -79,6 +79,31 @@ class Guard:
         self._tasks: set[asyncio.Task[None]] = set()
         self._refused: list[str] = []
         self._is_closed = False
+        self._loop = loop
+        self._reserved: dict[str, Callable[[socket.socket], Awaitable[None]]] = {}
+        self._on_close: list[Callable[[], None]] = []
+
+    def reserve(
+        self,
+        host: str,
+        serve: Callable[[socket.socket], Awaitable[None]],
+        close: Callable[[], None],
+    ) -> None:
+        """Hand connections to a name, which no DNS has, to a server in this process.
+
+        `serve` is called in the event loop with each connection, and owns it. `close` is called
+        there after the last connection has ended.
+        """
+        self._on_close.append(close)
+        self._reserved[host] = serve
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Have the event loop call a function, from any thread."""
+        self._loop.call_soon(callback)
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """Connect where `permits` allows, within the event loop. Raises Rejected."""
+        return await self._dial(Destination(host, port))
 
     @property
     def refused(self) -> Sequence[str]:
@@ -97,6 +122,8 @@ class Guard:
             task.cancel()
         if unfinished:
             await asyncio.wait(unfinished)
+        for close in self._on_close:
+            close()
 
     def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -123,6 +150,10 @@ class Guard:
         try:
             _disable_nagle(client)
             to = await self._read_request(client)
+            if (serve := self._reserved.get(to.host)) is not None:
+                await asyncio.get_running_loop().sock_sendall(client, Reply.SUCCEEDED.encode())
+                await serve(client)
+                return
             with await self._dial(to) as server:
                 _disable_nagle(server)
                 await asyncio.get_running_loop().sock_sendall(client, Reply.SUCCEEDED.encode())

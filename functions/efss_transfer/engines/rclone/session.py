@@ -13,6 +13,7 @@ from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.outcome import RunOutcome
 from efss_transfer.engines.rclone.process.launcher import DaemonLauncher
+from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
 from efss_transfer.engines.rclone.rc import config
 from efss_transfer.engines.rclone.rc.client import RcError
 from efss_transfer.engines.rclone.rc.remotes import RemotePath, remote_paths
@@ -82,6 +83,7 @@ class Session:
         daemon = self._cleanup.enter_context(
             self._launcher.launch(binary, self._request, context.egress, self._log.take)
         )
+        gateways = Gateways(daemon.route.guard, settings.rclone)
         self.run = RunContext(
             daemon.rc,
             self._log,
@@ -89,14 +91,16 @@ class Session:
             self._redactor,
             context,
             settings.rclone.stop_seconds,
+            gateways.forget,
         )
         self._version = self._launcher.version(binary, daemon.rc)
         config.check_filters(daemon.rc, self._request.selection)
         self.source, self.destination = remote_paths(
-            self._request,
+            gateways.route(self._request),
             lambda type_: {
                 **daemon.route.remote_parameters(type_),
                 **self._tuning_parameters(type_),
+                **gateways.remote_parameters(type_),
             },
         )
 

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from efss_transfer.egress.addresses import resolve
-from efss_transfer.egress.proxy import guard
+from efss_transfer.egress.proxy import Guard, guard
 from efss_transfer.egress.rules import Egress
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.request import TransferRequest
@@ -28,11 +28,13 @@ class Route:
 
     `proxy` is the value of rclone's flag. `parameter` is the parameter for remotes that ignore
     the flag. `ports` are the only TCP ports that rclone needs to connect to, None if unknown.
+    `guard` is None where the site has a proxy of its own.
     """
 
     proxy: str
     parameter: tuple[str, str]
     ports: frozenset[int] | None
+    guard: Guard | None = None
 
     def remote_parameters(self, storage_type: str) -> dict[str, str]:
         """The parameters that a remote of this type needs in addition to its own."""
@@ -53,6 +55,7 @@ def open_route(egress: Egress, request: TransferRequest | None) -> Iterator[Rout
             f"socks5://127.0.0.1:{running.port}",
             ("socks_proxy", f"127.0.0.1:{running.port}"),
             _ports(running.port, request),
+            running,
         )
 
 

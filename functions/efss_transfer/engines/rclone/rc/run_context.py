@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from efss_transfer.engines.base import Context
@@ -17,7 +18,8 @@ from efss_transfer.model.result import Failure, Side
 class RunContext:
     """One run: its daemon, the daemon's log, and the outcomes so far.
 
-    `stop_seconds` is how long stopping the work may take.
+    `stop_seconds` is how long stopping the work may take. `forget` makes what is known of the
+    storages unknown: each attempt, and a verification, ask them again.
     """
 
     rc: RcClient
@@ -26,6 +28,7 @@ class RunContext:
     redactor: Redactor
     context: Context
     stop_seconds: float
+    forget: Callable[[], None] = lambda: None
 
     def classify(self, text: str, side: Side | None) -> Failure:
         """The failure that a text of rclone's describes, without secrets."""

@@ -99,6 +99,7 @@ class Transfer:
             raise CopyRefused(refusal)
         if self._is_to_verify:
             self._progress.phase = Phase.VERIFYING
+            self._run.forget()
             yield from self._verify(source, destination)
 
     def _copy_with_retries(
@@ -133,6 +134,7 @@ class Transfer:
 
     def _begin_attempt(self, paths: tuple[str, ...] | None, *, is_last: bool) -> None:
         self._run.context.observer.attempt(self._progress.attempt)
+        self._run.forget()
         self._early_stop.begin_attempt()
         self._run.outcomes.begin_attempt(last=is_last, expected=paths or ())
         self._run.log.begin_attempt()

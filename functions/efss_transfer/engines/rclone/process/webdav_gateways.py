@@ -1,0 +1,135 @@
+"""A WebDAV gateway for each WebDAV end of a transfer, which rclone reaches by the guard."""
+
+from __future__ import annotations
+
+import csv
+import socket
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit
+
+from efss_transfer.config.rclone import RcloneSettings
+from efss_transfer.egress.dialer import DialRefused
+from efss_transfer.egress.proxy import Guard
+from efss_transfer.egress.socks5 import Rejected, Reply
+from efss_transfer.model.request import Endpoint, TransferRequest
+from efss_transfer.webdav.dialects import OCIS, of_vendor
+from efss_transfer.webdav.gateway import Gateway
+from efss_transfer.webdav.http.client import Upstream
+from efss_transfer.webdav.http.connections import Cause, Connections, NoAnswer, Origin
+from efss_transfer.webdav.session import Session, basic
+
+# Names that no DNS has (RFC 6761, section 6.4).
+_HOSTS: Final = {"source": "source.efss-gateway.invalid", "destination": "to.efss-gateway.invalid"}
+# Their sign-in is rclone's own.
+_NOT_OURS: Final = frozenset({"sharepoint", "sharepoint-ntlm"})
+_KEPT: Final = frozenset({"encoding", "owncloud_exclude_shares", "owncloud_exclude_mounts"})
+_MOST: Final = 64
+# Each request costs such a server a hash of the password, which takes it longer than its work.
+_MOST_BY_PASSWORD: Final = 4
+_LONGEST_PATIENCE: Final = 60.0
+_CAUSES: Final[dict[int, tuple[Cause, str]]] = {
+    Reply.HOST_UNREACHABLE: ("unresolved", "no such host"),
+    Reply.CONNECTION_REFUSED: ("refused", "connection refused"),
+    Reply.TIMED_OUT: ("timeout", "i/o timeout"),
+}
+
+
+class Gateways:
+    """The gateways of one transfer; none if they are switched off, or the site has a proxy."""
+
+    def __init__(self, guard: Guard | None, settings: RcloneSettings) -> None:
+        self._guard = guard if settings.webdav_gateway else None
+        self._stall_seconds = settings.stall_seconds
+        self.made: dict[str, Gateway] = {}
+
+    def route(self, request: TransferRequest) -> TransferRequest:
+        """The request as rclone is given it: WebDAV ends are the gateways, without credentials.
+
+        Two ends that are one server with one credential share a gateway, so that rclone can
+        have the server copy by itself.
+        """
+        source = self._behind("source", request.source)
+        if request.source.parameters == request.destination.parameters:
+            parameters = source.parameters
+            destination = replace(request.destination, parameters=parameters)
+            if request.destination.type != request.source.type:
+                destination = self._behind("destination", request.destination)
+        else:
+            destination = self._behind("destination", request.destination)
+        return replace(request, source=source, destination=destination)
+
+    def remote_parameters(self, storage_type: str) -> dict[str, str]:
+        """What a remote of this type must be given besides: files are passed on whole."""
+        return {"nextcloud_chunk_size": "0"} if storage_type == "webdav" and self.made else {}
+
+    def forget(self) -> None:
+        """Have the servers asked from now on: before a new attempt, and a verification."""
+        for gateway in self.made.values():
+            gateway.forget()
+
+    def _behind(self, side: str, end: Endpoint) -> Endpoint:
+        vendor = str(end.parameters.get("vendor", "other"))
+        if self._guard is None or end.type != "webdav" or vendor in _NOT_OURS:
+            return end
+        try:
+            origin = Origin.of(str(end.parameters["url"]))
+            headers = _headers(str(end.parameters.get("headers", "")))
+        except (KeyError, ValueError):
+            return end  # rclone says what is wrong
+        authorization = _authorization(end)
+        dialect = of_vendor(vendor)
+        by_password = dialect is OCIS and (authorization or "").startswith("Basic")
+        connections = Connections(self._dial, most=_MOST_BY_PASSWORD if by_password else _MOST)
+        upstream = Upstream(
+            origin,
+            connections,
+            own_headers=headers,
+            # Each hop is dialled by the guard, which asks the site's rules.
+            may_redirect=lambda _: True,
+            stall_seconds=self._stall_seconds,
+        )
+        session = Session(
+            upstream,
+            urlsplit(str(end.parameters["url"])).path,
+            authorization=authorization,
+            patience=min(self._stall_seconds / 2, _LONGEST_PATIENCE),
+        )
+        gateway = Gateway(session, connections, dialect)
+        self.made[side] = gateway
+        self._guard.reserve(_HOSTS[side], gateway.attend, gateway.close)
+        parameters = {name: value for name, value in end.parameters.items() if name in _KEPT}
+        parameters |= {"url": f"http://{_HOSTS[side]}/", "vendor": dialect.vendor}
+        return replace(end, parameters=parameters)
+
+    async def _dial(self, host: str, port: int) -> socket.socket:
+        if self._guard is None:
+            raise NoAnswer("denied", "no connections are made here")
+        try:
+            return await self._guard.dial(host, port)
+        except DialRefused as error:
+            # In the words of RFC 1928, by which the engine's table of failures knows it.
+            detail = f"{host}:{port}: connection not allowed by ruleset"
+            raise NoAnswer("denied", detail) from error
+        except Rejected as error:
+            reply = error.response[1] if len(error.response) > 1 else Reply.FAILED
+            cause, words = _CAUSES.get(reply, ("broken", "network is unreachable"))
+            raise NoAnswer(cause, f"{host}:{port}: {words}") from error
+
+
+def _authorization(end: Endpoint) -> str | None:
+    user, password = end.parameters.get("user", ""), end.parameters.get("pass", "")
+    if user or password:
+        return basic(str(user), str(password))
+    token = end.parameters.get("bearer_token")
+    return f"Bearer {token}" if token else None
+
+
+def _headers(text: str) -> dict[str, str]:
+    """Headers as rclone takes them: name,value,name,value. Raises ValueError."""
+    if not text:
+        return {}
+    fields = next(csv.reader([text]))
+    if len(fields) % 2:
+        raise ValueError("a header without its value")
+    return dict(zip(fields[::2], fields[1::2], strict=True))

@@ -1,0 +1,192 @@
+"""Transfers through the service with its WebDAV gateway; contents are compared by hash."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from support import faulty_webdav as faulty
+from support import service_process
+from support.faulty_webdav import Faulty, sabre, status
+from support.service_process import Function
+from support.storages import Storage, digest
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    runtime = tmp_path_factory.mktemp("gw")
+    with service_process.function(runtime, WEBDAV_GATEWAY="1") as running:
+        yield running
+
+
+@pytest.fixture
+def function(served: Function) -> Iterator[Function]:
+    yield served
+    served.wait_clean()
+
+
+@pytest.fixture
+def dav() -> Iterator[Faulty]:
+    with faulty.serving() as running:
+        yield running
+
+
+def endpoint(dav: Faulty, path: str, base: str = "", **changes: Any) -> dict[str, Any]:
+    parameters = {"url": dav.url + base, "vendor": "other", **changes}
+    return {"type": "webdav", "parameters": parameters, "path": path}
+
+
+def test_files_arrive_whole_between_two_webdav_servers(
+    function: Function, storages: dict[str, Storage]
+) -> None:
+    files = {"a.txt": b"a", "empty": b"", "deep/b c%.bin": os.urandom(3_000_000), "ü/🎉": b"x"}
+    source, destination = storages["wsgidav"], storages["rclone"]
+    expected = source.fill("gateway-from", files)
+    answer = function.copy(
+        source.endpoint("gateway-from"),
+        destination.endpoint("gateway/to"),
+        options={"verify": "download"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert destination.hashes("gateway/to") == expected
+    again = function.copy(source.endpoint("gateway-from"), destination.endpoint("gateway/to"))
+    assert again.json()["totals"]["files"]["skipped"] == len(files)
+
+
+def test_server_copies_by_itself_where_both_ends_are_one(function: Function, dav: Faulty) -> None:
+    # The server knows no COPY: then the files take the way through rclone, and arrive.
+    expected = dav.fill("from", {"a": b"1", "b/c": b"22"})
+    answer = function.copy(endpoint(dav, "from"), endpoint(dav, "to"))
+    assert dav.seen("COPY")
+    assert answer.status_code == 200 or answer.json()["code"] == "unsupported"
+    if answer.status_code == 200:
+        assert dav.hashes("to") == expected
+
+
+def test_credential_is_not_in_the_memory_of_rclone(
+    function: Function, dav: Faulty, s3: Storage
+) -> None:
+    nextcloud = dav.nextcloud
+    nextcloud.fill("from", {"f.bin": os.urandom(1_000_000)})
+    dav.fail("GET", "*", faulty.stall(200_000))
+    request = {"source": nextcloud.endpoint("from"), "destination": s3.endpoint("memory")}
+    sending = threading.Thread(target=lambda: list(function.events(request)), daemon=True)
+    sending.start()
+    while not dav.seen("GET"):
+        sending.join(0.05)
+        assert sending.is_alive()
+    secret = str(nextcloud.parameters["pass"]).encode()
+    rclones = [process for process in function.family() if process.name() == "rclone"]
+    assert rclones
+    for process in rclones:
+        held = memory(process)
+        # So that the search is known to find what is there.
+        assert str(s3.parameters["secret_access_key"]).encode() in held
+        assert secret not in held
+    assert all("basic" in one.headers["authorization"].lower() for one in dav.seen())
+    dav.heal()
+    dav.ended.set()
+    sending.join(60)
+
+
+def memory(process: psutil.Process) -> bytes:
+    """All that a process can write to."""
+    pieces = []
+    maps = Path(f"/proc/{process.pid}/maps").read_text("ascii").splitlines()
+    with Path(f"/proc/{process.pid}/mem").open("rb", buffering=0) as file:
+        for line in maps:
+            span, rights = line.split()[:2]
+            begin, end = (int(part, 16) for part in span.split("-"))
+            if rights.startswith("rw") and end - begin < 1 << 30:
+                file.seek(begin)
+                try:
+                    pieces.append(file.read(end - begin))
+                except OSError:
+                    continue
+    return b"".join(pieces)
+
+
+def test_prefix_that_a_proxy_strips_loses_no_file(
+    function: Function, dav: Faulty, s3: Storage
+) -> None:
+    expected = dav.fill("web/data", {"a": b"1", "sub/b": b"22"})
+    dav.rewrite = lambda _, body: body.replace(b"/web/data", b"/data")
+    answer = function.copy(endpoint(dav, "data", "/web"), s3.endpoint("stripped"))
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes("bucket/stripped") == expected
+
+
+def test_folder_that_answers_with_a_login_page_is_no_success(
+    function: Function, dav: Faulty, s3: Storage
+) -> None:
+    dav.fill("data", {"a": b"1", "sub/b": b"22"})
+    dav.rewrite = lambda path, body: b"<html>Log in" if path == "/data/sub" else body
+    answer = function.copy(endpoint(dav, "data"), s3.endpoint("login"), options={"attempts": 1})
+    assert answer.status_code != 200
+    (error,) = answer.json()["result"]["errors"]
+    assert (error["code"], error["side"]) == ("unsupported", "source")
+    assert "an HTML page" in answer.text
+
+
+@pytest.mark.parametrize("code", [413, 500, 507])
+def test_refused_upload_does_not_cost_the_old_file(
+    code: int, function: Function, dav: Faulty, s3: Storage
+) -> None:
+    s3.fill(f"bucket/new{code}", {"f": b"new and longer"})
+    dav.fill("to", {"f": b"old"})
+    dav.fail("PUT", "*", status(code))
+    answer = function.copy(s3.endpoint(f"new{code}"), endpoint(dav, "to"), options={"attempts": 1})
+    assert answer.status_code != 200
+    assert dav.hashes("to") == {"f": digest(b"old")}
+
+
+def test_servers_words_and_their_code_reach_the_caller(
+    function: Function, dav: Faulty, s3: Storage
+) -> None:
+    s3.fill("bucket/quota", {"f": b"x"})
+    exception = "Sabre\\DAV\\Exception\\InsufficientStorage"
+    dav.fail("PUT", "*", sabre(507, exception, "Insufficient space in /f, 1 required"))
+    answer = function.copy(
+        s3.endpoint("quota"), dav.nextcloud.endpoint("to"), options={"attempts": 1}
+    )
+    assert answer.json()["code"] == "quota_exceeded"
+    assert "Insufficient space" in answer.text
+
+
+def test_credential_that_is_refused_is_used_once(
+    function: Function, dav: Faulty, s3: Storage
+) -> None:
+    dav.fail("*", "*", sabre(401, "Sabre\\DAV\\Exception\\NotAuthenticated", "No."))
+    answer = function.copy(dav.nextcloud.endpoint("from"), s3.endpoint("refused"))
+    assert answer.json()["code"] == "authentication_failed"
+    assert len(dav.seen()) == 1
+
+
+def test_small_files_make_each_folder_once(function: Function, dav: Faulty, s3: Storage) -> None:
+    files = {f"d{number % 5}/f{number}": b"%d" % number for number in range(100)}
+    expected = s3.fill("bucket/small", files)
+    answer = function.copy(
+        s3.endpoint("small"), dav.nextcloud.endpoint("a/b"), options={"transfers": 16}
+    )
+    assert answer.status_code == 200, answer.text
+    assert dav.nextcloud.hashes("a/b") == expected
+    assert len(dav.seen("PUT")) == 100
+    made = [request.path for request in dav.seen("MKCOL")]
+    assert len(made) <= 8
+    assert len(dav.seen("PROPFIND")) <= 6
+
+
+def test_redirect_to_where_the_site_allows_nothing_is_not_followed(
+    function: Function, dav: Faulty, s3: Storage
+) -> None:
+    # Private, and so allowed by no site that does not say so.
+    dav.fail("*", "*", status(307, Location="http://10.1.2.3/data/"))
+    answer = function.copy(endpoint(dav, "data"), s3.endpoint("denied"), options={"attempts": 1})
+    assert answer.status_code == 403, answer.text
+    assert answer.json()["code"] == "forbidden"
