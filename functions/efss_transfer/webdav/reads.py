@@ -46,9 +46,7 @@ class Reads:
                 await reply.begin(answer.status, told, _known(length))
                 return
             await reply.begin(answer.status, told, _known(length))
-            buffer = answer.body.buffer()
-            while count := await answer.read(buffer):
-                await reply.write(buffer[:count])
+            await reply.relay(answer)
             await reply.end()
 
     async def _hold_against_listing(self, call: Call, path: Segments, answer: Answer) -> None:

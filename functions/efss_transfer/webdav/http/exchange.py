@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from efss_transfer.webdav.http import messages
 from efss_transfer.webdav.http.connections import Lease, NoAnswer, Origin
 from efss_transfer.webdav.http.messages import Body, ResponseHead
+from efss_transfer.webdav.http.splice import move
 from efss_transfer.webdav.http.streams import ByteStream
 
 _CONTINUE_SECONDS: Final = 1.0
@@ -35,6 +36,17 @@ class Upload(Protocol):
 
         What goes wrong while it is read must be no OSError, which would be the server's.
         """
+
+
+@runtime_checkable
+class Movable(Protocol):
+    """A body that may be moved from socket to socket."""
+
+    def may_move(self, target: ByteStream) -> bool:
+        """Whether it can be, to this stream."""
+
+    def move(self, target: ByteStream, silence: float) -> AsyncGenerator[int, None]:
+        """Move it; the bytes of each piece."""
 
 
 class Held:
@@ -89,6 +101,11 @@ class Answer:
                 return await self.body.read(buffer)
         except (OSError, messages.BadMessage) as error:
             raise no_answer(Origin.of(self.url), error) from error
+
+    def moved_to(self, target: ByteStream) -> AsyncGenerator[int, None]:
+        """Move the body to a stream within the kernel; the bytes of each piece."""
+        origin = Origin.of(self.url)
+        return move(self.body, target, self.silence, lambda error: no_answer(origin, error))
 
     async def text(self, limit: int) -> bytes:
         """The body, or as much of it as there is room for. Raises NoAnswer."""
@@ -175,10 +192,16 @@ async def _send(
 ) -> bool:
     """Send a body until it ends or is answered; whether the server stopped listening."""
     chunked = upload.length is None
+    if isinstance(upload, Movable) and upload.may_move(stream):
+        try:
+            async with aclosing(upload.move(stream, silence)) as moving:
+                async for _ in moving:
+                    if _is_over(answering):
+                        return True
+        except ConnectionError:
+            return True
     async for piece in upload.pieces():
-        if answering.done() and (
-            answering.exception() is not None or answering.result().status >= 200
-        ):
+        if _is_over(answering):
             return True
         try:
             async with asyncio.timeout(silence):
@@ -188,6 +211,13 @@ async def _send(
     if chunked:
         await stream.write(b"0\r\n\r\n")
     return False
+
+
+def _is_over(answering: asyncio.Future[ResponseHead]) -> bool:
+    """Whether the server has answered, or never will."""
+    if not answering.done():
+        return False
+    return answering.exception() is not None or answering.result().status >= 200
 
 
 async def _first(stream: ByteStream) -> ResponseHead:

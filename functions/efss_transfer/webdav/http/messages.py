@@ -182,6 +182,28 @@ class Body:
         self._stream = stream
         self._left = length if isinstance(length, int) else 0
 
+    @property
+    def stream(self) -> ByteStream:
+        """What it is read from."""
+        return self._stream
+
+    @property
+    def left(self) -> int:
+        """How many bytes are still to come, of a body whose length is known."""
+        return self._left
+
+    def moved(self, count: int) -> None:
+        """Learn that bytes were taken from the stream past this object."""
+        self.count += count
+        self._left -= count
+        self.ended = not self._left
+
+    def take_ahead(self) -> bytes:
+        """What of it was read already, with the head."""
+        taken = self._stream.take_ahead(self._left)
+        self.moved(len(taken))
+        return taken
+
     def buffer(self) -> memoryview:
         """One of a size that suits what is still to come."""
         size = PIECE if not isinstance(self.length, int) else min(PIECE, self._left)

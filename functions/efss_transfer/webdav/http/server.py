@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 from efss_transfer.webdav.http import messages
+from efss_transfer.webdav.http.exchange import Answer
 from efss_transfer.webdav.http.messages import Body, RequestHead
+from efss_transfer.webdav.http.splice import may_move, move
 from efss_transfer.webdav.http.streams import ByteStream, TooLong
 from efss_transfer.webdav.paths import Segments, segments
 
@@ -77,6 +79,18 @@ class Streamed:
                 return
             yield buffer[:count]
 
+    def may_move(self, target: ByteStream) -> bool:
+        """Whether it can be moved to a stream within the kernel."""
+        return may_move(self._body, target)
+
+    def move(self, target: ByteStream, silence: float) -> AsyncGenerator[int, None]:
+        """Move it so; the bytes of each piece. Raises EngineGone, and what the target raises."""
+
+        def gone(_: Exception) -> Exception:
+            return EngineGone()
+
+        return move(self._body, target, silence, gone)
+
 
 class EngineReply:
     """The answer to one request. OSError says that the engine is gone."""
@@ -103,12 +117,19 @@ class EngineReply:
 
     async def write(self, piece: memoryview | bytes) -> None:
         """A piece of the body."""
-        if self._left is not None:
-            self._left -= len(piece)
-            if self._left < 0:
-                raise Abort
+        self._take_from_left(len(piece))
         if len(piece) and not self._head_only:
             await messages.send_piece(self._stream, piece, chunked=self._chunked)
+
+    async def relay(self, answer: Answer) -> None:
+        """The body of an answer, as it comes. Raises NoAnswer if it is cut off."""
+        if not self._chunked and may_move(answer.body, self._stream):
+            async with aclosing(answer.moved_to(self._stream)) as moving:
+                async for count in moving:
+                    self._take_from_left(count)
+        buffer = answer.body.buffer()
+        while count := await answer.read(buffer):
+            await self.write(buffer[:count])
 
     async def end(self) -> None:
         """The end of the body. Raises Abort if there was less of it than was said."""
@@ -118,6 +139,12 @@ class EngineReply:
             await self._stream.write(b"0\r\n\r\n")
         elif self._left:
             raise Abort
+
+    def _take_from_left(self, count: int) -> None:
+        if self._left is not None:
+            self._left -= count
+            if self._left < 0:
+                raise Abort
 
     def _begun(self, status: int, headers: Mapping[str, str], length: int | None) -> bytes:
         self.started = True

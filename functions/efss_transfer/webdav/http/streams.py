@@ -112,6 +112,15 @@ class ByteStream:
                 raise Broken("the connection ended within a line")
 
     @property
+    def is_plain(self) -> bool:
+        """Whether what is on the socket is what is said."""
+        return self._tls is None
+
+    def take_ahead(self, most: int) -> bytes:
+        """What was read from the socket and not yet asked for."""
+        return self._take(min(most, len(self._ahead)))
+
+    @property
     def is_idle(self) -> bool:
         """Whether it is open, and nothing is there to be read."""
         if self._ahead:
@@ -140,6 +149,10 @@ class ByteStream:
         return taken
 
     async def _more(self) -> bool:
+        if self._tls is None:
+            data = await self._loop.sock_recv(self.connection, _AHEAD)
+            self._ahead += data
+            return bool(data)
         buffer = bytearray(_AHEAD)
         count = await self._read(memoryview(buffer))
         self._ahead += buffer[:count]

@@ -1,0 +1,104 @@
+"""Move a body from socket to socket within the kernel (splice(2)), where neither has TLS.
+
+Measured for 1 GiB on loopback: 0.30 s of a processor by a pipe of 1 MiB, 0.43 s by a buffer of
+256 KiB. A pipe of the default 64 KiB costs as much as the buffer, and one user may have 64 of
+the large ones only (pipe-user-pages-soft): so there are few, and all else takes the buffer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from efss_transfer.egress.relay import splices
+from efss_transfer.webdav.http.messages import Body
+from efss_transfer.webdav.http.streams import Broken, ByteStream
+
+LEAST: Final = 1 << 18
+"""Smaller bodies fit into one buffer."""
+
+_SIZE: Final = 1 << 20
+_MOST: Final = 8
+_FLAGS: Final = getattr(os, "SPLICE_F_NONBLOCK", 0)
+_in_use = 0
+
+
+def may_move(body: Body, target: ByteStream) -> bool:
+    """Whether what is left of a body can be moved to a stream so."""
+    large = isinstance(body.length, int) and body.left >= LEAST
+    return large and _in_use < _MOST and body.stream.is_plain and target.is_plain and splices()
+
+
+async def move(
+    body: Body, target: ByteStream, silence: float, broken: Callable[[Exception], Exception]
+) -> AsyncGenerator[int, None]:
+    """Move the rest of a body; the number of bytes after each piece.
+
+    `broken` makes the error for a source that fails; what fails otherwise is the target.
+    """
+    loop = asyncio.get_running_loop()
+    if ahead := body.take_ahead():
+        await target.write(ahead)
+        yield len(ahead)
+    source, sink = body.stream.connection.fileno(), target.connection.fileno()
+    with _pipe() as (out, into):
+        while body.left:
+            try:
+                held = os.splice(source, into, min(body.left, _SIZE), flags=_FLAGS)
+                if not held:
+                    raise Broken("the connection ended within a body")
+            except BlockingIOError:
+                try:
+                    await _ready(source, loop.add_reader, loop.remove_reader, silence)
+                except TimeoutError as error:
+                    raise broken(error) from error
+                continue
+            except OSError as error:
+                raise broken(error) from error
+            body.moved(held)
+            count = held
+            while held:
+                try:
+                    held -= os.splice(out, sink, held, flags=_FLAGS)
+                except BlockingIOError:
+                    await _ready(sink, loop.add_writer, loop.remove_writer, silence)
+            yield count
+
+
+async def _ready(
+    descriptor: int,
+    add: Callable[..., None],
+    remove: Callable[[int], bool],
+    silence: float,
+) -> None:
+    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def settle() -> None:
+        if not ready.done():
+            ready.set_result(None)
+
+    add(descriptor, settle)
+    try:
+        async with asyncio.timeout(silence):
+            await ready
+    finally:
+        remove(descriptor)
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[int, int]]:
+    global _in_use  # of the process, as the limit is of its user
+    out, into = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    _in_use += 1
+    try:
+        with suppress(OSError):  # the user has enough of them already
+            fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, _SIZE)
+        yield out, into
+    finally:
+        _in_use -= 1
+        os.close(out)
+        os.close(into)
