@@ -195,7 +195,9 @@ class Parser:
         if not path and name.rpartition(" ")[2] != "multistatus":
             shown = name.rpartition(" ")[2][:_SHOWN]
             if shown.lower() == "html":
-                raise NotMultistatus("html", "an HTML page in place of a listing")
+                raise NotMultistatus(
+                    "html", "an HTML page, such as a login page, in place of a listing"
+                )
             raise NotMultistatus("xml", f"an XML document <{shown}> in place of a listing")
         if len(path) >= _DEEPEST:
             raise ListingTooLarge(f"the listing nests more than {_DEEPEST} elements")
@@ -290,7 +292,7 @@ def _check_start(data: bytes) -> None:
     if start[:1] in (b"{", b"["):
         raise NotMultistatus("json", "JSON in place of a listing")
     if start.startswith((b"<!doctype html", b"<html")):
-        raise NotMultistatus("html", "an HTML page in place of a listing")
+        raise NotMultistatus("html", "an HTML page, such as a login page, in place of a listing")
     if start[:1] != b"<" and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         raise NotMultistatus("other", "a body that is not XML")
 

@@ -20,6 +20,7 @@ _PATIENT: Final = frozenset({423, 425, 429, 503})
 _BUSY: Final = frozenset({429, 503})
 _FIRST_PAUSE: Final = {423: 0.1, 425: 0.5, 429: 1.0, 503: 1.0}
 _LONGEST_PAUSE: Final = 5.0
+_UNNAMED_SECONDS: Final = 8.0
 # A server's 503 that no waiting mends, by how its message begins: an account that is switched
 # off, a link that does not exist. Each with the status that says so.
 _FOR_GOOD: Final = {
@@ -72,6 +73,8 @@ class Session:
         self._confirmed = 0.0
         self._confirming = asyncio.Lock()
         self._not_before = 0.0
+        # Whether a request waited in vain, and none was answered otherwise since.
+        self._is_out = False
         self._waiting: set[asyncio.Task[object]] = set()
 
     @asynccontextmanager
@@ -81,13 +84,14 @@ class Session:
         Waits and asks again where the server says that it is busy. Raises Refused, Failed for
         what no waiting mends, and NoAnswer.
         """
-        until = time.monotonic() + self._patience
+        begun = time.monotonic()
         pause = 0.0
         while True:
             async with self._sent(call) as answer:
                 if answer.status == 401 and self._authorization is not None:
                     await self._doubt()
                 if answer.status not in _PATIENT:
+                    self._is_out = False
                     yield answer
                     return
                 said = await _words(answer)
@@ -102,9 +106,23 @@ class Session:
                 # being asked by the others.
                 self._not_before = max(self._not_before, now + min(wait, self._patience))
             may_repeat = call.upload is None or call.upload.replayable
-            if not may_repeat or now + wait > until:
+            if not may_repeat or now + wait > begun + self._patience_with(said):
+                self._is_out = self._is_out or answer.status != 425
                 raise self.failed(call, path, said)
             await self._sleep(wait)
+
+    def _patience_with(self, said: Words) -> float:
+        """For how long to wait after such an answer, in all.
+
+        A server that says when to come again is given that time. One that does not is down as
+        likely as busy: then the engine is to know soon, and the next request sooner.
+        """
+        if said.status == 425:
+            return self._patience  # the file is there, and will be ready
+        if self._is_out:
+            return 0.0
+        named = said.retry_after is not None
+        return self._patience if named else min(self._patience, _UNNAMED_SECONDS)
 
     async def error(self, call: Call, path: str, answer: Answer, status: int = 0) -> Failed:
         """The error that an answer is, on the record."""
