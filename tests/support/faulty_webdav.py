@@ -464,6 +464,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         dav = self.server.dav
         target = unquote(urlsplit(self.headers["Destination"]).path).rstrip("/")
         with dav.lock:
+            wanted = self.headers.get("If")  # <URL> (["etag"])
+            if wanted and dav.conditions and etag(dav.files.get(target, b"")) not in wanted:
+                self._answer(412)
+                return
             if path.endswith("/.file"):
                 chunks = path.removesuffix(".file")
                 names = sorted(name for name in dav.files if name.startswith(chunks))

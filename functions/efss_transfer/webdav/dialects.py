@@ -13,7 +13,9 @@ _STANDARD: Final = ("getlastmodified", "getcontentlength", "resourcetype", "gete
 class Dialect:
     """What a gateway relies on.
 
-    `atomic`: a PUT that is refused or cut off leaves the old file as it was. `mismatch` are
+    `atomic`: a PUT that is refused leaves the old file as it was, and one that is cut off leaves
+    no new file. `in_place`: one that is cut off leaves the old file cut off, so that a large one
+    needs another way. `mismatch` are
     the statuses of a condition that does not hold. `vendor` is what rclone is told. `checksums`
     says whether listings have them. `oldest` is the first time in seconds that a file may have.
     """
@@ -21,6 +23,7 @@ class Dialect:
     name: str
     vendor: str = "other"
     atomic: bool = False
+    in_place: bool = False
     checksums: bool = False
     mismatch: frozenset[int] = frozenset({412})
     oldest: int | None = None
@@ -37,8 +40,12 @@ QUOTA_BODY: Final = (
 )
 
 PLAIN: Final = Dialect("plain")
-# Nextcloud refuses the times of 1970-01-02 and before, with every byte already sent.
-NEXTCLOUD: Final = Dialect("nextcloud", "nextcloud", atomic=True, checksums=True, oldest=86_401)
+# Observed with Nextcloud 32 on local storage: an overwrite by PUT writes into the old file.
+# Chunks are put together beside it, and only then take its place, with its id and its shares.
+# It refuses the times of 1970-01-02 and before, with every byte already sent.
+NEXTCLOUD: Final = Dialect(
+    "nextcloud", "nextcloud", atomic=True, in_place=True, checksums=True, oldest=86_401
+)
 OWNCLOUD: Final = Dialect("owncloud", "owncloud", atomic=True, checksums=True)
 # rclone's own uploads by tus hold a file 2.7 times in memory, so it is told another vendor.
 # A wrong If-Match is answered by 409 there.

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
+from efss_transfer.webdav.chunks import Chunks
 from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.folders import Folders
 from efss_transfer.webdav.http.connections import NoAnswer
@@ -49,6 +50,7 @@ class Uploads:
         self._folders = folders
         self._memory = memory
         self._dialect = dialect
+        self._chunks = Chunks(session, listings)
         self._moves = True
 
     async def store(self, request: EngineRequest) -> int:
@@ -67,7 +69,12 @@ class Uploads:
         # From here on until it is stored: whatever DELETE comes is rclone's, after a failure.
         self._memory.failed.put(key(path), value=True)
         is_new = self._memory.is_absent(path)
-        if self._dialect.atomic:
+        session = None
+        if self._dialect.in_place and not is_new and not isinstance(upload, Held):
+            session = self._chunks.session(secrets.token_hex(16))
+        if session is not None:
+            kept = await self._in_chunks(session, path, upload, headers)
+        elif self._dialect.atomic:
             kept = await self._in_place(path, upload, headers)
         elif not self._moves or (is_new and isinstance(upload, Held)):
             kept = await self._directly(path, upload, headers, is_new=is_new)
@@ -100,6 +107,25 @@ class Uploads:
                 raise failed  # the condition holds, so it is refused for something else
             if not upload.replayable:
                 raise Failed(_AGAIN, failed.said)
+
+    async def _in_chunks(
+        self, session: str, path: Segments, upload: Upload, headers: Mapping[str, str]
+    ) -> _Kept:
+        """One chunk in a folder of its own, which the server then puts in the file's place."""
+        condition = self._condition(path).get("If-Match")
+        try:
+            await self._chunks.send(session, path, upload)
+            answer = await self._chunks.assemble(session, path, headers, condition)
+        except Failed as failed:
+            await asyncio.shield(self._chunks.remove(session))
+            if condition and failed.status in self._dialect.mismatch:
+                await self._looked(path)
+                raise Failed(_AGAIN, failed.said) from failed
+            raise self._explained(failed) from failed
+        except BaseException:
+            await asyncio.shield(self._chunks.remove(session))
+            raise
+        return _Kept(answer)
 
     async def _directly(
         self, path: Segments, upload: Upload, headers: Mapping[str, str], *, is_new: bool

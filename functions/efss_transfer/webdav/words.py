@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Final
 from xml.parsers import expat
 from xml.sax.saxutils import escape
+
+from efss_transfer.backoff import retry_after_seconds
 
 _LONGEST: Final = 500
 _DEEPEST: Final = 16
@@ -80,20 +80,8 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Words:
         found.get("exception", "").strip(),
         found.get("message", "").strip(),
         tuple(conditions[:_DEEPEST]),
-        retry_after(headers.get("retry-after")),
+        retry_after_seconds(headers.get("retry-after")),
     )
-
-
-def retry_after(text: str | None) -> float | None:
-    """Seconds to wait, from the header of that name (RFC 9110, section 10.2.3)."""
-    if not text:
-        return None
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,6 +344,26 @@ def test_file_that_somebody_else_changed_is_looked_at_again(
     assert done.returncode == 0, done.stderr
     assert len(dav.seen("PUT")) == 2
     assert dav.nextcloud.hashes("") == {"f.bin": digest(content)}
+    assert not dav.hashes("remote.php/dav/uploads")
+
+
+def test_large_file_replaces_another_at_nextcloud_in_chunks(
+    dav: Faulty, rclone: Path, tmp_path: Path
+) -> None:
+    dav.fill(NEXTCLOUD.strip("/"), {"f.bin": b"old"})
+    content = os.urandom(2_000_000)
+    source = one_file(tmp_path / "from", content)
+    dav.fail("PUT", "*", faulty.truncate(500_000))
+    with gateway(**to(dav.nextcloud)) as running:  # type: ignore[arg-type]
+        there = running.connection_string("/")
+        assert run(rclone, "copy", source, there).returncode != 0
+        # Nextcloud itself would have written over what there was.
+        assert dav.nextcloud.hashes("") == {"f.bin": digest(b"old")}
+        dav.heal()
+        done = run(rclone, "copy", source, there)
+    assert done.returncode == 0, done.stderr
+    assert dav.nextcloud.hashes("") == {"f.bin": digest(content)}
+    assert not dav.hashes("remote.php/dav/uploads")
 
 
 def test_credential_that_is_refused_is_sent_once(dav: Faulty, rclone: Path, here: Path) -> None:
