@@ -70,6 +70,7 @@ def gateway(
     password: str = "",
     tls: ssl.SSLContext | None = None,
     proxy: str | None = None,
+    tidies: bool = False,
     may_redirect: Callable[[Origin], bool] = lambda _: False,
     **patience: Any,
 ) -> Iterator[Running]:
@@ -98,7 +99,7 @@ def gateway(
     tasks: set[asyncio.Task[None]] = set()
 
     async def listen() -> None:
-        made.append(Gateway(session, connections, dialect))
+        made.append(Gateway(session, connections, dialect, tidies=tidies))
         started.set()
         while True:
             client, _ = await loop.sock_accept(listener)

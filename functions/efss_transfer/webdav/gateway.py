@@ -34,10 +34,22 @@ _RECALCULATE: Final = "x-recalculate-hash"
 
 
 class Gateway:
-    """Answers an engine's requests for one server. It belongs to one event loop."""
+    """Answers an engine's requests for one server. It belongs to one event loop.
 
-    def __init__(self, session: Session, connections: Connections, dialect: Dialect) -> None:
+    With `tidies` it removes what an earlier gateway, which was killed, has left in the folders
+    that are listed.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        connections: Connections,
+        dialect: Dialect,
+        *,
+        tidies: bool = False,
+    ) -> None:
         self._session = session
+        self._tidies = tidies
         self._connections = connections
         self._base = Base(segments(session.home))
         self._memory = Memory()
@@ -151,11 +163,13 @@ class Gateway:
             await self._show(request, reply, [Named(None, listings.folder_entry())])
             return
         waiting = [listings.rendered(request.raw, Named(None, listings.folder_entry()))]
+        left: list[Named] = []
         size = 0
         try:
             reading = self._listings.read(path, "1", folder=True)
             async with aclosing(reading):  # type: ignore[type-var]
                 async for entries in reading:
+                    left += [one for one in entries if one.name and PARTIAL.fullmatch(one.name)]
                     for one in self._noted(path, entries):
                         piece = listings.rendered(request.raw, one)
                         waiting.append(piece)
@@ -174,6 +188,8 @@ class Gateway:
             raise
         self._folders.exists(path)
         self._memory.listed.put(key(path), value=True)
+        if self._tidies:
+            await self._uploads.tidy(path, [(one.name or "", one.entry) for one in left])
         waiting.append(listings.CLOSING)
         if reply.started:
             await reply.write(b"".join(waiting))

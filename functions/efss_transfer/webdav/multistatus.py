@@ -26,6 +26,7 @@ _MOST_NAMES: Final = 4096
 _LONGEST_NAME: Final = 1024
 _SHOWN: Final = 80
 _STATUS: Final = re.compile(r"\s*HTTP/[0-9.]+\s+([1-9][0-9]{2})(?:\s|$)")
+_HTML: Final = "an HTML page, such as a login page, in place of a listing"
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
 
 Kind = Literal["html", "json", "xml", "other", "empty"]
@@ -195,9 +196,7 @@ class Parser:
         if not path and name.rpartition(" ")[2] != "multistatus":
             shown = name.rpartition(" ")[2][:_SHOWN]
             if shown.lower() == "html":
-                raise NotMultistatus(
-                    "html", "an HTML page, such as a login page, in place of a listing"
-                )
+                raise NotMultistatus("html", _HTML)
             raise NotMultistatus("xml", f"an XML document <{shown}> in place of a listing")
         if len(path) >= _DEEPEST:
             raise ListingTooLarge(f"the listing nests more than {_DEEPEST} elements")
@@ -292,7 +291,7 @@ def _check_start(data: bytes) -> None:
     if start[:1] in (b"{", b"["):
         raise NotMultistatus("json", "JSON in place of a listing")
     if start.startswith((b"<!doctype html", b"<html")):
-        raise NotMultistatus("html", "an HTML page, such as a login page, in place of a listing")
+        raise NotMultistatus("html", _HTML)
     if start[:1] != b"<" and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         raise NotMultistatus("other", "a body that is not XML")
 

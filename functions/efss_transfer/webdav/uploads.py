@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Final
 
 from efss_transfer.webdav.chunks import Chunks
@@ -20,15 +22,20 @@ from efss_transfer.webdav.http.exchange import Answer, Call, Held, Upload
 from efss_transfer.webdav.http.server import EngineRequest, Streamed
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import Memory, Stored, key
+from efss_transfer.webdav.multistatus import Entry
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, Refused, Session
 
 SMALL: Final = 1 << 17
 """What is taken into memory before it is sent, so that it can be sent again."""
 
-PARTIAL: Final = re.compile(r"\.efss-transfer-[0-9a-f]{16}\.part")
-"""Names beside a file, of uploads that are not complete."""
+PARTIAL: Final = re.compile(r"\.efss-transfer-([0-9a-f]{8})[0-9a-f]{8}\.part")
+"""Names beside a file, of uploads that are not complete: when they began, and at random."""
 
+# Three times as long as a transfer may stall, and more than clocks differ.
+_ABANDONED_SECONDS: Final = 900.0
+_SKEW_SECONDS: Final = 300.0
+_LONGEST_SECONDS: Final = 86_400.0
 _PASSED: Final = ("content-type", "x-oc-mtime", "oc-checksum")
 _AGAIN: Final = 503  # which rclone takes for a reason to copy the file once more
 _NO_MOVE: Final = frozenset({400, 403, 405, 501, 502})
@@ -83,10 +90,30 @@ class Uploads:
         self._remember(path, request.body.count, headers, kept)
         return kept.status
 
+    async def tidy(self, folder: Segments, left: list[tuple[str, Entry]]) -> None:
+        """Remove uploads that nobody goes on with: nothing was written to them for too long."""
+        now = time.time()
+        for name, entry in left:
+            found = PARTIAL.fullmatch(name)
+            begun = int(found[1], 16) if found else now
+            try:
+                text = entry.get("getlastmodified") or ""
+                written = parsedate_to_datetime(text).timestamp()
+            except ValueError:
+                written = 0.0
+            # A time from before it began is the file's own, which is set when all is there.
+            quiet = written > begun - _SKEW_SECONDS and now - written > _ABANDONED_SECONDS
+            if quiet or now - begun > _LONGEST_SECONDS:
+                await self._remove((*folder, name))
+
     def _headers(self, request: EngineRequest) -> dict[str, str]:
         headers = {name: text for name in _PASSED if (text := request.header(name)) is not None}
-        oldest, time = self._dialect.oldest, headers.get("x-oc-mtime")
-        if oldest is not None and time is not None and (not time.isdigit() or int(time) < oldest):
+        oldest, given = self._dialect.oldest, headers.get("x-oc-mtime")
+        if (
+            oldest is not None
+            and given is not None
+            and (not given.isdigit() or int(given) < oldest)
+        ):
             # The server would refuse the whole file for it, after every byte was sent.
             del headers["x-oc-mtime"]
             self._session.record.warn("time_not_kept")
@@ -151,7 +178,7 @@ class Uploads:
         self, path: Segments, upload: Upload, headers: Mapping[str, str], *, is_new: bool
     ) -> _Kept:
         """A PUT to a name of its own, and a MOVE."""
-        aside = (*path[:-1], f".efss-transfer-{secrets.token_hex(8)}.part")
+        aside = (*path[:-1], f".efss-transfer-{int(time.time()):08x}{secrets.token_hex(4)}.part")
         call = Call("PUT", self._listings.target(aside), headers, upload)
         try:
             async with self._session.call(call, key(path)) as answer:
@@ -237,10 +264,10 @@ class Uploads:
             return
         # The engine looks at each file that it has stored. Where the server has said what
         # there is to see, that look costs no request.
-        time = headers.get("x-oc-mtime")
-        if time is not None and not kept.time:
+        given = headers.get("x-oc-mtime")
+        if given is not None and not kept.time:
             return
-        modified = int(time) if time is not None and time.isdigit() else None
+        modified = int(given) if given is not None and given.isdigit() else None
         checksum = headers.get("oc-checksum")
         self._memory.stored.put(key(path), Stored(size, modified, checksum, kept.etag))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -437,6 +438,29 @@ def test_body_that_breaks_off_is_no_file(dav: Faulty, rclone: Path, tmp_path: Pa
         done = run(rclone, "copy", running.connection_string("data"), str(tmp_path / "to"))
     assert done.returncode != 0
     assert not hash_tree(tmp_path / "to")
+
+
+@pytest.mark.parametrize("tidies", [True, False])
+def test_what_a_killed_gateway_left_is_hidden_and_removed_when_nobody_writes_it(
+    tidies: bool, dav: Faulty, rclone: Path, tmp_path: Path
+) -> None:
+    now = int(time.time())
+    # Cut off long ago; long ago, with the file's own time; now on its way; of somebody else.
+    old, older = partial(now - 3600), partial(now - 100_000)
+    whole, mine = partial(now - 1000), ".efss-transfer-mine.part"
+    dav.fill("to", dict.fromkeys(("f", old, older, whole, mine), b"x"))
+    dav.store(f"/to/{old}", b"2", now - 3500)
+    dav.store(f"/to/{older}", b"2", 1_000_000)
+    dav.store(f"/to/{whole}", b"2", 1_000_000)
+    with gateway(dav.url, tidies=tidies) as running:
+        listed = run(rclone, "lsf", running.connection_string("to")).stdout.splitlines()
+    assert listed == [mine, "f"]
+    gone = {old, older} if tidies else set()
+    assert dav.hashes("to").keys() == {"f", old, older, whole, mine} - gone
+
+
+def partial(begun: int) -> str:
+    return f".efss-transfer-{begun:08x}{'0' * 8}.part"
 
 
 def test_time_that_nextcloud_refuses_is_left_out(dav: Faulty, rclone: Path, tmp_path: Path) -> None:

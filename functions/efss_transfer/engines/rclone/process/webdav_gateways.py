@@ -95,7 +95,7 @@ class Gateways:
             authorization=authorization,
             patience=min(self._stall_seconds / 2, _LONGEST_PATIENCE),
         )
-        gateway = Gateway(session, connections, dialect)
+        gateway = Gateway(session, connections, dialect, tidies=side == "destination")
         self.made[side] = gateway
         self._guard.reserve(_HOSTS[side], gateway.attend, gateway.close)
         parameters = {name: value for name, value in end.parameters.items() if name in _KEPT}
