@@ -56,10 +56,11 @@ class Listings:
         self._dialect = dialect
         self._memory = memory
         self._heads = asyncio.Semaphore(_AT_ONCE)
+        self._prefix = encoded(base.asked)
 
     def target(self, path: Segments, *, folder: bool = False) -> str:
         """A path as the server is asked for it."""
-        whole = encoded((*self._base.asked, *path))
+        whole = self._prefix + encoded(path)
         return f"{whole}/" if folder else whole or "/"
 
     async def read(

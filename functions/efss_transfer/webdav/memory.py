@@ -6,6 +6,7 @@ All of it may be forgotten at any time: then the server is asked. So each part i
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
@@ -21,7 +22,8 @@ class Recent(Generic[_Value]):
 
     def __init__(self, most: int = _MOST, dropped: Callable[[str], object] | None = None) -> None:
         self._most = most
-        self._entries: dict[str, _Value] = {}
+        # Not a plain dictionary: finding its first entry takes longer the more were dropped.
+        self._entries: OrderedDict[str, _Value] = OrderedDict()
         self._dropped = dropped
 
     def __contains__(self, key: object) -> bool:
@@ -36,8 +38,7 @@ class Recent(Generic[_Value]):
         self._entries.pop(key, None)
         self._entries[key] = value
         if len(self._entries) > self._most:
-            oldest = next(iter(self._entries))
-            del self._entries[oldest]
+            oldest, _ = self._entries.popitem(last=False)
             if self._dropped is not None:
                 self._dropped(oldest)
 

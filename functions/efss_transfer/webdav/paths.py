@@ -50,15 +50,17 @@ def segments(path: str) -> Segments:
     Bytes that are not UTF-8 survive as surrogates; `%` before anything else than two digits
     is itself. Raises ValueError for a name that a path cannot hold.
     """
-    names = tuple(
-        unquote_to_bytes(part.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
-        for part in path.split("/")
-        if part
-    )
+    parts = (part for part in path.split("/") if part)
+    names = tuple(map(_unquoted, parts) if "%" in path else parts)
     for name in names:
         if name in (".", "..") or "/" in name or "\0" in name:
             raise ValueError("not a name")
     return names
+
+
+def _unquoted(part: str) -> str:
+    raw = part.encode("utf-8", "surrogateescape")
+    return unquote_to_bytes(raw).decode("utf-8", "surrogateescape")
 
 
 def encoded(names: Iterable[str]) -> str:
@@ -182,6 +184,8 @@ class EntryPlacer(Generic[_Item]):
 
     def _placed(self, path: Segments) -> str | Literal[False] | None:
         """The name, None for the folder itself, or False for what is elsewhere."""
+        if path and path[:-1] == self._own:
+            return path[-1]
         for own in self._known():
             if len(path) == len(own) and alike(path, own):
                 self._own = own

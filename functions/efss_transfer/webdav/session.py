@@ -88,7 +88,8 @@ class Session:
         pause = 0.0
         while True:
             async with self._sent(call) as answer:
-                if answer.status == 401 and self._authorization is not None:
+                own = answer.origin == self.upstream.origin
+                if answer.status == 401 and own and self._authorization is not None:
                     await self._doubt()
                 if answer.status not in _PATIENT:
                     self._is_out = False

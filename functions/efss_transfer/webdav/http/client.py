@@ -49,18 +49,20 @@ class Upstream:
         `authorization` is for the server's own origin alone. A redirect that is not followed is
         the answer itself.
         """
-        url = f"{self.origin}{call.target}"
+        origin, target = self.origin, call.target
         followed: list[str] = []
         while True:
             async with AsyncExitStack() as exchange:
-                answer = await self._exchange(exchange, call, url, authorization)
+                answer = await self._exchange(exchange, call, origin, target, authorization)
                 answer.redirects = tuple(followed)
                 onward = self._onward(call, answer)
                 if onward is None or len(followed) >= _MOST_REDIRECTS:
                     yield answer
                     return
             followed.append(onward)
-            url = onward
+            parts = urlsplit(onward)
+            origin = Origin.of(onward)
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def _onward(self, call: Call, answer: Answer) -> str | None:
         location = answer.header("location")
@@ -71,21 +73,25 @@ class Upstream:
         if answer.status == 303 and call.method not in ("GET", "HEAD"):
             return None
         try:
-            url = urljoin(answer.url, location)
-            target, source = Origin.of(url), Origin.of(answer.url)
+            url = urljoin(f"{answer.origin}{answer.target}", location)
+            target = Origin.of(url)
         except ValueError:
             return None
-        if target.scheme == "http" and source.scheme == "https":
+        if target.scheme == "http" and answer.origin.scheme == "https":
             return None
         permitted = target == self.origin or self._may_redirect(target)
         return url if permitted else None
 
     async def _exchange(
-        self, exchange: AsyncExitStack, call: Call, url: str, authorization: str | None
+        self,
+        exchange: AsyncExitStack,
+        call: Call,
+        origin: Origin,
+        target: str,
+        authorization: str | None,
     ) -> Answer:
         """One request and the head of its answer."""
-        origin = Origin.of(url)
-        heading = self._heading(call, url, origin, authorization)
+        heading = self._heading(call, origin, target, authorization)
         fresh = False
         while True:
             lease = await exchange.enter_async_context(
@@ -104,11 +110,9 @@ class Upstream:
                 raise no_answer(origin, error) from error
             body = Body(lease.stream, head.length(call.method))
             exchange.push_async_callback(settle, lease, head, body)
-            return Answer(head, body, url, self.stall_seconds)
+            return Answer(head, body, origin, target, self.stall_seconds)
 
-    def _heading(self, call: Call, url: str, origin: Origin, authorization: str | None) -> bytes:
-        parts = urlsplit(url)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    def _heading(self, call: Call, origin: Origin, target: str, authorization: str | None) -> bytes:
         if self._connections.proxy is not None and origin.scheme == "http":
             target = f"{origin}{target}"
         headers = {"Host": origin.authority, "Accept-Encoding": "identity"}

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -31,7 +32,7 @@ class NoAnswer(ConnectionError):
         self.cause: Cause = cause
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Origin:
     """The part of a URL that names a server."""
 
@@ -48,7 +49,7 @@ class Origin:
         host = parts.hostname.removesuffix(".")
         return cls(parts.scheme, host, parts.port or _PORTS[parts.scheme])
 
-    @property
+    @cached_property
     def authority(self) -> str:
         """As a Host header names it."""
         host = f"[{self.host}]" if ":" in self.host else self.host

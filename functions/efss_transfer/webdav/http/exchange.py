@@ -90,7 +90,8 @@ class Answer:
 
     head: ResponseHead
     body: Body
-    url: str
+    origin: Origin
+    target: str
     silence: float
     redirects: tuple[str, ...] = ()
 
@@ -100,12 +101,11 @@ class Answer:
             async with asyncio.timeout(self.silence):
                 return await self.body.read(buffer)
         except (OSError, messages.BadMessage) as error:
-            raise no_answer(Origin.of(self.url), error) from error
+            raise no_answer(self.origin, error) from error
 
     def moved_to(self, target: ByteStream) -> AsyncGenerator[int, None]:
         """Move the body to a stream within the kernel; the bytes of each piece."""
-        origin = Origin.of(self.url)
-        return move(self.body, target, self.silence, lambda error: no_answer(origin, error))
+        return move(self.body, target, self.silence, lambda error: no_answer(self.origin, error))
 
     async def text(self, limit: int) -> bytes:
         """The body, or as much of it as there is room for. Raises NoAnswer."""

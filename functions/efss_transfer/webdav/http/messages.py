@@ -73,6 +73,17 @@ def _length(headers: Mapping[str, str], otherwise: Length) -> Length:
     return int(text)
 
 
+# Of heads that come by the thousand, as they are usually written.
+_NAMES: Final = {
+    name.encode("ascii"): name.lower()
+    for name in (
+        *("Host", "User-Agent", "Referer", "Depth", "Content-Type", "Content-Length", "Accept"),
+        *("Accept-Encoding", "X-Oc-Mtime", "Oc-Checksum", "Range", "Date", "Server", "Etag"),
+        *("ETag", "OC-ETag", "Last-Modified", "Accept-Ranges", "Connection", "Set-Cookie"),
+    )
+}
+
+
 class _Collector:
     def __init__(self) -> None:
         self.url = b""
@@ -87,7 +98,8 @@ class _Collector:
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        key = _NAMES.get(name) or name.decode("latin-1").lower()
+        text = value.decode("latin-1")
         known = self.headers.get(key)
         if known is None:
             self.headers[key] = text

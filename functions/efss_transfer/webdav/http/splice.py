@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from efss_transfer.egress.relay import splices
+from efss_transfer.egress.relay import splice_works
 from efss_transfer.webdav.http.messages import Body
 from efss_transfer.webdav.http.streams import Broken, ByteStream
 
@@ -30,7 +30,7 @@ _in_use = 0
 def may_move(body: Body, target: ByteStream) -> bool:
     """Whether what is left of a body can be moved to a stream so."""
     large = isinstance(body.length, int) and body.left >= LEAST
-    return large and _in_use < _MOST and body.stream.is_plain and target.is_plain and splices()
+    return large and _in_use < _MOST and body.stream.is_plain and target.is_plain and splice_works()
 
 
 async def move(

@@ -66,7 +66,8 @@ class Gateways:
     def forget(self) -> None:
         """Have the servers asked from now on: before a new attempt, and a verification."""
         for gateway in self.made.values():
-            gateway.forget()
+            if self._guard is not None:
+                self._guard.call_soon(gateway.forget)
 
     def _behind(self, side: str, end: Endpoint) -> Endpoint:
         vendor = str(end.parameters.get("vendor", "other"))
