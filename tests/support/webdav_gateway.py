@@ -21,7 +21,7 @@ from efss_transfer.webdav.dialects import Dialect, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
 from efss_transfer.webdav.http.connections import Connections, NoAnswer, Origin
-from efss_transfer.webdav.session import Session, basic
+from efss_transfer.webdav.session import ServerSession, basic
 
 
 @dataclass
@@ -87,7 +87,7 @@ def gateway(
     connections = Connections(noted, tls=tls, proxy=Origin.of(proxy) if proxy else None)
     stall = patience.pop("stall_seconds", 20.0)
     upstream = Upstream(Origin.of(url), connections, may_redirect=may_redirect, stall_seconds=stall)
-    session = Session(
+    session = ServerSession(
         upstream,
         urlsplit(url).path,
         authorization=basic(user, password) if user else None,

@@ -10,7 +10,7 @@ from efss_transfer.webdav.http.exchange import Answer, Call, Upload
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import key
 from efss_transfer.webdav.paths import Segments, encoded, segments
-from efss_transfer.webdav.session import Failed, Refused, Session
+from efss_transfer.webdav.session import Failed, Refused, ServerSession
 
 _FILES: Final = ("dav", "files")
 
@@ -18,7 +18,7 @@ _FILES: Final = ("dav", "files")
 class Chunks:
     """The chunked uploads to one server. A session is the path of its folder."""
 
-    def __init__(self, session: Session, listings: Listings) -> None:
+    def __init__(self, session: ServerSession, listings: Listings) -> None:
         self._session = session
         self._listings = listings
 

@@ -23,7 +23,7 @@ from efss_transfer.webdav.listings import Listings, Named
 from efss_transfer.webdav.memory import Memory, key
 from efss_transfer.webdav.paths import Base, Segments, encoded, segments
 from efss_transfer.webdav.reads import Reads
-from efss_transfer.webdav.session import Failed, Refused, Session
+from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.uploads import PARTIAL, Uploads, strong
 from efss_transfer.webdav.words import Record, RequestFailure, Words
 
@@ -42,7 +42,7 @@ class Gateway:
 
     def __init__(
         self,
-        session: Session,
+        session: ServerSession,
         connections: Connections,
         dialect: Dialect,
         *,

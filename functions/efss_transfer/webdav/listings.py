@@ -22,7 +22,7 @@ from efss_transfer.webdav.multistatus import (
     Truncated,
 )
 from efss_transfer.webdav.paths import Base, EntryPlacer, Segments, UnplacedEntry, encoded
-from efss_transfer.webdav.session import Failed, Session
+from efss_transfer.webdav.session import Failed, ServerSession
 from efss_transfer.webdav.words import Words
 
 OPENING: Final = (
@@ -50,7 +50,9 @@ class Named:
 class Listings:
     """The listings of one server."""
 
-    def __init__(self, session: Session, base: Base, dialect: Dialect, memory: Memory) -> None:
+    def __init__(
+        self, session: ServerSession, base: Base, dialect: Dialect, memory: Memory
+    ) -> None:
         self._session = session
         self._base = base
         self._dialect = dialect

@@ -10,7 +10,7 @@ from efss_transfer.webdav.http.server import EngineReply, EngineRequest
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import Memory, key
 from efss_transfer.webdav.paths import Segments
-from efss_transfer.webdav.session import Failed, Session
+from efss_transfer.webdav.session import Failed, ServerSession
 from efss_transfer.webdav.words import Words
 
 _ASKED: Final = ("range", "if-range", "if-match", "if-none-match", "if-modified-since")
@@ -23,7 +23,7 @@ _TOLD: Final = frozenset(
 class Reads:
     """The files of one server."""
 
-    def __init__(self, session: Session, listings: Listings, memory: Memory) -> None:
+    def __init__(self, session: ServerSession, listings: Listings, memory: Memory) -> None:
         self._session = session
         self._listings = listings
         self._memory = memory

@@ -47,7 +47,7 @@ def basic(user: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
-class Session:
+class ServerSession:
     """One credential at one server.
 
     `home` is the path of the URL that was named. `patience` is for how many seconds one

@@ -24,7 +24,7 @@ from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import Memory, Stored, key
 from efss_transfer.webdav.multistatus import Entry
 from efss_transfer.webdav.paths import Segments
-from efss_transfer.webdav.session import Failed, Refused, Session
+from efss_transfer.webdav.session import Failed, Refused, ServerSession
 
 SMALL: Final = 1 << 17
 """What is taken into memory before it is sent, so that it can be sent again."""
@@ -46,7 +46,7 @@ class Uploads:
 
     def __init__(
         self,
-        session: Session,
+        session: ServerSession,
         listings: Listings,
         folders: Folders,
         memory: Memory,

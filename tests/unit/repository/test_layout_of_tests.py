@@ -16,6 +16,21 @@ ABOUT_SEVERAL = {
 }
 # Modules without unit tests of their own, and what tests them.
 COVERED_ELSEWHERE = {
+    "webdav/chunks.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/dialects.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/gateway.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/listings.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/memory.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/reads.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/session.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/uploads.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/words.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/http/connections.py": "unit/webdav/http/test_client.py",
+    "webdav/http/exchange.py": "unit/webdav/http/test_client.py",
+    "webdav/http/server.py": "unit/webdav/http/test_client.py",
+    "webdav/http/splice.py": "unit/webdav/http/test_client.py",
+    "webdav/http/streams.py": "unit/webdav/http/test_client.py",
+    "engines/rclone/process/webdav_gateways.py": "integration/copy/test_webdav_gateway_service.py",
     "aws_lambda.py": "integration/runtimes/test_aws_lambda.py",
     "cli/commands/copy.py": "integration/cli",
     "cli/commands/merge.py": "integration/cli/test_shards.py",

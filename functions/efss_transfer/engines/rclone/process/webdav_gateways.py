@@ -17,7 +17,7 @@ from efss_transfer.webdav.dialects import OCIS, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
 from efss_transfer.webdav.http.connections import Cause, Connections, NoAnswer, Origin
-from efss_transfer.webdav.session import Session, basic
+from efss_transfer.webdav.session import ServerSession, basic
 
 # Names that no DNS has (RFC 6761, section 6.4).
 _HOSTS: Final = {"source": "source.efss-gateway.invalid", "destination": "to.efss-gateway.invalid"}
@@ -90,7 +90,7 @@ class Gateways:
             may_redirect=lambda _: True,
             stall_seconds=self._stall_seconds,
         )
-        session = Session(
+        session = ServerSession(
             upstream,
             urlsplit(str(end.parameters["url"])).path,
             authorization=authorization,
