@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -126,3 +128,14 @@ def gateway(
         thread.join(10)
         with contextlib.closing(loop), listener:
             pass
+
+
+def run(rclone: Path, *arguments: str, tries: str = "1") -> subprocess.CompletedProcess[str]:
+    """rclone's command; its log is in stderr."""
+    return subprocess.run(
+        [rclone, *arguments, "--config", "", "-vv", "--retries", tries, "--low-level-retries", "2"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"HOME": "/nonexistent"},
+    )

@@ -29,7 +29,7 @@ class Reads:
         self._memory = memory
 
     async def read(self, request: EngineRequest, reply: EngineReply) -> None:
-        """Answer GET or HEAD. Raises as `Session.call` does, and NoAnswer for a broken body."""
+        """Answer GET or HEAD. Raises as `ServerSession.call` does."""
         asked = {name: text for name in _ASKED if (text := request.header(name)) is not None}
         call = Call(request.method, self._listings.target(request.path), asked)
         async with self._session.call(call, key(request.path)) as answer:

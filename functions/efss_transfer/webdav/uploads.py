@@ -61,7 +61,7 @@ class Uploads:
         self._moves = True
 
     async def store(self, request: EngineRequest) -> int:
-        """Store the body of a PUT; the status for the engine. Raises as `Session.call` does."""
+        """Store the body of a PUT; the status for the engine. Raises as a call does."""
         path = request.path
         length = request.body.length
         upload: Upload = Streamed(request.body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 import unicodedata
 from collections.abc import Iterator
@@ -12,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from support import faulty_webdav as faulty
+from support import nextcloud
 from support.faulty_webdav import NEXTCLOUD, Faulty, sabre, status
 from support.storages import Storage, digest, hash_tree
-from support.webdav_gateway import gateway
+from support.webdav_gateway import gateway, run
 
 FILES = {
     "plain.txt": b"plain",
@@ -28,17 +28,6 @@ FILES = {
     "colon:quote\"'.txt": b"quotes",
     "&lt;xml>.txt": b"markup",
 }
-
-
-def run(rclone: Path, *arguments: str, tries: str = "1") -> subprocess.CompletedProcess[str]:
-    """rclone's command; its log is in stderr."""
-    return subprocess.run(
-        [rclone, *arguments, "--config", "", "-vv", "--retries", tries, "--low-level-retries", "2"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={"HOME": "/nonexistent"},
-    )
 
 
 @pytest.fixture
@@ -132,6 +121,22 @@ def test_small_files_cost_one_request_each(dav: Faulty, rclone: Path, tmp_path: 
     assert len(made) <= 6
     assert [made.count(f"{NEXTCLOUD}/x/y/d{number}") for number in range(3)] == [1, 1, 1]
     assert len(dav.seen("PROPFIND")) <= 3
+
+
+def test_uploads_to_nextcloud_do_not_collide(rclone: Path, tmp_path: Path) -> None:
+    for number in range(40):
+        one_file(tmp_path / f"d{number % 4}", b"%d" % number, f"f{number}")
+    with nextcloud.serving(cost=nextcloud.OBSERVED) as cloud:
+        storage = cloud.storage()
+        with gateway(**to(storage)) as running:  # type: ignore[arg-type]
+            there = running.connection_string("x")
+            done = run(rclone, "copy", str(tmp_path), there, "--transfers", "16")
+        assert done.returncode == 0, done.stderr
+        assert storage.hashes("x") == hash_tree(tmp_path)
+        # rclone alone: 202 requests for 60 files, 423 and 409 among them.
+        assert cloud.statuses("MKCOL") == {201: 5}
+        assert cloud.statuses("PUT") == {201: 40}
+        assert sum(cloud.statuses("PROPFIND").values()) <= 3
 
 
 # Hrefs as servers behind proxies write them; each is what stands for "/data" in a listing.
