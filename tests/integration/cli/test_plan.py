@@ -37,7 +37,7 @@ def request_of(webdav: Storage, s3: Storage) -> dict[str, Any]:
     return {"source": webdav.endpoint("commanded"), "destination": s3.endpoint("commanded")}
 
 
-def test_a_person_is_told_in_a_table(
+def test_plan_is_printed_as_a_table(
     function: Function, request_of: dict[str, Any], tmp_path: Path
 ) -> None:
     file = tmp_path / "request.json"
@@ -53,7 +53,7 @@ def test_a_person_is_told_in_a_table(
     assert told["shards"].startswith("1, 20 files, 19.5 KiB, 20 s")
 
 
-def test_a_program_is_given_json(function: Function, request_of: dict[str, Any]) -> None:
+def test_json_prints_the_plan(function: Function, request_of: dict[str, Any]) -> None:
     ended = run("-", "--url", f"{function.url}/", "--seconds", "5", "--json", body=request_of)
     assert (ended.exit_code, ended.stderr) == (0, "")
     plan = json.loads(ended.stdout)
@@ -61,7 +61,7 @@ def test_a_program_is_given_json(function: Function, request_of: dict[str, Any])
     assert (plan["files"], plan["seconds"]["limit"]) == (20, 5)
 
 
-def test_what_cannot_work_ends_with_1_and_says_why(
+def test_impossible_transfer_exits_with_1_and_says_why(
     function: Function, request_of: dict[str, Any]
 ) -> None:
     url = ("--url", function.url)
@@ -77,7 +77,7 @@ def test_what_cannot_work_ends_with_1_and_says_why(
     assert "/plan/rate: Must be at least 1." in ended.stderr
 
 
-def test_what_is_no_request_or_no_service_is_told_without_a_traceback(
+def test_invalid_file_or_service_is_reported_without_a_traceback(
     tmp_path: Path, webdav: Storage, request_of: dict[str, Any]
 ) -> None:
     (tmp_path / "no.json").write_text("{")
@@ -95,7 +95,7 @@ def test_what_is_no_request_or_no_service_is_told_without_a_traceback(
         assert webdav.parameters["pass"] not in ended.stderr
 
 
-def test_nobody_else_is_sent_what_the_request_holds(request_of: dict[str, Any]) -> None:
+def test_redirect_does_not_get_the_request(request_of: dict[str, Any]) -> None:
     came: list[str] = []
 
     def other(handler: http.server.BaseHTTPRequestHandler) -> None:
@@ -117,7 +117,7 @@ def test_nobody_else_is_sent_what_the_request_holds(request_of: dict[str, Any]) 
     assert came == []
 
 
-def test_a_source_that_is_not_there_is_told(
+def test_missing_source_is_reported(
     function: Function, request_of: dict[str, Any], webdav: Storage
 ) -> None:
     missing = {**request_of, "source": webdav.endpoint("nowhere")}
@@ -139,7 +139,7 @@ def asking() -> Iterator[Function]:
 
 
 @pytest.mark.slow
-def test_a_token_comes_from_a_file(
+def test_token_is_read_from_a_file(
     asking: Function, request_of: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "token").write_text("canary-token\n")
@@ -149,6 +149,6 @@ def test_a_token_comes_from_a_file(
     assert (ended.exit_code, ended.stderr.partition(":")[0]) == (1, "unauthenticated")
 
 
-def test_help_has_an_example() -> None:
+def test_help_shows_an_example() -> None:
     ended = subprocess.run([COMMAND, "plan", "--help"], capture_output=True, text=True, check=True)
     assert "efss-transfer plan request.json --seconds 840" in ended.stdout

@@ -67,7 +67,7 @@ def arrived(destination: Storage, request: Any) -> dict[str, str]:
     return destination.hashes(request["destination"]["path"])
 
 
-def test_shards_end_in_one_result(function: Function, webdav: Storage, s3: Storage) -> None:
+def test_shards_give_one_merged_result(function: Function, webdav: Storage, s3: Storage) -> None:
     request = between(webdav, s3, id="all", options={"verify": "size"})
     hashes = fill(webdav, request)
     done = run(["--shards", "5", "--parallel", "3", "--json"], request, url=function.url)
@@ -89,7 +89,9 @@ def test_shards_end_in_one_result(function: Function, webdav: Storage, s3: Stora
 
 
 @pytest.mark.slow
-def test_a_plan_says_how_many_shards(function: Function, webdav: Storage, s3: Storage) -> None:
+def test_auto_takes_the_number_of_shards_from_a_plan(
+    function: Function, webdav: Storage, s3: Storage
+) -> None:
     request = between(webdav, s3)
     hashes = fill(webdav, request)
     # 30 files at 1 a second are 30 s: more than twice seven tenths of 16 s.
@@ -106,7 +108,7 @@ def test_a_plan_says_how_many_shards(function: Function, webdav: Storage, s3: St
 
 
 @pytest.mark.slow
-def test_a_service_that_is_gone_leaves_its_shards_to_the_others(
+def test_shards_of_an_unreachable_service_go_to_the_others(
     function: Function, webdav: Storage, s3: Storage
 ) -> None:
     with service_process.listening() as taken:
@@ -123,7 +125,7 @@ def test_a_service_that_is_gone_leaves_its_shards_to_the_others(
     assert "service_unreachable" in nobody.stderr
 
 
-def test_a_shard_that_fails_leaves_the_others_their_work(function: Function, s3: Storage) -> None:
+def test_failed_shard_does_not_stop_the_others(function: Function, s3: Storage) -> None:
     lost = "2/7.bin"
     with faulty_webdav.serving() as dav:
         dav.fill("data", FILES)
@@ -146,7 +148,7 @@ def test_a_shard_that_fails_leaves_the_others_their_work(function: Function, s3:
 
 
 @pytest.mark.slow
-def test_what_is_refused_is_told_once(function: Function, webdav: Storage) -> None:
+def test_refusal_is_reported_once_for_all_shards(function: Function, webdav: Storage) -> None:
     request = {"source": webdav.endpoint("a"), "destination": {"storage": "nowhere"}}
     done = run(["--shards", "3"], request, url=function.url)
     assert done.returncode == 7, done.stderr
@@ -167,7 +169,7 @@ def test_what_is_refused_is_told_once(function: Function, webdav: Storage) -> No
         (["--url", "http://127.0.0.1:1,http://127.0.0.1:2"], "Several services need --shards"),
     ],
 )
-def test_wrong_use(words: list[str], text: str) -> None:
+def test_contradicting_options_exit_with_2(words: list[str], text: str) -> None:
     done = run(words, {}, url="http://127.0.0.1:1")
     assert done.returncode == 2
     assert text in done.stderr
@@ -202,7 +204,7 @@ def test_ctrl_c_cancels_all_shards(function: Function, s3: Storage) -> None:
 
 
 @pytest.mark.slow
-def test_an_incomplete_shard_goes_on(function: Function, s3: Storage) -> None:
+def test_incomplete_shard_is_resumed(function: Function, s3: Storage) -> None:
     with faulty_webdav.serving() as dav:
         dav.fill("data", FILES)
         slow = "3/8.bin"
@@ -225,9 +227,7 @@ def test_an_incomplete_shard_goes_on(function: Function, s3: Storage) -> None:
 
 
 @pytest.mark.slow
-def test_shards_without_a_service_wait_for_a_place(
-    webdav: Storage, s3: Storage, tmp_path: Path
-) -> None:
+def test_local_shards_wait_for_a_free_slot(webdav: Storage, s3: Storage, tmp_path: Path) -> None:
     runtime = tmp_path / "run"
     runtime.mkdir()
     site = tmp_path / "site.json"
@@ -249,7 +249,7 @@ def test_shards_without_a_service_wait_for_a_place(
 
 
 @pytest.mark.slow
-def test_results_are_merged(
+def test_merge_reports_shards_without_a_result(
     function: Function, webdav: Storage, s3: Storage, tmp_path: Path
 ) -> None:
     request = between(webdav, s3)
@@ -285,7 +285,7 @@ def test_results_are_merged(
 
 
 @pytest.mark.slow
-def test_the_kubernetes_job_as_its_pods_run_it(
+def test_kubernetes_job_copies_and_merges_its_shards(
     webdav: Storage, s3: Storage, tmp_path: Path
 ) -> None:
     """Its command with its arguments, for three indexes; paths are this test's."""

@@ -45,7 +45,7 @@ def known(folder: Path, text: str, name: str = "e.toml", mode: int = 0o600) -> U
         ("cloud:a:b", "Measurements/a:b"),
     ],
 )
-def test_a_name_of_the_file(
+def test_name_in_the_file_gives_its_type_parameters_and_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, path: str
 ) -> None:
     monkeypatch.setenv("CLOUD_PASSWORD", SECRET)
@@ -64,12 +64,12 @@ def test_a_name_of_the_file(
     }
 
 
-def test_a_name_that_is_not_in_the_file_is_the_site_s(tmp_path: Path) -> None:
+def test_name_outside_the_file_is_a_storage_of_the_site(tmp_path: Path) -> None:
     found = known(tmp_path, "")
     assert found.endpoint("archive:2026") == {"storage": "archive", "path": "2026"}
 
 
-def test_a_storage_of_the_site_s_with_one_s_own_credentials(tmp_path: Path) -> None:
+def test_storage_of_the_site_takes_the_users_credentials(tmp_path: Path) -> None:
     document = {"mine": {"storage": "archive", "path": "home", "parameters": {"user": "alice"}}}
     found = known(tmp_path, json.dumps(document), "e.json", 0o644)
     assert found.endpoint("mine:x") == {
@@ -81,12 +81,12 @@ def test_a_storage_of_the_site_s_with_one_s_own_credentials(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("text", ["cloud", "", ":x", "/srv/x", "./a:b", "a b:c", "é:x"])
-def test_what_is_no_endpoint_is_refused(tmp_path: Path, text: str) -> None:
+def test_text_without_name_and_path_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InvalidEndpoints, match="NAME:PATH"):
         known(tmp_path, "").endpoint(text)
 
 
-def test_secrets_by_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_references_are_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "secret").write_text(f"{SECRET}\n")
     read, write = os.pipe()
@@ -119,7 +119,9 @@ def test_secrets_by_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     "reference", [{"env": "NOT_THERE"}, {"file": "/nowhere/at/all"}, {"fd": 999}]
 )
-def test_a_secret_that_is_not_there_is_told(tmp_path: Path, reference: dict[str, Any]) -> None:
+def test_missing_secret_is_reported_with_its_place(
+    tmp_path: Path, reference: dict[str, Any]
+) -> None:
     document = {"a": {"type": "ftp", "parameters": {"pass": reference}}}
     found = known(tmp_path, json.dumps(document), "e.json")
     with pytest.raises(InvalidEndpoints, match=r"a\.parameters\.pass: "):
@@ -127,7 +129,7 @@ def test_a_secret_that_is_not_there_is_told(tmp_path: Path, reference: dict[str,
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o602])
-def test_a_secret_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+def test_secret_in_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     text = f'[a]\ntype = "ftp"\n[a.parameters]\nhost = "x"\npass = "{SECRET}"\n'
     assert known(tmp_path, text).endpoint("a:")["parameters"]["pass"] == SECRET
     with pytest.raises(InvalidEndpoints, match=r"a\.parameters\.pass.*chmod 600") as refused:
@@ -165,7 +167,7 @@ def test_a_secret_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> 
         ('["a b"]\ntype = "ftp"', "letters, digits"),
     ],
 )
-def test_a_mistake_in_the_file_is_told(tmp_path: Path, text: str, said: str) -> None:
+def test_invalid_toml_is_reported_without_its_values(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InvalidEndpoints) as refused:
         known(tmp_path, text)
     assert said in str(refused.value)
@@ -181,13 +183,13 @@ def test_a_mistake_in_the_file_is_told(tmp_path: Path, text: str, said: str) -> 
         (b"[" * 10**5, "deeply"),
     ],
 )
-def test_a_mistake_in_json_is_told(tmp_path: Path, content: bytes, said: str) -> None:
+def test_invalid_json_is_reported(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "e.json").write_bytes(content)
     with pytest.raises(InvalidEndpoints, match=said):
         endpoints_file.read(tmp_path / "e.json", never)
 
 
-def test_a_file_that_is_named_must_be_there(
+def test_only_the_default_file_may_be_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(InvalidEndpoints, match="No such file"):

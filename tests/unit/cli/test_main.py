@@ -73,14 +73,16 @@ def run(*words: str | Path, text: str | None = None) -> Result:
         (["fly"], "No such command"),
     ],
 )
-def test_a_wrong_use_is_told(words: list[str], said: str) -> None:
+def test_wrong_usage_exits_with_2_and_says_why(words: list[str], said: str) -> None:
     done = run(*words)
     assert done.exit_code == 2
     assert said in done.stderr
     assert "secret-of-mine" not in done.stderr
 
 
-def test_a_service_must_be_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_service_is_reported_before_a_prompt(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before a password is asked for."""
     file.write_text(CLOUD.replace('"canary-of-a-password"', '{prompt = "Password"}'))
     monkeypatch.delenv("EFSS_TRANSFER_URL")
@@ -90,7 +92,7 @@ def test_a_service_must_be_named(file: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "Password" not in done.output
 
 
-def test_a_bad_endpoints_file_is_told(file: Path) -> None:
+def test_invalid_endpoints_file_exits_with_2(file: Path) -> None:
     file.chmod(0o644)
     done = run("copy", "cloud:x", "archive:x")
     assert done.exit_code == 2
@@ -106,7 +108,7 @@ def test_a_bad_endpoints_file_is_told(file: Path) -> None:
 GOOD = contract.EXAMPLES / "valid" / "nextcloud-to-s3.json"
 
 
-def test_validate_says_that_it_is_valid() -> None:
+def test_validate_accepts_a_valid_request() -> None:
     done = run("validate", GOOD)
     assert (done.exit_code, done.stdout) == (0, f"{GOOD}: valid\n")
     assert json.loads(run("validate", "--json", GOOD).stdout) == {"valid": True, "errors": []}
@@ -122,7 +124,7 @@ def test_validate_says_that_it_is_valid() -> None:
         ('{"source": {"storage": "a"}}', "Missing: destination."),
     ],
 )
-def test_validate_tells_every_mistake(text: str, said: str) -> None:
+def test_validate_reports_each_violation(text: str, said: str) -> None:
     done = run("validate", "-", text=text)
     assert done.exit_code == 1
     assert said in done.stderr
@@ -140,7 +142,7 @@ def test_validate_agrees_with_every_example(example: str) -> None:
         assert told.exit_code == (0 if example == "valid" else 1), (file, told.output)
 
 
-def test_schema() -> None:
+def test_schema_prints_each_schema() -> None:
     for each in contract.NAMES:
         assert json.loads(run("schema", each).stdout) == contract.schema(each)
     assert json.loads(run("schema").stdout)["title"] == "Transfer request"
@@ -148,13 +150,13 @@ def test_schema() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(shell: str) -> None:
+def test_completion_prints_a_script(shell: str) -> None:
     done = run("completion", shell)
     assert done.exit_code == 0, done.stderr
     assert "_EFSS_TRANSFER_COMPLETE" in done.stdout
 
 
-def test_what_a_shell_completes(file: Path) -> None:
+def test_shell_completes_commands_endpoints_and_choices(file: Path) -> None:
     def completed(*words: str) -> list[str]:
         asking = {
             "_EFSS_TRANSFER_COMPLETE": "bash_complete",
@@ -173,7 +175,7 @@ def test_what_a_shell_completes(file: Path) -> None:
     assert completed("copy", "cl") == []
 
 
-def test_help_is_quick_because_it_loads_little() -> None:
+def test_help_does_not_import_heavy_libraries() -> None:
     program = (
         "import sys\nfrom efss_transfer.cli import main as cli\n"
         "try:\n    cli.main(['copy', '--help'])\nfinally:\n    print(*sys.modules, file=sys.stderr)"
@@ -185,7 +187,7 @@ def test_help_is_quick_because_it_loads_little() -> None:
         assert heavy not in loaded
 
 
-def test_a_defect_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defect_is_reported_in_one_line_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("canary-of-a-password")
 

@@ -40,7 +40,7 @@ def group(code: str, *, retryable: bool = False, count: int = 7) -> ErrorGroup:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_failures_are_told_as_they_are_and_steer_nothing(
+def test_failures_are_shown_with_control_characters_escaped(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
 ) -> None:
     if terminal:
@@ -57,7 +57,7 @@ def test_failures_are_told_as_they_are_and_steer_nothing(
     assert ("Failures" in told) is terminal
 
 
-def test_what_was_skipped_and_verified_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_skipped_and_verified_files_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     totals = Totals(1, 3, 0, 2048, {Reason.SAME: 1, Reason.OLDER: 1, Reason.DRY_RUN: 1}, 5)
     seen = Verification(VerifyMode.CHECKSUM, 3, 1, 0, "md5")
     moment = utc_now()
@@ -71,7 +71,7 @@ def test_what_was_skipped_and_verified_is_told(capsys: pytest.CaptureFixture[str
     )
 
 
-def test_lines_come_now_and_then() -> None:
+def test_text_progress_writes_a_line_every_ten_seconds() -> None:
     out = io.StringIO()
     lines = progress.TextProgress(out)
     one = Progress(Totals(1, 0, 1), 1024, 3, 4096, 512.0, 6.0, in_flight=(InFlight("a", 1, 2),))
@@ -86,7 +86,7 @@ def test_lines_come_now_and_then() -> None:
     ]
 
 
-def test_amounts_for_people() -> None:
+def test_sizes_and_durations_have_units() -> None:
     told = [size(it) for it in (0, 1023, 1024, 1536, 5 * 1024**3, 2 * 1024**6)]
     assert told == ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "5.0 GiB", "2.0 EiB"]
     assert [duration(it) for it in (0, 59.4, 60, 3599, 3600, 90061)] == [
@@ -119,11 +119,11 @@ def test_amounts_for_people() -> None:
         ),
     ],
 )
-def test_exit_codes_are_rclone_s(result: Result, code: int) -> None:
+def test_result_has_the_exit_code_of_rclone(result: Result, code: int) -> None:
     assert exit_codes.of_result(result) == code
 
 
-def test_nothing_to_copy_is_an_error_if_asked_for() -> None:
+def test_no_transfer_exits_with_9_if_asked_for() -> None:
     assert exit_codes.of_result(ended(State.SUCCEEDED), nothing_is_an_error=True) == 9
     some = ended(State.SUCCEEDED, transferred=1)
     assert exit_codes.of_result(some, nothing_is_an_error=True) == 0
@@ -139,5 +139,5 @@ def test_nothing_to_copy_is_an_error_if_asked_for() -> None:
         (ClientError("what?", code="of tomorrow"), 1),
     ],
 )
-def test_exit_codes_of_errors(error: ClientError, code: int) -> None:
+def test_error_without_a_result_has_an_exit_code(error: ClientError, code: int) -> None:
     assert exit_codes.of_error(error) == code
