@@ -24,12 +24,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from efss_transfer.cli.inputs import secret_from_descriptor, secret_from_file
 from efss_transfer.contract import storage_types
 from efss_transfer.contract.schemas import schema
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _MEMBERS: Final = frozenset(("type", "storage", "path", "parameters"))
-_LONGEST: Final = 65_536
+_REFERENCES: Final = '{env = "NAME"}, {file = "PATH"}, {fd = 3} or {prompt = "TEXT"}'
 
 
 class InvalidEndpoints(Exception):
@@ -39,17 +40,14 @@ class InvalidEndpoints(Exception):
 class UserEndpoints:
     """Endpoints by their names. `prompt` asks the user for a secret."""
 
-    def __init__(
-        self, file: Path | None, found: Mapping[str, Any], prompt: Callable[[str], str]
-    ) -> None:
-        self._file = file
-        self._found = found
+    def __init__(self, endpoints: Mapping[str, Any], prompt: Callable[[str], str]) -> None:
+        self._endpoints = endpoints
         self._prompt = prompt
         self._secrets: dict[tuple[str, object], str] = {}
 
     def names(self) -> list[str]:
         """Return the names in the file."""
-        return sorted(self._found)
+        return sorted(self._endpoints)
 
     def endpoint(self, text: str) -> dict[str, Any]:
         """Return the request's endpoint for `NAME:PATH`. Raises InvalidEndpoints."""
@@ -59,41 +57,44 @@ class UserEndpoints:
                 "An endpoint must be NAME:PATH, where NAME is in your endpoints file, or is a "
                 "storage of the service's site file."
             )
-        if name not in self._found:
+        if name not in self._endpoints:
             return {"storage": name, "path": path}
-        described = dict(self._found[name])
-        base = str(described.get("path", ""))
+        entry = self._endpoints[name]
+        base = str(entry.get("path", ""))
         if base and path:
             path = f"{base.rstrip('/')}/{path.lstrip('/')}"
-        given = described.get("parameters", {})
-        parameters = {member: self._value(name, member, value) for member, value in given.items()}
-        if "storage" in described:
-            end: dict[str, Any] = {"storage": described["storage"], "path": path or base}
-            return {**end, "parameters": parameters} if parameters else end
-        return {"type": described["type"], "parameters": parameters, "path": path or base}
+        parameters = {
+            parameter: self._value(name, parameter, value)
+            for parameter, value in entry.get("parameters", {}).items()
+        }
+        if "storage" in entry:
+            endpoint: dict[str, Any] = {"storage": entry["storage"], "path": path or base}
+            return {**endpoint, "parameters": parameters} if parameters else endpoint
+        return {"type": entry["type"], "parameters": parameters, "path": path or base}
 
-    def _value(self, name: str, member: str, value: Any) -> Any:
+    def _value(self, name: str, parameter: str, value: Any) -> Any:
+        """Return a parameter's value; for a reference, the secret that it refers to."""
         if not isinstance(value, Mapping):
             return value
-        ((kind, where),) = value.items()
+        ((kind, reference),) = value.items()
         # Read once: a descriptor has no second read, and a user should be prompted once.
-        key = (kind, where if kind != "prompt" else (name, member))
+        key = (kind, reference if kind != "prompt" else (name, parameter))
         if key not in self._secrets:
-            self._secrets[key] = self._resolve(f"{name}.parameters.{member}", kind, where)
+            self._secrets[key] = self._resolve(f"{name}.parameters.{parameter}", kind, reference)
         return self._secrets[key]
 
-    def _resolve(self, member: str, kind: str, where: Any) -> str:
+    def _resolve(self, where: str, kind: str, reference: Any) -> str:
         match kind:
             case "env":
-                secret = os.environ.get(where, "")
+                secret = os.environ.get(reference, "")
             case "file":
-                secret = from_file(Path(where).expanduser())
+                secret = secret_from_file(Path(reference).expanduser())
             case "fd":
-                secret = from_descriptor(where)
+                secret = secret_from_descriptor(reference)
             case _:
-                secret = self._prompt(where)
+                secret = self._prompt(reference)
         if not secret:
-            raise InvalidEndpoints(f"{member}: {kind} {where!r} is empty or does not exist.")
+            raise InvalidEndpoints(f"{where}: {kind} {reference!r} is empty or does not exist.")
         return secret
 
 
@@ -108,122 +109,125 @@ def read(file: Path | None, prompt: Callable[[str], str]) -> UserEndpoints:
 
     Raises InvalidEndpoints.
     """
-    wanted = file or default_file()
-    if file is None and not wanted.exists():
-        return UserEndpoints(None, {}, prompt)
+    path = file or default_file()
+    if file is None and not path.exists():
+        return UserEndpoints({}, prompt)
     try:
-        with wanted.open("rb") as opened:
-            status = os.fstat(opened.fileno())
+        with path.open("rb") as opened:
+            mode = stat.S_IMODE(os.fstat(opened.fileno()).st_mode)
             content = opened.read()
-        parse = json.loads if wanted.suffix == ".json" else tomllib.loads
-        found = parse(content.decode("utf-8"))
     except OSError as error:
-        raise InvalidEndpoints(f"{wanted} cannot be read ({error.strerror}).") from None
+        raise InvalidEndpoints(f"{path} cannot be read ({error.strerror}).") from None
+    endpoints = _parse(path, content)
+    try:
+        secret = _check(endpoints)
+    except _InvalidMember as error:
+        raise InvalidEndpoints(f"{path}: {error}") from None
+    if secret is not None and mode & 0o077:
+        raise InvalidEndpoints(
+            f"{path} contains a secret ({secret}), but other users can read or change the file. "
+            f"Run chmod 600 {path}, or refer to the secret: {_REFERENCES}."
+        )
+    return UserEndpoints(endpoints, prompt)
+
+
+def _parse(file: Path, content: bytes) -> Any:
+    parse = json.loads if file.suffix == ".json" else tomllib.loads
+    try:
+        return parse(content.decode("utf-8"))
     except RecursionError:
-        raise InvalidEndpoints(f"{wanted} is nested too deeply.") from None
+        raise InvalidEndpoints(f"{file} is nested too deeply.") from None
     except json.JSONDecodeError as error:
         raise InvalidEndpoints(
-            f"{wanted} is not JSON: see line {error.lineno}, column {error.colno}."
+            f"{file} is not JSON: see line {error.lineno}, column {error.colno}."
         ) from None
     except tomllib.TOMLDecodeError as error:
         # The exception's text may quote the line; its position is safe.
         at = re.search(r"\(at (line \d+, column \d+|end of document)\)", str(error))
-        raise InvalidEndpoints(
-            f"{wanted} is not TOML" + (f": see {at[1]}." if at else ".")
-        ) from None
+        position = f": see {at[1]}." if at else "."
+        raise InvalidEndpoints(f"{file} is not TOML{position}") from None
     except ValueError:
-        raise InvalidEndpoints(f"{wanted} is not UTF-8.") from None
-    secret = _checked(wanted, found)
-    if secret is not None and stat.S_IMODE(status.st_mode) & 0o077:
-        raise InvalidEndpoints(
-            f"{wanted} contains a secret ({secret}), but other users can read or change the "
-            f"file. Run chmod 600 {wanted}, or refer to the secret: "
-            '{env = "NAME"}, {file = "PATH"}, {fd = 3} or {prompt = "Password"}.'
-        )
-    return UserEndpoints(wanted, found, prompt)
+        raise InvalidEndpoints(f"{file} is not UTF-8.") from None
 
 
-def from_file(file: Path) -> str:
-    """Read a secret from a file; empty if it cannot be read."""
-    try:
-        with file.open(encoding="utf-8") as opened:
-            return _line(opened.read(_LONGEST))
-    except (OSError, UnicodeDecodeError):
-        return ""
+class _InvalidMember(Exception):
+    """A member of the file is invalid."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
 
 
-def from_descriptor(number: int) -> str:
-    """Read a secret from an open file or pipe; empty if it cannot be read."""
-    try:
-        with os.fdopen(number, encoding="utf-8", closefd=False) as opened:
-            return _line(opened.read(_LONGEST))
-    except (OSError, UnicodeDecodeError):
-        return ""
-
-
-def _line(text: str) -> str:
-    """Remove the line end that editors add."""
-    return text.removesuffix("\n").removesuffix("\r")
-
-
-def _checked(file: Path, found: Any) -> str | None:
-    """Check the file, and return the place of its first secret. Raises InvalidEndpoints."""
-
-    def wrong(where: str, why: str) -> InvalidEndpoints:
-        return InvalidEndpoints(f"{file}: {where}: {why}")
-
-    if not isinstance(found, Mapping):
-        raise wrong("(entire file)", "must contain one table for each endpoint.")
-    secret = None
-    types = schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
-    for name, described in found.items():
+def _check(endpoints: Any) -> str | None:
+    """Check the endpoints, and return the place of the first secret. Raises _InvalidMember."""
+    if not isinstance(endpoints, Mapping):
+        raise _InvalidMember("(entire file)", "must contain one table for each endpoint.")
+    types: list[str] = schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
+    first_secret = None
+    for name, entry in endpoints.items():
+        # A name that is invalid is not quoted: it may be a secret in the wrong place.
         if not _NAME.fullmatch(name):
-            raise wrong("endpoint name", "must consist of letters, digits, `.`, `_` and `-`.")
-        if not isinstance(described, Mapping):
-            raise wrong(name, "must be a table, with `type` and `parameters`.")
-        if unknown := sorted(described.keys() - _MEMBERS):
-            raise wrong(name, f"unknown member {unknown[0]!r}.")
-        if ("type" in described) == ("storage" in described):
-            raise wrong(name, "must have either `type` or `storage`.")
-        if "type" in described and described["type"] not in types:
-            raise wrong(f"{name}.type", "unknown storage type.")
-        for member in ("storage", "path"):
-            if not isinstance(described.get(member, ""), str):
-                raise wrong(f"{name}.{member}", "must be a string.")
-        parameters = described.get("parameters", {})
-        if not isinstance(parameters, Mapping):
-            raise wrong(f"{name}.parameters", "must be a table.")
-        secrets = _secrets(described.get("type"), types)
-        for member, value in parameters.items():
-            where = f"{name}.parameters.{member}"
-            if (reason := _wrong_value(value)) is not None:
-                raise wrong(where, reason)
-            if member in secrets and not isinstance(value, Mapping):
-                secret = secret or where
-    return secret
+            raise _InvalidMember(
+                "endpoint name", "must consist of letters, digits, `.`, `_` and `-`."
+            )
+        _check_entry(name, entry, types)
+        secret = _check_parameters(name, entry, types)
+        first_secret = first_secret or secret
+    return first_secret
 
 
-def _wrong_value(value: Any) -> str | None:
-    if isinstance(value, Mapping):
-        return _wrong_reference(value)
-    if not isinstance(value, str | int | float | bool):
-        return "must be a string, a number, a boolean or a reference."
-    return None
+def _check_entry(name: str, entry: Any, types: list[str]) -> None:
+    """Check an endpoint without its parameters. Raises _InvalidMember."""
+    if not isinstance(entry, Mapping):
+        raise _InvalidMember(name, "must be a table, with `type` and `parameters`.")
+    if unknown := sorted(entry.keys() - _MEMBERS):
+        known = ", ".join(sorted(_MEMBERS))
+        raise _InvalidMember(name, f"unknown member {unknown[0]!r}. Use {known}.")
+    if ("type" in entry) == ("storage" in entry):
+        raise _InvalidMember(name, "must have either `type` or `storage`.")
+    if "type" in entry and entry["type"] not in types:
+        raise _InvalidMember(f"{name}.type", f"unknown storage type. Use {', '.join(types)}.")
+    for member in ("storage", "path"):
+        if not isinstance(entry.get(member, ""), str):
+            raise _InvalidMember(f"{name}.{member}", "must be a string.")
 
 
-def _secrets(kind: str | None, types: list[str]) -> frozenset[str]:
+def _check_parameters(name: str, entry: Mapping[str, Any], types: list[str]) -> str | None:
+    """Check an endpoint's parameters, and return the place of the first secret.
+
+    Raises _InvalidMember.
+    """
+    parameters = entry.get("parameters", {})
+    if not isinstance(parameters, Mapping):
+        raise _InvalidMember(f"{name}.parameters", "must be a table.")
+    secret_names = _secret_parameters(entry.get("type"), types)
+    first_secret = None
+    for parameter, value in parameters.items():
+        where = f"{name}.parameters.{parameter}"
+        if isinstance(value, Mapping):
+            if (reason := _invalid_reference(value)) is not None:
+                raise _InvalidMember(where, reason)
+        elif not isinstance(value, str | int | float | bool):
+            raise _InvalidMember(where, "must be a string, a number, a boolean or a reference.")
+        elif parameter in secret_names:
+            first_secret = first_secret or where
+    return first_secret
+
+
+def _secret_parameters(storage_type: str | None, types: list[str]) -> frozenset[str]:
     """Return the secret parameters of a type; of all types for a storage of the site file."""
-    kinds = types if kind is None else [kind]
-    return frozenset().union(*map(storage_types.secret_parameters, kinds))
+    candidates = types if storage_type is None else [storage_type]
+    return frozenset().union(*map(storage_types.secret_parameters, candidates))
 
 
-def _wrong_reference(value: Mapping[str, Any]) -> str | None:
+def _invalid_reference(value: Mapping[str, Any]) -> str | None:
+    """Return why a reference is invalid, or None."""
     if len(value) != 1 or not value.keys() <= {"env", "file", "fd", "prompt"}:
-        return 'must be {env = "NAME"}, {file = "PATH"}, {fd = 3} or {prompt = "TEXT"}.'
-    ((kind, where),) = value.items()
+        return f"must be {_REFERENCES}."
+    ((kind, reference),) = value.items()
     if kind == "fd":
-        if isinstance(where, bool) or not isinstance(where, int) or not 0 <= where < 1 << 31:
+        is_number = isinstance(reference, int) and not isinstance(reference, bool)
+        if not is_number or not 0 <= reference < 1 << 31:
             return "`fd` must be the number of an open descriptor."
-    elif not isinstance(where, str) or not where:
+    elif not isinstance(reference, str) or not reference:
         return f"`{kind}` must be a string."
     return None

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from efss_transfer.cli.inputs import secret_from_descriptor, secret_from_file
 from efss_transfer.cli.options import ConnectionOptions
 from efss_transfer.config.environment import PREFIX
 
@@ -61,14 +62,14 @@ def plan_by_first_reachable(
 
 def read_token(options: ConnectionOptions) -> str | None:
     """Return the bearer token of the options or the environment. Raises click.UsageError."""
-    from efss_transfer.cli.endpoints_file import from_descriptor, from_file
-
     if options.token_file is not None and options.token_fd is not None:
         raise click.UsageError("Use either --token-file or --token-fd, not both.")
     if options.token_file is not None:
-        token, option = from_file(options.token_file), f"--token-file {options.token_file}"
+        token = secret_from_file(options.token_file)
+        option = f"--token-file {options.token_file}"
     elif options.token_fd is not None:
-        token, option = from_descriptor(options.token_fd), f"--token-fd {options.token_fd}"
+        token = secret_from_descriptor(options.token_fd)
+        option = f"--token-fd {options.token_fd}"
     else:
         return os.environ.get(f"{PREFIX}TOKEN", "").strip() or None
     if not token.strip():

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -238,11 +236,3 @@ def _problem(error: ClientError) -> dict[str, Any]:
         # Of the invocations before the error.
         document["result"] = error.result.to_json()
     return document
-
-
-def read_input(file: str) -> bytes:
-    """Read a file, or stdin for `-`. Raises click.UsageError."""
-    try:
-        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise click.UsageError(f"{file} cannot be read ({error.strerror}).") from None

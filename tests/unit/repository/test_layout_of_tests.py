@@ -42,6 +42,7 @@ COVERED_ELSEWHERE = {
     "cli/services.py": "integration/cli",
     "cli/exit_codes.py": "unit/cli/test_summary.py unit/docs/test_readme.py",
     "cli/in_process.py": "integration/cli",
+    "cli/inputs.py": "integration/cli/test_credentials.py",
     "cli/options.py": "unit/cli/test_main.py",
     "cli/param_types.py": "unit/cli/test_main.py",
     "cli/progress.py": "unit/cli/test_summary.py integration/cli",

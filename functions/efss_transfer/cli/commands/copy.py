@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import click
 
+from efss_transfer.cli.inputs import read_input
 from efss_transfer.cli.options import ServiceOptions, service_options
 from efss_transfer.cli.param_types import Name, Size
-from efss_transfer.cli.transfer import read_input, transfer
+from efss_transfer.cli.transfer import transfer
 from efss_transfer.config.environment import PREFIX
 
 

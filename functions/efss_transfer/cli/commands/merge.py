@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from efss_transfer.cli.transfer import read_input
+from efss_transfer.cli.inputs import read_input
 
 if TYPE_CHECKING:
     from efss_transfer.model.result import Result

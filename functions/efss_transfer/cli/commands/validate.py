@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from efss_transfer.cli.transfer import read_input
+from efss_transfer.cli.inputs import read_input
 from efss_transfer.contract.schemas import NAMES
 
 if TYPE_CHECKING:
