@@ -13,31 +13,31 @@ from efss_transfer.model.result import Result, State
 OK: Final = 0
 ERROR: Final = 1
 USAGE: Final = 2
-NO_FOLDER: Final = 3
-NO_FILE: Final = 4
+SOURCE_NOT_FOUND: Final = 3
+FILES_NOT_FOUND: Final = 4
 TEMPORARY: Final = 5
-LESS_SERIOUS: Final = 6
-FATAL: Final = 7
-LIMIT: Final = 8
-NOTHING: Final = 9
-TIME: Final = 10
+FILES_FAILED: Final = 6
+REFUSED: Final = 7
+OVER_LIMIT: Final = 8
+NO_TRANSFER: Final = 9
+TIME_LIMIT: Final = 10
 
 _CODES: Final = {
     "invalid_json": USAGE,
     "invalid_request": USAGE,
     "body_too_large": USAGE,
     "not_configured": USAGE,
-    "source_not_found": NO_FOLDER,
-    "unauthenticated": FATAL,
-    "forbidden": FATAL,
-    "not_found": FATAL,
-    "method_not_allowed": FATAL,
-    "authentication_failed": FATAL,
-    "permission_denied": FATAL,
-    "quota_exceeded": FATAL,
-    "service_untrusted": FATAL,
-    "unexpected_answer": FATAL,
-    "internal": FATAL,
+    "source_not_found": SOURCE_NOT_FOUND,
+    "unauthenticated": REFUSED,
+    "forbidden": REFUSED,
+    "not_found": REFUSED,
+    "method_not_allowed": REFUSED,
+    "authentication_failed": REFUSED,
+    "permission_denied": REFUSED,
+    "quota_exceeded": REFUSED,
+    "service_untrusted": REFUSED,
+    "unexpected_answer": REFUSED,
+    "internal": REFUSED,
 }
 
 
@@ -46,18 +46,18 @@ def of_result(result: Result, *, nothing_is_an_error: bool = False) -> int:
     match result.state:
         case State.SUCCEEDED:
             empty = not result.totals.transferred
-            return NOTHING if empty and nothing_is_an_error else OK
+            return NO_TRANSFER if empty and nothing_is_an_error else OK
         case State.INCOMPLETE:
-            return TIME
+            return TIME_LIMIT
         case State.CANCELLED:
             return ERROR
     if result.retryable:
         return TEMPORARY
     codes = {group.code for group in result.errors}
     if result.state is State.PARTIAL:
-        return NO_FILE if codes == {"source_not_found"} else LESS_SERIOUS
+        return FILES_NOT_FOUND if codes == {"source_not_found"} else FILES_FAILED
     # A transfer over the site's limits of files and bytes fails when the source is listed.
-    return LIMIT if result.code == "forbidden" else _CODES.get(result.code or "", ERROR)
+    return OVER_LIMIT if result.code == "forbidden" else _CODES.get(result.code or "", ERROR)
 
 
 def of_error(error: ClientError) -> int:

@@ -20,19 +20,19 @@ class SignalReceived(BaseException):
 class Interruption:
     """The signal that was received, if any.
 
-    With `gently` no exception is raised: the copy polls `signal` and cleans up by itself.
+    With `polled`, no exception is raised: the copy polls `signal` and cleans up by itself.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self.gently = False
+        self.polled = False
 
     def handle(self, number: int, _: FrameType | None) -> None:
         """Handle a signal. A second one ends the process at once."""
         self.signal = number
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_DFL)
-        if not self.gently:
+        if not self.polled:
             raise SignalReceived
 
     def sleep(self, seconds: float) -> None:

@@ -14,25 +14,28 @@ from efss_transfer.cli.formatting import duration, files, printable, size
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.result import ErrorGroup, Reason, Result, State
 
+RUN_AGAIN: Final = "To continue, run the same command again."
+RUN_SHARDS_AGAIN: Final = "To continue, run the incomplete shards again, and merge again."
+
 _STATES: Final = {
-    State.SUCCEEDED: "Copy complete",
-    State.PARTIAL: "Some files were not copied",
-    State.INCOMPLETE: "Copy incomplete: the time limit was reached. To continue, run the same "
-    "command again",
-    State.FAILED: "Copy failed",
-    State.CANCELLED: "Copy cancelled. To continue, run the same command again",
+    State.SUCCEEDED: "Copy complete.",
+    State.PARTIAL: "Some files were not copied.",
+    State.INCOMPLETE: "Copy incomplete: the time limit was reached.",
+    State.FAILED: "Copy failed.",
+    State.CANCELLED: "Copy cancelled.",
 }
+_CAN_CONTINUE: Final = (State.INCOMPLETE, State.CANCELLED)
 _REASONS: Final = {
     Reason.SAME: "unchanged",
-    Reason.OLDER: "not newer",
-    Reason.EXISTS: "already there",
+    Reason.OLDER: "newer at the destination",
+    Reason.EXISTS: "already at the destination",
     Reason.DRY_RUN: "dry run",
 }
 
 
-def show(result: Result, invocations: int) -> None:
-    """Write the summary to stdout."""
-    for line in _lines(result, invocations):
+def show(result: Result, invocations: int, advice: str = RUN_AGAIN) -> None:
+    """Write the summary to stdout. `advice` says how to continue an incomplete transfer."""
+    for line in _lines(result, invocations, advice):
         _write(line)
     if not result.errors:
         return
@@ -44,25 +47,26 @@ def show(result: Result, invocations: int) -> None:
             _write(line)
 
 
-def _lines(result: Result, invocations: int) -> Iterator[str]:
+def _lines(result: Result, invocations: int, advice: str) -> Iterator[str]:
     totals = result.totals
     seconds = (result.finished - result.started).total_seconds()
     times = f", {invocations} invocations" if invocations > 1 else ""
-    dry = totals.reasons.get(Reason.DRY_RUN, 0)
-    yield f"{_STATES[result.state]}."
+    would_copy = totals.reasons.get(Reason.DRY_RUN, 0)
+    advice = advice if result.state in _CAN_CONTINUE else ""
+    yield f"{_STATES[result.state]} {advice}".rstrip()
     yield (
         f"{files(totals.transferred)} copied, {size(totals.transferred_bytes)}, "
         f"in {duration(seconds)}{times}; {totals.skipped:,} skipped, {totals.failed:,} failed."
     )
-    if dry:
-        yield f"Dry run: {files(dry)}, {size(totals.dry_run_bytes)}, would be copied."
-    others = [
+    if would_copy:
+        yield f"Dry run: {files(would_copy)}, {size(totals.dry_run_bytes)}, would be copied."
+    skipped = [
         f"{count:,} {_REASONS[reason]}"
         for reason, count in totals.reasons.items()
         if count and reason is not Reason.DRY_RUN
     ]
-    if others:
-        yield f"Skipped: {', '.join(others)}."
+    if skipped:
+        yield f"Skipped: {', '.join(skipped)}."
     if (seen := result.verification) is not None:
         by = seen.mode.value + (f" ({seen.hash})" if seen.hash else "")
         yield (

@@ -40,8 +40,7 @@ def transfer(request: Mapping[str, Any], service: ServiceOptions) -> int:
         try:
             result = run.result()
         except SignalReceived:
-            text = "Cancelled. To continue, run the same command again."
-            _show_error(shown, ClientError(text, code="cancelled", retryable=True), text)
+            run.show_cancelled()
             return interruption.exit_code
         except ClientError as error:
             run.show_failure(error)
@@ -78,7 +77,7 @@ class _Run:
 
         result: Result | None = None
         with self._shown:
-            self._interruption.gently = self._service.local
+            self._interruption.polled = self._service.local
             stream = self._events()
             try:
                 for event in stream:
@@ -100,7 +99,7 @@ class _Run:
         _write_result(result, self._service)
         if self._service.as_json:
             return
-        summary.show(result, self._invocations)
+        summary.show(result, self._invocations, self._advice())
         if result.state is not State.INCOMPLETE:
             return
         if not self._resumable:
@@ -123,7 +122,20 @@ class _Run:
         text = "\n".join([f"efss-transfer: {error.code}: {lines[0]}", *lines[1:]])
         _show_error(self._shown, error, text)
         if not self._service.as_json and error.result and error.result.totals.transferred:
-            summary.show(error.result, self._invocations)
+            summary.show(error.result, self._invocations, self._advice())
+
+    def show_cancelled(self) -> None:
+        """Show that a signal ended the transfer before its result."""
+        from efss_transfer.client.errors import ClientError
+
+        text = f"Copy cancelled. {self._advice()}".rstrip()
+        _show_error(self._shown, ClientError(text, code="cancelled", retryable=True), text)
+
+    def _advice(self) -> str:
+        """Return how to continue, or nothing if the same command would copy everything again."""
+        from efss_transfer.cli import summary
+
+        return summary.RUN_AGAIN if self._resumable else ""
 
     def _resumed(self, resumed: Resumed) -> None:
         self._invocations += 1

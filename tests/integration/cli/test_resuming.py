@@ -56,6 +56,7 @@ def test_incomplete_copy_ends_at_its_limits(user: User, s3: Storage, name: str) 
         )
         always = user.run(*words, "--overwrite", "always")
         assert always.returncode == 10
+        assert always.stdout.startswith("Copy incomplete: the time limit was reached.\n")
         assert "--overwrite always would copy everything again" in always.stderr
     with http_servers.slow_source(20_000_000, 100_000) as slow:
         user.write_endpoints(

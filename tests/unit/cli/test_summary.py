@@ -66,7 +66,7 @@ def test_skipped_and_verified_files_are_counted(capsys: pytest.CaptureFixture[st
         "Copy complete.\n"
         "1 file copied, 2.0 KiB, in 0 s; 3 skipped, 0 failed.\n"
         "Dry run: 1 file, 5 B, would be copied.\n"
-        "Skipped: 1 unchanged, 1 not newer.\n"
+        "Skipped: 1 unchanged, 1 newer at the destination.\n"
         "Verified by checksum (md5): 3 files checked, 1 different, 0 missing.\n"
     )
 
@@ -97,6 +97,17 @@ def test_sizes_and_durations_have_units() -> None:
         "1 h 00 min",
         "25 h 01 min",
     ]
+
+
+def test_incomplete_copy_says_how_to_continue(capsys: pytest.CaptureFixture[str]) -> None:
+    incomplete = ended(State.INCOMPLETE, code="incomplete", transferred=1)
+    summary.show(incomplete, 1)
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.endswith("the time limit was reached. To continue, run the same command again.")
+    # With --overwrite always, the same command would copy everything again.
+    summary.show(incomplete, 1, advice="")
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first == "Copy incomplete: the time limit was reached."
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ def test_each_index_of_the_job_copies_one_shard() -> None:
     # Temporary failures are retried, permanent ones are not.
     [codes] = [it for it in COPY["podFailurePolicy"]["rules"] if "onExitCodes" in it]
     final = set(codes["onExitCodes"]["values"])
-    again = {exit_codes.ERROR, exit_codes.TEMPORARY, exit_codes.TIME}
+    again = {exit_codes.ERROR, exit_codes.TEMPORARY, exit_codes.TIME_LIMIT}
     assert codes["action"] == "FailIndex"
     assert final == set(range(2, 9)) - again
     assert not final & again

@@ -62,7 +62,7 @@ def merge(results: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(merged.to_json(), ensure_ascii=False))
     else:
-        summary.show(merged, len(found))
+        summary.show(merged, len(found), summary.RUN_SHARDS_AGAIN)
     sys.exit(exit_codes.of_result(merged))
 
 
