@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context
@@ -13,7 +14,6 @@ from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.outcome import RunOutcome
 from efss_transfer.engines.rclone.process.launcher import DaemonLauncher
-from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
 from efss_transfer.engines.rclone.rc import config
 from efss_transfer.engines.rclone.rc.client import RcError
 from efss_transfer.engines.rclone.rc.remotes import RemotePath, remote_paths
@@ -25,6 +25,11 @@ from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import FileDone
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Result, VerifyMode
+
+if TYPE_CHECKING:
+    from efss_transfer.config.rclone import RcloneSettings
+    from efss_transfer.egress.proxy import Guard
+    from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
 
 
 class Session:
@@ -83,7 +88,7 @@ class Session:
         daemon = self._cleanup.enter_context(
             self._launcher.launch(binary, self._request, context.egress, self._log.take)
         )
-        gateways = Gateways(daemon.route.guard, settings.rclone)
+        gateways = _gateways(daemon.route.guard, settings.rclone)
         self.run = RunContext(
             daemon.rc,
             self._log,
@@ -148,3 +153,28 @@ class Session:
         rc.limit_timeout(self._settings.rclone.stop_seconds)
         with suppress(EngineError, RcError):
             rc.delete_remote(name)
+
+
+class _NoGateways:
+    """The ends of a transfer as the request names them."""
+
+    def route(self, request: TransferRequest) -> TransferRequest:
+        """Return the request unchanged."""
+        return request
+
+    def remote_parameters(self, _: str) -> dict[str, str]:
+        """Return no parameters."""
+        return {}
+
+    def forget(self) -> None:
+        """Do nothing: nothing is remembered."""
+
+
+def _gateways(guard: Guard | None, settings: RcloneSettings) -> Gateways | _NoGateways:
+    """Return the WebDAV gateways of a transfer, if they are switched on."""
+    if guard is None or not settings.webdav_gateway:
+        return _NoGateways()
+    # Here and not above: AWS Lambda's cold start would pay for twenty modules.
+    from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
+
+    return Gateways(guard, settings)
