@@ -31,11 +31,10 @@ from efss_transfer.model.errors import (
 )
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import State
-from efss_transfer.service import http_messages, logs, page, planning, runner
+from efss_transfer.service import http_messages, logs, page, runner
 from efss_transfer.service.concurrency import ConcurrencyLimit
 from efss_transfer.service.http_messages import JSON, STREAMS, Request, Response
 from efss_transfer.service.metrics import Metrics
-from efss_transfer.service.openapi import description
 from efss_transfer.service.runner import RunParameters
 from efss_transfer.site import policy, site_file
 from efss_transfer.site.site_file import Caller, Site
@@ -125,7 +124,7 @@ class Service:
             "/": partial(self._describe, accept),
             "/healthz": self._health,
             "/metrics": partial(self._render_metrics, accept or ""),
-            "/openapi.json": lambda: http_messages.json_response(description.description()),
+            "/openapi.json": _openapi,
         }
         for name in schemas.NAMES:
             document = partial(
@@ -176,6 +175,8 @@ class Service:
             request, log_context, caller, permissions, transfer
         )
         with self._concurrency.slot(caller, permissions.limits.concurrent_transfers):
+            from efss_transfer.service import planning  # see _openapi
+
             survey = planning.run_survey(admitted, engine, parameters, measure=options.rate is None)
         result = replace(survey.result, id=transfer.id, shard=transfer.selection.shard)
         if result.state is State.INCOMPLETE:
@@ -280,3 +281,10 @@ class Service:
             },
             status=200 if usable else 503,
         )
+
+
+def _openapi() -> Response:
+    # Imported with the first request for it: a cold start on AWS Lambda need not pay for it.
+    from efss_transfer.service.openapi import description
+
+    return http_messages.json_response(description.description())
