@@ -9,7 +9,6 @@ from efss_transfer.engines.base import Context, Health, Survey
 from efss_transfer.engines.rclone.process.launcher import DaemonLauncher
 from efss_transfer.engines.rclone.process.network import UNGUARDED
 from efss_transfer.engines.rclone.session import Session
-from efss_transfer.engines.rclone.transfer.survey import Surveyor, dry_run
 from efss_transfer.model.events import Event, Finished, Started
 from efss_transfer.model.request import TransferRequest
 
@@ -54,6 +53,9 @@ class RcloneEngine:
         A dry run lists both sides as a copy does, one file at a time: it applies the same filters,
         knows which files exist, and needs no more memory.
         """
+        # Imported with the first plan: AWS Lambda's cold start need not pay for it.
+        from efss_transfer.engines.rclone.transfer.survey import Surveyor, dry_run
+
         surveyor = Surveyor(measure_rate=measure)
         session = Session(self._launcher, self._settings, dry_run(request), context)
         with session.cleaned_up():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.error_codes import classify
@@ -11,11 +12,13 @@ from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.rc.client import RcError
 from efss_transfer.engines.rclone.rc.jobs import TransferInterrupted
 from efss_transfer.engines.rclone.report import exit_code, report
-from efss_transfer.engines.rclone.transfer.job import Transfer
 from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.result import ErrorGroup, Failure, Result, State, Totals, utc_now
+
+if TYPE_CHECKING:
+    from efss_transfer.engines.rclone.transfer.job import Transfer
 
 
 class RunOutcome:

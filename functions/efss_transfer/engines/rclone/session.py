@@ -19,7 +19,6 @@ from efss_transfer.engines.rclone.rc.client import RcError
 from efss_transfer.engines.rclone.rc.remotes import RemotePath, remote_paths
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer import tuning
-from efss_transfer.engines.rclone.transfer.job import Transfer
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import FileDone
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from efss_transfer.config.rclone import RcloneSettings
     from efss_transfer.egress.proxy import Guard
     from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
+    from efss_transfer.engines.rclone.transfer.job import Transfer
 
 
 class Session:
@@ -88,6 +88,9 @@ class Session:
         daemon = self._cleanup.enter_context(
             self._launcher.launch(binary, self._request, context.egress, self._log.take)
         )
+        # While rclone boots, an import costs nothing: in a cold start on AWS Lambda it would.
+        import efss_transfer.engines.rclone.transfer.job  # noqa: F401
+
         gateways = _gateways(daemon.route.guard, settings.rclone)
         self.run = RunContext(
             daemon.rc,
@@ -128,6 +131,8 @@ class Session:
         # Only DEBUG reports skipped files. It also logs the parameters of each call, so it must
         # not be set before the calls that contain credentials.
         rc.set_log_level("DEBUG")
+        from efss_transfer.engines.rclone.transfer.job import Transfer  # see boot_daemon
+
         transfer = Transfer(self.run, self._request, self._settings, self._launcher.running)
         self._outcome.transfer = transfer
         return transfer
