@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -72,10 +72,24 @@ class Function:
         """All processes that belong to it: rclone's and the keepers' too."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
+    def daemons(self) -> list[psutil.Process]:
+        """The rclone processes that run now; one that ends meanwhile is none."""
+        found = []
+        for process in self.family():
+            with suppress(psutil.NoSuchProcess):
+                if process.name() == "rclone":
+                    found.append(process)
+        return found
+
     def worker(self) -> psutil.Process:
         """The process that serves: gunicorn's one child, which runs Python."""
-        (found,) = [p for p in self.family() if "functions-framework" in " ".join(p.cmdline())]
-        return found
+        found = []
+        for process in self.family():
+            with suppress(psutil.NoSuchProcess):
+                if "functions-framework" in " ".join(process.cmdline()):
+                    found.append(process)
+        (worker,) = found
+        return worker
 
     def leftovers(self) -> list[str]:
         """What a transfer has left: daemons, keepers, folders. Empty within a moment."""

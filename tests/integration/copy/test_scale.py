@@ -275,7 +275,7 @@ def test_what_arrived_before_the_daemon_was_killed_is_not_sent_again(
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(function.post, request)
         wait_until(lambda: dav.seen("GET", "/data/05.bin"), "it never came so far")
-        (daemon,) = [process for process in function.family() if process.name() == "rclone"]
+        (daemon,) = function.daemons()
         daemon.kill()
         problem = answer.result(20)
     told = problem.json()

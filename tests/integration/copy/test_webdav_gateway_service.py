@@ -82,7 +82,7 @@ def test_credential_is_not_in_the_memory_of_rclone(
         sending.join(0.05)
         assert sending.is_alive()
     secret = str(nextcloud.parameters["pass"]).encode()
-    rclones = [process for process in function.family() if process.name() == "rclone"]
+    rclones = function.daemons()
     assert rclones
     for process in rclones:
         held = memory(process)

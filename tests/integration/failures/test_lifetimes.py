@@ -54,7 +54,7 @@ def posted(function: Function, body: dict[str, Any], **options: Any) -> Iterator
 
 
 def daemons(function: Function) -> list[psutil.Process]:
-    return [process for process in function.family() if process.name() == "rclone"]
+    return function.daemons()
 
 
 def wait_until(what: Any, otherwise: str, seconds: float = 20) -> None:
@@ -250,7 +250,7 @@ def test_ctrl_c_in_its_terminal_ends_all(own: Function, s3: Storage) -> None:
 def test_no_thread_is_left_waiting(function: Function, webdav: Storage, s3: Storage) -> None:
     """The same function serves one request after another, and does not grow."""
     webdav.fill("threads", {"a": b"a"})
-    (worker,) = [p for p in function.family() if "functions-framework" in " ".join(p.cmdline())]
+    worker = function.worker()
     for _ in range(3):
         function.copy(webdav.endpoint("threads"), s3.endpoint("threads"))
     before = worker.num_threads(), worker.num_fds()
@@ -277,7 +277,7 @@ def test_kill_9_at_any_moment_leaves_nothing(hasty: Function, webdav: Storage, s
     body = {"source": webdav.endpoint("moments"), "destination": s3.endpoint("moments")}
     answered = 0
     for number in range(20):
-        (served,) = [p for p in hasty.family() if "functions-framework" in " ".join(p.cmdline())]
+        served = hasty.worker()
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(hasty.post, body)
             time.sleep(number * 0.006)  # not to wait for something: to hit another moment

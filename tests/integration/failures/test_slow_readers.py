@@ -107,7 +107,7 @@ def read_to_the_end(client: socket.socket) -> bytes:
 
 
 def daemons(function: Function) -> list[psutil.Process]:
-    return [process for process in function.family() if process.name() == "rclone"]
+    return function.daemons()
 
 
 def wait_until(what: Any, otherwise: str, seconds: float) -> None:
@@ -224,7 +224,7 @@ def test_a_caller_who_waits_longer_than_that_is_still_answered(
 def test_a_caller_who_never_reads_a_long_answer_does_not_keep_the_thread(
     one: Function, copied: dict[str, Any]
 ) -> None:
-    (worker,) = [p for p in one.family() if "functions-framework" in " ".join(p.cmdline())]
+    worker = one.worker()
     body = {**copied, "options": {"report": "all"}}
     with caller(one, body, "application/json") as client:
         port = client.getpeername()[1]
@@ -247,7 +247,7 @@ def test_a_slow_reader_gets_everything_and_the_function_does_not_grow(
     one: Function, copied: dict[str, Any]
 ) -> None:
     """For longer than a caller may stop, it takes no more than 4 KB a second."""
-    (worker,) = [p for p in one.family() if "functions-framework" in " ".join(p.cmdline())]
+    worker = one.worker()
     one.post(copied)  # all that is loaded once is loaded
     before = worker.memory_info().rss
     grown = 0

@@ -176,5 +176,5 @@ def test_unknown_sizes_get_medium_transfers() -> None:
 
 
 def test_webdav_pacer_is_short_and_never_zero() -> None:
-    # At 0 it stays 0 when the server asks for a pause (rclone-facts.md, "Speed").
+    # At 0 it stays 0 when the server asks for a pause.
     assert tuning.parameters("webdav", 2048 * MIB) == {"pacer_min_sleep": "1ms"}
