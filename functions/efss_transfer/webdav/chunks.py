@@ -1,4 +1,4 @@
-"""Nextcloud's chunked uploads, version 2, by which a large file replaces another safely."""
+"""Nextcloud's chunked uploads, version 2: a large file replaces another safely."""
 
 from __future__ import annotations
 

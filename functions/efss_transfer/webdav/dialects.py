@@ -1,4 +1,4 @@
-"""How servers differ in what matters to a gateway, by what they can do."""
+"""Differences between servers that matter to the gateway."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _STANDARD: Final = ("getlastmodified", "getcontentlength", "resourcetype", "gete
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a gateway relies on.
+    """Properties of a server that the gateway relies on.
 
-    `atomic`: a PUT that is refused leaves the old file as it was, and one that is cut off leaves
-    no new file. `in_place`: one that is cut off leaves the old file cut off, so that a large one
-    needs another way. `mismatch` are
-    the statuses of a condition that does not hold. `vendor` is what rclone is told. `checksums`
-    says whether listings have them. `oldest` is the first time in seconds that a file may have.
+    `atomic`: a refused PUT leaves the old file unchanged, and a PUT that is cut off leaves no new
+    file. `in_place`: a PUT over an old file that is cut off leaves that file cut off, so a large
+    file needs another way. `mismatch` lists the statuses of a failed precondition. `vendor` is
+    the vendor that rclone gets. `checksums`: listings have checksums. `oldest` is the earliest
+    modification time that the server accepts, in seconds since 1970.
     """
 
     name: str
@@ -47,7 +47,7 @@ NEXTCLOUD: Final = Dialect(
     "nextcloud", "nextcloud", atomic=True, in_place=True, checksums=True, oldest=86_401
 )
 OWNCLOUD: Final = Dialect("owncloud", "owncloud", atomic=True, checksums=True)
-# rclone's own uploads by tus hold a file 2.7 times in memory, so it is told another vendor.
+# rclone's own uploads by tus hold a file 2.7 times in memory, so rclone gets another vendor.
 # A wrong If-Match is answered by 409 there.
 OCIS: Final = Dialect(
     "ocis", "owncloud", atomic=True, checksums=True, mismatch=frozenset({409, 412})
@@ -57,14 +57,14 @@ _BY_VENDOR: Final = {"nextcloud": NEXTCLOUD, "owncloud": OWNCLOUD, "infinitescal
 
 
 def of_vendor(vendor: str) -> Dialect:
-    """That of the vendor which a request names, until the server has been asked."""
+    """Return the dialect of the vendor that the request names."""
     if vendor in ("rclone", "fastmail"):
         return replace(PLAIN, name=vendor, vendor=vendor)
     return _BY_VENDOR.get(vendor, PLAIN)
 
 
 def of_capabilities(answer: Mapping[str, Any], otherwise: Dialect) -> Dialect:
-    """That of a server which answers to OCS capabilities, from what it can do."""
+    """Return the dialect that a server's OCS capabilities show, or `otherwise`."""
     try:
         capabilities = answer["ocs"]["data"]["capabilities"]
         files, dav = capabilities.get("files", {}), capabilities.get("dav", {})

@@ -1,4 +1,4 @@
-"""Make each folder once, parents first, however many requests need it at the same time.
+"""Make each folder once, parents first, for all requests that need it at the same time.
 
 rclone sends MKCOL before each file. Sixteen of them at once for one folder are answered by
 Nextcloud with 405, 409 and 423, and cost it as much as a file each.
@@ -34,7 +34,7 @@ class Folders:
         self._making: dict[str, asyncio.Future[None]] = {}
 
     async def ensure(self, folder: Segments) -> None:
-        """Have a folder there. Raises what `make` raises, and Orphan."""
+        """Make a folder, and those above it, if they are missing. Raises as `make`, and Orphan."""
         if not folder or key(folder) in self._known:
             return
         for count in range(1, len(folder) + 1):
@@ -51,7 +51,7 @@ class Folders:
         except BaseException as error:
             if isinstance(error, Exception):
                 done.set_exception(error)
-                done.exception()  # nobody has to wait for it
+                done.exception()  # no request may be waiting for it
             else:
                 done.cancel()
             raise

@@ -1,7 +1,7 @@
-"""One WebDAV end of a transfer: plain, correct WebDAV for the engine, HTTP to the server.
+"""The gateway of one WebDAV end: plain, correct WebDAV to the engine, HTTP to the server.
 
-The engine reaches it by a reserved name and is given no credential. All that it asks passes
-through here, and so all that the server answers is known.
+The engine reaches it by a reserved name and gets no credential. Every request and every answer
+passes through it, so the server's exact statuses and words are known.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _RECALCULATE: Final = "x-recalculate-hash"
 class Gateway:
     """Answers an engine's requests for one server. It belongs to one event loop.
 
-    With `tidies` it removes what an earlier gateway, which was killed, has left in the folders
-    that are listed.
+    With `tidies` it removes abandoned uploads of gateways that were killed, in the folders that
+    are listed.
     """
 
     def __init__(
@@ -73,20 +73,20 @@ class Gateway:
 
     @property
     def record(self) -> Record:
-        """What failed, in the server's own words."""
+        """The failures, in the server's own words."""
         return self._session.record
 
     async def attend(self, connection: socket.socket) -> None:
-        """Answer one connection of the engine's until it ends."""
+        """Serve one connection of the engine until it ends."""
         await server.serve(connection, self.handle)
 
     def forget(self) -> None:
-        """Before a look that must be the server's own: a new attempt, a verification."""
+        """Forget what is known of the server, before a new attempt or a verification."""
         self._memory.forget()
         self._folders.forget()
 
     def close(self) -> None:
-        """Keep no connection any more."""
+        """Close all connections to the server."""
         self._connections.close()
 
     async def handle(self, request: EngineRequest, reply: EngineReply) -> None:
@@ -97,7 +97,7 @@ class Gateway:
             return
         try:
             if self._session.refused:
-                # Whatever is known here: rclone waits for a second after each PUT that fails.
+                # At once, even for a known path: rclone waits a second after each failed PUT.
                 raise Refused
             await act(request, reply)
         except Failed as failed:
@@ -155,8 +155,8 @@ class Gateway:
         await self._tell(reply, 404, Words(404, "", "The server has nothing there."))
 
     async def _list(self, request: EngineRequest, reply: EngineReply) -> None:
-        """The entries of a folder. Nothing of a listing is sent before much of it is known to
-        be right, so that most errors have a status of their own; later ones break it off.
+        """Answer with the entries of a folder. The first 256 KiB are checked before any of them
+        is sent, so that most errors get a status of their own; a later error breaks the answer.
         """
         path = request.path
         if self._folders.is_empty(path):
@@ -198,7 +198,7 @@ class Gateway:
             await reply.send(207, listings.OPENING + b"".join(waiting), _XML)
 
     def _noted(self, path: Segments, entries: list[Named]) -> list[Named]:
-        """Those that are the engine's business."""
+        """Remember the files, and return the entries that the engine may see."""
         shown = []
         for one in entries:
             if one.name is None or PARTIAL.fullmatch(one.name):
@@ -231,8 +231,8 @@ class Gateway:
 
     async def _delete(self, request: EngineRequest, reply: EngineReply) -> None:
         if self._memory.failed.pop(key(request.path)):
-            # rclone's, after an upload that failed. Nothing of it is left, so what is there
-            # is the old file.
+            # rclone's own, after a failed upload, of which nothing is left: a file there is the
+            # old one.
             await reply.send(204)
             return
         folder = request.raw.endswith("/")
@@ -247,7 +247,7 @@ class Gateway:
         await reply.send(204)
 
     async def _transfer(self, request: EngineRequest, reply: EngineReply) -> None:
-        """MOVE and COPY on the server."""
+        """Answer MOVE and COPY, which the server does itself."""
         to = segments(urlsplit(request.header("destination") or "").path)
         folder = request.raw.endswith("/")
         headers = {
@@ -282,7 +282,7 @@ class Gateway:
         await reply.send(207, listings.OPENING + entry.encode("ascii") + listings.CLOSING, _XML)
 
     async def _patch(self, request: EngineRequest, reply: EngineReply) -> None:
-        """Have Nextcloud calculate the hash of a file, as rclone asks where it lists none."""
+        """Have Nextcloud calculate a file's hash: rclone asks for it where none is listed."""
         await request.whole(_LONGEST_REQUEST)
         wanted = {_RECALCULATE: request.header(_RECALCULATE) or ""}
         call = Call("PATCH", self._listings.target(request.path), wanted, Held(b""))

@@ -1,7 +1,7 @@
-"""What a gateway remembers of a server, so that it need not ask again.
+"""Facts about a server that the gateway remembers, so that it need not ask again.
 
-All of it may be forgotten at any time: then the server is asked. So each part is bounded, and
-`forget` empties it before a look that must be the server's own.
+Any of them may be dropped at any time; then the server is asked. So each part is bounded, and
+`forget` empties it before an attempt or a verification, which must ask the server.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _Value = TypeVar("_Value")
 
 
 class Recent(Generic[_Value]):
-    """A dictionary that drops what was put into it first, when it has too many entries."""
+    """A dictionary of bounded size, which drops its oldest entries."""
 
     def __init__(self, most: int = _MOST, dropped: Callable[[str], object] | None = None) -> None:
         self._most = most

@@ -71,7 +71,7 @@ def encoded(names: Iterable[str]) -> str:
 
 
 def of_href(href: str) -> Segments:
-    """The names in an href, which may be a path or a URL of whatever host.
+    """The names in an href, which may be a path or a URL with any host.
 
     `?` and `#` are taken for themselves: no resource of WebDAV has a query, and some servers
     do not encode them in names.

@@ -1,4 +1,4 @@
-"""Give an engine the bytes of a file as they are stored, or an error, but never a part."""
+"""Serve a file's bytes to the engine as they are stored: all of them, or an error."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Reads:
             await reply.end()
 
     async def _hold_against_listing(self, call: Call, path: Segments, answer: Answer) -> None:
-        """Find a file that is listed as empty, or without a size that anybody knows, and has
-        content: the engine would copy nothing of it. The next listing has its real size.
+        """Detect content in a file that is listed as empty or without a size: the engine would
+        copy none of it. The next listing has its real size.
         """
         buffer = answer.body.buffer()
         while await answer.read(buffer):

@@ -34,7 +34,7 @@ class Refused(Exception):
 
 
 class Failed(Exception):
-    """An answer that is an error, as the engine is to be told of it."""
+    """An error answer, with the status that the engine gets."""
 
     def __init__(self, status: int, said: Words) -> None:
         super().__init__(f"{status} {said.message}")
@@ -73,7 +73,7 @@ class ServerSession:
         self._confirmed = 0.0
         self._confirming = asyncio.Lock()
         self._not_before = 0.0
-        # Whether a request waited in vain, and none was answered otherwise since.
+        # Whether a request ran out of patience, and no later one was answered.
         self._is_out = False
         self._waiting: set[asyncio.Task[object]] = set()
 
@@ -103,8 +103,7 @@ class ServerSession:
             wait = pause if said.retry_after is None else said.retry_after
             now = time.monotonic()
             if answer.status in _BUSY:
-                # All requests slow down: a server that is told so by one of them only goes on
-                # being asked by the others.
+                # All requests slow down, not only the one that was refused.
                 self._not_before = max(self._not_before, now + min(wait, self._patience))
             may_repeat = call.upload is None or call.upload.replayable
             if not may_repeat or now + wait > begun + self._patience_with(said):
@@ -130,7 +129,7 @@ class ServerSession:
         return self.failed(call, path, await _words(answer), status)
 
     def failed(self, call: Call, path: str, said: Words, status: int = 0) -> Failed:
-        """An error, on the record. `status` is what the engine is told, if another."""
+        """Record an error and return it. `status` replaces the server's for the engine."""
         self.record.fail(RequestFailure(call.method, path, said))
         return Failed(status or said.status or 502, said)
 

@@ -1,4 +1,4 @@
-"""Store an engine's files so that an old file survives whatever is refused or cut off.
+"""Upload files so that the old file survives every refused or cut-off upload.
 
 Where a PUT replaces a file atomically, one PUT with a condition is enough. Elsewhere the bytes
 go to a name beside the file, and a MOVE puts them in its place when all have arrived.
@@ -73,7 +73,7 @@ class Uploads:
             headers.setdefault("oc-checksum", f"SHA1:{upload.sha1}")
         self._folders.fills(path[:-1])
         self._memory.stored.pop(key(path))
-        # From here on until it is stored: whatever DELETE comes is rclone's, after a failure.
+        # Until the file is stored, a DELETE is rclone's own, after a failed upload.
         self._memory.failed.put(key(path), value=True)
         is_new = self._memory.is_absent(path)
         session = None
@@ -91,7 +91,7 @@ class Uploads:
         return kept.status
 
     async def tidy(self, folder: Segments, left: list[tuple[str, Entry]]) -> None:
-        """Remove uploads that nobody goes on with: nothing was written to them for too long."""
+        """Remove abandoned uploads: those that were not written to for 15 minutes."""
         now = time.time()
         for name, entry in left:
             found = PARTIAL.fullmatch(name)

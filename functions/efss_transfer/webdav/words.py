@@ -1,4 +1,4 @@
-"""What a server says of an error: status, exception, message, when to come again."""
+"""A server's own words for an error: status, exception, message, Retry-After."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _text(text: str) -> str:
 
 
 def read(status: int, headers: Mapping[str, str], body: bytes) -> Words:
-    """What an error's answer says. A body that is no error of WebDAV says nothing."""
+    """Read an error answer. A body that is not a WebDAV error yields no words."""
     found: dict[str, str] = {}
     conditions: list[str] = []
     path: list[str] = []
@@ -120,5 +120,5 @@ class Record:
         self.failures.pop(path, None)
 
     def warn(self, code: str) -> None:
-        """Count what is right, but weaker than hoped."""
+        """Count a case that is right, but weaker than it could be."""
         self.warnings[code] = self.warnings.get(code, 0) + 1

@@ -265,7 +265,7 @@ class Body:
         size = int(found[1], 16)
         if not size:
             while await self._line() != b"\r\n":
-                pass  # trailers, which nobody here has a use for
+                pass  # trailers are not used
         return size
 
     async def _line(self) -> bytes:

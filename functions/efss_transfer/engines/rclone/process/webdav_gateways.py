@@ -60,7 +60,7 @@ class Gateways:
         return replace(request, source=source, destination=destination)
 
     def remote_parameters(self, storage_type: str) -> dict[str, str]:
-        """What a remote of this type must be given besides: files are passed on whole."""
+        """Return more parameters for a remote of this type: the gateway gets files unchunked."""
         return {"nextcloud_chunk_size": "0"} if storage_type == "webdav" and self.made else {}
 
     def forget(self) -> None:
