@@ -1,1 +1,1 @@
-"""WebDAV between an engine and a server: parsing, both sides of HTTP, and the gateway."""
+"""WebDAV between an engine and a server: parsing, HTTP client and server, gateway."""

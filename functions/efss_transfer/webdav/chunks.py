@@ -16,14 +16,14 @@ _FILES: Final = ("dav", "files")
 
 
 class Chunks:
-    """The chunked uploads to one server. A session is the path of its folder."""
+    """Chunked uploads to one server. A session is the path of its folder."""
 
     def __init__(self, session: ServerSession, listings: Listings) -> None:
         self._session = session
         self._listings = listings
 
     def session(self, name: str) -> str | None:
-        """A session of this name; None if the URL does not say where the server has them."""
+        """Build a session's path from its name; None if the URL does not reveal the location."""
         home = segments(self._session.home)
         for at in range(len(home) - 2):
             if home[at : at + 2] == _FILES:
@@ -31,7 +31,7 @@ class Chunks:
         return None
 
     async def send(self, session: str, path: Segments, upload: Upload) -> None:
-        """Begin a session, and send all of a file as its one chunk. Raises Failed."""
+        """Open a session and send the whole file as its only chunk. Raises Failed."""
         headers = {"Destination": self._destination(path)}
         await self._done(Call("MKCOL", session, headers), path)
         if upload.length is not None:
@@ -41,18 +41,19 @@ class Chunks:
     async def assemble(
         self, session: str, path: Segments, headers: Mapping[str, str], etag: str | None
     ) -> Answer:
-        """Put the chunk in the file's place, if that has the ETag; the answer, which has been
-        read. Raises Failed.
+        """Replace the file with the chunk if the file still has the ETag.
+
+        Returns the answer, whose body has been read. Raises Failed.
         """
         destination = self._destination(path)
         headers = {**headers, "Destination": destination, "Overwrite": "T"}
         if etag is not None:
-            # If-Match would be about the chunk.
+            # If-Match would apply to the chunk.
             headers["If"] = f"<{destination}> ([{etag}])"
         return await self._done(Call("MOVE", f"{session}/.file", headers), path)
 
     async def remove(self, session: str) -> None:
-        """Remove what a session has left, if it can be."""
+        """Delete the remains of a session, if possible."""
         try:
             async with self._session.call(Call("DELETE", session), session):
                 pass

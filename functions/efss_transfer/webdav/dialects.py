@@ -30,7 +30,7 @@ class Dialect:
 
     @property
     def listing_body(self) -> bytes:
-        """A PROPFIND for what a listing is made of."""
+        """PROPFIND body for a listing."""
         return _propfind(_STANDARD, ("checksums", "permissions") if self.checksums else ())
 
 
@@ -40,9 +40,9 @@ QUOTA_BODY: Final = (
 )
 
 PLAIN: Final = Dialect("plain")
-# Observed with Nextcloud 32 on local storage: an overwrite by PUT writes into the old file.
-# Chunks are put together beside it, and only then take its place, with its id and its shares.
-# It refuses the times of 1970-01-02 and before, with every byte already sent.
+# Observed with Nextcloud 32 on local storage: a PUT over a file writes into the old file.
+# Chunks are assembled beside it and only then replace it, keeping its id and its shares.
+# It refuses times up to 1970-01-02, and only after every byte was sent.
 NEXTCLOUD: Final = Dialect(
     "nextcloud", "nextcloud", atomic=True, in_place=True, checksums=True, oldest=86_401
 )

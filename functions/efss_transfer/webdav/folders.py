@@ -1,7 +1,7 @@
 """Make each folder once, parents first, for all requests that need it at the same time.
 
-rclone sends MKCOL before each file. Sixteen of them at once for one folder are answered by
-Nextcloud with 405, 409 and 423, and cost it as much as a file each.
+rclone sends MKCOL before each file. Nextcloud answers sixteen of them at once for one folder with
+405, 409 and 423, and each costs it as much as a file.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Final
 from efss_transfer.webdav.memory import Recent, key
 from efss_transfer.webdav.paths import Segments
 
-# 405: it is there (RFC 4918, section 9.3.1); some servers say so in other ways.
+# 405: the folder exists (RFC 4918, section 9.3.1); some servers answer with 406 instead.
 _THERE: Final = frozenset({405, 406})
 _PARENT_IS_MISSING: Final = 409
 
 
 class Folders:
-    """The folders below one URL. `make` sends one MKCOL and gives its status.
+    """Folders below one URL. `make` sends one MKCOL and returns its status.
 
-    `make` raises for every status that is neither success, nor that it is there, nor that its
-    parent is missing.
+    `make` raises for any status that means neither success, nor that the folder exists, nor that
+    its parent is missing.
     """
 
     def __init__(self, make: Callable[[Segments], Awaitable[int]]) -> None:
@@ -38,7 +38,7 @@ class Folders:
         if not folder or key(folder) in self._known:
             return
         for count in range(1, len(folder) + 1):
-            # One that makes a parent makes it for all.
+            # A request that creates a parent creates it for all.
             above = self._making.get(key(folder[:count]))
             if above is not None:
                 await asyncio.shield(above)
@@ -61,7 +61,7 @@ class Folders:
             del self._making[key(folder)]
 
     def exists(self, folder: Segments) -> None:
-        """Learn that a folder is there, and so those above it."""
+        """Record that a folder and its parents exist."""
         for count in range(len(folder), 0, -1):
             if key(folder[:count]) in self._known:
                 return
@@ -69,22 +69,22 @@ class Folders:
             self._absent.pop(key(folder[:count]))
 
     def is_missing(self, folder: Segments) -> None:
-        """Learn that a folder is not there."""
+        """Record that a folder does not exist."""
         self._known.pop(key(folder))
         self._empty.pop(key(folder))
         self._new.pop(key(folder))
         self._absent.put(key(folder), value=True)
 
     def is_empty(self, folder: Segments) -> bool:
-        """Whether it was made here, and nothing was put into it since."""
+        """Return whether the folder was created here and nothing was stored in it since."""
         return key(folder) in self._empty
 
     def fills(self, folder: Segments) -> None:
-        """Learn that something is put into a folder."""
+        """Record that an entry is stored in a folder."""
         self._empty.pop(key(folder))
 
     def forget(self) -> None:
-        """Ask the server from now on."""
+        """Clear the cache, so that the server is asked again."""
         self._known.clear()
         self._absent.clear()
         self._empty.clear()
@@ -110,8 +110,10 @@ class Folders:
             self._new.put(key(folder), value=True)
 
     def _is_absent(self, folder: Segments) -> bool:
-        """Whether a folder cannot be there: it, or one above it, was missing, or it would have
-        been made here. If somebody else made it meanwhile, that is found when it is made.
+        """Return whether a folder cannot exist.
+
+        It or a parent was missing, or it would have been created here. If another client created
+        it meanwhile, MKCOL finds it.
         """
         for count in range(len(folder), 0, -1):
             above = key(folder[:count])
@@ -123,4 +125,4 @@ class Folders:
 
 
 class Orphan(Exception):
-    """A folder cannot be made, because its parent cannot."""
+    """Folder that cannot be created, because its parent cannot."""

@@ -34,7 +34,7 @@ _RECALCULATE: Final = "x-recalculate-hash"
 
 
 class Gateway:
-    """Answers an engine's requests for one server. It belongs to one event loop.
+    """Gateway between an engine and one server, bound to one event loop.
 
     With `tidies` it removes abandoned uploads of gateways that were killed, in the folders that
     are listed.
@@ -103,10 +103,12 @@ class Gateway:
         except Failed as failed:
             await self._tell(reply, failed.status, failed.said)
         except Refused:
-            message = "The server does not accept the credential."
+            message = "The server rejected the credential: check the user and password or token."
             await self._tell(reply, 401, Words(401, "", message))
         except Orphan:
-            await self._tell(reply, 409, Words(409, "", "The folder above cannot be made."))
+            await self._tell(
+                reply, 409, Words(409, "", "Cannot create the parent folder: check the URL.")
+            )
         except NoAnswer as error:
             said = Words(None, "", str(error))
             self.record.fail(RequestFailure(request.method, key(request.path), said, error.cause))
@@ -152,7 +154,7 @@ class Gateway:
     async def _missing(self, request: EngineRequest, reply: EngineReply) -> None:
         if request.raw.endswith("/"):
             self._folders.is_missing(request.path)
-        await self._tell(reply, 404, Words(404, "", "The server has nothing there."))
+        await self._tell(reply, 404, Words(404, "", "The server has no resource at this path."))
 
     async def _list(self, request: EngineRequest, reply: EngineReply) -> None:
         """Answer with the entries of a folder. The first 256 KiB are checked before any of them
@@ -223,7 +225,7 @@ class Gateway:
         call = Call("MKCOL", self._listings.target(folder, folder=True))
         async with self._session.call(call, key(folder)) as answer:
             if answer.status < 300:
-                # All its files are known: it has none.
+                # A new folder has no files, so all of them are known.
                 self._memory.listed.put(key(folder), value=True)
             elif answer.status not in (405, 406, 409):
                 raise await self._session.error(call, key(folder), answer)

@@ -1,4 +1,4 @@
-"""Answer an engine's PROPFIND with what is right, or with an error that fails the listing."""
+"""Answer an engine's PROPFIND with a correct listing, or with an error that fails it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _XML: Final = "application/xml; charset=utf-8"
 _SHOWN: Final = ("getlastmodified", "getetag", "quota-available-bytes", "quota-used-bytes")
 _AT_ONCE: Final = 8
 _PIECE: Final = 1 << 16
-_NO_WEBDAV: Final = 501  # which rclone does not try again
+_NO_WEBDAV: Final = 501  # rclone does not retry it
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An entry with its name in the folder; None for the folder, or the file, itself."""
+    """Entry with its name in the folder; None for the folder, or the file, itself."""
 
     name: str | None
     entry: Entry
@@ -48,7 +48,7 @@ class Named:
 
 
 class Listings:
-    """The listings of one server."""
+    """Listings of one server."""
 
     def __init__(
         self, session: ServerSession, base: Base, dialect: Dialect, memory: Memory
@@ -61,14 +61,14 @@ class Listings:
         self._prefix = encoded(base.asked)
 
     def target(self, path: Segments, *, folder: bool = False) -> str:
-        """A path as the server is asked for it."""
+        """Build the request target for a path."""
         whole = self._prefix + encoded(path)
         return f"{whole}/" if folder else whole or "/"
 
     async def read(
         self, path: Segments, depth: str, *, folder: bool, quota: bool = False
     ) -> AsyncIterator[list[Named]]:
-        """The entries, some at a time. Raises Failed, Refused and NoAnswer."""
+        """Yield the entries in batches. Raises Failed, Refused and NoAnswer."""
         body = dialects.QUOTA_BODY if quota else self._dialect.listing_body
         headers = {"Depth": depth, "Content-Type": _XML}
         call = Call("PROPFIND", self.target(path, folder=folder), headers, Held(body))
@@ -80,15 +80,17 @@ class Listings:
                     yield await self._sized(path, listing.place(entries))
                 yield await self._sized(path, listing.finish())
                 if depth != "0" and not listing.has_own and listing.is_empty:
-                    raise Malformed("the listing is empty, and lacks the folder itself")
+                    raise Malformed(
+                        "the listing is empty and lacks the folder itself: check the URL"
+                    )
             except (BadListing, UnplacedEntry) as error:
-                # What breaks off may be whole the next time; what is foreign will not be.
+                # A truncated listing may be complete on a retry; other content will not change.
                 status = 502 if isinstance(error, Truncated) else _NO_WEBDAV
                 said = Words(answer.status, "", f"PROPFIND {self._shown(path)}: {error}")
                 raise self._session.failed(call, key(path), said, status) from error
 
     async def one(self, path: Segments, *, folder: bool, quota: bool = False) -> Named | None:
-        """A resource itself, or None if the server says that there is none."""
+        """Look up one resource; None if the server says that it does not exist."""
         found: Named | None = None
         try:
             async for entries in self.read(path, "0", folder=folder, quota=quota):
@@ -105,11 +107,11 @@ class Listings:
         if answer.status >= 400:
             failed = await self._session.error(call, key(path), answer)
             if answer.status == 404:
-                self._session.record.succeed(key(path))  # an answer, and no failure
+                self._session.record.succeed(key(path))  # an answer, not a failure
             raise failed
         where = answer.header("location") or ""
-        reason = f"it redirects to {where.partition('?')[0]}" if where else "it is no WebDAV"
-        said = Words(answer.status, "", f"PROPFIND {self._shown(path)}: {reason}")
+        reason = f"redirect to {where.partition('?')[0]}" if where else "not a WebDAV answer"
+        said = Words(answer.status, "", f"PROPFIND {self._shown(path)}: {reason}; check the URL")
         raise self._session.failed(call, key(path), said, _NO_WEBDAV)
 
     def _shown(self, path: Segments) -> str:
@@ -126,7 +128,7 @@ class Listings:
     async def _sized(
         self, path: Segments, placed: Iterable[tuple[str | None, Entry]]
     ) -> list[Named]:
-        """Entries with their sizes: where a listing has none, the file itself is asked."""
+        """Add sizes to entries, with a HEAD request for each file that the listing gives none."""
         found = [Named(name, entry, self._size(path, name, entry)) for name, entry in placed]
         unknown = [
             number
@@ -146,7 +148,10 @@ class Listings:
         return entry.length if isinstance(entry.length, int) else None
 
     async def _ask(self, path: Segments, one: Named) -> int:
-        """The size by HEAD. Of a file that says none, 0: reading it will tell what is wrong."""
+        """Request the size by HEAD.
+
+        Returns 0 if the server gives none: reading the file then reports the error.
+        """
         whole = (*path, one.name or "")
         call = Call("HEAD", self.target(whole), beside=True)
         async with self._heads, self._session.call(call, key(whole)) as answer:
@@ -160,7 +165,7 @@ class Listings:
 
 
 def rendered(folder: str, one: Named) -> bytes:
-    """An entry as an engine reads it. `folder` is the path that it asked for, as it wrote it."""
+    """Render an entry for the engine. `folder` is the requested path as the engine wrote it."""
     entry = one.entry
     href = folder
     if one.name is not None:
@@ -183,12 +188,12 @@ def rendered(folder: str, one: Named) -> bytes:
 
 
 def folder_entry() -> Entry:
-    """A folder of which nothing else is known."""
+    """Build an entry for a folder without known properties."""
     return Entry("", None, (), collection=True)
 
 
 def stored_entry(stored: Stored) -> Entry:
-    """A file that was just uploaded."""
+    """Build an entry for a file that was just uploaded."""
     properties = {}
     if stored.modified is not None:
         properties["DAV: getlastmodified"] = formatdate(stored.modified, usegmt=True)
@@ -199,7 +204,7 @@ def stored_entry(stored: Stored) -> Entry:
 
 
 def outcome(body: bytes) -> int:
-    """The status of the one resource that a PROPPATCH was for: 200, or why not."""
+    """Extract the status of the one resource in a PROPPATCH response: 200, or the error."""
     parser = Parser()
     try:
         entries = [*parser.feed(body), *parser.close()]

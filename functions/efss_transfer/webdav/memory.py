@@ -22,7 +22,7 @@ class Recent(Generic[_Value]):
 
     def __init__(self, most: int = _MOST, dropped: Callable[[str], object] | None = None) -> None:
         self._most = most
-        # Not a plain dictionary: finding its first entry takes longer the more were dropped.
+        # Not a plain dictionary: the more entries were dropped, the longer finding the first takes.
         self._entries: OrderedDict[str, _Value] = OrderedDict()
         self._dropped = dropped
 
@@ -30,11 +30,11 @@ class Recent(Generic[_Value]):
         return key in self._entries
 
     def get(self, key: str) -> _Value | None:
-        """The value, or None."""
+        """Return the value, or None."""
         return self._entries.get(key)
 
     def put(self, key: str, value: _Value) -> None:
-        """Remember a value."""
+        """Store a value."""
         self._entries.pop(key, None)
         self._entries[key] = value
         if len(self._entries) > self._most:
@@ -43,17 +43,17 @@ class Recent(Generic[_Value]):
                 self._dropped(oldest)
 
     def pop(self, key: str) -> _Value | None:
-        """The value, which is forgotten."""
+        """Remove and return the value, or None."""
         return self._entries.pop(key, None)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         self._entries.clear()
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A file as the server's own answer to its upload describes it."""
+    """File as the server's answer to its upload describes it."""
 
     size: int
     modified: int | None
@@ -62,19 +62,18 @@ class Stored:
 
 
 def key(path: Segments) -> str:
-    """A path as one text."""
+    """Join a path into one string."""
     return "/".join(path)
 
 
 @dataclass
 class Memory:
-    """Of one server, by paths as `key` writes them.
+    """Cache for one server, with paths in the form of `key`.
 
-    `etags` are of files that were listed or stored (None: it has none that can be held against
-    it), `listed` are folders whose files are all in there, `stored` what was uploaded and not
-    yet looked at, `empty` are files that were listed without a size or with 0, and `sizes` what
-    such a file has. `failed` are
-    uploads that failed, after each of which rclone sends a DELETE.
+    `etags`: files that were listed or stored (None: no ETag that can be a condition). `listed`:
+    folders whose files are all in `etags`. `stored`: uploads that the engine has not yet checked.
+    `empty`: files listed without a size or with 0. `sizes`: the real sizes of such files.
+    `failed`: failed uploads, after each of which rclone sends a DELETE.
     """
 
     etags: Recent[str | None] = field(init=False)
@@ -85,15 +84,15 @@ class Memory:
     failed: Recent[bool] = field(default_factory=Recent)
 
     def __post_init__(self) -> None:
-        # A folder is no longer known in full once one of its files is forgotten.
+        # Once one of its files is dropped, a folder is no longer known in full.
         self.etags = Recent(dropped=lambda path: self.listed.pop(path.rpartition("/")[0]))
 
     def forget(self) -> None:
-        """Believe nothing that the server might by now say otherwise."""
+        """Drop entries that may differ from the server's current state."""
         self.etags.clear()
         self.listed.clear()
         self.stored.clear()
 
     def is_absent(self, path: Segments) -> bool:
-        """Whether a file is known not to be there."""
+        """Return whether a file is known not to exist."""
         return key(path) not in self.etags and key(path[:-1]) in self.listed

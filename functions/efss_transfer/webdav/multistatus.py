@@ -1,8 +1,8 @@
 """Parse multistatus bodies (RFC 4918, section 13) as they arrive, entry by entry.
 
-A server chooses what it sends, so nothing of it is trusted: a document type and entities are
-refused, and depth, text and unfinished markup are bounded. Entries are handed out as soon as
-each is complete, so a listing of any length takes the memory of one entry.
+The server's data is untrusted: a document type and entities are refused, and depth, text and
+unfinished markup are bounded. Each entry is returned as soon as it is complete, so a listing of
+any length takes the memory of one entry.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _MOST_NAMES: Final = 4096
 _LONGEST_NAME: Final = 1024
 _SHOWN: Final = 80
 _STATUS: Final = re.compile(r"\s*HTTP/[0-9.]+\s+([1-9][0-9]{2})(?:\s|$)")
-_HTML: Final = "an HTML page, such as a login page, in place of a listing"
+_HTML: Final = "the body is an HTML page, such as a login page: check the URL"
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
 
 Kind = Literal["html", "json", "xml", "other", "empty"]
 
 
 class BadListing(Exception):
-    """A body that is no listing to rely on. The message says what arrived in its place."""
+    """Body that is not a reliable listing. The message says what arrived instead."""
 
 
 class NotMultistatus(BadListing):
-    """Something else arrived: a login page, JSON, another XML document, or nothing."""
+    """Body of another kind: a login page, JSON, another XML document, or nothing."""
 
     def __init__(self, kind: Kind, detail: str) -> None:
         super().__init__(detail)
@@ -45,25 +45,25 @@ class NotMultistatus(BadListing):
 
 
 class Truncated(BadListing):
-    """The body ends before the listing does."""
+    """Body that ends before the listing does."""
 
     def __init__(self) -> None:
-        super().__init__("the listing breaks off")
+        super().__init__("the listing is incomplete: the body ended early")
 
 
 class Malformed(BadListing):
-    """A multistatus that is not well-formed, or lacks what each entry must have."""
+    """Multistatus that is not well-formed, or lacks a required part of an entry."""
 
 
 class ListingTooLarge(BadListing):
-    """One part of the listing exceeds a limit that no honest server comes near."""
+    """Listing with a part above a limit that no honest server approaches."""
 
 
 @dataclass(frozen=True, slots=True)
 class Propstat:
-    """Properties that share a status; None if the server gave none, or none that is readable.
+    """Properties that share a status; None if the server sent no readable status.
 
-    The name of a property is its namespace, a space and its local name.
+    A property's name is its namespace, a space and its local name.
     """
 
     status: int | None
@@ -72,7 +72,7 @@ class Propstat:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One resource of a listing. `status` is that of the whole response, if it has one."""
+    """Resource of a listing. `status` is that of the whole response, if it has one."""
 
     href: str
     status: int | None
@@ -83,7 +83,7 @@ class Entry:
 
     @property
     def failure(self) -> int | None:
-        """The status that says why this entry's properties are not to be had, or None."""
+        """Status that explains why this entry's properties are unavailable, or None."""
         if self.status is not None and not 200 <= self.status < 300:
             return self.status
         if not self.propstats or any(_is_good(one.status) for one in self.propstats):
@@ -91,12 +91,12 @@ class Entry:
         return self.propstats[0].status
 
     def get(self, local: str, namespace: str = DAV) -> str | None:
-        """A property's text, or None if the server did not give it."""
+        """Return a property's text, or None if the server did not send it."""
         return self.properties.get(f"{namespace} {local}")
 
     @property
     def length(self) -> int | Literal["missing", "empty", "invalid"]:
-        """The size of a file in bytes, or why it is not known."""
+        """Size of a file in bytes, or the reason why it is unknown."""
         text = self.properties.get("DAV: getcontentlength")
         if text is None:
             return "missing"
@@ -110,15 +110,15 @@ def _is_good(status: int | None) -> bool:
 
 
 class Parser:
-    """Takes a body in pieces, gives its entries. Each method raises BadListing."""
+    """Parser that takes a body in pieces and returns entries. Each method raises BadListing."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._parser = expat.ParserCreate(namespace_separator=" ", intern=self._names)
         self._parser.buffer_text = True
         self._parser.buffer_size = 1 << 14
-        # With this, an entity that nothing declares is skipped and not an error: some servers
-        # write those of HTML into their XML. What is declared is refused below.
+        # Makes expat skip undeclared entities instead of failing: some servers write HTML
+        # entities into their XML. Declared entities are refused below.
         self._parser.UseForeignDTD(True)
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
@@ -143,7 +143,7 @@ class Parser:
         self._clear()
 
     def feed(self, data: bytes) -> list[Entry]:
-        """Take the next piece of the body; the entries that it completes."""
+        """Parse the next piece of the body; return the entries that it completes."""
         if not self._begun:
             data = data.lstrip(b"\xef\xbb\xbf \t\r\n")
             if not data:
@@ -153,15 +153,15 @@ class Parser:
         self._fed += len(data)
         self._parse(data, final=False)
         if self._fed - self._parser.CurrentByteIndex > _LONGEST_MARKUP:
-            raise ListingTooLarge("one tag or comment of the listing has more than 1 MiB")
+            raise ListingTooLarge("a tag or comment in the listing exceeds 1 MiB")
         if len(self._names) > _MOST_NAMES:  # expat keeps every name until the end
-            raise ListingTooLarge(f"the listing uses more than {_MOST_NAMES} names")
+            raise ListingTooLarge(f"the listing uses more than {_MOST_NAMES} distinct names")
         return self._taken()
 
     def close(self) -> list[Entry]:
-        """Say that the body has ended. Raises Truncated if the listing has not."""
+        """Finish the body. Raises Truncated if the listing is incomplete."""
         if not self._begun:
-            raise NotMultistatus("empty", "an empty body in place of a listing")
+            raise NotMultistatus("empty", "the body is empty: check the URL")
         if not self._finished:
             raise Truncated
         self._parse(b"", final=True)
@@ -172,7 +172,7 @@ class Parser:
             self._parser.Parse(data, final)
         except expat.ExpatError as error:
             if not self._path and not self._finished:
-                raise NotMultistatus("other", "a body that is not XML") from error
+                raise NotMultistatus("other", "the body is not XML: check the URL") from error
             detail = expat.ErrorString(error.code)
             raise Malformed(f"the listing is not well-formed XML: {detail}") from error
 
@@ -197,9 +197,9 @@ class Parser:
             shown = name.rpartition(" ")[2][:_SHOWN]
             if shown.lower() == "html":
                 raise NotMultistatus("html", _HTML)
-            raise NotMultistatus("xml", f"an XML document <{shown}> in place of a listing")
+            raise NotMultistatus("xml", f"the body is XML <{shown}>, not a listing: check the URL")
         if len(path) >= _DEEPEST:
-            raise ListingTooLarge(f"the listing nests more than {_DEEPEST} elements")
+            raise ListingTooLarge(f"the listing nests elements more than {_DEEPEST} deep")
         path.append(name)
         self._pieces.clear()
         self._size = 0
@@ -212,13 +212,13 @@ class Parser:
     def _text(self, text: str) -> None:
         self._size += len(text)
         if self._size > _LONGEST_TEXT:
-            raise ListingTooLarge("one value of the listing has more than 64 KiB")
+            raise ListingTooLarge("a value in the listing exceeds 64 KiB")
         self._pieces.append(text)
 
     def _entity(self, name: str, is_parameter: bool) -> None:
         known = None if is_parameter else html5.get(f"{name};")
         if known is None:
-            raise Malformed("the listing uses an entity that nothing declares")
+            raise Malformed("the listing uses an undeclared entity")
         self._text(known)
 
     def _end(self, name: str) -> None:
@@ -232,7 +232,7 @@ class Parser:
         self._size = 0
         if path[-1] == "DAV: prop":
             if len(self._current) >= _MOST_PROPERTIES:
-                raise ListingTooLarge("one entry of the listing has too many properties")
+                raise ListingTooLarge(f"a listing entry has over {_MOST_PROPERTIES} properties")
             self._current[name] = text
         elif (ends := self._ends.get(name)) is not None:
             ends(text)
@@ -241,7 +241,7 @@ class Parser:
         if self._path[-1] != "DAV: response":
             return
         if len(self._hrefs) >= _MOST_PROPERTIES:
-            raise ListingTooLarge("one entry of the listing has too many hrefs")
+            raise ListingTooLarge(f"a listing entry has over {_MOST_PROPERTIES} hrefs")
         self._hrefs.append(text)
 
     def _status_ends(self, text: str) -> None:
@@ -251,12 +251,12 @@ class Parser:
             self._propstat_status = status
         elif self._path[-1] == "DAV: response":
             if status is None:
-                raise Malformed("an entry of the listing has a status that is none")
+                raise Malformed("a listing entry has an invalid status")
             self._status = status
 
     def _propstat_ends(self, _: str) -> None:
         if len(self._propstats) >= _MOST_PROPSTATS:
-            raise ListingTooLarge("one entry of the listing has too many propstats")
+            raise ListingTooLarge(f"a listing entry has over {_MOST_PROPSTATS} propstats")
         self._propstats.append(Propstat(self._propstat_status, self._current))
 
     def _checksum_ends(self, text: str) -> None:
@@ -267,15 +267,15 @@ class Parser:
         if len(self._path) != 1:
             return
         if not self._hrefs or not all(self._hrefs):
-            raise Malformed("an entry of the listing has no href")
-        # A response may be for several resources, which have their status in common.
+            raise Malformed("a listing entry has no href")
+        # One response may cover several resources that share a status.
         for href in self._hrefs:
             self._emit(href)
         self._clear()
 
     def _emit(self, href: str) -> None:
         properties: dict[str, str] = {}
-        # What has no good status may still say what the resource is: oCIS gives the properties
+        # Properties without a success status may still describe the resource: oCIS sends those
         # of a file that is being processed under 425.
         for one in sorted(self._propstats, key=lambda one: _is_good(one.status)):
             if one.status != 404:
@@ -289,12 +289,12 @@ class Parser:
 def _check_start(data: bytes) -> None:
     start = data[:_SHOWN].lower()
     if start[:1] in (b"{", b"["):
-        raise NotMultistatus("json", "JSON in place of a listing")
+        raise NotMultistatus("json", "the body is JSON, not a listing: check the URL")
     if start.startswith((b"<!doctype html", b"<html")):
         raise NotMultistatus("html", _HTML)
     if start[:1] != b"<" and start[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        raise NotMultistatus("other", "a body that is not XML")
+        raise NotMultistatus("other", "the body is not XML: check the URL")
 
 
 def _refuse(*_: object) -> None:
-    raise Malformed("the listing declares a document type or an entity")
+    raise Malformed("the listing declares a document type or an entity, which is refused")

@@ -1,8 +1,8 @@
-"""Find the path that an entry of a listing has below the folder that was asked for.
+"""Map each listing entry to its path below the requested folder.
 
-Servers write hrefs in many ways: a whole URL with an inner host, the path that they have behind
-a proxy, another case, another Unicode form. Each entry is either placed or an error that names
-its href; none is passed over.
+Servers write hrefs in many forms: a full URL with an internal host, the path behind a reverse
+proxy, another case, another Unicode form. Each entry is either placed or raises an error with its
+href; none is skipped.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ _SHOWN: Final = 200
 
 
 class UnplacedEntry(Exception):
-    """An entry that does not belong to the folder that was listed, by its href."""
+    """Entry that does not belong to the listed folder, identified by its href."""
 
     def __init__(self, href: str, reason: str) -> None:
         shown = href if len(href) <= _SHOWN else f"{href[:_SHOWN]}…"
-        super().__init__(f"the listing has an entry {shown!r}, {reason}")
+        super().__init__(f"the listing entry {shown!r} {reason}")
         self.href = shown
 
 
 class Linked(Protocol):
-    """What has an href, and is a folder or not."""
+    """Item with an href that is either a folder or a file."""
 
     @property
     def href(self) -> str:
-        """As the server wrote it."""
+        """Href exactly as the server wrote it."""
 
     @property
     def collection(self) -> bool:
-        """Whether it is a folder."""
+        """Return whether the item is a folder."""
 
 
 _Item = TypeVar("_Item", bound=Linked)
 
 
 def segments(path: str) -> Segments:
-    """The names in a path that is percent-encoded, decoded.
+    """Decode a percent-encoded path into its names.
 
-    Bytes that are not UTF-8 survive as surrogates; `%` before anything else than two digits
-    is itself. Raises ValueError for a name that a path cannot hold.
+    Bytes that are not UTF-8 become surrogates; a `%` without two hexadecimal digits after it stays
+    as it is. Raises ValueError for a name that a path cannot contain.
     """
     parts = (part for part in path.split("/") if part)
     names = tuple(map(_unquoted, parts) if "%" in path else parts)
     for name in names:
         if name in (".", "..") or "/" in name or "\0" in name:
-            raise ValueError("not a name")
+            raise ValueError("a path segment is '.' or '..', or contains '/' or NUL")
     return names
 
 
@@ -64,7 +64,7 @@ def _unquoted(part: str) -> str:
 
 
 def encoded(names: Iterable[str]) -> str:
-    """Names as a path that begins with `/`, percent-encoded."""
+    """Percent-encode names into a path that begins with `/`."""
     return "".join(
         f"/{quote_from_bytes(name.encode('utf-8', 'surrogateescape'), _SAFE)}" for name in names
     )
@@ -73,26 +73,26 @@ def encoded(names: Iterable[str]) -> str:
 def of_href(href: str) -> Segments:
     """The names in an href, which may be a path or a URL with any host.
 
-    `?` and `#` are taken for themselves: no resource of WebDAV has a query, and some servers
-    do not encode them in names.
+    `?` and `#` are ordinary characters: a WebDAV resource has no query, and some servers leave
+    them unencoded in names.
     """
     if len(href) > _LONGEST_HREF:
-        raise UnplacedEntry(href, "which is longer than any path")
+        raise UnplacedEntry(href, f"has more than {_LONGEST_HREF} characters")
     rest = href
     scheme, separator, after = href.partition("://")
     if separator and scheme.isalnum():
         rest = after[after.find("/") :] if "/" in after else ""
     elif href.startswith("//"):
-        # Either a host without its scheme, or a path with an empty name: the latter is common.
+        # Either a host without a scheme or a path with an empty segment; the latter is common.
         rest = href.lstrip("/")
     try:
         return segments(rest)
     except ValueError:
-        raise UnplacedEntry(href, "which has a name that no path can hold") from None
+        raise UnplacedEntry(href, "contains a name that is invalid in a path") from None
 
 
 def alike(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether two paths differ by case and Unicode form at most."""
+    """Return whether two paths differ at most in case and Unicode form."""
     return len(one) == len(other) and all(map(_same, one, other))
 
 
@@ -105,9 +105,9 @@ def _folded(name: str) -> str:
 
 
 class Base:
-    """What a server calls the URL that it is reached by; learned from its listings.
+    """Base path in the server's hrefs, learned from its listings.
 
-    `asked` is the path of that URL as it is asked for; `called` is what it is in hrefs.
+    `asked` is the path in requests, `called` the path in hrefs.
     """
 
     def __init__(self, asked: Segments) -> None:
@@ -115,10 +115,10 @@ class Base:
         self.called = asked
 
     def learn(self, folder: Segments, own: Segments, *, alone: bool) -> bool:
-        """Take it from the href of a folder itself; whether that fits the folder's path.
+        """Learn the base path from a folder's own href; return whether the href fits the folder.
 
-        For the base itself the path proves nothing. Then either the folder has entries, which
-        show where it is (`alone` is false), or one of the two paths must end with the other.
+        For the base itself the path proves nothing. Then either the folder has entries, which show
+        its location (`alone` is false), or one of the two paths must end with the other.
         """
         count = len(folder)
         if count and not alike(own[-count:], folder):
@@ -133,10 +133,10 @@ class Base:
 
 
 class EntryPlacer(Generic[_Item]):
-    """Places the entries of one listing of depth 1, in the order in which they come.
+    """Placement of the entries of one depth-1 listing, in their order of arrival.
 
-    `folder` is the path below the base that was listed. Entries are held back only where the
-    server calls the folder by a path that is not yet known.
+    `folder` is the listed path below the base. Entries are held back only while the server's path
+    for the folder is unknown.
     """
 
     def __init__(self, base: Base, folder: Segments) -> None:
@@ -148,7 +148,7 @@ class EntryPlacer(Generic[_Item]):
         self.is_empty = True
 
     def place(self, items: Iterable[_Item]) -> Iterator[tuple[str | None, _Item]]:
-        """Each entry with its name in the folder, or None for the folder itself.
+        """Yield each entry with its name in the folder, or None for the folder itself.
 
         Raises UnplacedEntry.
         """
@@ -158,32 +158,34 @@ class EntryPlacer(Generic[_Item]):
             name = self._placed(path)
             if name is False:
                 if self._own is not None:
-                    raise UnplacedEntry(item.href, "which is not in the folder")
+                    raise UnplacedEntry(item.href, "is outside the folder: check the URL")
                 if len(self._held) >= _MOST_HELD:
-                    raise UnplacedEntry(item.href, "and none for the folder itself")
+                    raise UnplacedEntry(
+                        item.href, "and all before it are outside the folder: check the URL"
+                    )
                 self._held.append((path, item))
             else:
                 yield name, item
 
     def finish(self) -> Iterator[tuple[str | None, _Item]]:
-        """What was held back until the end. Raises UnplacedEntry."""
+        """Yield the entries held back until the end. Raises UnplacedEntry."""
         if not self._held:
             return
         own, first = min(self._held, key=lambda held: len(held[0]))
         alone = len(self._held) == 1
         fits = self._own is None and first.collection
         if not fits or not self._base.learn(self._folder, own, alone=alone):
-            raise UnplacedEntry(first.href, "which is not in the folder")
+            raise UnplacedEntry(first.href, "is outside the folder: check the URL")
         self._own = own
         for path, item in self._held:
             name = self._placed(path)
             if name is False:
-                raise UnplacedEntry(item.href, "which is not in the folder")
+                raise UnplacedEntry(item.href, "is outside the folder: check the URL")
             yield name, item
         self._held = []
 
     def _placed(self, path: Segments) -> str | Literal[False] | None:
-        """The name, None for the folder itself, or False for what is elsewhere."""
+        """Return the name, None for the folder itself, or False for an entry elsewhere."""
         if path and path[:-1] == self._own:
             return path[-1]
         for own in self._known():

@@ -14,14 +14,14 @@ from efss_transfer.webdav.session import Failed, ServerSession
 from efss_transfer.webdav.words import Words
 
 _ASKED: Final = ("range", "if-range", "if-match", "if-none-match", "if-modified-since")
-# Not Content-Encoding: a file is copied as it is stored, and Go's client would unpack it.
+# Without Content-Encoding: files are copied as stored, and Go's client would decompress them.
 _TOLD: Final = frozenset(
     {"accept-ranges", "content-range", "content-type", "etag", "last-modified", "oc-checksum"}
 )
 
 
 class Reads:
-    """The files of one server."""
+    """Reads of the files of one server."""
 
     def __init__(self, session: ServerSession, listings: Listings, memory: Memory) -> None:
         self._session = session
@@ -58,13 +58,19 @@ class Reads:
             pass
         if size := answer.body.count:
             self._memory.sizes.put(key(path), size)
-            said = Words(answer.status, "", f"The file is listed as empty and has {size} bytes.")
+            said = Words(
+                answer.status, "", f"Listed as empty, but has content ({size} B): copy it again."
+            )
             raise self._session.failed(call, key(path), said, 409)
 
     async def _not_read(self, call: Call, path: Segments, answer: Answer) -> Failed:
         where = answer.header("location")
         if answer.status < 400 and where:
-            said = Words(answer.status, "", f"The server redirects to {where.partition('?')[0]}")
+            said = Words(
+                answer.status,
+                "",
+                f"Redirect not followed: {where.partition('?')[0]}; check the URL",
+            )
             return self._session.failed(call, key(path), said, 501)
         return await self._session.error(call, key(path), answer)
 

@@ -1,4 +1,4 @@
-"""Requests with the credential, patience where a server asks for it, and a record of failures."""
+"""Send requests with the credential, wait for a busy server, and record failures."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _BUSY: Final = frozenset({429, 503})
 _FIRST_PAUSE: Final = {423: 0.1, 425: 0.5, 429: 1.0, 503: 1.0}
 _LONGEST_PAUSE: Final = 5.0
 _UNNAMED_SECONDS: Final = 8.0
-# A server's 503 that no waiting mends, by how its message begins: an account that is switched
-# off, a link that does not exist. Each with the status that says so.
+# Permanent errors that a server reports as 503, by the start of their message: a disabled
+# account, a link that does not exist. Each with the status that describes it.
 _FOR_GOOD: Final = {
     "OC\\User\\DisabledUserException": 403,
     "Sabre\\DAV\\Exception\\NotFound": 404,
@@ -30,7 +30,7 @@ _FOR_GOOD: Final = {
 
 
 class Refused(Exception):
-    """The server does not accept the credential, which is not sent again."""
+    """Credential that the server rejected; it is not sent again."""
 
 
 class Failed(Exception):
@@ -43,15 +43,15 @@ class Failed(Exception):
 
 
 def basic(user: str, password: str) -> str:
-    """The value of an Authorization header for a user and a password."""
+    """Encode a user and a password as the value of an Authorization header."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 
 class ServerSession:
-    """One credential at one server.
+    """Session with one credential at one server.
 
-    `home` is the path of the URL that was named. `patience` is for how many seconds one
-    request may wait because the server asks for it.
+    `home` is the path of the configured URL. `patience` is how many seconds one request may wait
+    when the server asks for it.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class ServerSession:
 
     @asynccontextmanager
     async def call(self, call: Call, path: str) -> AsyncIterator[Answer]:
-        """Send a request that concerns a path; its answer, whatever its status.
+        """Send a request for a path and yield its answer, with any status.
 
-        Waits and asks again where the server says that it is busy. Raises Refused, Failed for
-        what no waiting mends, and NoAnswer.
+        Waits and retries while the server reports that it is busy. Raises Refused, Failed if
+        waiting does not help, and NoAnswer.
         """
         begun = time.monotonic()
         pause = 0.0
@@ -112,20 +112,20 @@ class ServerSession:
             await self._sleep(wait)
 
     def _patience_with(self, said: Words) -> float:
-        """For how long to wait after such an answer, in all.
+        """Return the total number of seconds to wait after such an answer.
 
-        A server that says when to come again is given that time. One that does not is down as
-        likely as busy: then the engine is to know soon, and the next request sooner.
+        A server that sends Retry-After is given that time. One that does not is as likely down as
+        busy: the engine must learn of it soon, and for the next request sooner.
         """
         if said.status == 425:
-            return self._patience  # the file is there, and will be ready
+            return self._patience  # the file exists and will be ready
         if self._is_out:
             return 0.0
         named = said.retry_after is not None
         return self._patience if named else min(self._patience, _UNNAMED_SECONDS)
 
     async def error(self, call: Call, path: str, answer: Answer, status: int = 0) -> Failed:
-        """The error that an answer is, on the record."""
+        """Read an error answer, record it and return it as Failed."""
         return self.failed(call, path, await _words(answer), status)
 
     def failed(self, call: Call, path: str, said: Words, status: int = 0) -> Failed:
@@ -135,7 +135,7 @@ class ServerSession:
 
     @asynccontextmanager
     async def _sent(self, call: Call) -> AsyncIterator[Answer]:
-        """The call with its credential, unless that is refused meanwhile."""
+        """Send the call with its credential, unless that is rejected meanwhile."""
         await self._ready()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
@@ -179,10 +179,11 @@ class ServerSession:
             raise Refused
 
     async def _doubt(self) -> None:
-        """After a 401: find out whether the credential is still good. Raises Refused if not.
+        """Check after a 401 whether the credential is still valid. Raises Refused if it is not.
 
-        One that was never accepted is not tried again. One that was is tried once more, by one
-        request for all that wait; if that is accepted, the 401 was that path's own.
+        A credential that was never accepted is not tried again. One that was accepted is tried
+        once more, by one request for all that wait; if that succeeds, the 401 concerned only that
+        path.
         """
         if not self._accepted:
             self._refuse()

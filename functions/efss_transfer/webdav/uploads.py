@@ -1,7 +1,7 @@
 """Upload files so that the old file survives every refused or cut-off upload.
 
-Where a PUT replaces a file atomically, one PUT with a condition is enough. Elsewhere the bytes
-go to a name beside the file, and a MOVE puts them in its place when all have arrived.
+Where PUT replaces a file atomically, one conditional PUT is enough. Elsewhere the bytes go to a
+temporary name beside the file, and a MOVE replaces the file once all have arrived.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 
 SMALL: Final = 1 << 17
-"""What is taken into memory before it is sent, so that it can be sent again."""
+"""Largest body that is held in memory before it is sent, so that it can be sent again."""
 
 PARTIAL: Final = re.compile(r"\.efss-transfer-([0-9a-f]{8})[0-9a-f]{8}\.part")
-"""Names beside a file, of uploads that are not complete: when they began, and at random."""
+"""Names of incomplete uploads beside a file: their start time, then random digits."""
 
-# Three times as long as a transfer may stall, and more than clocks differ.
+# Three times the stall limit of a transfer, and more than clocks differ.
 _ABANDONED_SECONDS: Final = 900.0
 _SKEW_SECONDS: Final = 300.0
 _LONGEST_SECONDS: Final = 86_400.0
 _PASSED: Final = ("content-type", "x-oc-mtime", "oc-checksum")
-_AGAIN: Final = 503  # which rclone takes for a reason to copy the file once more
+_AGAIN: Final = 503  # rclone then copies the file again
 _NO_MOVE: Final = frozenset({400, 403, 405, 501, 502})
 
 
 class Uploads:
-    """The uploads to one server."""
+    """Uploads to one server."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Uploads:
         self._moves = True
 
     async def store(self, request: EngineRequest) -> int:
-        """Store the body of a PUT; the status for the engine. Raises as a call does."""
+        """Store the body of a PUT; return the status for the engine. Raises as a call does."""
         path = request.path
         length = request.body.length
         upload: Upload = Streamed(request.body)
@@ -69,7 +69,7 @@ class Uploads:
             upload = Held(await request.whole(SMALL))
         headers = self._headers(request)
         if self._dialect.checksums and isinstance(upload, Held):
-            # Else rclone asks Nextcloud for a hash of each file after it has stored it.
+            # Otherwise rclone asks Nextcloud for a hash of each file after storing it.
             headers.setdefault("oc-checksum", f"SHA1:{upload.sha1}")
         self._folders.fills(path[:-1])
         self._memory.stored.pop(key(path))
@@ -101,7 +101,7 @@ class Uploads:
                 written = parsedate_to_datetime(text).timestamp()
             except ValueError:
                 written = 0.0
-            # A time from before it began is the file's own, which is set when all is there.
+            # A time before the upload began is the file's own, set once all bytes have arrived.
             quiet = written > begun - _SKEW_SECONDS and now - written > _ABANDONED_SECONDS
             if quiet or now - begun > _LONGEST_SECONDS:
                 await self._remove((*folder, name))
@@ -114,13 +114,13 @@ class Uploads:
             and given is not None
             and (not given.isdigit() or int(given) < oldest)
         ):
-            # The server would refuse the whole file for it, after every byte was sent.
+            # The server would refuse the whole file because of it, after every byte was sent.
             del headers["x-oc-mtime"]
             self._session.record.warn("time_not_kept")
         return headers
 
     async def _in_place(self, path: Segments, upload: Upload, headers: Mapping[str, str]) -> _Kept:
-        """One PUT, held against what was listed."""
+        """Send one PUT, conditional on the listed state of the file."""
         while True:
             condition = self._condition(path)
             call = Call("PUT", self._listings.target(path), {**headers, **condition}, upload)
@@ -131,14 +131,14 @@ class Uploads:
             if not condition or failed.status not in self._dialect.mismatch:
                 raise self._explained(failed)
             if await self._looked(path) == condition:
-                raise failed  # the condition holds, so it is refused for something else
+                raise failed  # the condition holds, so the refusal has another cause
             if not upload.replayable:
                 raise Failed(_AGAIN, failed.said)
 
     async def _in_chunks(
         self, session: str, path: Segments, upload: Upload, headers: Mapping[str, str]
     ) -> _Kept:
-        """One chunk in a folder of its own, which the server then puts in the file's place."""
+        """Send one chunk to a folder of its own; the server then replaces the file with it."""
         condition = self._condition(path).get("If-Match")
         try:
             await self._chunks.send(session, path, upload)
@@ -157,7 +157,10 @@ class Uploads:
     async def _directly(
         self, path: Segments, upload: Upload, headers: Mapping[str, str], *, is_new: bool
     ) -> _Kept:
-        """One PUT to a server that may write in place: for what is new and at hand."""
+        """Send one PUT to a server that may write in place.
+
+        Used for a new file in memory, and where MOVE does not work.
+        """
         condition = {"If-None-Match": "*"} if is_new else {}
         call = Call("PUT", self._listings.target(path), {**headers, **condition}, upload)
         try:
@@ -177,7 +180,7 @@ class Uploads:
     async def _by_the_side(
         self, path: Segments, upload: Upload, headers: Mapping[str, str], *, is_new: bool
     ) -> _Kept:
-        """A PUT to a name of its own, and a MOVE."""
+        """Send a PUT to a temporary name, then MOVE it to the file's name."""
         aside = (*path[:-1], f".efss-transfer-{int(time.time()):08x}{secrets.token_hex(4)}.part")
         call = Call("PUT", self._listings.target(aside), headers, upload)
         try:
@@ -200,7 +203,7 @@ class Uploads:
                     return
                 failed = await self._session.error(call, key(path), answer)
         except NoAnswer:
-            # It may have been done: then the name beside is no longer there.
+            # The MOVE may have succeeded: then the temporary name no longer exists.
             if await self._listings.one(aside, folder=False) is None:
                 return
             raise
@@ -220,7 +223,7 @@ class Uploads:
         return {"If-Match": etag} if etag else {}
 
     async def _looked(self, path: Segments) -> dict[str, str]:
-        """The condition that holds now, by a new look."""
+        """Request the file's current state and return the matching condition."""
         found = await self._listings.one(path, folder=False)
         if found is None:
             self._memory.etags.pop(key(path))
@@ -231,12 +234,12 @@ class Uploads:
 
     def _explained(self, failed: Failed) -> Failed:
         if failed.status in (404, 409):
-            # The folder may be gone: the next MKCOL for it is to be sent.
+            # The folder may have been deleted: the next MKCOL for it must be sent.
             self._folders.forget()
         return failed
 
     async def _clear(self, path: Segments, length: int | None) -> None:
-        """Remove what a broken upload left under a name that was free, if it is not whole."""
+        """Delete a partial file that a broken upload left under a previously free name."""
         try:
             found = await self._listings.one(path, folder=False)
             etag = strong(found.entry.get("getetag")) if found else None
@@ -245,7 +248,7 @@ class Uploads:
                 async with self._session.call(call, key(path)):
                     pass
         except (Failed, Refused, NoAnswer):
-            pass  # the next attempt finds it by its size
+            pass  # the next attempt detects it by its size
 
     async def _remove(self, aside: Segments) -> None:
         call = Call("DELETE", self._listings.target(aside))
@@ -262,8 +265,8 @@ class Uploads:
         self._memory.etags.put(key(path), kept.etag)
         if kept.etag is None:
             return
-        # The engine looks at each file that it has stored. Where the server has said what
-        # there is to see, that look costs no request.
+        # The engine checks each file that it has stored. If the server's answer described the
+        # file, that check costs no request.
         given = headers.get("x-oc-mtime")
         if given is not None and not kept.time:
             return
@@ -273,7 +276,7 @@ class Uploads:
 
 
 class _Kept:
-    """What the answer to an upload says of the file."""
+    """File properties from the answer to an upload."""
 
     def __init__(self, answer: Answer | None) -> None:
         said = answer.head.headers if answer is not None else {}
@@ -283,5 +286,5 @@ class _Kept:
 
 
 def strong(etag: str | None) -> str | None:
-    """An ETag that can be a condition of a PUT; a weak one cannot."""
+    """Return an ETag that can be a condition of a PUT; None for a weak one."""
     return etag if etag and etag.startswith('"') else None

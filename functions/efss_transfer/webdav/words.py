@@ -17,9 +17,9 @@ _MOST_RECORDED: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """An answer that is an error. `status` is None if the server gave none.
+    """Error response. `status` is None if the server sent none.
 
-    `exception` and `message` are sabre/dav's, `conditions` the names within a DAV:error.
+    `exception` and `message` are those of sabre/dav, `conditions` the names inside a DAV:error.
     `retry_after` is in seconds.
     """
 
@@ -30,7 +30,7 @@ class Words:
     retry_after: float | None = None
 
     def to_xml(self) -> bytes:
-        """As an engine can read it."""
+        """Encode the error as XML for the engine."""
         return (
             '<?xml version="1.0" encoding="utf-8"?>\n'
             '<d:error xmlns:d="DAV:" xmlns:s="http://sabredav.org/ns">'
@@ -86,9 +86,9 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Words:
 
 @dataclass(frozen=True, slots=True)
 class RequestFailure:
-    """A request that failed for good: what was asked of which path, and what came back.
+    """Request that failed permanently: its method, its path and the server's response.
 
-    `cause` says why there was no answer, if there was none.
+    `cause` is the reason for a missing response, if none arrived.
     """
 
     method: str
@@ -99,9 +99,9 @@ class RequestFailure:
 
 @dataclass
 class Record:
-    """The failures of one gateway: the last one of each path, and warnings by their code.
+    """Failures of one gateway, the last one of each path, and counts of warnings by code.
 
-    Written in the event loop; read from another thread when the loop has come to rest.
+    Written in the event loop; read from another thread once the loop is idle.
     """
 
     failures: dict[str, RequestFailure] = field(default_factory=dict)
@@ -109,14 +109,14 @@ class Record:
     dropped: int = 0
 
     def fail(self, failure: RequestFailure) -> None:
-        """Remember a failure, unless there are too many."""
+        """Record a failure, or only count it when too many are recorded."""
         if failure.path in self.failures or len(self.failures) < _MOST_RECORDED:
             self.failures[failure.path] = failure
         else:
             self.dropped += 1
 
     def succeed(self, path: str) -> None:
-        """Forget a path's failure: it was overcome."""
+        """Remove a path's failure after a later success."""
         self.failures.pop(path, None)
 
     def warn(self, code: str) -> None:

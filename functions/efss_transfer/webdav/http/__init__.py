@@ -1,1 +1,1 @@
-"""HTTP/1.1 for the gateway: streams, messages, connections, and both sides."""
+"""HTTP/1.1 for the gateway: streams, messages, connections, client and server."""

@@ -1,7 +1,7 @@
-"""The client's side: one request to the server that a transfer reads from or writes to.
+"""Send requests to the server that a transfer reads from or writes to.
 
-The credential goes to the server's own origin and nowhere else. A redirect is followed where
-the caller's policy permits its target, and where the request can be sent again.
+The credential goes only to the server's own origin. A redirect is followed if the caller's policy
+permits its target and the request can be sent again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _MOST_REDIRECTS: Final = 5
 
 
 class Upstream:
-    """Sends requests to one server, and to where it redirects them.
+    """Client for one server and the targets of its redirects.
 
-    `own_headers` and the credential are for its own origin. `may_redirect` decides about others.
-    `stall_seconds` is how long a server may be silent.
+    `own_headers` and the credential go only to its own origin. `may_redirect` decides about other
+    origins. `stall_seconds` is how long a server may be silent.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class Upstream:
 
     @asynccontextmanager
     async def call(self, call: Call, authorization: str | None = None) -> AsyncIterator[Answer]:
-        """Send a request; its answer, for the length of the block. Raises NoAnswer.
+        """Send a request and yield its answer for the length of the block. Raises NoAnswer.
 
-        `authorization` is for the server's own origin alone. A redirect that is not followed is
-        the answer itself.
+        `authorization` goes only to the server's own origin. A redirect that is not followed is
+        itself the answer.
         """
         origin, target = self.origin, call.target
         followed: list[str] = []
@@ -90,7 +90,7 @@ class Upstream:
         target: str,
         authorization: str | None,
     ) -> Answer:
-        """One request and the head of its answer."""
+        """Send one request and read the head of its answer."""
         heading = self._heading(call, origin, target, authorization)
         fresh = False
         while True:
@@ -100,8 +100,8 @@ class Upstream:
             try:
                 head = await converse(lease.stream, heading, call, self.stall_seconds)
             except (OSError, messages.BadMessage) as error:
-                # A server may close an idle connection at any time. What can be sent again
-                # is, by a connection that is new.
+                # A server may close an idle connection at any time. A request that can be
+                # sent again is repeated on a new connection.
                 again = call.upload is None or call.upload.replayable
                 if not lease.is_new and again and not isinstance(error, TimeoutError):
                     await exchange.aclose()

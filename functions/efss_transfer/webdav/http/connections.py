@@ -1,4 +1,4 @@
-"""Connections to servers: dialled where that is permitted, kept for the next request, bounded."""
+"""Open permitted connections to servers, limit their number and keep them for reuse."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from efss_transfer.webdav.http import messages
 from efss_transfer.webdav.http.streams import ByteStream
 
 Dial = Callable[[str, int], Awaitable[socket.socket]]
-"""Connects to a host and a port, or raises NoAnswer."""
+"""Function that connects to a host and a port, or raises NoAnswer."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 _HANDSHAKE_SECONDS: Final = 20.0
@@ -25,7 +25,10 @@ Cause = Literal["denied", "unresolved", "refused", "timeout", "tls", "proxy", "b
 
 
 class NoAnswer(ConnectionError):
-    """No answer from a server. The message says where and why, and has no secret in it."""
+    """Failure to get an answer from a server.
+
+    The message says where and why, and contains no secret.
+    """
 
     def __init__(self, cause: Cause, detail: str) -> None:
         super().__init__(detail)
@@ -34,7 +37,7 @@ class NoAnswer(ConnectionError):
 
 @dataclass(frozen=True)
 class Origin:
-    """The part of a URL that names a server."""
+    """Scheme, host and port of a URL."""
 
     scheme: str
     host: str
@@ -42,16 +45,16 @@ class Origin:
 
     @classmethod
     def of(cls, url: str) -> Origin:
-        """The origin of a URL of HTTP. Raises ValueError for any other, or one with a user."""
+        """Parse the origin of an HTTP URL. Raises ValueError for any other, or one with a user."""
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
-            raise ValueError("not a URL of HTTP")
+            raise ValueError("not an HTTP URL: use http:// or https://, without a user")
         host = parts.hostname.removesuffix(".")
         return cls(parts.scheme, host, parts.port or _PORTS[parts.scheme])
 
     @cached_property
     def authority(self) -> str:
-        """As a Host header names it."""
+        """Value for a Host header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -60,10 +63,10 @@ class Origin:
 
 
 class Connections:
-    """The connections of one gateway, an async context manager's worth of them.
+    """Connection pool of one gateway, bound to one event loop.
 
-    `proxy` is a proxy of HTTP that all of them must take, `most` how many one server has at a
-    time. It belongs to one event loop.
+    `proxy` is an HTTP proxy that all connections must use, `most` the limit for one server at a
+    time.
     """
 
     def __init__(
@@ -86,10 +89,10 @@ class Connections:
     async def one(
         self, origin: Origin, *, fresh: bool = False, beside: bool = False
     ) -> AsyncIterator[Lease]:
-        """A connection for one exchange. Raises NoAnswer.
+        """Yield a connection for one exchange. Raises NoAnswer.
 
-        It is kept only if the exchange says that it is `reusable`; otherwise it is broken off.
-        `fresh` has none that was used before, `beside` one that is not counted.
+        It is kept only if the exchange marks it `reusable`; otherwise it is closed. `fresh`
+        excludes connections that were used before; `beside` bypasses the limit.
         """
         slots = self._slots.setdefault(origin, asyncio.Semaphore(self._most))
         async with nullcontext() if beside else slots:
@@ -105,7 +108,7 @@ class Connections:
                     lease.stream.close()
 
     def close(self) -> None:
-        """Close what is idle, and keep nothing from now on."""
+        """Close idle connections and keep none from now on."""
         self._closed = True
         for streams in self._idle.values():
             for stream in streams:
@@ -132,21 +135,21 @@ class Connections:
                     await stream.start_tls(self._context(), origin.host)
         except ssl.SSLCertVerificationError as error:
             stream.close()
-            reason = f"its certificate is not accepted: {error.verify_message}"
+            reason = f"the TLS certificate was rejected: {error.verify_message}"
             raise NoAnswer("tls", f"{origin.authority}: {reason}") from error
         except ssl.SSLError as error:
             stream.close()
             raise NoAnswer(
-                "tls", f"{origin.authority} does not speak TLS (tls: no handshake)"
+                "tls", f"{origin.authority} does not speak TLS (tls: handshake failed)"
             ) from error
         except (OSError, messages.BadMessage) as error:
             stream.close()
             if isinstance(error, NoAnswer):
                 raise
             if isinstance(error, TimeoutError):
-                raise NoAnswer("timeout", f"{origin.authority} is silent (i/o timeout)") from error
+                raise NoAnswer("timeout", f"{origin.authority} timed out (i/o timeout)") from error
             raise NoAnswer(
-                "broken", f"{origin.authority}: connection reset within the handshake"
+                "broken", f"{origin.authority}: connection reset during the handshake"
             ) from error
         except BaseException:
             stream.close()
@@ -154,7 +157,7 @@ class Connections:
         return stream
 
     def _context(self) -> ssl.SSLContext:
-        # Of OpenSSL's own places, which SSL_CERT_FILE and SSL_CERT_DIR name.
+        # OpenSSL's default locations, which SSL_CERT_FILE and SSL_CERT_DIR override.
         if self._tls is None:
             self._tls = ssl.create_default_context()
         return self._tls
@@ -162,7 +165,7 @@ class Connections:
 
 @dataclass(slots=True)
 class Lease:
-    """A connection while an exchange has it."""
+    """Connection in use by an exchange."""
 
     stream: ByteStream
     is_new: bool

@@ -1,4 +1,4 @@
-"""One request and its answer on one connection, with bodies that stream both ways."""
+"""Exchange one request and its answer on one connection, with bodies streamed both ways."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ _DRAINED: Final = 1 << 16
 
 
 class Upload(Protocol):
-    """A request's body."""
+    """Body of a request."""
 
     @property
     def length(self) -> int | None:
-        """Its size, if that is known."""
+        """Size in bytes, or None if it is unknown."""
 
     @property
     def replayable(self) -> bool:
-        """Whether it can be sent once more: all of it is at hand, or nothing was taken."""
+        """Return whether it can be sent again: it is all in memory, or nothing was read."""
 
     def pieces(self) -> AsyncIterator[memoryview | bytes]:
-        """From its beginning. None is empty; each is valid until the next one.
+        """Yield the body from its start. No piece is empty; each is valid until the next one.
 
-        What goes wrong while it is read must be no OSError, which would be the server's.
+        An error while reading it must not be an OSError, which would be taken for the server's.
         """
 
 
 @runtime_checkable
 class Movable(Protocol):
-    """A body that may be moved from socket to socket."""
+    """Body that may be moved from socket to socket."""
 
     def may_move(self, target: ByteStream) -> bool:
-        """Whether it can be, to this stream."""
+        """Return whether it can be moved to this stream."""
 
     def move(self, target: ByteStream, silence: float) -> AsyncGenerator[int, None]:
-        """Move it; the bytes of each piece."""
+        """Move the body; yield the size of each piece."""
 
 
 class Held:
-    """A body that is in memory."""
+    """Body that is in memory."""
 
     replayable: Final = True
 
@@ -60,21 +60,21 @@ class Held:
 
     @property
     def sha1(self) -> str:
-        """Its hash, as WebDAV servers know it."""
+        """SHA-1 hash in hexadecimal, as WebDAV servers use it."""
         return hashlib.sha1(self._data, usedforsecurity=False).hexdigest()
 
     async def pieces(self) -> AsyncIterator[memoryview | bytes]:
-        """The one piece."""
+        """Yield the only piece."""
         if self._data:
             yield self._data
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request. `target` is an absolute path, percent-encoded, with its query if any.
+    """Request. `target` is an absolute path, percent-encoded, with its query if any.
 
-    One that is sent `beside` another, which waits for it, needs no free place among the
-    connections: otherwise as many as there are places could wait for each other.
+    A call that is sent `beside` another, which waits for it, takes no slot of the connection
+    limit: otherwise calls that hold all the slots could wait for each other.
     """
 
     method: str
@@ -86,7 +86,7 @@ class Call:
 
 @dataclass
 class Answer:
-    """An answer whose body is still to be read, while the block that gave it lasts."""
+    """Answer with an unread body, valid inside the block that yielded it."""
 
     head: ResponseHead
     body: Body
@@ -96,7 +96,7 @@ class Answer:
     redirects: tuple[str, ...] = ()
 
     async def read(self, buffer: memoryview) -> int:
-        """Read some of the body; 0 at its end. Raises NoAnswer if it is cut off."""
+        """Read some of the body; 0 at its end. Raises NoAnswer if it is truncated."""
         try:
             async with asyncio.timeout(self.silence):
                 return await self.body.read(buffer)
@@ -104,11 +104,11 @@ class Answer:
             raise no_answer(self.origin, error) from error
 
     def moved_to(self, target: ByteStream) -> AsyncGenerator[int, None]:
-        """Move the body to a stream within the kernel; the bytes of each piece."""
+        """Move the body to a stream within the kernel; yield the size of each piece."""
         return move(self.body, target, self.silence, lambda error: no_answer(self.origin, error))
 
     async def text(self, limit: int) -> bytes:
-        """The body, or as much of it as there is room for. Raises NoAnswer."""
+        """Read the body, up to `limit` bytes. Raises NoAnswer."""
         buffer = memoryview(bytearray(1 << 14))
         pieces: list[bytes] = []
         while self.body.count < limit and (count := await self.read(buffer)):
@@ -117,27 +117,27 @@ class Answer:
 
     @property
     def status(self) -> int:
-        """The status of HTTP."""
+        """HTTP status code."""
         return self.head.status
 
     def header(self, name: str) -> str | None:
-        """A header by its name in small letters."""
+        """Return a header by its lower-case name."""
         return self.head.headers.get(name)
 
 
 def no_answer(origin: Origin, error: Exception) -> NoAnswer:
-    """What went wrong on the way to an answer, as the one error for it."""
+    """Convert any error of an exchange to NoAnswer."""
     if isinstance(error, NoAnswer):
         return error
     if isinstance(error, TimeoutError):
-        return NoAnswer("timeout", f"{origin.authority} is silent (i/o timeout)")
+        return NoAnswer("timeout", f"{origin.authority} did not respond in time (i/o timeout)")
     if isinstance(error, messages.BadMessage):
         return NoAnswer("protocol", f"{origin.authority}: malformed HTTP response")
     return NoAnswer("broken", f"{origin.authority}: connection reset")
 
 
 async def settle(lease: Lease, head: ResponseHead, body: Body) -> None:
-    """Keep the connection if the rest of a body is short and there; else break it off."""
+    """Keep the connection if the rest of the body is short and arrives; otherwise drop it."""
     if not head.keep_alive or body.length == "close":
         return
     if not body.ended and isinstance(body.length, int) and body.length - body.count > _DRAINED:
@@ -152,7 +152,7 @@ async def settle(lease: Lease, head: ResponseHead, body: Body) -> None:
 
 
 async def converse(stream: ByteStream, head: bytes, call: Call, silence: float) -> ResponseHead:
-    """Send a request and read the head of its answer, which may come before all is sent."""
+    """Send a request and read the head of its answer, which may arrive before all is sent."""
     upload = call.upload
     if upload is None or isinstance(upload, Held):
         whole = (
@@ -164,7 +164,7 @@ async def converse(stream: ByteStream, head: bytes, call: Call, silence: float) 
             try:
                 await stream.write(whole)
             except ConnectionError:
-                return await _final(stream)  # a server's last words, if it has any
+                return await _final(stream)  # the server may have answered first
             return await _final(stream)
     async with asyncio.timeout(silence):
         await stream.write(head)
@@ -190,7 +190,7 @@ async def converse(stream: ByteStream, head: bytes, call: Call, silence: float) 
 async def _send(
     stream: ByteStream, upload: Upload, answering: asyncio.Future[ResponseHead], silence: float
 ) -> bool:
-    """Send a body until it ends or is answered; whether the server stopped listening."""
+    """Send a body until it ends or is answered; return whether the server stopped reading."""
     chunked = upload.length is None
     if isinstance(upload, Movable) and upload.may_move(stream):
         try:
@@ -214,20 +214,20 @@ async def _send(
 
 
 def _is_over(answering: asyncio.Future[ResponseHead]) -> bool:
-    """Whether the server has answered, or never will."""
+    """Return whether the server has answered or can no longer answer."""
     if not answering.done():
         return False
     return answering.exception() is not None or answering.result().status >= 200
 
 
 async def _first(stream: ByteStream) -> ResponseHead:
-    """The next head, whether interim or not."""
+    """Read the next head, interim or final."""
     for _ in range(_MOST_INTERIM):
         head = await messages.read_response(stream)
         if head.status in (102, 103):
             continue
         return head
-    raise messages.BadMessage("no end of interim answers")
+    raise messages.BadMessage("too many interim responses")
 
 
 async def _final(stream: ByteStream) -> ResponseHead:
@@ -235,4 +235,4 @@ async def _final(stream: ByteStream) -> ResponseHead:
         head = await messages.read_response(stream)
         if head.status >= 200:
             return head
-    raise messages.BadMessage("no end of interim answers")
+    raise messages.BadMessage("too many interim responses")

@@ -1,4 +1,4 @@
-"""The server's side: HTTP/1.1 with an engine, on a connection that somebody else accepted."""
+"""Serve HTTP/1.1 to an engine on a connection that was already accepted."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _LINGERED: Final = 1 << 22
 
 
 class Abort(Exception):
-    """Break the engine's connection: what it was sent is not the whole."""
+    """Signal to break the engine's connection, because the answer is incomplete."""
 
 
 class EngineGone(Exception):
-    """The engine broke off its own request."""
+    """Request that the engine itself broke off."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """What the engine asks. `path` is decoded; `raw` is the path as it was written."""
+    """Request of the engine. `path` is decoded; `raw` is the path as it was sent."""
 
     head: RequestHead
     body: Body
@@ -40,15 +40,15 @@ class EngineRequest:
 
     @property
     def method(self) -> str:
-        """The method of HTTP."""
+        """HTTP method."""
         return self.head.method
 
     def header(self, name: str) -> str | None:
-        """A header by its name in small letters."""
+        """Return a header by its lower-case name."""
         return self.head.headers.get(name)
 
     async def whole(self, limit: int) -> bytes:
-        """The body. Raises TooLong, and EngineGone."""
+        """Read the whole body. Raises TooLong and EngineGone."""
         try:
             return await self.body.whole(limit)
         except (OSError, messages.BadMessage) as error:
@@ -56,7 +56,7 @@ class EngineRequest:
 
 
 class Streamed:
-    """The engine's body, as a body for the server: it can be read once."""
+    """Body that is streamed from the engine to the server and can be read once."""
 
     def __init__(self, body: Body) -> None:
         self._body = body
@@ -64,11 +64,11 @@ class Streamed:
 
     @property
     def replayable(self) -> bool:
-        """Whether nothing was taken yet."""
+        """Return whether nothing was read yet."""
         return not self._body.count
 
     async def pieces(self) -> AsyncIterator[memoryview | bytes]:
-        """As they come. Raises EngineGone."""
+        """Yield the pieces as they arrive. Raises EngineGone."""
         buffer = self._body.buffer()
         while True:
             try:
@@ -80,11 +80,14 @@ class Streamed:
             yield buffer[:count]
 
     def may_move(self, target: ByteStream) -> bool:
-        """Whether it can be moved to a stream within the kernel."""
+        """Return whether it can be moved to a stream within the kernel."""
         return may_move(self._body, target)
 
     def move(self, target: ByteStream, silence: float) -> AsyncGenerator[int, None]:
-        """Move it so; the bytes of each piece. Raises EngineGone, and what the target raises."""
+        """Move it within the kernel; yield the size of each piece.
+
+        Raises EngineGone, and the errors of the target.
+        """
 
         def gone(_: Exception) -> Exception:
             return EngineGone()
@@ -93,7 +96,7 @@ class Streamed:
 
 
 class EngineReply:
-    """The answer to one request. OSError says that the engine is gone."""
+    """Answer to one request. OSError means that the engine has disconnected."""
 
     def __init__(self, stream: ByteStream, head: RequestHead) -> None:
         self.started = False
@@ -106,23 +109,23 @@ class EngineReply:
     async def send(
         self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> None:
-        """A whole answer."""
+        """Send a whole answer."""
         head = self._begun(status, headers or {}, len(body))
         await self._stream.write(head if self._head_only else head + body)
         self._left = 0
 
     async def begin(self, status: int, headers: Mapping[str, str], length: int | None) -> None:
-        """The head of an answer whose body follows, in chunks if its length is not known."""
+        """Send the head of an answer; its body follows, in chunks if the length is unknown."""
         await self._stream.write(self._begun(status, headers, length))
 
     async def write(self, piece: memoryview | bytes) -> None:
-        """A piece of the body."""
+        """Send a piece of the body."""
         self._take_from_left(len(piece))
         if len(piece) and not self._head_only:
             await messages.send_piece(self._stream, piece, chunked=self._chunked)
 
     async def relay(self, answer: Answer) -> None:
-        """The body of an answer, as it comes. Raises NoAnswer if it is cut off."""
+        """Pass on the body of an answer as it arrives. Raises NoAnswer if it is truncated."""
         if not self._chunked and may_move(answer.body, self._stream):
             async with aclosing(answer.moved_to(self._stream)) as moving:
                 async for count in moving:
@@ -132,7 +135,7 @@ class EngineReply:
             await self.write(buffer[:count])
 
     async def end(self) -> None:
-        """The end of the body. Raises Abort if there was less of it than was said."""
+        """Finish the body. Raises Abort if it is shorter than announced."""
         if self._head_only:
             return
         if self._chunked:
@@ -171,7 +174,7 @@ Handler = Callable[[EngineRequest, EngineReply], Awaitable[None]]
 
 
 async def serve(connection: socket.socket, handle: Handler) -> None:
-    """Answer the requests of one connection until it ends. It is closed afterwards."""
+    """Answer the requests of one connection until it ends, then close it."""
     stream = ByteStream(connection)
     try:
         while await _one(stream, handle):
@@ -186,7 +189,7 @@ async def serve(connection: socket.socket, handle: Handler) -> None:
 
 
 async def _one(stream: ByteStream, handle: Handler) -> bool:
-    """One request; whether another may follow."""
+    """Answer one request; return whether another may follow."""
     head = await messages.read_request(stream)
     if head is None:
         return False
@@ -205,7 +208,7 @@ async def _one(stream: ByteStream, handle: Handler) -> bool:
         await stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     unread_is_fatal = not body.ended
     try:
-        # The answer may come before the body was read: what is left of it ends the connection.
+        # The answer may come before the body is read: unread bytes then end the connection.
         await handle(EngineRequest(head, body, raw, path), reply)
     except TooLong:
         reply.keep_alive = False

@@ -1,8 +1,9 @@
-"""Move a body from socket to socket within the kernel (splice(2)), where neither has TLS.
+"""Move a body from socket to socket within the kernel (splice(2)), if neither uses TLS.
 
-Measured for 1 GiB on loopback: 0.30 s of a processor by a pipe of 1 MiB, 0.43 s by a buffer of
-256 KiB. A pipe of the default 64 KiB costs as much as the buffer, and one user may have 64 of
-the large ones only (pipe-user-pages-soft): so there are few, and all else takes the buffer.
+Measured for 1 GiB on loopback: 0.30 s of CPU time with a pipe of 1 MiB, 0.43 s with a buffer of
+256 KiB. A pipe of the default 64 KiB costs as much as the buffer, and one user may have only 64 of
+the large ones (pipe-user-pages-soft): so their number is limited, and all other bodies use the
+buffer.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from efss_transfer.webdav.http.messages import Body
 from efss_transfer.webdav.http.streams import Broken, ByteStream
 
 LEAST: Final = 1 << 18
-"""Smaller bodies fit into one buffer."""
+"""Minimum size to move: smaller bodies fit into one buffer."""
 
 _SIZE: Final = 1 << 20
 _MOST: Final = 8
@@ -28,7 +29,7 @@ _in_use = 0
 
 
 def may_move(body: Body, target: ByteStream) -> bool:
-    """Whether what is left of a body can be moved to a stream so."""
+    """Return whether the rest of a body can be moved to a stream within the kernel."""
     large = isinstance(body.length, int) and body.left >= LEAST
     return large and _in_use < _MOST and body.stream.is_plain and target.is_plain and splice_works()
 
@@ -36,9 +37,9 @@ def may_move(body: Body, target: ByteStream) -> bool:
 async def move(
     body: Body, target: ByteStream, silence: float, broken: Callable[[Exception], Exception]
 ) -> AsyncGenerator[int, None]:
-    """Move the rest of a body; the number of bytes after each piece.
+    """Move the rest of a body; yield the size of each piece.
 
-    `broken` makes the error for a source that fails; what fails otherwise is the target.
+    `broken` converts an error of the source; any other error is the target's.
     """
     loop = asyncio.get_running_loop()
     if ahead := body.take_ahead():
@@ -50,7 +51,7 @@ async def move(
             try:
                 held = os.splice(source, into, min(body.left, _SIZE), flags=_FLAGS)
                 if not held:
-                    raise Broken("the connection ended within a body")
+                    raise Broken("the peer closed the connection inside a body")
             except BlockingIOError:
                 try:
                     await _ready(source, loop.add_reader, loop.remove_reader, silence)
@@ -91,11 +92,11 @@ async def _ready(
 
 @contextmanager
 def _pipe() -> Iterator[tuple[int, int]]:
-    global _in_use  # of the process, as the limit is of its user
+    global _in_use  # for the whole process, as the limit is per user
     out, into = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     _in_use += 1
     try:
-        with suppress(OSError):  # the user has enough of them already
+        with suppress(OSError):  # the user has reached the limit
             fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, _SIZE)
         yield out, into
     finally:

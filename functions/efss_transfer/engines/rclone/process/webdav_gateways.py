@@ -1,4 +1,4 @@
-"""A WebDAV gateway for each WebDAV end of a transfer, which rclone reaches by the guard."""
+"""Put a WebDAV gateway, reached through the guard, in front of each WebDAV endpoint."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from efss_transfer.webdav.http.client import Upstream
 from efss_transfer.webdav.http.connections import Cause, Connections, NoAnswer, Origin
 from efss_transfer.webdav.session import ServerSession, basic
 
-# Names that no DNS has (RFC 6761, section 6.4).
+# Names that never resolve in DNS (RFC 6761, section 6.4).
 _HOSTS: Final = {"source": "source.efss-gateway.invalid", "destination": "to.efss-gateway.invalid"}
-# Their sign-in is rclone's own.
+# rclone implements the sign-in of these vendors.
 _NOT_OURS: Final = frozenset({"sharepoint", "sharepoint-ntlm"})
 _KEPT: Final = frozenset({"encoding", "owncloud_exclude_shares", "owncloud_exclude_mounts"})
 _MOST: Final = 64
-# Each request costs such a server a hash of the password, which takes it longer than its work.
+# With Basic auth, oCIS hashes the password for each request: longer than the work itself takes.
 _MOST_BY_PASSWORD: Final = 4
 _LONGEST_PATIENCE: Final = 60.0
 _CAUSES: Final[dict[int, tuple[Cause, str]]] = {
@@ -36,7 +36,7 @@ _CAUSES: Final[dict[int, tuple[Cause, str]]] = {
 
 
 class Gateways:
-    """The gateways of one transfer; none if they are switched off, or the site has a proxy."""
+    """Gateways of one transfer; none if they are disabled or the site uses a proxy."""
 
     def __init__(self, guard: Guard | None, settings: RcloneSettings) -> None:
         self._guard = guard if settings.webdav_gateway else None
@@ -44,10 +44,10 @@ class Gateways:
         self.made: dict[str, Gateway] = {}
 
     def route(self, request: TransferRequest) -> TransferRequest:
-        """The request as rclone is given it: WebDAV ends are the gateways, without credentials.
+        """Replace each WebDAV endpoint with its gateway, which takes no credentials from rclone.
 
-        Two ends that are one server with one credential share a gateway, so that rclone can
-        have the server copy by itself.
+        Two endpoints with the same server and credential share a gateway, so that rclone can
+        request a server-side copy.
         """
         source = self._behind("source", request.source)
         if request.source.parameters == request.destination.parameters:
@@ -64,7 +64,7 @@ class Gateways:
         return {"nextcloud_chunk_size": "0"} if storage_type == "webdav" and self.made else {}
 
     def forget(self) -> None:
-        """Have the servers asked from now on: before a new attempt, and a verification."""
+        """Clear the gateways' caches before a new attempt or a verification."""
         for gateway in self.made.values():
             if self._guard is not None:
                 self._guard.call_soon(gateway.forget)
@@ -77,7 +77,7 @@ class Gateways:
             origin = Origin.of(str(end.parameters["url"]))
             headers = _headers(str(end.parameters.get("headers", "")))
         except (KeyError, ValueError):
-            return end  # rclone says what is wrong
+            return end  # rclone reports the error
         authorization = _authorization(end)
         dialect = of_vendor(vendor)
         by_password = dialect is OCIS and (authorization or "").startswith("Basic")
@@ -86,7 +86,7 @@ class Gateways:
             origin,
             connections,
             own_headers=headers,
-            # Each hop is dialled by the guard, which asks the site's rules.
+            # The guard dials each hop and applies the site's rules.
             may_redirect=lambda _: True,
             stall_seconds=self._stall_seconds,
         )
@@ -105,11 +105,11 @@ class Gateways:
 
     async def _dial(self, host: str, port: int) -> socket.socket:
         if self._guard is None:
-            raise NoAnswer("denied", "no connections are made here")
+            raise NoAnswer("denied", "the gateway has no guard to connect through")
         try:
             return await self._guard.dial(host, port)
         except DialRefused as error:
-            # In the words of RFC 1928, by which the engine's table of failures knows it.
+            # The wording of RFC 1928, which the engine's table of failures matches.
             detail = f"{host}:{port}: connection not allowed by ruleset"
             raise NoAnswer("denied", detail) from error
         except Rejected as error:
@@ -127,10 +127,10 @@ def _authorization(end: Endpoint) -> str | None:
 
 
 def _headers(text: str) -> dict[str, str]:
-    """Headers as rclone takes them: name,value,name,value. Raises ValueError."""
+    """Parse headers in rclone's format: name,value,name,value. Raises ValueError."""
     if not text:
         return {}
     fields = next(csv.reader([text]))
     if len(fields) % 2:
-        raise ValueError("a header without its value")
+        raise ValueError("a header has no value: give pairs of name,value")
     return dict(zip(fields[::2], fields[1::2], strict=True))
