@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 _STANDARD: Final = ("getlastmodified", "getcontentlength", "resourcetype", "getetag")
 
@@ -61,22 +60,6 @@ def of_vendor(vendor: str) -> Dialect:
     if vendor in ("rclone", "fastmail"):
         return replace(PLAIN, name=vendor, vendor=vendor)
     return _BY_VENDOR.get(vendor, PLAIN)
-
-
-def of_capabilities(answer: Mapping[str, Any], otherwise: Dialect) -> Dialect:
-    """Return the dialect that a server's OCS capabilities show, or `otherwise`."""
-    try:
-        capabilities = answer["ocs"]["data"]["capabilities"]
-        files, dav = capabilities.get("files", {}), capabilities.get("dav", {})
-        if "tus_support" in files:
-            return OCIS
-        if "bulkupload" in dav or "chunked_upload" in files or "theming" in capabilities:
-            return NEXTCLOUD
-        if "checksums" in capabilities:
-            return OWNCLOUD
-    except (KeyError, TypeError, AttributeError):
-        pass
-    return otherwise
 
 
 def _propfind(standard: tuple[str, ...], extra: tuple[str, ...]) -> bytes:

@@ -74,7 +74,7 @@ class CopyLines:
         if message.startswith(_NEEDED):
             self._sizes_before[name] = MISSING_SIZE
             if (cut := _cut_for_upload(name)) != name:
-                # Two names that are cut to the same one cannot be told apart afterwards.
+                # rclone may shorten two names to the same one; the log cannot distinguish them.
                 self._whole_names[cut] = cut if cut in self._whole_names else name
         elif existing := _SIZE.match(message):
             self._sizes_before[name] = int(existing[1])
