@@ -72,7 +72,7 @@ def gateway(
     password: str = "",
     tls: ssl.SSLContext | None = None,
     proxy: str | None = None,
-    tidies: bool = False,
+    is_destination: bool = False,
     may_redirect: Callable[[Origin], bool] = lambda _: False,
     **patience: Any,
 ) -> Iterator[Running]:
@@ -101,7 +101,8 @@ def gateway(
     tasks: set[asyncio.Task[None]] = set()
 
     async def listen() -> None:
-        made.append(Gateway(session, connections, dialect, tidies=tidies))
+        made.append(Gateway(session, connections, dialect, is_destination=is_destination))
+        made[0].begin_copy()  # no probe comes first
         started.set()
         while True:
             client, _ = await loop.sock_accept(listener)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from contextlib import aclosing
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -18,26 +17,24 @@ from efss_transfer.webdav.folders import Folders, Orphan
 from efss_transfer.webdav.http import server
 from efss_transfer.webdav.http.connections import Connections, NoAnswer
 from efss_transfer.webdav.http.exchange import Call, Held
-from efss_transfer.webdav.http.server import Abort, EngineReply, EngineRequest
-from efss_transfer.webdav.listings import Listings, Named
+from efss_transfer.webdav.http.server import EngineReply, EngineRequest
+from efss_transfer.webdav.listings import Listings
+from efss_transfer.webdav.lookups import LONGEST_REQUEST, XML, EarlyListings, Lookups, send_error
 from efss_transfer.webdav.memory import Memory, key
 from efss_transfer.webdav.paths import Base, Segments, encoded, segments
 from efss_transfer.webdav.reads import Reads
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
-from efss_transfer.webdav.uploads import PARTIAL, Uploads, strong
+from efss_transfer.webdav.uploads import Uploads
 from efss_transfer.webdav.words import Record, RequestFailure, Words
 
-_XML: Final = {"Content-Type": "application/xml; charset=utf-8"}
-_BEFORE_SENDING: Final = 1 << 18
-_LONGEST_REQUEST: Final = 1 << 20
 _RECALCULATE: Final = "x-recalculate-hash"
 
 
 class Gateway:
     """Gateway between an engine and one server, bound to one event loop.
 
-    With `tidies` it removes abandoned uploads of gateways that were killed, in the folders that
-    are listed.
+    With `is_destination` it removes abandoned uploads of gateways that were killed, in the folders
+    that are listed. Without it, the copy may use listings of the probe before it.
     """
 
     def __init__(
@@ -46,10 +43,9 @@ class Gateway:
         connections: Connections,
         dialect: Dialect,
         *,
-        tidies: bool = False,
+        is_destination: bool = False,
     ) -> None:
         self._session = session
-        self._tidies = tidies
         self._connections = connections
         self._base = Base(segments(session.home))
         self._memory = Memory()
@@ -57,9 +53,18 @@ class Gateway:
         self._listings = Listings(session, self._base, dialect, self._memory)
         self._uploads = Uploads(session, self._listings, self._folders, self._memory, dialect)
         self._reads = Reads(session, self._listings, self._memory)
+        # What is listed at a destination changes by the copy itself.
+        self._early = None if is_destination else EarlyListings()
+        self._lookups = Lookups(
+            self._listings,
+            self._folders,
+            self._memory,
+            tidy=self._uploads.tidy if is_destination else None,
+            early=self._early,
+        )
         self._methods = {
             "OPTIONS": self._options,
-            "PROPFIND": self._propfind,
+            "PROPFIND": self._lookups.answer,
             "GET": self._reads.read,
             "HEAD": self._reads.read,
             "PUT": self._put,
@@ -80,10 +85,18 @@ class Gateway:
         """Serve one connection of the engine until it ends."""
         await server.serve(connection, self.handle)
 
-    def forget(self) -> None:
-        """Forget what is known of the server, before a new attempt or a verification."""
+    def begin_copy(self) -> None:
+        """Forget what is known of the server, but for listings that are new, before a copy."""
         self._memory.forget()
         self._folders.forget()
+        if self._early is not None:
+            self._early.is_open = False
+
+    def forget(self) -> None:
+        """Forget what is known of the server, before a new attempt or a verification."""
+        self.begin_copy()
+        if self._early is not None:
+            self._early.clear()
 
     def close(self) -> None:
         """Close all connections to the server."""
@@ -101,123 +114,27 @@ class Gateway:
                 raise Refused
             await act(request, reply)
         except Failed as failed:
-            await self._tell(reply, failed.status, failed.said)
+            await send_error(reply, failed.status, failed.said)
         except Refused:
             message = "The server rejected the credential: check the user and password or token."
-            await self._tell(reply, 401, Words(401, "", message))
+            await send_error(reply, 401, Words(401, "", message))
         except Orphan:
-            await self._tell(
+            await send_error(
                 reply, 409, Words(409, "", "Cannot create the parent folder: check the URL.")
             )
         except NoAnswer as error:
             said = Words(None, "", str(error))
             self.record.fail(RequestFailure(request.method, key(request.path), said, error.cause))
-            await self._tell(reply, 502, said)
-
-    async def _tell(self, reply: EngineReply, status: int, said: Words) -> None:
-        if reply.started:
-            raise Abort
-        headers = dict(_XML)
-        if said.retry_after is not None:
-            headers["Retry-After"] = str(int(said.retry_after))
-        await reply.send(status, said.to_xml(), headers)
+            await send_error(reply, 502, said)
 
     async def _options(self, _: EngineRequest, reply: EngineReply) -> None:
         await reply.send(200, headers={"DAV": "1", "Allow": ", ".join(self._methods)})
-
-    async def _propfind(self, request: EngineRequest, reply: EngineReply) -> None:
-        body = await request.whole(_LONGEST_REQUEST)
-        path, depth = request.path, request.header("depth") or "infinity"
-        if depth not in ("0", "1"):
-            await reply.send(403)
-        elif depth == "1":
-            await self._list(request, reply)
-        elif (stored := self._memory.stored.pop(key(path))) is not None:
-            one = Named(None, listings.stored_entry(stored), stored.size)
-            await self._show(request, reply, [one])
-        else:
-            folder = request.raw.endswith("/")
-            found = await self._listings.one(path, folder=folder, quota=b"quota-" in body)
-            if found is None:
-                await self._missing(request, reply)
-                return
-            if found.entry.collection:
-                self._folders.exists(path)
-            else:
-                self._memory.etags.put(key(path), strong(found.entry.get("getetag")))
-            await self._show(request, reply, [found])
-
-    async def _show(self, request: EngineRequest, reply: EngineReply, found: list[Named]) -> None:
-        shown = b"".join(listings.rendered(request.raw, one) for one in found)
-        await reply.send(207, listings.OPENING + shown + listings.CLOSING, _XML)
-
-    async def _missing(self, request: EngineRequest, reply: EngineReply) -> None:
-        if request.raw.endswith("/"):
-            self._folders.is_missing(request.path)
-        await self._tell(reply, 404, Words(404, "", "The server has no resource at this path."))
-
-    async def _list(self, request: EngineRequest, reply: EngineReply) -> None:
-        """Answer with the entries of a folder. The first 256 KiB are checked before any of them
-        is sent, so that most errors get a status of their own; a later error breaks the answer.
-        """
-        path = request.path
-        if self._folders.is_empty(path):
-            await self._show(request, reply, [Named(None, listings.folder_entry())])
-            return
-        waiting = [listings.rendered(request.raw, Named(None, listings.folder_entry()))]
-        left: list[Named] = []
-        size = 0
-        try:
-            reading = self._listings.read(path, "1", folder=True)
-            async with aclosing(reading):  # type: ignore[type-var]
-                async for entries in reading:
-                    left += [one for one in entries if one.name and PARTIAL.fullmatch(one.name)]
-                    for one in self._noted(path, entries):
-                        piece = listings.rendered(request.raw, one)
-                        waiting.append(piece)
-                        size += len(piece)
-                    if size > _BEFORE_SENDING:
-                        if not reply.started:
-                            await reply.begin(207, _XML, None)
-                            waiting.insert(0, listings.OPENING)
-                        await reply.write(b"".join(waiting))
-                        waiting.clear()
-                        size = 0
-        except Failed as failed:
-            if failed.status == 404 and not reply.started:
-                await self._missing(request, reply)
-                return
-            raise
-        self._folders.exists(path)
-        self._memory.listed.put(key(path), value=True)
-        if self._tidies:
-            await self._uploads.tidy(path, [(one.name or "", one.entry) for one in left])
-        waiting.append(listings.CLOSING)
-        if reply.started:
-            await reply.write(b"".join(waiting))
-            await reply.end()
-        else:
-            await reply.send(207, listings.OPENING + b"".join(waiting), _XML)
-
-    def _noted(self, path: Segments, entries: list[Named]) -> list[Named]:
-        """Remember the files, and return the entries that the engine may see."""
-        shown = []
-        for one in entries:
-            if one.name is None or PARTIAL.fullmatch(one.name):
-                continue
-            if not one.entry.collection:
-                etag = strong(one.entry.get("getetag"))
-                self._memory.etags.put(key((*path, one.name)), etag)
-                if not one.size:
-                    self._memory.empty.put(key((*path, one.name)), value=True)
-            shown.append(one)
-        return shown
 
     async def _put(self, request: EngineRequest, reply: EngineReply) -> None:
         await reply.send(await self._uploads.store(request))
 
     async def _mkcol(self, request: EngineRequest, reply: EngineReply) -> None:
-        await request.whole(_LONGEST_REQUEST)
+        await request.whole(LONGEST_REQUEST)
         await self._folders.ensure(request.path)
         await reply.send(201)
 
@@ -268,12 +185,12 @@ class Gateway:
         await reply.send(status, headers=told)
 
     async def _proppatch(self, request: EngineRequest, reply: EngineReply) -> None:
-        body = await request.whole(_LONGEST_REQUEST)
-        call = Call("PROPPATCH", self._listings.target(request.path), _XML, Held(body))
+        body = await request.whole(LONGEST_REQUEST)
+        call = Call("PROPPATCH", self._listings.target(request.path), XML, Held(body))
         async with self._session.call(call, key(request.path)) as answer:
             if answer.status not in (200, 207):
                 raise await self._session.error(call, key(request.path), answer)
-            said = await answer.text(_LONGEST_REQUEST)
+            said = await answer.text(LONGEST_REQUEST)
         self._memory.stored.pop(key(request.path))
         status = listings.outcome(said)
         href = encoded(request.path)
@@ -281,11 +198,11 @@ class Gateway:
             f"<d:response><d:href>{href}</d:href><d:propstat><d:prop/>"
             f"<d:status>HTTP/1.1 {status} Outcome</d:status></d:propstat></d:response>"
         )
-        await reply.send(207, listings.OPENING + entry.encode("ascii") + listings.CLOSING, _XML)
+        await reply.send(207, listings.OPENING + entry.encode("ascii") + listings.CLOSING, XML)
 
     async def _patch(self, request: EngineRequest, reply: EngineReply) -> None:
         """Have Nextcloud calculate a file's hash: rclone asks for it where none is listed."""
-        await request.whole(_LONGEST_REQUEST)
+        await request.whole(LONGEST_REQUEST)
         wanted = {_RECALCULATE: request.header(_RECALCULATE) or ""}
         call = Call("PATCH", self._listings.target(request.path), wanted, Held(b""))
         async with self._session.call(call, key(request.path)) as answer:

@@ -445,9 +445,9 @@ def test_body_that_breaks_off_is_no_file(dav: Faulty, rclone: Path, tmp_path: Pa
     assert not hash_tree(tmp_path / "to")
 
 
-@pytest.mark.parametrize("tidies", [True, False])
+@pytest.mark.parametrize("is_destination", [True, False])
 def test_what_a_killed_gateway_left_is_hidden_and_removed_when_nobody_writes_it(
-    tidies: bool, dav: Faulty, rclone: Path, tmp_path: Path
+    is_destination: bool, dav: Faulty, rclone: Path, tmp_path: Path
 ) -> None:
     now = int(time.time())
     # Cut off long ago; long ago, with the file's own time; now on its way; of somebody else.
@@ -457,10 +457,10 @@ def test_what_a_killed_gateway_left_is_hidden_and_removed_when_nobody_writes_it(
     dav.store(f"/to/{old}", b"2", now - 3500)
     dav.store(f"/to/{older}", b"2", 1_000_000)
     dav.store(f"/to/{whole}", b"2", 1_000_000)
-    with gateway(dav.url, tidies=tidies) as running:
+    with gateway(dav.url, is_destination=is_destination) as running:
         listed = run(rclone, "lsf", running.connection_string("to")).stdout.splitlines()
     assert listed == [mine, "f"]
-    gone = {old, older} if tidies else set()
+    gone = {old, older} if is_destination else set()
     assert dav.hashes("to").keys() == {"f", old, older, whole, mine} - gone
 
 

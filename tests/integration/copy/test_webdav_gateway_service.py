@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,22 @@ def test_small_files_make_each_folder_once(function: Function, dav: Faulty, s3: 
     made = [request.path for request in dav.seen("MKCOL")]
     assert len(made) <= 8
     assert len(dav.seen("PROPFIND")) <= 6
+
+
+@pytest.mark.parametrize("verify", ["none", "size"])
+def test_source_folder_is_listed_once_and_again_to_verify(
+    verify: str, function: Function, dav: Faulty, s3: Storage
+) -> None:
+    files = {f"d{number % 7}/f{number}": b"%d" % number for number in range(50)}
+    expected = dav.fill(f"once/{verify}", files)
+    source, destination = endpoint(dav, f"once/{verify}"), s3.endpoint(f"once/{verify}")
+    answer = function.copy(source, destination, options={"verify": verify})
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes(f"bucket/once/{verify}") == expected
+    asked = [one.path for one in dav.seen("PROPFIND") if one.headers["depth"] == "1"]
+    each = Counter(path for path in asked if f"once/{verify}/d" in path)
+    assert set(each.values()) == {1 if verify == "none" else 2}
+    assert len(each) == 7
 
 
 def test_redirect_to_where_the_site_allows_nothing_is_not_followed(

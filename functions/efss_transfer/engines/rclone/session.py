@@ -99,6 +99,7 @@ class Session:
             self._redactor,
             context,
             settings.rclone.stop_seconds,
+            gateways.begin_attempt,
             gateways.forget,
         )
         self._version = self._launcher.version(binary, daemon.rc)
@@ -170,6 +171,9 @@ class _NoGateways:
     def remote_parameters(self, _: str) -> dict[str, str]:
         """Return no parameters."""
         return {}
+
+    def begin_attempt(self, _: int) -> None:
+        """Do nothing: nothing is remembered."""
 
     def forget(self) -> None:
         """Do nothing: nothing is remembered."""

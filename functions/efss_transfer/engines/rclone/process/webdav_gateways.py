@@ -49,27 +49,32 @@ class Gateways:
         Two endpoints with the same server and credential share a gateway, so that rclone can
         request a server-side copy.
         """
-        source = self._behind("source", request.source)
-        if request.source.parameters == request.destination.parameters:
-            parameters = source.parameters
-            destination = replace(request.destination, parameters=parameters)
-            if request.destination.type != request.source.type:
-                destination = self._behind("destination", request.destination)
+        ends = request.source, request.destination
+        is_shared = len({(end.type, str(end.parameters)) for end in ends}) == 1
+        source = self._behind("source", ends[0], is_destination=is_shared)
+        if is_shared:
+            destination = replace(ends[1], parameters=source.parameters)
         else:
-            destination = self._behind("destination", request.destination)
+            destination = self._behind("destination", ends[1], is_destination=True)
         return replace(request, source=source, destination=destination)
 
     def remote_parameters(self, storage_type: str) -> dict[str, str]:
         """Return more parameters for a remote of this type: the gateway gets files unchunked."""
         return {"nextcloud_chunk_size": "0"} if storage_type == "webdav" and self.made else {}
 
+    def begin_attempt(self, number: int) -> None:
+        """Clear the gateways' caches; the first attempt may use the listings of the probe."""
+        for gateway in self.made.values():
+            if self._guard is not None:
+                self._guard.call_soon(gateway.begin_copy if number == 1 else gateway.forget)
+
     def forget(self) -> None:
-        """Clear the gateways' caches before a new attempt or a verification."""
+        """Clear the gateways' caches before a verification."""
         for gateway in self.made.values():
             if self._guard is not None:
                 self._guard.call_soon(gateway.forget)
 
-    def _behind(self, side: str, end: Endpoint) -> Endpoint:
+    def _behind(self, side: str, end: Endpoint, *, is_destination: bool) -> Endpoint:
         vendor = str(end.parameters.get("vendor", "other"))
         if self._guard is None or end.type != "webdav" or vendor in _NOT_OURS:
             return end
@@ -96,7 +101,7 @@ class Gateways:
             authorization=authorization,
             patience=min(self._stall_seconds / 2, _LONGEST_PATIENCE),
         )
-        gateway = Gateway(session, connections, dialect, tidies=side == "destination")
+        gateway = Gateway(session, connections, dialect, is_destination=is_destination)
         self.made[side] = gateway
         self._guard.reserve(_HOSTS[side], gateway.attend, gateway.close)
         parameters = {name: value for name, value in end.parameters.items() if name in _KEPT}

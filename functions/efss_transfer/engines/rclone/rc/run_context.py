@@ -18,8 +18,9 @@ from efss_transfer.model.result import Failure, Side
 class RunContext:
     """One run: its daemon, the daemon's log, and the outcomes so far.
 
-    `stop_seconds` is how long stopping the work may take. `forget` makes what is known of the
-    storages unknown: each attempt, and a verification, ask them again.
+    `stop_seconds` is how long stopping the work may take. `begin_attempt` and `forget` make what
+    the gateways know of the storages unknown: each attempt, which `begin_attempt` gets the number
+    of, and a verification ask them again.
     """
 
     rc: RcClient
@@ -28,6 +29,7 @@ class RunContext:
     redactor: Redactor
     context: Context
     stop_seconds: float
+    begin_attempt: Callable[[int], None] = lambda _: None
     forget: Callable[[], None] = lambda: None
 
     def classify(self, text: str, side: Side | None) -> Failure:

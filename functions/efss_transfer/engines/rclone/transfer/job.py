@@ -134,7 +134,7 @@ class Transfer:
 
     def _begin_attempt(self, paths: tuple[str, ...] | None, *, is_last: bool) -> None:
         self._run.context.observer.attempt(self._progress.attempt)
-        self._run.forget()
+        self._run.begin_attempt(self._progress.attempt)
         self._early_stop.begin_attempt()
         self._run.outcomes.begin_attempt(last=is_last, expected=paths or ())
         self._run.log.begin_attempt()

@@ -1,0 +1,219 @@
+"""Answer the engine's PROPFIND: from the server, or from what is known for certain."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Final
+
+from efss_transfer.webdav import listings
+from efss_transfer.webdav.folders import Folders
+from efss_transfer.webdav.http.server import Abort, EngineReply, EngineRequest
+from efss_transfer.webdav.listings import Listings, Named
+from efss_transfer.webdav.memory import Memory, key
+from efss_transfer.webdav.multistatus import Entry
+from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.session import Failed
+from efss_transfer.webdav.uploads import PARTIAL, strong
+from efss_transfer.webdav.words import Words
+
+XML: Final = {"Content-Type": "application/xml; charset=utf-8"}
+LONGEST_REQUEST: Final = 1 << 20
+_BEFORE_SENDING: Final = 1 << 18
+_MOST_KEPT: Final = 4 << 20
+_KEPT_SECONDS: Final = 60.0
+
+Tidy = Callable[[Segments, list[tuple[str, Entry]]], Awaitable[None]]
+"""Function that removes abandoned uploads, given with their names, from a folder."""
+
+
+async def send_error(reply: EngineReply, status: int, said: Words) -> None:
+    """Answer with an error. Raises Abort if an answer has already begun."""
+    if reply.started:
+        raise Abort
+    headers = dict(XML)
+    if said.retry_after is not None:
+        headers["Retry-After"] = str(int(said.retry_after))
+    await reply.send(status, said.to_xml(), headers)
+
+
+class EarlyListings:
+    """Listings from the probe of the source, so that the copy need not ask for them again.
+
+    Each is used once, and within a minute; together they are bounded in size.
+    """
+
+    def __init__(self) -> None:
+        self._bodies: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._size = 0
+        self.is_open = True
+        """Whether the copy has yet to begin."""
+
+    def keep(self, folder: str, body: bytes) -> None:
+        """Keep the body of an answer, and drop the oldest ones if there is not enough room."""
+        if not self.is_open or len(body) > _MOST_KEPT:
+            return
+        self.take(folder)
+        self._bodies[folder] = (time.monotonic(), body)
+        self._size += len(body)
+        while self._size > _MOST_KEPT:
+            self.take(next(iter(self._bodies)))
+
+    def take(self, folder: str) -> bytes | None:
+        """Return a body that is recent enough, and drop it."""
+        at, body = self._bodies.pop(folder, (0.0, None))
+        if body is None:
+            return None
+        self._size -= len(body)
+        return body if time.monotonic() - at < _KEPT_SECONDS else None
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._bodies.clear()
+        self._size = 0
+
+
+class Lookups:
+    """Answers to PROPFIND. `tidy` removes abandoned uploads; `early` keeps listings."""
+
+    def __init__(
+        self,
+        server: Listings,
+        folders: Folders,
+        memory: Memory,
+        *,
+        tidy: Tidy | None,
+        early: EarlyListings | None,
+    ) -> None:
+        self._listings = server
+        self._folders = folders
+        self._memory = memory
+        self._tidy = tidy
+        self._early = early
+
+    async def answer(self, request: EngineRequest, reply: EngineReply) -> None:
+        """Answer one PROPFIND. Raises as `ServerSession.call` does."""
+        body = await request.whole(LONGEST_REQUEST)
+        path, depth = request.path, request.header("depth") or "infinity"
+        if depth not in ("0", "1"):
+            await reply.send(403)
+        elif depth == "1":
+            await self._list(request, reply)
+        elif (stored := self._memory.stored.pop(key(path))) is not None:
+            one = Named(None, listings.stored_entry(stored), stored.size)
+            await self._show(request, reply, one)
+        else:
+            folder = request.raw.endswith("/")
+            found = await self._listings.one(path, folder=folder, quota=b"quota-" in body)
+            if found is None:
+                await self._missing(request, reply)
+                return
+            if found.entry.collection:
+                self._folders.exists(path)
+            else:
+                self._memory.etags.put(key(path), strong(found.entry.get("getetag")))
+            await self._show(request, reply, found)
+
+    async def _show(self, request: EngineRequest, reply: EngineReply, one: Named) -> None:
+        shown = listings.rendered(request.raw, one)
+        await reply.send(207, listings.OPENING + shown + listings.CLOSING, XML)
+
+    async def _missing(self, request: EngineRequest, reply: EngineReply) -> None:
+        if request.raw.endswith("/"):
+            self._folders.is_missing(request.path)
+        await send_error(reply, 404, Words(404, "", "The server has no resource at this path."))
+
+    async def _list(self, request: EngineRequest, reply: EngineReply) -> None:
+        """Answer with the entries of a folder. The first 256 KiB are checked before any of them
+        is sent, so that most errors get a status of their own; a later error breaks the answer.
+        """
+        path = request.path
+        if self._folders.is_empty(path):
+            await self._show(request, reply, Named(None, listings.folder_entry()))
+            return
+        if self._early is not None and (body := self._early.take(request.raw)) is not None:
+            await reply.send(207, body, XML)
+            return
+        answer = _ListingAnswer(reply, self._early, request.raw)
+        answer.add(listings.rendered(request.raw, Named(None, listings.folder_entry())))
+        left: list[Named] = []
+        try:
+            reading = self._listings.read(path, "1", folder=True)
+            async with aclosing(reading):  # type: ignore[type-var]
+                async for entries in reading:
+                    left += [one for one in entries if one.name and PARTIAL.fullmatch(one.name)]
+                    for one in self._noted(path, entries):
+                        answer.add(listings.rendered(request.raw, one))
+                    await answer.send_if_long()
+        except Failed as failed:
+            if failed.status == 404 and not reply.started:
+                await self._missing(request, reply)
+                return
+            raise
+        self._folders.exists(path)
+        self._memory.listed.put(key(path), value=True)
+        if self._tidy is not None:
+            await self._tidy(path, [(one.name or "", one.entry) for one in left])
+        await answer.end()
+
+    def _noted(self, path: Segments, entries: list[Named]) -> list[Named]:
+        """Remember the files, and return the entries that the engine may see."""
+        shown = []
+        for one in entries:
+            if one.name is None or PARTIAL.fullmatch(one.name):
+                continue
+            if not one.entry.collection:
+                etag = strong(one.entry.get("getetag"))
+                self._memory.etags.put(key((*path, one.name)), etag)
+                if not one.size:
+                    self._memory.empty.put(key((*path, one.name)), value=True)
+            shown.append(one)
+        return shown
+
+
+class _ListingAnswer:
+    """Answer with a listing, sent in long pieces, and kept if `early` still keeps listings."""
+
+    def __init__(self, reply: EngineReply, early: EarlyListings | None, folder: str) -> None:
+        self._reply = reply
+        self._early = early if early is not None and early.is_open else None
+        self._folder = folder
+        self._kept: list[bytes] = []
+        self._waiting = [listings.OPENING]
+        self._size = 0
+        self._total = 0
+
+    def add(self, piece: bytes) -> None:
+        self._waiting.append(piece)
+        self._size += len(piece)
+
+    async def send_if_long(self) -> None:
+        if self._size > _BEFORE_SENDING:
+            if not self._reply.started:
+                await self._reply.begin(207, XML, None)
+            await self._reply.write(self._piece())
+
+    async def end(self) -> None:
+        self.add(listings.CLOSING)
+        last = self._piece()
+        if self._early is not None:
+            self._early.keep(self._folder, b"".join(self._kept))
+        if self._reply.started:
+            await self._reply.write(last)
+            await self._reply.end()
+        else:
+            await self._reply.send(207, last, XML)
+
+    def _piece(self) -> bytes:
+        piece = b"".join(self._waiting)
+        self._waiting.clear()
+        self._size = 0
+        self._total += len(piece)
+        if self._total > _MOST_KEPT:
+            self._kept.clear()
+            self._early = None
+        elif self._early is not None:
+            self._kept.append(piece)
+        return piece

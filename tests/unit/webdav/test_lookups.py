@@ -1,0 +1,46 @@
+"""Listings of the probe: used once, while they are new, within a bounded size."""
+
+from __future__ import annotations
+
+import pytest
+
+from efss_transfer.webdav.lookups import EarlyListings
+
+
+def test_listing_is_used_once() -> None:
+    early = EarlyListings()
+    early.keep("/a/", b"listing")
+    assert early.take("/a/") == b"listing"
+    assert early.take("/a/") is None
+
+
+def test_listing_older_than_a_minute_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    early = EarlyListings()
+    early.keep("/a/", b"listing")
+    now += 60
+    assert early.take("/a/") is None
+
+
+def test_oldest_listings_make_room() -> None:
+    early = EarlyListings()
+    for number in range(9):
+        early.keep(f"/{number}/", bytes(1 << 20))
+    kept = [number for number in range(9) if early.take(f"/{number}/")]
+    assert kept == [5, 6, 7, 8]
+
+
+def test_listing_that_alone_is_too_large_is_not_kept_and_drops_no_other() -> None:
+    early = EarlyListings()
+    early.keep("/small/", b"listing")
+    early.keep("/large/", bytes((4 << 20) + 1))
+    assert early.take("/large/") is None
+    assert early.take("/small/") == b"listing"
+
+
+def test_nothing_is_kept_once_the_copy_has_begun() -> None:
+    early = EarlyListings()
+    early.is_open = False
+    early.keep("/a/", b"listing")
+    assert early.take("/a/") is None
