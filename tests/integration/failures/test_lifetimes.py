@@ -74,10 +74,18 @@ def large_copy(slow: Storage, s3: Storage, path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "accept", ["application/json", "application/x-ndjson", "text/event-stream"]
+    ("accept", "more"),
+    [
+        ("application/json", b""),
+        ("application/json", b"\n"),
+        ("application/json", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"),
+        ("application/x-ndjson", b""),
+        ("application/x-ndjson", b"\r\n"),
+        ("text/event-stream", b""),
+    ],
 )
-def test_a_caller_who_hangs_up_cancels_the_copy(
-    function: Function, s3: Storage, accept: str
+def test_caller_that_hangs_up_cancels_the_copy(
+    function: Function, s3: Storage, accept: str, more: bytes
 ) -> None:
     with http_servers.slow_source(LARGE, 20 * MIB) as slow:
         host, port = function.url.removeprefix("http://").split(":")
@@ -89,6 +97,7 @@ def test_a_caller_who_hangs_up_cancels_the_copy(
                 + body
             )
             wait_until(lambda: uploads(s3), "the upload never began")
+            caller.sendall(more)
         began = time.monotonic()
         function.wait_clean(5)
         assert time.monotonic() - began < 5

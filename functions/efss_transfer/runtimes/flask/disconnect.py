@@ -6,9 +6,11 @@ import select
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from efss_transfer.model.result import State
+
+_CLOSED: Final = select.POLLRDHUP | select.POLLHUP | select.POLLERR
 
 
 def interruption_check(environ: Mapping[str, Any]) -> Callable[[], State | None]:
@@ -32,13 +34,17 @@ def client_connection(environ: Mapping[str, Any]) -> socket.socket | None:
 def is_disconnected(connection: socket.socket) -> bool:
     """Whether the client has closed the connection, or this side has reset it.
 
-    A client that closes only its sending half looks the same and counts as disconnected.
+    A client that closes only its sending half looks the same and counts as disconnected. Data that
+    it sent before, such as a line ending or its next request, does not hide that.
     """
     try:
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN | select.POLLRDHUP)
-        if not poll.poll(0):
+        events = poll.poll(0)
+        if not events:
             return False
+        if events[0][1] & _CLOSED:
+            return True
         return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:
         return False
