@@ -9,6 +9,7 @@ from typing import Final
 from efss_transfer.client import errors
 from efss_transfer.contract import schemas
 from efss_transfer.model.errors import CODES
+from efss_transfer.model.warnings import WARNINGS
 from reference_command import command
 from reference_schemas import cell, page, storages
 from reference_settings import settings
@@ -25,6 +26,10 @@ _CODES: Final = (
 _OF_THE_CLIENT: Final = (
     "The Python client and the command have three more codes, for answers that are missing or not "
     "the service's:"
+)
+_OF_WARNINGS: Final = (
+    "A [result](result.md) may have `warnings`, for what is right but weaker than hoped. They "
+    "change neither the state of the transfer nor its status."
 )
 _TITLES: Final = {
     "request": "a transfer request: both endpoints, selection, options.",
@@ -57,7 +62,7 @@ def index() -> str:
     lines += [
         "- [storages](storages.md): every type of storage, and its parameters.",
         "- [settings](settings.md): the variables of the function's environment.",
-        "- [codes](codes.md): every error code, its status, and whether a retry can help.",
+        "- [codes](codes.md): every error, its status, and whether a retry can help; warnings.",
         "- [command](command.md): every option of `efss-transfer`, and the exit codes.",
         "- [Python client](python-client.md): `efss_transfer.client`.",
     ]
@@ -93,6 +98,8 @@ def codes() -> str:
         if name not in CODES:
             text = cell(" ".join((known.__doc__ or "").split()))
             lines.append(f"| `{name}` | {text} | `{known.__name__}` |")
+    lines += ["", "## Warnings", "", _OF_WARNINGS, "", "| code | message |", "|---|---|"]
+    lines += [f"| `{name}` | {cell(text)} |" for name, text in WARNINGS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -24,7 +24,8 @@ from efss_transfer.egress.rules import Egress
 from efss_transfer.engines.base import Context, Engine, Survey
 from efss_transfer.model.events import Event, FileDone, Finished, Progress, Started
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
-from efss_transfer.model.result import FileState, Reason, Result, Shard, State, VerifyMode
+from efss_transfer.model.result import FileState, Reason, Result, Shard, State
+from efss_transfer.model.verification import VerifyMode
 
 Filled = tuple[Endpoint, dict[str, str]]
 Target = tuple[Endpoint, Callable[[], dict[str, str]]]

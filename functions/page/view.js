@@ -81,7 +81,7 @@ export class TransferView {
   }
 
   result(result) {
-    const { state, totals, started, finished, errors, verification, attempts } = result;
+    const { state, totals, started, finished, errors, warnings, verification, attempts } = result;
     const [text, kind] = STATES[state] ?? [state, ""];
     const { transferred, skipped, failed } = totals.files;
     const seconds = (Date.parse(finished) - Date.parse(started)) / 1000;
@@ -107,6 +107,10 @@ export class TransferView {
       for (const sample of group.samples) {
         if (!sample.path) this.failures.set("", { ...group, message: sample.message });
       }
+    }
+    for (const { code, message, count, samples } of warnings ?? []) {
+      const example = samples[0] ? ` Example: ${[samples[0].path, samples[0].message].filter(Boolean).join(": ")}` : "";
+      facts.push([`Warning ${code}`, `${counted(count, "case")}. ${message}${example}`]);
     }
     const list = facts.flatMap(([name, value]) => [create("dt", {}, name), create("dd", {}, value)]);
     byId("outcome").replaceChildren(

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from efss_transfer.cli.formatting import duration, files, printable, size
 from efss_transfer.model.errors import CODES
-from efss_transfer.model.result import ErrorGroup, Reason, Result, State
+from efss_transfer.model.result import ErrorGroup, Reason, Result, State, WarningGroup
 
 RUN_AGAIN: Final = "To continue, run the same command again."
 RUN_SHARDS_AGAIN: Final = "To continue, run the incomplete shards again, and merge again."
@@ -37,14 +37,15 @@ def show(result: Result, invocations: int, advice: str = RUN_AGAIN) -> None:
     """Write the summary to stdout. `advice` says how to continue an incomplete transfer."""
     for line in _lines(result, invocations, advice):
         _write(line)
-    if not result.errors:
-        return
-    console = Console(highlight=False)
-    if console.is_terminal:
-        console.print(_table(result.errors))
-    else:
-        for line in _failures(result.errors):
-            _write(line)
+    if result.errors:
+        console = Console(highlight=False)
+        if console.is_terminal:
+            console.print(_table(result.errors))
+        else:
+            for line in _failures(result.errors):
+                _write(line)
+    for line in _warnings(result.warnings):
+        _write(line)
 
 
 def _lines(result: Result, invocations: int, advice: str) -> Iterator[str]:
@@ -97,11 +98,22 @@ def _table(errors: tuple[ErrorGroup, ...]) -> Table:
 def _failures(errors: tuple[ErrorGroup, ...]) -> Iterator[str]:
     for group in errors:
         yield f"failed: {files(group.count)}, {_error(group)}"
-        for sample in group.samples:
-            path = f"{printable(sample.path)}: " if sample.path else ""
-            yield f"  {path}{printable(sample.message)}"
-        if (more := group.count - len(group.samples)) > 0:
-            yield f"  and {more:,} more"
+        yield from _samples(group)
+
+
+def _warnings(warnings: tuple[WarningGroup, ...]) -> Iterator[str]:
+    for group in warnings:
+        cases = "1 case" if group.count == 1 else f"{group.count:,} cases"
+        yield f"warning: {printable(group.code)} ({cases}): {printable(group.message)}"
+        yield from _samples(group)
+
+
+def _samples(group: ErrorGroup | WarningGroup) -> Iterator[str]:
+    for sample in group.samples:
+        path = f"{printable(sample.path)}: " if sample.path else ""
+        yield f"  {path}{printable(sample.message)}"
+    if (more := group.count - len(group.samples)) > 0:
+        yield f"  and {more:,} more"
 
 
 def _error(group: ErrorGroup) -> str:

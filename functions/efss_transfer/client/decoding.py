@@ -29,9 +29,9 @@ from efss_transfer.model.result import (
     Side,
     State,
     Totals,
-    Verification,
-    VerifyMode,
+    WarningGroup,
 )
+from efss_transfer.model.verification import Verification, VerifyMode
 
 Json = Mapping[str, Any]
 _Known = TypeVar("_Known", bound=StrEnum)
@@ -118,6 +118,7 @@ def result(document: Json) -> Result:
         files_omitted=int(document.get("files_omitted", 0)),
         attempts=int(document["attempts"]),
         verification=_verification(document.get("verification")),
+        warnings=tuple(map(_warning, document.get("warnings", ()))),
         id=document.get("id"),
         shard=_shard(document.get("shard")),
         engine_report=dict(document.get(engine, {})),
@@ -187,8 +188,16 @@ def _group(it: Json) -> ErrorGroup:
         _known(Side, it.get("side")),
         bool(it["retryable"]),
         int(it["count"]),
-        tuple(Sample(str(one.get("path", "")), str(one["message"])) for one in it["samples"]),
+        _samples(it),
     )
+
+
+def _warning(it: Json) -> WarningGroup:
+    return WarningGroup(str(it["code"]), str(it["message"]), int(it["count"]), _samples(it))
+
+
+def _samples(it: Json) -> tuple[Sample, ...]:
+    return tuple(Sample(str(one.get("path", "")), str(one["message"])) for one in it["samples"])
 
 
 def _totals(it: Json) -> Totals:

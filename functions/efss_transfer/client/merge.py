@@ -22,10 +22,11 @@ from efss_transfer.model.result import (
     Side,
     State,
     Totals,
-    Verification,
-    VerifyMode,
+    WarningGroup,
     utc_now,
 )
+from efss_transfer.model.verification import Verification, VerifyMode
+from efss_transfer.model.warnings import WARNINGS
 
 _STRENGTH: Final = tuple(VerifyMode)
 # How many samples of an error remain, and how many characters of each, as room gets scarce.
@@ -35,7 +36,8 @@ _SHORTER: Final = ((MAX_SAMPLES, 500), (3, 300), (1, 200), (1, 80), (0, 0))
 def successive(earlier: Result | None, later: Result) -> Result:
     """Merge an invocation's result into that of the invocations before it.
 
-    Copied files and bytes add up. Failures and the verification are those of the later one.
+    Copied files, bytes and warnings add up. Failures and the verification are those of the later
+    one.
     """
     if earlier is None:
         return later
@@ -45,16 +47,17 @@ def successive(earlier: Result | None, later: Result) -> Result:
         started=earlier.started,
         attempts=earlier.attempts + later.attempts,
         files_omitted=earlier.files_omitted + later.files_omitted,
+        warnings=_warnings([earlier, later]),
     )
 
 
 def merged(shards: Sequence[Result]) -> Result:
     """Merge the results of all shards, one result a shard.
 
-    Counts add up, errors are grouped by code and side, `attempts` is the largest. The result has
-    succeeded if all shards have, and failed if all have. If some failed, in part or entirely, it is
-    partial; otherwise it is incomplete, or cancelled if a shard was. The engine's own report is
-    about one invocation and is left out. Raises ValueError if there is no result.
+    Counts add up, errors are grouped by code and side, warnings by code; `attempts` is the largest.
+    The result has succeeded if all shards have, and failed if all have. If some failed, in part or
+    entirely, it is partial; otherwise it is incomplete, or cancelled if a shard was. The engine's
+    own report is about one invocation and is left out. Raises ValueError if there is no result.
     """
     if not shards:
         raise ValueError("There are no results to merge.")
@@ -75,6 +78,7 @@ def merged(shards: Sequence[Result]) -> Result:
         verification=_verification(
             [result.verification for result in shards if result.verification is not None]
         ),
+        warnings=_warnings(shards),
         id=next((result.id for result in shards if result.id is not None), None),
     )
 
@@ -135,28 +139,36 @@ def unanswered(
 def short(result: Result, most: int) -> Result:
     """Shorten a result to at most `most` bytes of JSON. Totals stay exact.
 
-    Files go first, then samples of errors, then the errors that are least frequent.
+    Files go first, then samples, then the warnings and the errors that are least frequent.
     """
     result = replace(result, files=None, files_omitted=0, notification=None, engine_report={})
     for samples, length in _SHORTER:
         shorter = replace(
             result,
             errors=tuple(
+                replace(group, samples=_cut(group.samples[:samples], length))
+                for group in result.errors
+            ),
+            warnings=tuple(
                 replace(
                     group,
-                    samples=tuple(
-                        Sample(one.path[:length], one.message[:length])
-                        for one in group.samples[:samples]
-                    ),
+                    message=group.message if samples else "",  # `merged` adds it again
+                    samples=_cut(group.samples[:samples], length),
                 )
-                for group in result.errors
+                for group in result.warnings
             ),
         )
         if _bytes(shorter) <= most:
             return shorter
+    while shorter.warnings and _bytes(shorter) > most:
+        shorter = replace(shorter, warnings=shorter.warnings[:-1])
     while shorter.errors and _bytes(shorter) > most:
         shorter = replace(shorter, errors=shorter.errors[:-1])
     return shorter
+
+
+def _cut(samples: Iterable[Sample], length: int) -> tuple[Sample, ...]:
+    return tuple(Sample(one.path[:length], one.message[:length]) for one in samples)
 
 
 def _bytes(result: Result) -> int:
@@ -200,19 +212,38 @@ def _errors(shards: Sequence[Result], state: State) -> tuple[ErrorGroup, ...]:
 
 
 def _one_group(groups: list[ErrorGroup]) -> ErrorGroup:
-    """Merge groups of one code and side: a sample of each shard before a second of any."""
-    samples = dict.fromkeys(
-        group.samples[number]
-        for number in range(MAX_SAMPLES)
-        for group in groups
-        if number < len(group.samples)
-    )
+    """Merge the groups of one code and side."""
     return replace(
         groups[0],
         retryable=any(group.retryable for group in groups),
         count=sum(group.count for group in groups),
-        samples=tuple(samples)[:MAX_SAMPLES],
+        samples=_some([group.samples for group in groups]),
     )
+
+
+def _warnings(results: Sequence[Result]) -> tuple[WarningGroup, ...]:
+    groups: dict[str, list[WarningGroup]] = {}
+    for result in results:
+        for group in result.warnings:
+            groups.setdefault(group.code, []).append(group)
+    one_of_each = (
+        WarningGroup(
+            code,
+            next((group.message for group in of_code if group.message), WARNINGS.get(code, "")),
+            sum(group.count for group in of_code),
+            _some([group.samples for group in of_code]),
+        )
+        for code, of_code in groups.items()
+    )
+    return tuple(sorted(one_of_each, key=lambda group: group.count, reverse=True))
+
+
+def _some(groups: Sequence[tuple[Sample, ...]]) -> tuple[Sample, ...]:
+    """Choose the samples of a merged group: one of each group before a second of any."""
+    samples = dict.fromkeys(
+        group[number] for number in range(MAX_SAMPLES) for group in groups if number < len(group)
+    )
+    return tuple(samples)[:MAX_SAMPLES]
 
 
 def _verification(verifications: Sequence[Verification]) -> Verification | None:

@@ -15,7 +15,8 @@ from efss_transfer.contract import storage_types
 from efss_transfer.contract.validation import MAX_VIOLATIONS, load, violations
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Violation
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
-from efss_transfer.model.result import Shard, VerifyMode
+from efss_transfer.model.result import Shard
+from efss_transfer.model.verification import VerifyMode
 
 StorageLookup = Callable[[str, Mapping[str, Any]], Endpoint]
 """Builds the endpoint of a storage from the site file, given the side's name and that side of

@@ -22,6 +22,7 @@ from efss_transfer.model.result import (
     Sample,
     Side,
     Totals,
+    WarningGroup,
 )
 
 _QUEUE_LIMIT: Final = 1_000
@@ -52,6 +53,8 @@ class FileOutcomes:
         self._bytes = self._dry_run_bytes = 0
         self._error_counts: Counter[_ErrorKey] = Counter()
         self._error_samples: dict[_ErrorKey, list[Sample]] = {}
+        self._warning_counts: Counter[str] = Counter()
+        self._warning_samples: dict[str, list[Sample]] = {}
         self._is_last_attempt = True
         self._expected: set[str] = set()
         self._held_back_files: dict[str, FileOutcome] = {}
@@ -142,6 +145,16 @@ class FileOutcomes:
         with self._changed:
             self.failures_in_attempt += 1
             self._count_error(failure, "")
+
+    def warn(self, code: str, path: str, message: str, count: int = 1) -> None:
+        """Add `count` warnings of a code of model/warnings.py, with one sample: a path, or empty,
+        and a redacted text about this case.
+        """
+        with self._changed:
+            self._warning_counts[code] += count
+            samples = self._warning_samples.setdefault(code, [])
+            if len(samples) < MAX_SAMPLES:
+                samples.append(Sample(path, message))
 
     @property
     def files_to_retry(self) -> tuple[str, ...] | None:
@@ -261,3 +274,17 @@ class FileOutcomes:
                 for code, side, retryable in [key]
             ]
         return tuple(sorted(groups, key=lambda group: -group.count))
+
+    @property
+    def warnings(self) -> tuple[WarningGroup, ...]:
+        """All warnings so far, grouped by code, the most frequent group first."""
+        if not self._warning_counts:
+            return ()
+        # Most transfers have none, and then a cold start on AWS Lambda does not pay for it.
+        from efss_transfer.model.warnings import WARNINGS
+
+        with self._changed:
+            return tuple(
+                WarningGroup(code, WARNINGS[code], count, tuple(self._warning_samples[code]))
+                for code, count in self._warning_counts.most_common()
+            )

@@ -8,8 +8,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import Literal, TypeVar
 
-from efss_transfer.model.result import Shard, VerifyMode
+from efss_transfer.model.result import Shard
 from efss_transfer.model.targets import Target, parse_target
+from efss_transfer.model.verification import VerifyMode
 
 Value = str | int | float | bool
 Report = Literal["summary", "errors", "all"]

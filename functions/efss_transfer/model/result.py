@@ -9,14 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from efss_transfer.model.notification import Notification
+from efss_transfer.model.verification import Verification
+
+if TYPE_CHECKING:
+    from efss_transfer.model.notification import Notification
 
 Json = Any  # a value for json.dumps; a recursive alias would need casts everywhere
 
 MAX_SAMPLES: Final = 5
-"""How many files a group of errors names."""
+"""How many files a group of errors or warnings names."""
 
 
 class State(StrEnum):
@@ -96,10 +99,16 @@ class Failure:
 
 @dataclass(frozen=True)
 class Sample:
-    """One example of a group of errors; `path` is empty if the error concerns no file."""
+    """One example of a group of errors or warnings; `path` is empty if it concerns no file."""
 
     path: str
     message: str
+
+    def to_json(self) -> dict[str, Json]:
+        """An entry of a group's `samples`."""
+        return (
+            {"path": self.path, "message": self.message} if self.path else {"message": self.message}
+        )
 
 
 @dataclass(frozen=True)
@@ -119,11 +128,25 @@ class ErrorGroup:
             json["side"] = self.side.value
         json["retryable"] = self.retryable
         json["count"] = self.count
-        json["samples"] = [
-            {"path": s.path, "message": s.message} if s.path else {"message": s.message}
-            for s in self.samples
-        ]
+        json["samples"] = [sample.to_json() for sample in self.samples]
         return json
+
+
+@dataclass(frozen=True)
+class WarningGroup:
+    """All warnings of one code: what is right, but weaker than hoped. The codes and their
+    messages are in warnings.py.
+    """
+
+    code: str
+    message: str
+    count: int
+    samples: tuple[Sample, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """An entry of a result's `warnings`."""
+        json: dict[str, Json] = {"code": self.code, "message": self.message, "count": self.count}
+        return json | {"samples": [sample.to_json() for sample in self.samples]}
 
 
 @dataclass(frozen=True)
@@ -183,48 +206,13 @@ class Totals:
         return json
 
 
-class VerifyMode(StrEnum):
-    """How the source and the destination are compared after a copy."""
-
-    NONE = "none"
-    SIZE = "size"
-    CHECKSUM = "checksum"
-    DOWNLOAD = "download"
-
-
-@dataclass(frozen=True)
-class Verification:
-    """The outcome of comparing both sides after the copy. Counts are files.
-
-    `mode` is the comparison that was possible: sizes, if the storages have no checksum in
-    common. `hash` is the checksum's algorithm. `by_size` counts the files among `checked`
-    that were compared by size because a storage had no checksum for them.
-    """
-
-    mode: VerifyMode
-    checked: int = 0
-    differing: int = 0
-    missing: int = 0
-    hash: str | None = None
-    by_size: int = 0
-
-    def to_json(self) -> dict[str, Json]:
-        """A result's `verification`."""
-        json: dict[str, Json] = {"mode": self.mode.value}
-        if self.hash is not None:
-            json["hash"] = self.hash
-        json |= {"checked": self.checked, "differing": self.differing, "missing": self.missing}
-        if self.by_size:
-            json["by_size"] = self.by_size
-        return json
-
-
 @dataclass(frozen=True)
 class Result:
     """The result of one transfer.
 
     Attributes:
         code: The error code that decides the HTTP status; None on success.
+        warnings: What is right but weaker than hoped. They do not change the state.
         files: The files that the request asked to list; None if it asked for none.
         files_omitted: How many of these files did not fit into the response.
         shard: The part of the files that was copied; None if it was all of them.
@@ -244,6 +232,7 @@ class Result:
     files_omitted: int = 0
     attempts: int = 1
     verification: Verification | None = None
+    warnings: tuple[WarningGroup, ...] = ()
     id: str | None = None
     shard: Shard | None = None
     engine_report: Mapping[str, Json] = field(default_factory=dict)
@@ -272,6 +261,8 @@ class Result:
             "totals": self.totals.to_json(),
             "errors": [group.to_json() for group in self.errors],
         }
+        if self.warnings:
+            json["warnings"] = [group.to_json() for group in self.warnings]
         if self.files is not None:
             json["files"] = [outcome.to_json() for outcome in self.files]
         if self.verification is not None:

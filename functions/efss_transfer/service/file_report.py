@@ -75,8 +75,8 @@ class FileReport:
 def fit(result: Result, max_bytes: int, document: Callable[[Result], Json]) -> Result:
     """Shorten the result until `document(result)` takes at most `max_bytes` as JSON.
 
-    Files that did not fail are dropped first. Error samples are dropped only if they alone
-    would take more than half of the space.
+    Files that did not fail are dropped first. Samples of errors and warnings are dropped only if
+    they alone would take more than half of the space.
     """
 
     def size(candidate: Result) -> int:
@@ -89,8 +89,9 @@ def fit(result: Result, max_bytes: int, document: Callable[[Result], Json]) -> R
     omitted = result.files_omitted + len(files)
     bare = replace(result, files=None if result.files is None else (), files_omitted=omitted)
     for samples in range(MAX_SAMPLES, -1, -1):
-        fewer = (replace(group, samples=group.samples[:samples]) for group in result.errors)
-        bare = replace(bare, errors=tuple(fewer))
+        errors = (replace(group, samples=group.samples[:samples]) for group in result.errors)
+        warnings = (replace(group, samples=group.samples[:samples]) for group in result.warnings)
+        bare = replace(bare, errors=tuple(errors), warnings=tuple(warnings))
         if size(bare) <= max_bytes // 2:
             break
     space = max_bytes - size(bare)

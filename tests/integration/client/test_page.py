@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
+from efss_transfer.service.openapi import examples
 from support import faulty_webdav, http_servers, service_process
 from support.browser import Seen, chromium, opened
 from support.contract import schema
@@ -340,6 +341,33 @@ def test_page_works_without_streams(browser: Browser, function: Function, s3: St
         assert "locked.bin" in seen.text("#failures")
         assert "1 copied, 0 skipped, 1 failed" in seen.text("#files-text")
         seen.clean("502")
+
+
+def test_page_shows_the_warnings_of_a_success(browser: Browser, function: Function) -> None:
+    warning = {
+        "code": "time_not_kept",
+        "message": "Compare by size.",
+        "count": 3,
+        "samples": [{"path": "old/<b>.txt", "message": "before 1970"}],
+    }
+
+    def warned(route: Route) -> None:
+        if route.request.method != "POST":
+            return route.continue_()
+        told = {**examples.result().to_json(), "warnings": [warning]}
+        return route.fulfill(json=told, content_type="application/json")
+
+    with faulty_webdav.serving() as dav, opened(browser, function.url) as seen:
+        seen.page.route("**/*", warned)
+        filled(seen, "source", dav.storage, "data")
+        filled(seen, "destination", dav.storage, "to")
+        seen.page.get_by_role("button", name="Start transfer").click()
+        seen.ends("Copy complete.")
+        shown = seen.text("#outcome")
+        assert "Warning time_not_kept" in shown
+        assert "3 cases. Compare by size. Example: old/<b>.txt: before 1970" in shown
+        assert seen.barriers() == []
+        seen.clean()
 
 
 def test_browser_enforces_the_security_policy(browser: Browser, function: Function) -> None:

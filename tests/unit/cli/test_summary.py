@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -20,10 +21,10 @@ from efss_transfer.model.result import (
     Side,
     State,
     Totals,
-    Verification,
-    VerifyMode,
+    WarningGroup,
     utc_now,
 )
+from efss_transfer.model.verification import Verification, VerifyMode
 
 HOSTILE = "x\x1b]0;title\x07\n[bold red]y\u202e"
 
@@ -68,6 +69,27 @@ def test_skipped_and_verified_files_are_counted(capsys: pytest.CaptureFixture[st
         "Dry run: 1 file, 5 B, would be copied.\n"
         "Skipped: 1 unchanged, 1 newer at the destination.\n"
         "Verified by checksum (md5): 3 files checked, 1 different, 0 missing.\n"
+    )
+
+
+def test_warnings_are_shown_with_control_characters_escaped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    samples = (Sample("deep/a.h5", "before 1970"), Sample(HOSTILE, HOSTILE))
+    warnings = (
+        WarningGroup("time_not_kept", "Compare by size.", 1_200, samples),
+        WarningGroup("of_a_newer_service", "Something.", 1, ()),
+    )
+    summary.show(replace(ended(State.SUCCEEDED, transferred=1), warnings=warnings), 1)
+    told = capsys.readouterr().out
+    assert told.partition("failed.\n")[2] == (
+        "warning: time_not_kept (1,200 cases): Compare by size.\n"
+        "  deep/a.h5: before 1970\n"
+        r"  x\x1b]0;title\x07\n[bold red]y\u202e: x\x1b]0;title\x07\n[bold red]y\u202e"
+        "\n"
+        "  and 1,198 more\n"
+        "warning: of_a_newer_service (1 case): Something.\n"
+        "  and 1 more\n"
     )
 
 

@@ -136,6 +136,21 @@ def test_an_answer_in_one_piece_is_told_like_a_stream() -> None:
         assert contract.complaints("event", event.to_json()) == []
 
 
+def test_warnings_are_read_also_those_of_a_newer_service() -> None:
+    warnings = [
+        {
+            "code": "of_a_newer_service",
+            "message": "Look.",
+            "count": 2,
+            "samples": [{"path": "a", "message": "so"}, {"message": "or so"}],
+        }
+    ]
+    body = json.dumps({**RESULT, "warnings": warnings}).encode()
+    *_, last = decoding.answer(200, "application/json", body)
+    assert isinstance(last, Finished)
+    assert last.result.to_json()["warnings"] == warnings
+
+
 def test_a_web_page_is_no_answer() -> None:
     with pytest.raises(UnexpectedAnswer, match="200"):
         list(decoding.answer(200, "text/html", b"{}"))

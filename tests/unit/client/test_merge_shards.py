@@ -22,9 +22,10 @@ from efss_transfer.model.result import (
     Side,
     State,
     Totals,
-    Verification,
-    VerifyMode,
+    WarningGroup,
 )
+from efss_transfer.model.verification import Verification, VerifyMode
+from efss_transfer.model.warnings import WARNINGS
 from support.contract import complaints
 
 BEGAN = datetime(2026, 11, 22, 16, tzinfo=UTC)
@@ -50,6 +51,11 @@ def errors(code: str, count: int, *paths: str, side: Side | None = None) -> tupl
             code, side, code == "storage_busy", count, tuple(Sample(path, "no") for path in paths)
         ),
     )
+
+
+def warnings(code: str, count: int, *paths: str) -> tuple[WarningGroup, ...]:
+    samples = tuple(Sample(path, "so") for path in paths)
+    return (WarningGroup(code, WARNINGS[code], count, samples),)
 
 
 def test_counts_are_added_up() -> None:
@@ -120,6 +126,34 @@ def test_errors_are_by_code_and_side_with_samples_of_every_shard() -> None:
     ]
     assert [it.path for it in told.errors[0].samples] == ["a", "f", "b", "c", "d"]
     assert [it.retryable for it in told.errors] == [False, True, False]
+
+
+def test_warnings_are_by_code_over_all_shards_and_invocations() -> None:
+    first = of(warnings=warnings("partial_left", 1, "a"), index=0)
+    resumed = of(
+        warnings=warnings("partial_left", 2, "b", "c"),
+        index=0,
+        started=BEGAN + timedelta(seconds=9),
+    )
+    other = of(warnings=warnings("time_not_kept", 9, *"defghi"[:5]), index=1)
+    told = gathered([first, resumed, other, of(index=2)])
+    assert [(it.code, it.count, it.message) for it in told.warnings] == [
+        ("time_not_kept", 9, WARNINGS["time_not_kept"]),
+        ("partial_left", 3, WARNINGS["partial_left"]),
+    ]
+    assert [it.path for it in told.warnings[1].samples] == ["a", "b", "c"]
+    # They change no state.
+    assert (told.state, told.code, told.errors) == (OK, None, ())
+    assert "warnings" not in merged([of(), of()]).to_json()
+
+
+def test_a_warning_of_a_shortened_result_gets_its_message_again() -> None:
+    given = of(warnings=warnings("time_not_kept", 9, "a" * 900))
+    told = short(given, 500)
+    assert len(encode_json(told.to_json())) <= 500
+    assert complaints("result", told.to_json()) == []
+    (warning,) = merged([told]).warnings
+    assert (warning.count, warning.message) == (9, WARNINGS["time_not_kept"])
 
 
 def test_verification_is_summed_and_is_what_holds_for_all() -> None:
@@ -193,7 +227,12 @@ def test_a_result_is_told_short(most: int) -> None:
         for group in errors(code, 5, *(f"{'ü' * 300}{number}" for number in range(5)), side=side)
     )
     file = FileOutcome("a" * 900, FileState.FAILED)
-    given = of(PARTIAL, totals=Totals(1, 2, 3, 4), errors=long, files=(file,))
+    known = tuple(
+        group
+        for code in WARNINGS
+        for group in warnings(code, 5, *(f"{'ü' * 300}{number}" for number in range(5)))
+    )
+    given = of(PARTIAL, totals=Totals(1, 2, 3, 4), errors=long, warnings=known, files=(file,))
     told = short(given, most)
     assert len(encode_json(told.to_json())) <= most
     assert told.totals == given.totals

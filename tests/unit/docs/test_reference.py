@@ -11,6 +11,7 @@ from efss_transfer.config.settings import Settings, known_variables
 from efss_transfer.contract import request_parser
 from efss_transfer.contract.schemas import schema
 from efss_transfer.model.errors import CODES
+from efss_transfer.model.warnings import WARNINGS
 from support.doc_blocks import REFERENCE, blocks
 
 HTTP_API = REFERENCE / "http-api.md"
@@ -59,6 +60,11 @@ def test_every_code_and_its_status_stand_in_the_table() -> None:
     assert {code: int(status) for code, status in rows} == {
         name: code.status for name, code in CODES.items()
     }
+
+
+def test_every_warning_and_its_message_stand_in_the_table() -> None:
+    page = (REFERENCE / "codes.md").read_text("utf-8").partition("## Warnings")[2]
+    assert dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE)) == WARNINGS
 
 
 def test_every_exit_code_stands_in_the_table() -> None:

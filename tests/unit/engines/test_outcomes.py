@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from efss_transfer.engines.outcomes import MOST_HELD_BACK, FileOutcomes
-from efss_transfer.model.result import Failure, FileOutcome, FileState, Reason, Side, Totals
+from efss_transfer.model.result import (
+    MAX_SAMPLES,
+    Failure,
+    FileOutcome,
+    FileState,
+    Reason,
+    Sample,
+    Side,
+    Totals,
+)
+from efss_transfer.model.warnings import WARNINGS
 
 BUSY = Failure("storage_busy", "later", retryable=True, side=Side.SOURCE)
 DENIED = Failure("permission_denied", "no", retryable=False, side=Side.SOURCE)
@@ -167,3 +177,20 @@ def test_hundred_thousand_paths_are_distinguished() -> None:
         outcomes.add(skipped(f"folder/{number}"))
     assert len(drained(outcomes)) == 100
     assert outcomes.totals.transferred == 100_100
+
+
+def test_warnings_are_counted_by_code_with_five_samples() -> None:
+    outcomes = FileOutcomes()
+    assert not outcomes.warnings
+    outcomes.warn("partial_left", "", "403 Forbidden")
+    for number in range(7):
+        outcomes.warn("time_not_kept", f"f{number}", "before 1970")
+    outcomes.warn("time_not_kept", "f7", "before 1970", 3)
+    outcomes.close()
+    most, least = outcomes.warnings
+    assert (most.code, most.count, most.message) == ("time_not_kept", 10, WARNINGS["time_not_kept"])
+    assert most.samples == tuple(Sample(f"f{n}", "before 1970") for n in range(MAX_SAMPLES))
+    assert (least.code, least.count) == ("partial_left", 1)
+    assert least.to_json()["samples"] == [{"message": "403 Forbidden"}]
+    # They are no failures.
+    assert (outcomes.errors, outcomes.totals) == ((), Totals())

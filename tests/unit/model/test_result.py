@@ -31,8 +31,10 @@ from efss_transfer.model.result import (
     Side,
     State,
     Totals,
+    WarningGroup,
     rfc3339,
 )
+from efss_transfer.model.warnings import WARNINGS
 from efss_transfer.runtimes.flask.app import FlaskService
 from efss_transfer.service import runner
 from efss_transfer.service.runner import RunParameters
@@ -84,8 +86,13 @@ def group(code: str, side: Side | None = None, *, count: int = 1) -> ErrorGroup:
     return ErrorGroup(code, side, CODES[code].retryable, count, samples)
 
 
+WARNED = tuple(
+    WarningGroup(code, text, 7, (Sample("a", "so"), Sample("", "of no file")))
+    for code, text in WARNINGS.items()
+)
+
 ENDINGS = {
-    State.SUCCEEDED: ended(State.SUCCEEDED, None),
+    State.SUCCEEDED: replace(ended(State.SUCCEEDED, None), warnings=WARNED),
     State.PARTIAL: ended(
         State.PARTIAL,
         "partial",
@@ -358,6 +365,25 @@ def test_result_schema_has_every_error_code() -> None:
             "internal",
         } <= codes
         assert codes <= set(CODES)
+
+
+@pytest.mark.parametrize("name", ["result", "event", "problem"])
+def test_each_schema_has_exactly_the_warnings(name: str) -> None:
+    described = schema(name)["$defs"]["warning_group"]
+    assert set(described["properties"]["code"]["enum"]) == set(WARNINGS)
+    assert described == schema("result")["$defs"]["warning_group"]
+
+
+def test_warnings_are_omitted_if_there_are_none() -> None:
+    assert "warnings" not in ended(State.SUCCEEDED, None).to_json()
+    warnings = ENDINGS[State.SUCCEEDED].to_json()["warnings"]
+    assert [it["code"] for it in warnings] == list(WARNINGS)
+
+
+def test_warnings_change_no_status() -> None:
+    status, _, body = answer(STARTED, Finished(ENDINGS[State.SUCCEEDED]))
+    assert (status, json.loads(body)["state"]) == (200, "succeeded")
+    assert len(json.loads(body)["warnings"]) == len(WARNINGS)
 
 
 @pytest.mark.parametrize(

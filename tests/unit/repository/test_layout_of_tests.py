@@ -88,6 +88,8 @@ COVERED_ELSEWHERE = {
     "model/errors.py": "unit/client/test_decoding.py",
     "model/events.py": "unit/model/test_result.py",
     "model/notification.py": "unit/service/test_webhook.py",
+    "model/verification.py": "unit/client/test_merge_shards.py",
+    "model/warnings.py": "unit/model/test_result.py unit/docs/test_reference.py",
     "runtimes/asgi.py": "integration/runtimes/test_runtimes.py",
     "runtimes/aws/events.py": "unit/runtimes/aws/test_handler.py",
     "runtimes/aws/warmup.py": "integration/runtimes/test_aws_lambda.py",

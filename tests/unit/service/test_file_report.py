@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -24,7 +25,9 @@ from efss_transfer.model.result import (
     Side,
     State,
     Totals,
+    WarningGroup,
 )
+from efss_transfer.model.warnings import WARNINGS
 from efss_transfer.service.file_report import FileReport, fit
 from support.contract import complaints
 
@@ -53,6 +56,12 @@ def counted(outcomes: Iterable[FileOutcome], errors: tuple[ErrorGroup, ...] = ()
     totals = Totals(transferred, skipped, failed)
     state, code = (State.PARTIAL, "partial") if errors else (State.SUCCEEDED, None)
     return Result(state, "rclone", totals, NOW, NOW, code=code, errors=errors)
+
+
+WARNED = tuple(
+    WarningGroup(code, text, 10**9, (Sample("p" * 4096, "🎉" * 500),) * 5)
+    for code, text in WARNINGS.items()
+)
 
 
 def listed(outcomes: Iterable[FileOutcome], report: Report, most: int) -> Result:
@@ -104,6 +113,14 @@ def test_samples_are_dropped_when_they_fill_half_of_the_space() -> None:
     shown = fit(result, 65_536, Result.to_json)
     assert {len(group.samples) for group in shown.errors} == {2}
     assert [group.count for group in shown.errors] == [7] * len(GROUPED)
+
+
+def test_warnings_lose_samples_and_keep_their_counts() -> None:
+    result = replace(counted([failed("a")]), warnings=WARNED)
+    shown = fit(result, 65_536, Result.to_json)
+    assert len(encode_json(shown.to_json())) <= 65_536
+    assert {len(group.samples) for group in shown.warnings} < {0, 1, 2}
+    assert [(it.code, it.count) for it in shown.warnings] == [(it.code, 10**9) for it in WARNED]
 
 
 @settings(max_examples=150, deadline=None)
@@ -174,6 +191,7 @@ def test_smallest_limit_has_space_for_everything_never_omitted() -> None:
         NOW,
         code="partial",
         errors=errors,
+        warnings=WARNED,
         files=(failed("a"),),
         id="🎉" * 128,
         engine_report={"job": {"error": long}, "stats": {"lastError": long}},

@@ -76,6 +76,7 @@ class RunOutcome:
             errors=errors,
             attempts=transfer.attempts if transfer else 1,
             verification=transfer.verification if transfer else None,
+            warnings=self._outcomes.warnings,
             engine_report=report(version, code, status, stats, self._redactor, tuning),
         )
 

@@ -23,7 +23,8 @@ from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import FileDone
 from efss_transfer.model.request import TransferRequest
-from efss_transfer.model.result import Result, VerifyMode
+from efss_transfer.model.result import Result
+from efss_transfer.model.verification import VerifyMode
 
 if TYPE_CHECKING:
     from efss_transfer.config.rclone import RcloneSettings

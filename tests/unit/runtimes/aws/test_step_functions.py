@@ -11,6 +11,7 @@ import pytest
 from efss_transfer.contract import problems
 from efss_transfer.model.errors import InvalidRequest
 from efss_transfer.model.result import ErrorGroup, Result, Sample, State, Totals, utc_now
+from efss_transfer.model.warnings import WARNINGS
 from efss_transfer.runtimes.aws import events, handler, step_functions
 from support.contract import complaints
 from support.storages import ROOT
@@ -248,6 +249,17 @@ def test_the_last_look_finds_nothing_left() -> None:
     [group] = told["result"]["errors"]
     assert (group["code"], group["count"]) == ("checksum_mismatch", 7)
     assert complaints("result", told["result"]) == []
+
+
+def test_warnings_of_the_shards_are_in_the_one_result() -> None:
+    warning = {"code": "time_not_kept", "message": "m" * 300, "count": 7, "samples": []}
+    told = copied({**ended(State.SUCCEEDED, 1), "warnings": [warning]})["result"]
+    assert len(json.dumps(told)) <= step_functions.SHARD_RESULT_BYTES + 100  # with spaces
+    result = merged([part(0, told), part(1, told)])["result"]
+    assert complaints("result", result) == []
+    [group] = result["warnings"]
+    assert (group["code"], group["count"]) == ("time_not_kept", 14)
+    assert group["message"] == WARNINGS["time_not_kept"]
 
 
 def test_a_last_look_that_fails_is_no_success() -> None:

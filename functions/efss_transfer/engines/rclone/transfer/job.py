@@ -24,7 +24,8 @@ from efss_transfer.engines.rclone.transfer.verification import FilePair, Verifie
 from efss_transfer.engines.retry import RetrySchedule
 from efss_transfer.model.events import Event, Phase
 from efss_transfer.model.request import TransferRequest
-from efss_transfer.model.result import Failure, Json, Verification, VerifyMode
+from efss_transfer.model.result import Failure, Json
+from efss_transfer.model.verification import Verification, VerifyMode
 
 # With less memory rclone collects its garbage from the start. With 256 MiB the listing of 20,000
 # files used all of it and rclone ended (RLIMIT_DATA), although Go aims at four fifths.

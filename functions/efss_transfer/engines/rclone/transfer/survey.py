@@ -15,7 +15,8 @@ from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.events import Event, FileDone
 from efss_transfer.model.request import TransferRequest
-from efss_transfer.model.result import FileOutcome, Reason, Result, State, VerifyMode
+from efss_transfer.model.result import FileOutcome, Reason, Result, State
+from efss_transfer.model.verification import VerifyMode
 
 _ABOUT: Final = "operations/about"
 _ABOUT_SECONDS: Final = 10.0

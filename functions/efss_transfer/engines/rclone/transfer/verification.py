@@ -18,7 +18,8 @@ from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.events import Event
 from efss_transfer.model.request import ListedFile
-from efss_transfer.model.result import Failure, Side, Verification, VerifyMode
+from efss_transfer.model.result import Failure, Side
+from efss_transfer.model.verification import Verification, VerifyMode
 
 # The first kind of checksum that both storages offer is compared. If the content must be read, the
 # first kind of all is computed.

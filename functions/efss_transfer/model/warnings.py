@@ -1,0 +1,30 @@
+"""The warnings of a result: stable codes for what is right, but weaker than hoped.
+
+A warning changes neither the state of a transfer nor its HTTP status.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+WARNINGS: Final[dict[str, str]] = {
+    "time_not_kept": (
+        "The storage does not accept the modification time of these files and shows another, so "
+        "a later transfer may compare or copy them again; to avoid that, set `options.compare` "
+        "to `size` or `checksum`."
+    ),
+    "partial_left": (
+        "An incomplete upload could not be removed and takes up space; a later transfer to the "
+        "same folder removes it, or delete it: its name begins with `.efss-transfer-` or "
+        "`efss-transfer-`."
+    ),
+    "no_atomic_replacement": (
+        "The storage cannot replace a file in one step, so an upload that breaks off can damage "
+        "the old file; repeat the transfer until it succeeds, and keep another copy until then."
+    ),
+    "preconditions_ignored": (
+        "The storage ignores preconditions, so the transfer may overwrite what another client "
+        "writes at the same time; let nobody else write to the destination during a transfer."
+    ),
+}
+"""The message of each code: what happened, why it matters, and what to do."""
