@@ -9,7 +9,8 @@
 
 Its content is in its memory: `files` by path, and `dav.storage` is a `Storage` like any
 other. Below /remote.php/dav/ it is as much of a Nextcloud as rclone needs: it takes a
-file's time, and puts chunks together.
+file's time, and puts chunks together. But it does not say that it is one: it answers questions
+about the site by 404, past all faults, and does not log them.
 """
 
 from __future__ import annotations

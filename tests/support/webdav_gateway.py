@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from efss_transfer.webdav import recognition
 from efss_transfer.webdav.dialects import Dialect, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
@@ -73,10 +74,13 @@ def gateway(
     tls: ssl.SSLContext | None = None,
     proxy: str | None = None,
     is_destination: bool = False,
+    asks: bool = True,
     may_redirect: Callable[[Origin], bool] = lambda _: False,
     **patience: Any,
 ) -> Iterator[Running]:
-    """A gateway to a server, for the length of the block."""
+    """A gateway to a server, for the length of the block. `asks`: whether the server is asked
+    what it is, as in the service.
+    """
     loop = asyncio.new_event_loop()
     listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     listener.setblocking(False)
@@ -101,6 +105,9 @@ def gateway(
     tasks: set[asyncio.Task[None]] = set()
 
     async def listen() -> None:
+        nonlocal dialect
+        if asks:
+            dialect = await recognition.recognised(upstream, session.home, dialect)
         made.append(Gateway(session, connections, dialect, is_destination=is_destination))
         made[0].begin_copy()  # no probe comes first
         started.set()

@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from efss_transfer.egress.addresses import ConnectionCheck
 from efss_transfer.egress.dialer import Dialer, DialRefused
@@ -38,6 +39,7 @@ _HANDSHAKE_SECONDS: Final = 10.0
 _MAX_REFUSED: Final = 100
 _MAX_HOST_LENGTH: Final = 253
 _ACCEPT_PAUSE_SECONDS: Final = 0.2
+_Result = TypeVar("_Result")
 
 
 @cache
@@ -76,7 +78,7 @@ class Guard:
         self._listener = listener
         self._buffers = buffers
         self._dialer = Dialer(permits, loop.call_soon, log_unexpected)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._refused: list[str] = []
         self._is_closed = False
         self._loop = loop
@@ -100,6 +102,26 @@ class Guard:
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Have the event loop call a function, from any thread."""
         self._loop.call_soon(callback)
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, _Result]]) -> Future[_Result]:
+        """Run a coroutine in the event loop, from any thread.
+
+        The future is cancelled when the guard closes. It may stay pending if the loop has
+        stopped.
+        """
+        done: Future[_Result] = Future()
+
+        def begin() -> None:
+            if self._is_closed:
+                done.cancel()
+                return
+            task = asyncio.get_running_loop().create_task(work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda task: _copy_outcome(task, done))
+
+        self._loop.call_soon(begin)
+        return done
 
     async def dial(self, host: str, port: int) -> socket.socket:
         """Connect where `permits` allows, within the event loop. Raises Rejected."""
@@ -206,3 +228,12 @@ class Guard:
 
 def _disable_nagle(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _copy_outcome(task: asyncio.Task[_Result], done: Future[_Result]) -> None:
+    if task.cancelled():
+        done.cancel()
+    elif (error := task.exception()) is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(task.result())

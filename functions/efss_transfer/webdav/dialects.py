@@ -16,7 +16,9 @@ class Dialect:
     file. `in_place`: a PUT over an old file that is cut off leaves that file cut off, so a large
     file needs another way. `mismatch` lists the statuses of a failed precondition. `vendor` is
     the vendor that rclone gets. `checksums`: listings have checksums. `oldest` is the earliest
-    modification time that the server accepts, in seconds since 1970.
+    modification time that the server accepts, in seconds since 1970. `hashes_passwords`: each
+    request that signs in with a password costs the server a hash of it, and with `hashes_tokens`
+    one with an app password too.
     """
 
     name: str
@@ -26,6 +28,8 @@ class Dialect:
     checksums: bool = False
     mismatch: frozenset[int] = frozenset({412})
     oldest: int | None = None
+    hashes_passwords: bool = False
+    hashes_tokens: bool = False
 
     @property
     def listing_body(self) -> bytes:
@@ -41,15 +45,29 @@ QUOTA_BODY: Final = (
 PLAIN: Final = Dialect("plain")
 # Observed with Nextcloud 32 on local storage: a PUT over a file writes into the old file.
 # Chunks are assembled beside it and only then replace it, keeping its id and its shares.
-# It refuses times up to 1970-01-02, and only after every byte was sent.
+# It refuses times up to 1970-01-02, and only after every byte was sent. A request costs it 480 ms
+# of processor time with the account's password, and 40 ms with an app password.
 NEXTCLOUD: Final = Dialect(
-    "nextcloud", "nextcloud", atomic=True, in_place=True, checksums=True, oldest=86_401
+    "nextcloud",
+    "nextcloud",
+    atomic=True,
+    in_place=True,
+    checksums=True,
+    oldest=86_401,
+    hashes_passwords=True,
 )
 OWNCLOUD: Final = Dialect("owncloud", "owncloud", atomic=True, checksums=True)
 # rclone's own uploads by tus hold a file 2.7 times in memory, so rclone gets another vendor.
-# A wrong If-Match is answered by 409 there.
+# A wrong If-Match is answered by 409 there. A request costs it 110 to 190 ms of processor time with
+# a password, 250 to 290 ms with an app token, and 17 to 37 ms with a bearer token.
 OCIS: Final = Dialect(
-    "ocis", "owncloud", atomic=True, checksums=True, mismatch=frozenset({409, 412})
+    "ocis",
+    "owncloud",
+    atomic=True,
+    checksums=True,
+    mismatch=frozenset({409, 412}),
+    hashes_passwords=True,
+    hashes_tokens=True,
 )
 
 _BY_VENDOR: Final = {"nextcloud": NEXTCLOUD, "owncloud": OWNCLOUD, "infinitescale": OCIS}

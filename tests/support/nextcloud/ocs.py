@@ -30,14 +30,20 @@ def status(exchange: Exchange) -> None:
     exchange.reply(200, json.dumps(told).encode(), kind="application/json")
 
 
+def public_capabilities() -> dict[str, Any]:
+    """List the capabilities that need no sign-in."""
+    theming = {"name": "Nextcloud", "productName": "Nextcloud", "url": "https://nextcloud.com"}
+    return {"bruteforce": {"delay": 0, "allow-listed": False}, "theming": theming}
+
+
 def capabilities(cloud: Nextcloud) -> dict[str, Any]:
     """List the site's capabilities for a signed-in account."""
     dav: dict[str, Any] = {"chunking": "1.0", "public_shares_chunking": False}
     if cloud.bulk:
         dav["bulkupload"] = "1.0"
     return {
+        **public_capabilities(),
         "core": {"pollinterval": 60, "webdav-root": "remote.php/webdav"},
-        "bruteforce": {"delay": 0, "allow-listed": False},
         "files": {
             "forbidden_filenames": [".htaccess"],
             "forbidden_filename_basenames": [],
@@ -73,7 +79,7 @@ def _serve(exchange: Exchange, path: str) -> None:
     if path == "cloud/capabilities":
         major, minor, micro = map(int, VERSION.split("."))
         version = {"major": major, "minor": minor, "micro": micro, "string": VERSION}
-        told = capabilities(exchange.cloud) if user else {}
+        told = capabilities(exchange.cloud) if user else public_capabilities()
         _reply(exchange, 200, {"version": version, "capabilities": told})
     elif user is None:
         _reply(exchange, 401, None, "Nobody is signed in")

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import threading
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -281,6 +282,23 @@ def test_guards_are_independent(nothing_left: None) -> None:
         with guard(allow_none):
             pass
         assert serves(one)
+
+
+def test_guard_runs_work_for_another_thread_and_ends_it_when_it_closes(nothing_left: None) -> None:
+    async def answer() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    async def fail() -> int:
+        raise KeyError("x")
+
+    with guard(allow_all) as gate:
+        assert gate.start(answer).result(PATIENCE) == 7
+        with pytest.raises(KeyError):
+            gate.start(fail).result(PATIENCE)
+        endless = gate.start(asyncio.Event().wait)
+    with pytest.raises(CancelledError):
+        endless.result(PATIENCE)
 
 
 def test_guards_share_few_threads(nothing_left: None) -> None:

@@ -92,7 +92,7 @@ class Session:
         # While rclone boots, an import costs nothing: in a cold start on AWS Lambda it would.
         import efss_transfer.engines.rclone.transfer.job  # noqa: F401
 
-        gateways = _gateways(daemon.route.guard, settings.rclone)
+        gateways = _gateways(daemon.route.guard, settings.rclone, self._request)
         self.run = RunContext(
             daemon.rc,
             self._log,
@@ -106,7 +106,7 @@ class Session:
         self._version = self._launcher.version(binary, daemon.rc)
         config.check_filters(daemon.rc, self._request.selection)
         self.source, self.destination = remote_paths(
-            gateways.route(self._request),
+            gateways.routed(),
             lambda type_: {
                 **daemon.route.remote_parameters(type_),
                 **self._tuning_parameters(type_),
@@ -165,9 +165,12 @@ class Session:
 class _NoGateways:
     """The ends of a transfer as the request names them."""
 
-    def route(self, request: TransferRequest) -> TransferRequest:
+    def __init__(self, request: TransferRequest) -> None:
+        self._request = request
+
+    def routed(self) -> TransferRequest:
         """Return the request unchanged."""
-        return request
+        return self._request
 
     def remote_parameters(self, _: str) -> dict[str, str]:
         """Return no parameters."""
@@ -180,11 +183,13 @@ class _NoGateways:
         """Do nothing: nothing is remembered."""
 
 
-def _gateways(guard: Guard | None, settings: RcloneSettings) -> Gateways | _NoGateways:
+def _gateways(
+    guard: Guard | None, settings: RcloneSettings, request: TransferRequest
+) -> Gateways | _NoGateways:
     """Return the WebDAV gateways of a transfer, if they are switched on."""
     if guard is None or not settings.webdav_gateway:
-        return _NoGateways()
+        return _NoGateways(request)
     # Here and not above: AWS Lambda's cold start would pay for twenty modules.
     from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
 
-    return Gateways(guard, settings)
+    return Gateways(guard, settings, request)

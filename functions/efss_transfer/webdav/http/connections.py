@@ -107,6 +107,11 @@ class Connections:
                 else:
                     lease.stream.close()
 
+    def limit(self, most: int) -> None:
+        """Set the limit for one server at a time. Only while no connection is in use."""
+        self._most = most
+        self._slots.clear()
+
     def close(self) -> None:
         """Close idle connections and keep none from now on."""
         self._closed = True

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 import socket
-from dataclasses import replace
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,7 +16,8 @@ from efss_transfer.egress.dialer import DialRefused
 from efss_transfer.egress.proxy import Guard
 from efss_transfer.egress.socks5 import Rejected, Reply
 from efss_transfer.model.request import Endpoint, TransferRequest
-from efss_transfer.webdav.dialects import OCIS, of_vendor
+from efss_transfer.webdav import recognition
+from efss_transfer.webdav.dialects import Dialect, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
 from efss_transfer.webdav.http.connections import Cause, Connections, NoAnswer, Origin
@@ -25,8 +29,9 @@ _HOSTS: Final = {"source": "source.efss-gateway.invalid", "destination": "to.efs
 _NOT_OURS: Final = frozenset({"sharepoint", "sharepoint-ntlm"})
 _KEPT: Final = frozenset({"encoding", "owncloud_exclude_shares", "owncloud_exclude_mounts"})
 _MOST: Final = 64
-# With Basic auth, oCIS hashes the password for each request: longer than the work itself takes.
 _MOST_BY_PASSWORD: Final = 4
+# Nextcloud makes app passwords in these two forms, for a person and for an application.
+_APP_PASSWORD: Final = re.compile(r"(?:[A-Za-z0-9]{5}-){4}[A-Za-z0-9]{5}|[A-Za-z0-9]{72}")
 _LONGEST_PATIENCE: Final = 60.0
 _CAUSES: Final[dict[int, tuple[Cause, str]]] = {
     Reply.HOST_UNREACHABLE: ("unresolved", "no such host"),
@@ -35,28 +40,58 @@ _CAUSES: Final[dict[int, tuple[Cause, str]]] = {
 }
 
 
-class Gateways:
-    """Gateways of one transfer; none if they are disabled or the site uses a proxy."""
+@dataclass(frozen=True)
+class _Server:
+    """A WebDAV server of the transfer, and the dialect that it is being asked for."""
 
-    def __init__(self, guard: Guard | None, settings: RcloneSettings) -> None:
+    upstream: Upstream
+    connections: Connections
+    named: Dialect
+    asked: Future[Dialect]
+
+    def dialect(self) -> Dialect:
+        """Return what the server says that it is, or what the request says."""
+        with suppress(TimeoutError, CancelledError):
+            return self.asked.result(recognition.SECONDS + 1)
+        return self.named
+
+
+class Gateways:
+    """Gateways of one transfer; none if they are disabled or the site uses a proxy.
+
+    Creating it begins to ask the servers what they are.
+    """
+
+    def __init__(
+        self, guard: Guard | None, settings: RcloneSettings, request: TransferRequest
+    ) -> None:
         self._guard = guard if settings.webdav_gateway else None
         self._stall_seconds = settings.stall_seconds
+        self._request = request
+        self._is_shared = request.source.parameters == request.destination.parameters and (
+            request.source.type == request.destination.type
+        )
+        self._servers = {"source": self._server(request.source)}
+        if not self._is_shared:
+            self._servers["destination"] = self._server(request.destination)
         self.made: dict[str, Gateway] = {}
 
-    def route(self, request: TransferRequest) -> TransferRequest:
+    def routed(self) -> TransferRequest:
         """Replace each WebDAV endpoint with its gateway, which takes no credentials from rclone.
 
         Two endpoints with the same server and credential share a gateway, so that rclone can
-        request a server-side copy.
+        request a server-side copy. Waits until the servers have said what they are: rclone's
+        vendor depends on it.
         """
-        ends = request.source, request.destination
-        is_shared = len({(end.type, str(end.parameters)) for end in ends}) == 1
-        source = self._behind("source", ends[0], is_destination=is_shared)
-        if is_shared:
-            destination = replace(ends[1], parameters=source.parameters)
+        source = self._behind("source", self._request.source, is_destination=self._is_shared)
+        if self._is_shared:
+            parameters = source.parameters
+            destination = replace(self._request.destination, parameters=parameters)
         else:
-            destination = self._behind("destination", ends[1], is_destination=True)
-        return replace(request, source=source, destination=destination)
+            destination = self._behind(
+                "destination", self._request.destination, is_destination=True
+            )
+        return replace(self._request, source=source, destination=destination)
 
     def remote_parameters(self, storage_type: str) -> dict[str, str]:
         """Return more parameters for a remote of this type: the gateway gets files unchunked."""
@@ -74,34 +109,50 @@ class Gateways:
             if self._guard is not None:
                 self._guard.call_soon(gateway.forget)
 
-    def _behind(self, side: str, end: Endpoint, *, is_destination: bool) -> Endpoint:
+    def _server(self, end: Endpoint) -> _Server | None:
+        """Begin to ask a server what it is; None for an endpoint that gets no gateway."""
         vendor = str(end.parameters.get("vendor", "other"))
         if self._guard is None or end.type != "webdav" or vendor in _NOT_OURS:
-            return end
+            return None
         try:
-            origin = Origin.of(str(end.parameters["url"]))
+            url = str(end.parameters["url"])
+            origin, home = Origin.of(url), urlsplit(url).path
             headers = _headers(str(end.parameters.get("headers", "")))
         except (KeyError, ValueError):
-            return end  # rclone reports the error
-        authorization = _authorization(end)
-        dialect = of_vendor(vendor)
-        by_password = dialect is OCIS and (authorization or "").startswith("Basic")
-        connections = Connections(self._dial, most=_MOST_BY_PASSWORD if by_password else _MOST)
+            return None  # rclone reports the error
+        connections = Connections(self._dial, most=_MOST)
+        # The guard dials each hop and applies the site's rules.
         upstream = Upstream(
             origin,
             connections,
             own_headers=headers,
-            # The guard dials each hop and applies the site's rules.
             may_redirect=lambda _: True,
             stall_seconds=self._stall_seconds,
         )
+        # Without the request's own headers, which may contain a credential.
+        asking = Upstream(origin, connections, may_redirect=lambda _: True)
+        named = of_vendor(vendor)
+        asked: Future[Dialect] = Future()
+        if recognition.site(home) is None:
+            asked.set_result(named)
+        else:
+            asked = self._guard.start(lambda: recognition.recognised(asking, home, named))
+        return _Server(upstream, connections, named, asked)
+
+    def _behind(self, side: str, end: Endpoint, *, is_destination: bool) -> Endpoint:
+        server = self._servers[side]
+        if self._guard is None or server is None:
+            return end
+        dialect = server.dialect()
+        if _is_hashed(dialect, str(end.parameters.get("pass", ""))):
+            server.connections.limit(_MOST_BY_PASSWORD)
         session = ServerSession(
-            upstream,
+            server.upstream,
             urlsplit(str(end.parameters["url"])).path,
-            authorization=authorization,
+            authorization=_authorization(end),
             patience=min(self._stall_seconds / 2, _LONGEST_PATIENCE),
         )
-        gateway = Gateway(session, connections, dialect, is_destination=is_destination)
+        gateway = Gateway(session, server.connections, dialect, is_destination=is_destination)
         self.made[side] = gateway
         self._guard.reserve(_HOSTS[side], gateway.attend, gateway.close)
         parameters = {name: value for name, value in end.parameters.items() if name in _KEPT}
@@ -129,6 +180,16 @@ def _authorization(end: Endpoint) -> str | None:
         return basic(str(user), str(password))
     token = end.parameters.get("bearer_token")
     return f"Bearer {token}" if token else None
+
+
+def _is_hashed(dialect: Dialect, password: str) -> bool:
+    """Return whether the server hashes the password anew for each request.
+
+    That takes longer than the work itself: more requests at a time only wait for each other.
+    """
+    if not password or not dialect.hashes_passwords:
+        return False
+    return dialect.hashes_tokens or not _APP_PASSWORD.fullmatch(password)
 
 
 def _headers(text: str) -> dict[str, str]:
