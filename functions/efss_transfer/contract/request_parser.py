@@ -61,9 +61,9 @@ def parse_plan(
 
 def _load_valid(schema_name: str, body: bytes) -> dict[str, Any]:
     document = load(body)
-    found, omitted = violations(schema_name, document)
+    found, has_more = violations(schema_name, document)
     if found:
-        raise InvalidRequest(found, omitted)
+        raise InvalidRequest(found, has_more=has_more)
     valid: dict[str, Any] = document
     return valid
 
@@ -128,7 +128,7 @@ def _selection(document: Mapping[str, Any]) -> Selection:
             pointer = f"/selection/files/{index}/path"
             wrong.append(Violation(pointer, "distinct", "This path is listed more than once."))
     if wrong:
-        raise InvalidRequest(wrong[:MAX_VIOLATIONS], max(0, len(wrong) - MAX_VIOLATIONS))
+        raise InvalidRequest(wrong[:MAX_VIOLATIONS], has_more=len(wrong) > MAX_VIOLATIONS)
     return Selection(
         include=tuple(document.get("include", ())),
         exclude=tuple(document.get("exclude", ())),

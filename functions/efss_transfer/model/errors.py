@@ -129,11 +129,11 @@ class InvalidRequest(RequestError):
 
     code = "invalid_request"
 
-    def __init__(self, violations: list[Violation], omitted: int = 0) -> None:
-        count = len(violations) + omitted
+    def __init__(self, violations: list[Violation], *, has_more: bool = False) -> None:
+        count = len(violations)
         text = f"The request has {count} error{'s' if count != 1 else ''}; see 'errors'."
-        if omitted:
-            text += f" The first {len(violations)} are listed."
+        if has_more:
+            text = f"The request has more than {count} errors; see {count} of them in 'errors'."
         super().__init__(text)
         self.violations = violations
 
@@ -225,14 +225,16 @@ class ConfigurationError(EfssTransferError):
 class InvalidSite(ConfigurationError):
     """The site file cannot be used. `violations` has every mistake with its JSON Pointer."""
 
-    def __init__(self, reason: str, violations: list[Violation] | None = None, omitted: int = 0):
+    def __init__(
+        self, reason: str, violations: list[Violation] | None = None, *, has_more: bool = False
+    ):
         self.violations = violations or []
         lines = [
             f"  {it.pointer or '(entire file)'}: {it.message} [{it.keyword}]"
             for it in self.violations
         ]
-        if omitted:
-            lines.append(f"  and {omitted} more")
+        if has_more:
+            lines.append("  and more")
         super().__init__("\n".join(["The site file cannot be used. " + reason, *lines]).rstrip())
 
 

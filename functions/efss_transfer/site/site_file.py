@@ -98,11 +98,11 @@ def read(file: Path) -> Site:
         document = load(body, "The file")
     except InvalidJson as error:
         raise InvalidSite(str(error)) from None
-    found, omitted = violations("site", document)
+    found, has_more = violations("site", document)
     if not found:
         found = sorted(_mistakes(document), key=lambda mistake: mistake.pointer)
     if found:
-        raise InvalidSite("", found, omitted)
+        raise InvalidSite("", found, has_more=has_more)
     return _site(document)
 
 

@@ -73,8 +73,8 @@ _FAILURES: Final = {
 def _refusals() -> Iterator[EfssTransferError]:
     """An error of each kind that is raised before a transfer starts."""
     yield InvalidJson("The body is not JSON: see line 3, column 14.")
-    found, omitted = violations("request", {"source": {"storage": "archive"}, "priority": 1})
-    yield InvalidRequest(found, omitted)
+    found, has_more = violations("request", {"source": {"storage": "archive"}, "priority": 1})
+    yield InvalidRequest(found, has_more=has_more)
     yield Unauthenticated(MISSING)
     yield _unknown_storage()
     yield NotFound("GET / lists the paths of this service.")
