@@ -3,6 +3,7 @@
 // The library interprets the schema. A library that compiles it would need `eval`, which the
 // page's security policy forbids, or a precompiled validator sixteen times as long.
 import { Validator } from "@cfworker/json-schema";
+import { didYouMean } from "./suggestions.js";
 import wording from "../efss_transfer/contract/wording.json";
 
 // Keywords that constrain a value; all others only apply subschemas.
@@ -10,8 +11,6 @@ const ASSERTIONS = new Set([
   "required", "type", "enum", "const", "dependentRequired", "anyOf", "minLength", "maxLength",
   "minItems", "maxItems", "minimum", "maximum", "not", "pattern", "format", "unevaluatedProperties",
 ]);
-
-const UNKNOWN = "Unknown member.";
 
 /** A function from a document to its violations: `{pointer, keyword, message, missing}`. */
 export function checker(schema) {
@@ -48,11 +47,14 @@ function violations(schema, { keyword, keywordLocation, instanceLocation }, requ
     // The library also lists known members with violations of their own, which are reported already.
     return Object.keys(value ?? {})
       .filter((name) => !(name in part.properties))
-      .map((name) => ({ pointer: `${pointer}/${escaped(name)}`, keyword, missing: [], message: UNKNOWN }));
+      .map((name) => ({ pointer: `${pointer}/${escaped(name)}`, keyword, missing: [], message: unknown(name, part) }));
   }
   const missing = lacking(keyword, part, value);
-  return [{ pointer, keyword, missing, message: messageFor(keyword, part, missing) }];
+  return [{ pointer, keyword, missing, message: messageFor(keyword, part, missing, value) }];
 }
+
+const unknown = (name, part) =>
+  `Unknown member.${didYouMean(name, Object.keys(part.properties), wording.synonyms)}`;
 
 // A member of a request may have the name of a keyword.
 const applies = (route, at) => at === 0 || !["properties", "$defs"].includes(route[at - 1]);
@@ -66,7 +68,7 @@ function lacking(keyword, part, value) {
   return [...new Set(needed)];
 }
 
-function messageFor(keyword, part, missing) {
+function messageFor(keyword, part, missing, value) {
   const wanted = part[keyword];
   switch (keyword) {
     case "required":
@@ -75,7 +77,7 @@ function messageFor(keyword, part, missing) {
     case "type":
       return `Must be ${[wanted].flat().map((kind) => wording.types[kind]).join(" or ")}.`;
     case "enum":
-      return `Must be one of: ${wanted.join(", ")}.`;
+      return `Must be one of: ${wanted.join(", ")}.${meant(value, wanted)}`;
     case "const":
       return `Must be ${JSON.stringify(wanted)}.`;
     case "anyOf":
@@ -98,6 +100,9 @@ function messageFor(keyword, part, missing) {
       return wording.patterns[wanted] ?? `Expected: ${part.description ?? "another form."}`;
   }
 }
+
+const meant = (value, wanted) =>
+  typeof value === "string" ? didYouMean(value, wanted.map(String), wording.synonyms) : "";
 
 /** Violations that a schema cannot express. */
 function* orderViolations(request) {

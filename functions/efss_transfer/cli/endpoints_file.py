@@ -27,6 +27,7 @@ from typing import Any, Final
 from efss_transfer.cli.inputs import secret_from_descriptor, secret_from_file
 from efss_transfer.contract import storage_types
 from efss_transfer.contract.schemas import schema
+from efss_transfer.model.suggestions import did_you_mean
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _MEMBERS: Final = frozenset(("type", "storage", "path", "parameters"))
@@ -71,6 +72,15 @@ class UserEndpoints:
             endpoint: dict[str, Any] = {"storage": entry["storage"], "path": path or base}
             return {**endpoint, "parameters": parameters} if parameters else endpoint
         return {"type": entry["type"], "parameters": parameters, "path": path or base}
+
+    def hints(self, *texts: str) -> list[str]:
+        """Return a hint for each `NAME:PATH` whose name may be a slip of one in the file."""
+        names = [text.partition(":")[0] for text in texts]
+        return [
+            f"{name!r} is not in your endpoints file.{meant}"
+            for name in dict.fromkeys(names)
+            if name not in self._endpoints and (meant := did_you_mean(name, self._endpoints))
+        ]
 
     def _value(self, name: str, parameter: str, value: Any) -> Any:
         """Return a parameter's value; for a reference, the secret that it refers to."""

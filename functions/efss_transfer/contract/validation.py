@@ -20,6 +20,7 @@ from referencing import Registry, Resource
 
 from efss_transfer.contract.schemas import NAMES, schema
 from efss_transfer.model.errors import InvalidJson, Violation
+from efss_transfer.model.suggestions import did_you_mean
 
 MAX_VIOLATIONS: Final = 1_000
 """How many violations are listed. The search ends there: a body of 1 MB can have 450,000."""
@@ -153,7 +154,9 @@ def _violations(error: ValidationError, at: str) -> Iterator[Violation]:
         instance: Any = error.instance
         for name in instance:
             if name not in described["properties"]:
-                yield Violation(f"{pointer}/{_token(name)}", keyword, "Unknown member.")
+                meant = did_you_mean(name, described["properties"], _WORDING["synonyms"])
+                text = f"Unknown member.{meant}"
+                yield Violation(f"{pointer}/{_token(name)}", keyword, text)
         return
     yield Violation(pointer, keyword, _message(keyword, error, described))
 
@@ -175,7 +178,11 @@ def _message(keyword: str, error: ValidationError, described: Mapping[str, Any])
             types = [expected] if isinstance(expected, str) else expected
             return f"Must be {' or '.join(_WORDING['types'][name] for name in types)}."
         case "enum":
-            return f"Must be one of: {', '.join(map(str, expected))}."
+            known = [str(value) for value in expected]
+            meant = ""
+            if isinstance(instance, str):
+                meant = did_you_mean(instance, known, _WORDING["synonyms"])
+            return f"Must be one of: {', '.join(known)}.{meant}"
         case "const":
             return f"Must be {json.dumps(expected)}."
         case "anyOf":

@@ -11,6 +11,7 @@ from efss_transfer.contract import storage_types
 from efss_transfer.contract.validation import escape_token, violations
 from efss_transfer.model.errors import ConfigurationError, Forbidden, InvalidRequest, Violation
 from efss_transfer.model.request import Endpoint, Value
+from efss_transfer.model.suggestions import did_you_mean
 from efss_transfer.site.secrets import SecretResolver
 from efss_transfer.site.site_file import Caller, Site, SiteStorage
 
@@ -35,7 +36,8 @@ class Storages:
         storage = self._site.storages.get(name)
         if storage is None or (caller.storages is not None and name not in caller.storages):
             # The same text for both, so that callers cannot find out which storages exist.
-            raise _forbidden(side, "This caller has no storage of this name.")
+            meant = did_you_mean(name, self._usable(caller, side))
+            raise _forbidden(side, f"This caller has no storage of this name.{meant}")
         if side not in storage.use:
             raise _forbidden(side, f"This storage cannot be a {side}.")
         if not_allowed := sorted(set(given) - storage.caller_parameters):
@@ -60,6 +62,13 @@ class Storages:
             storage=name,
             site_parameters=frozenset(fixed),
         )
+
+    def _usable(self, caller: Caller, side: str) -> list[str]:
+        return [
+            name
+            for name, storage in self._site.storages.items()
+            if side in storage.use and (caller.storages is None or name in caller.storages)
+        ]
 
     def _site_parameters(self, storage: SiteStorage) -> dict[str, Value]:
         try:

@@ -104,6 +104,12 @@ def test_json_prints_a_problem_if_the_request_is_refused(user: User) -> None:
     assert json.loads(gone.stdout)["retryable"] is True
 
 
+def test_misspelt_endpoint_is_told_the_one_in_the_file(user: User) -> None:
+    done = user.run("copy", "cluod:x", "cloud:y")
+    assert done.returncode == 7
+    assert "'cluod' is not in your endpoints file. Did you mean `cloud`?" in done.stderr
+
+
 def test_options_select_and_verify_files(
     user: User, webdav: Storage, s3: Storage, name: str
 ) -> None:

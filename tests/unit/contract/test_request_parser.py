@@ -417,3 +417,64 @@ def test_wording_has_only_patterns_of_the_schemas() -> None:
     wording = json.loads((Path(validation.__file__).parent / "wording.json").read_text("utf-8"))
     known = json.dumps(schema("request"))
     assert [it for it in wording["patterns"] if json.dumps(it) not in known] == []
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "meant"),
+    [
+        (("source", "type"), "WebDAV", "webdav"),
+        (("source", "type"), "nextcloud", "webdav"),
+        (("source", "type"), "gcs", "google cloud storage"),
+        (("source", "type"), "sftpp", "sftp"),
+        (("source", "type"), "gopher", None),
+        (("source", "parameters", "vendor"), "ownCloud", "owncloud"),
+        (("source", "parameters", "vendor"), "opencloud", "infinitescale"),
+        (("options", "verify"), "checksums", "checksum"),
+        (("options", "verify"), 3, None),
+    ],
+)
+def test_misspelt_value_is_told_the_one_that_was_meant(
+    place: tuple[str, ...], name: Any, meant: str | None
+) -> None:
+    document = json.loads(TEXT)
+    part = document
+    for step in place[:-1]:
+        part = part.setdefault(step, {})
+    part[place[-1]] = name
+    with pytest.raises(InvalidRequest) as refused:
+        parse(json.dumps(document).encode())
+    told = [it.message for it in refused.value.violations if it.keyword == "enum"]
+    assert len(told) == 1
+    if meant is None:
+        assert "Did you mean" not in told[0]
+    else:
+        assert told[0].endswith(f" Did you mean `{meant}`?")
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "meant"),
+    [
+        ((), "sources", "source"),
+        ((), "option", "options"),
+        (("source", "parameters"), "password", "pass"),
+        (("source", "parameters"), "username", "user"),
+        (("source", "parameters"), "URL", "url"),
+        (("source",), "params", None),
+        (("options",), "dry-run", "dry_run"),
+        (("options",), CANARY, None),
+    ],
+)
+def test_misspelt_member_is_told_the_one_that_was_meant(
+    place: tuple[str, ...], name: str, meant: str | None
+) -> None:
+    document = json.loads(TEXT)
+    part = document
+    for step in place:
+        part = part.setdefault(step, {})
+    part[name] = "x"
+    with pytest.raises(InvalidRequest) as refused:
+        parse(json.dumps(document).encode())
+    pointer = "".join(f"/{step}" for step in (*place, name))
+    (told,) = [it.message for it in refused.value.violations if it.pointer == pointer]
+    question = f" Did you mean `{meant}`?" if meant else ""
+    assert told == f"Unknown member.{question}"

@@ -155,16 +155,34 @@ def test_storage_is_usable_only_on_its_configured_sides() -> None:
     assert refused("source", {"storage": "archive"}) == ["/source/storage"]
 
 
-def test_storage_of_another_caller_looks_nonexistent() -> None:
-    bob = Caller(storages=frozenset({"cloud"}))
-    texts = set()
-    for name in ("archive", "nonexistent", "Cloud"):
-        with pytest.raises(Forbidden) as error:
-            ask("destination", {"storage": name}, bob)
-        (violation,) = error.value.violations
-        assert violation.pointer == "/destination/storage"
-        texts.add(violation.message)
-    assert len(texts) == 1
+BOB = Caller(storages=frozenset({"cloud"}))
+
+
+@pytest.mark.parametrize("name", ["archive", "archiv", "nonexistent", "hom"])
+def test_storage_of_another_caller_looks_nonexistent(name: str) -> None:
+    with pytest.raises(Forbidden) as error:
+        ask("destination", {"storage": name}, BOB)
+    (violation,) = error.value.violations
+    assert violation.pointer == "/destination/storage"
+    assert violation.message == "This caller has no storage of this name."
+
+
+@pytest.mark.parametrize(
+    ("side", "name", "caller", "meant"),
+    [
+        ("source", "Cloud", BOB, "cloud"),
+        ("destination", "archvie", Caller(), "archive"),
+        ("source", "archvie", Caller(), None),  # this storage cannot be a source
+    ],
+)
+def test_misspelt_storage_is_told_the_one_that_the_caller_may_use(
+    side: str, name: str, caller: Caller, meant: str | None
+) -> None:
+    with pytest.raises(Forbidden) as error:
+        ask(side, {"storage": name}, caller)
+    (violation,) = error.value.violations
+    question = f" Did you mean `{meant}`?" if meant else ""
+    assert violation.message == f"This caller has no storage of this name.{question}"
 
 
 def test_both_sides_are_reported_together() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from efss_transfer.cli import exit_codes
 from efss_transfer.cli.inputs import read_input
 from efss_transfer.cli.options import ServiceOptions, service_options
 from efss_transfer.cli.param_types import Name, Size
@@ -118,7 +119,11 @@ def copy(
         selection["files"] = [{"path": path} for path in _paths(files_from)]
     request |= {"selection": selection} if selection else {}
     request |= {"options": options} if options else {}
-    sys.exit(transfer(request, service))
+    code = transfer(request, service)
+    if code == exit_codes.REFUSED:
+        for hint in known.hints(source, destination):
+            click.echo(hint, err=True)
+    sys.exit(code)
 
 
 @click.command()
