@@ -29,18 +29,11 @@ time that was measured, on two processors, and requests for one folder collide a
 Not mirrored: trash and versions, shares between accounts, object stores as primary storage.
 """
 
-from support.nextcloud.cloud import OBSERVED, Cost, Link, Nextcloud, User
-from support.nextcloud.faults import (
-    Fault,
-    Request,
-    delay,
-    error,
-    reset,
-    stall,
-    status,
-    truncate,
-)
+from support.nextcloud.cloud import OBSERVED, Link, Nextcloud, User
+from support.nextcloud.faults import error
 from support.nextcloud.server import serving
+from support.stand_in.faults import Fault, Request, delay, reset, stall, status, truncate
+from support.stand_in.site import Cost
 
 __all__ = [
     "OBSERVED",

@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import Final
 
 from support import storages
 from support.nextcloud.errors import locked
-from support.nextcloud.faults import Fault, Faults, Request
 from support.nextcloud.tree import File, Folder, Tree, files_below, path_of
+from support.stand_in.site import Cost, Site
 from support.storages import Storage, digest
 
 VERSION: Final = "32.0.1"
 INSTANCE: Final = "ocstandin"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Seconds that requests take: `start` before anything is looked at, `work` while a method
-    does its own, which for MKCOL, PUT and MOVE is with the lock held. `workers` is the number of
-    requests that are served at once, and `processors` the number of those that make progress,
-    in turns; 0 for no bound.
-    """
-
-    start: float = 0
-    work: Mapping[str, float] = field(default_factory=dict)
-    entry: float = 0
-    password: float = 0
-    bulk_file: float = 0
-    workers: int = 0
-    processors: int = 0
 
 
 OBSERVED: Final = Cost(
@@ -59,7 +38,6 @@ OBSERVED: Final = Cost(
     processors=2,
 )
 """Processor time of a request as measured (8 workers of php-fpm, PostgreSQL, two cores)."""
-_TURN: Final = 0.004
 
 
 @dataclass(eq=False)
@@ -100,7 +78,7 @@ class Link:
 
 
 @dataclass(eq=False)
-class Nextcloud:
+class Nextcloud(Site):
     """A running stand-in. Paths in its methods begin with `/` and are relative to an account.
 
     `buffered`: the web server holds a request's body until it is complete. Off by default, as
@@ -108,28 +86,19 @@ class Nextcloud:
     leaves a truncated file, and a body of unknown length is stored as an empty file.
     """
 
-    folder: Path
-    url: str = ""
-    cost: Cost = field(default_factory=Cost)
     buffered: bool = False
     throttle_after: int | None = 10
     max_chunk: int = 100 << 20
     bulk: bool = True
     maintenance: bool = False
-    requests: list[Request] = field(default_factory=list)
-    on_request: Callable[[Request], Fault | None] = lambda _: None
 
     def __post_init__(self) -> None:
-        self.guard = threading.RLock()
-        self.ended = threading.Event()
-        self.faults = Faults()
+        super().__post_init__()
         self.users: dict[str, User] = {}
         self.links: dict[str, Link] = {}
         self.refused_passwords = 0
         self._ids = itertools.count(1)
         self._locks: Counter[str] = Counter()
-        self._processors = threading.BoundedSemaphore(self.cost.processors or 1)
-        self._workers = threading.BoundedSemaphore(self.cost.workers or 1)
         self.add_user(storages.USER, storages.password())
 
     # Setup by a test.
@@ -213,41 +182,6 @@ class Nextcloud:
         """Forget the wrong passwords, as an administrator can."""
         self.refused_passwords = 0
 
-    # Faults and the log.
-
-    def fail(
-        self,
-        method: str,
-        path: str,
-        fault: Fault,
-        *,
-        times: int | None = None,
-        skip: int = 0,
-        when: Callable[[Request], bool] = lambda _: True,
-    ) -> None:
-        """Let requests meet a fault, see `Faults.plan`; the path is the URL's, decoded."""
-        with self.guard:
-            self.faults.plan(method, path, fault, times=times, skip=skip, when=when)
-
-    def heal(self) -> None:
-        """Plan no fault any more, and forget the requests so far."""
-        with self.guard:
-            self.faults.clear()
-            self.requests.clear()
-
-    def seen(self, method: str = "*", path: str = "*") -> list[Request]:
-        """The requests so far, of a method and for a path (a pattern)."""
-        with self.guard:
-            return [
-                request
-                for request in self.requests
-                if method in ("*", request.method) and fnmatchcase(request.path, path)
-            ]
-
-    def statuses(self, method: str = "*", path: str = "*") -> Counter[int]:
-        """Count the answers by status."""
-        return Counter(request.status for request in self.seen(method, path))
-
     # Locks: a count of readers by path, or -1 for one writer.
 
     @contextmanager
@@ -276,33 +210,6 @@ class Nextcloud:
                 self._locks.subtract(shared)
                 if exclusive:
                     self._locks[key] = 0
-
-    # Time.
-
-    def spend(self, seconds: float) -> None:
-        """Let time pass as the real server's processors would need it."""
-        if not seconds:
-            return
-        if not self.cost.processors:
-            time.sleep(seconds)
-            return
-        until_done = seconds
-        while until_done > 0:
-            with self._processors:
-                began = time.monotonic()
-                time.sleep(min(_TURN, until_done))
-                until_done -= time.monotonic() - began
-            # Without this the thread that let go would be the next again.
-            time.sleep(0)
-
-    @contextmanager
-    def worker(self) -> Iterator[None]:
-        """Wait for a worker and hold it."""
-        if not self.cost.workers:
-            yield
-            return
-        with self._workers:
-            yield
 
 
 def shown_id(node: File | Folder) -> str:

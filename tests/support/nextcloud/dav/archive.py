@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 from support.nextcloud.dav.spaces import Space
 from support.nextcloud.errors import not_found
-from support.nextcloud.exchange import Exchange, from_files
+from support.nextcloud.exchange import Exchange
 from support.nextcloud.tree import File, Folder, Node
+from support.stand_in.exchange import from_files
 
 ZIP = "application/zip"
 

@@ -7,8 +7,9 @@ from email.utils import parsedate_to_datetime
 
 from support.nextcloud.dav.spaces import Space
 from support.nextcloud.errors import bad_request, not_found, precondition
-from support.nextcloud.exchange import Exchange, decoded
+from support.nextcloud.exchange import Exchange
 from support.nextcloud.tree import Node
+from support.stand_in.exchange import decoded
 
 _LIST = re.compile(r"(?:<([^>]*)>\s*)?\(([^)]*)\)")
 _TAG = re.compile(r'(Not\s+)?\["([^"]*)"\]')

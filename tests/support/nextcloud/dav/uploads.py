@@ -16,8 +16,9 @@ from support.nextcloud.dav.files import stored_headers
 from support.nextcloud.dav.propfind import is_minimal, multistatus, response, wanted
 from support.nextcloud.dav.spaces import Space, check_name
 from support.nextcloud.dav.writing import arriving, check_quota, store
-from support.nextcloud.exchange import Exchange, from_files
+from support.nextcloud.exchange import Exchange
 from support.nextcloud.tree import File, Folder, Node, parts, unique_etag
+from support.stand_in.exchange import from_files
 
 TARGET = ".file"
 

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 
 from support.nextcloud import errors
 from support.nextcloud.dav.spaces import Space, check_name
-from support.nextcloud.exchange import ConnectionLost, Exchange
+from support.nextcloud.exchange import Exchange
 from support.nextcloud.tree import File, Folder
+from support.stand_in.exchange import ConnectionLost
 
 
 def mtime_of(value: str | None) -> int | None:
