@@ -29,6 +29,8 @@ class Cost:
     work: Mapping[str, float] = field(default_factory=dict)
     entry: float = 0
     password: float = 0
+    app_password: float = 0
+    bearer: float = 0
     bulk_file: float = 0
     workers: int = 0
     processors: int = 0
