@@ -28,7 +28,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmark import cold_start, report, storages
+from benchmark import arguments, cold_start, gateway, report, server_run, storages
 from benchmark import columns as benchmark_columns
 from benchmark import listing as benchmark_listing
 from benchmark import rows as benchmark_rows
@@ -37,9 +37,13 @@ from benchmark.cpus import SHARED, Processors
 from benchmark.rows import DAEMON, DEFAULTS, EXPERT, SERVICE, WORKLOADS
 from efss_transfer.engines.rclone.process.binary import find_binary
 
-_SEPARATE_ROWS: Final = ("shards", "listing", "cold")
 _STANDBY_BOOT_SECONDS: Final = 1.0
 _STDERR: Final = Console(stderr=True)
+
+
+def tell(text: str) -> None:
+    """Say what is measured now."""
+    _STDERR.print(f"{datetime.now(UTC):%H:%M:%S} {text}")
 
 
 def machine() -> dict[str, Any]:
@@ -58,91 +62,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-def size(text: str) -> int:
-    """Parse a number of bytes with an optional unit: 512M, 2G."""
-    units = {"K": 10, "M": 20, "G": 30}
-    number, shift = (text[:-1], units[text[-1]]) if text[-1:] in units else (text, 0)
-    if not number.isdecimal() or int(number) << shift < 256 << 20:
-        raise argparse.ArgumentTypeError(
-            "expected a number of bytes such as 512M or 2G, at least 256M"
-        )
-    return int(number) << shift
-
-
-def names(text: str) -> list[str]:
-    """Parse comma-separated names of rows."""
-    known = [workload.name for workload in WORKLOADS] + list(_SEPARATE_ROWS)
-    chosen = text.split(",")
-    if unknown := set(chosen) - set(known):
-        raise argparse.ArgumentTypeError(
-            f"unknown row {', '.join(sorted(unknown))}; choose from {', '.join(known)}"
-        )
-    return chosen
-
-
-def columns(text: str) -> list[str]:
-    """Parse comma-separated names of columns; the service is always included."""
-    chosen = text.split(",")
-    if unknown := set(chosen) - set(report.COLUMNS):
-        raise argparse.ArgumentTypeError(
-            f"unknown column {', '.join(sorted(unknown))}; choose from {', '.join(report.COLUMNS)}"
-        )
-    return [name for name in report.COLUMNS if name in (*chosen, SERVICE)]
-
-
-def arguments() -> argparse.Namespace:
-    """Parse the command line."""
-    default_rows = [workload.name for workload in WORKLOADS if workload.default]
-    rows = "\n".join(f"  {row.name:16} {row.title}" for row in WORKLOADS)
-    parser = argparse.ArgumentParser(
-        prog="scripts/bench",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"rows:\n{rows}\n  {'shards':16} four shards at once, compared with one request\n"
-        f"  {'listing':16} one of 10,000 shards of 20,000 files: the cost of listing them\n"
-        f"  {'cold':16} a cold start on AWS Lambda\n\n"
-        "Default: all but the last four. The row of 8 GiB needs 30 GB of disk and memory.\n\n"
-        f"the expert's flags: {' '.join(benchmark_columns.EXPERT)}\n\n"
-        "examples: scripts/bench --quick\n"
-        "          scripts/bench --rows small-to-s3,large --round-trips 20 --json\n"
-        "          scripts/bench --memory 512M --columns efss-transfer",
-    )
-    parser.add_argument(
-        "--rows", type=names, default=default_rows, metavar="NAME,NAME", help="rows to measure"
-    )
-    parser.add_argument("--rounds", type=int, help="rounds of each row; default 3, with --quick 1")
-    parser.add_argument(
-        "--round-trips", default="0,20", metavar="MS,MS", help="simulated round trips, default 0,20"
-    )
-    parser.add_argument(
-        "--columns",
-        type=columns,
-        default=list(report.COLUMNS),
-        metavar="NAME,NAME",
-        help=f"columns to measure: {', '.join(report.COLUMNS)}; default all",
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="copy a hundredth of the data, as a trial"
-    )
-    parser.add_argument(
-        "--apart",
-        action="store_true",
-        help="give the storages half of the CPUs, and the copying processes the other half",
-    )
-    parser.add_argument("--memory", type=size, help="memory limit of the service, such as 512M")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    parser.add_argument(
-        "--save",
-        type=Path,
-        help="write each finished row to this JSON file, keeping its other rows",
-    )
-    parser.add_argument("--svg", type=Path, help="write the plot to this file")
-    parser.add_argument(
-        "--show", type=Path, help="show the JSON file of an earlier run, without measuring"
-    )
-    return parser.parse_args()
-
-
 def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     """Measure the chosen rows; returns the document that `--json` prints."""
     rounds = chosen.rounds or (1 if chosen.quick else 3)
@@ -153,10 +72,23 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         "expert": list(benchmark_columns.EXPERT),
         "rows": [],
     }
+    if chosen.server:
+        found["server"] = server_run.described(chosen)
+        for measured in server_run.measure(chosen, rounds, tell):
+            found["server"]["rows"].append(asdict(measured))
+            save(found, chosen.save)
+        return found
     rows = [workload for workload in WORKLOADS if workload.name in chosen.rows]
     for row in _rows(rows, trips, rounds, chosen) if rows else ():
         found["rows"].append(asdict(row))
         save(found, chosen.save)
+    if "gateway" in chosen.rows:
+        found["gateway"] = []
+        processors = Processors.apart() if chosen.apart else SHARED
+        compared = gateway.measure(rounds, quick=chosen.quick, processors=processors, tell=tell)
+        for comparison in compared:
+            found["gateway"].append(asdict(comparison))
+            save(found, chosen.save)
     if "shards" in chosen.rows:
         found["shards"] = asdict(benchmark_shards.measure(rounds))
     if "listing" in chosen.rows:
@@ -234,7 +166,7 @@ def _rows(
                         memory=chosen.memory,
                         ground=medium,
                         processors=processors,
-                        report=lambda text: _STDERR.print(f"{datetime.now(UTC):%H:%M:%S} {text}"),
+                        report=tell,
                     )
 
 
@@ -259,6 +191,11 @@ def show(found: dict[str, Any], console: Console) -> None:
             f"{host['processors']} x {host['processor']}, {host['system']}, {found['date']}; "
             f"load average during the run {min(loads)} to {max(loads)}"
         )
+    if compared := found.get("gateway"):
+        console.print(gateway.table(compared))
+    if server := found.get("server"):
+        console.print(server_run.table(server["rows"]))
+        console.print(f"{server['product'] or server['url']}, signed in by {server['sign_in']}")
     if shards := found.get("shards"):
         console.print(benchmark_shards.table(benchmark_shards.Row(**shards)))
     if listing := found.get("listing"):
@@ -269,7 +206,7 @@ def show(found: dict[str, Any], console: Console) -> None:
 
 def main() -> int:
     """Measure and print the results; returns 1 if a copy failed or exceeded the memory limit."""
-    chosen = arguments()
+    chosen = arguments.parse(__doc__)
     # Exit by an exception, so that SIGTERM stops the servers, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     found = json.loads(chosen.show.read_text("utf-8")) if chosen.show else measure(chosen)
@@ -281,7 +218,8 @@ def main() -> int:
     else:
         # A file has no width, and the default width would break the table.
         show(found, Console() if sys.stdout.isatty() else Console(width=180))
-    return int(any(row["failed"] or row["within"] is False for row in found["rows"]))
+    every = [*found["rows"], *found.get("gateway", ()), *found.get("server", {}).get("rows", ())]
+    return int(any(row["failed"] or row.get("within") is False for row in every))
 
 
 if __name__ == "__main__":

@@ -37,17 +37,36 @@ EXPERT: Final = (
     "--s3-chunk-size=16Mi",
 )
 """Flags of a user who knows rclone and both servers, and has enough memory."""
+SERVER_EXPERT: Final = (
+    "--transfers=16",
+    "--checkers=16",
+    "--webdav-pacer-min-sleep=1ms",
+    "--webdav-nextcloud-chunk-size=100Mi",
+    "--multi-thread-streams=8",
+    "--s3-upload-concurrency=8",
+    "--s3-chunk-size=16Mi",
+)
+"""Flags of such a user for a real WebDAV server, which collides with itself if given more.
+
+Chunks of 100 MiB are the largest that Nextcloud recommends.
+"""
 _BUSY_STATUS: Final = 503
+_ATTEMPT: Final = re.compile(r"Attempt (\d+)/\d+ ")
 
 
 @dataclass(frozen=True)
 class Run:
-    """The cost of some copies: seconds, CPU seconds, and peak memory in bytes (0: not measured)."""
+    """The cost of some copies: seconds, CPU seconds, and peak memory in bytes (0: not measured).
+
+    `attempts` is the number of attempts that the last copy to succeed took.
+    """
 
     seconds: float
     cpu: float
     peak: int
     tuning: dict[str, Any] = field(default_factory=dict)
+    attempts: int = 1
+    warnings: tuple[str, ...] = ()
 
 
 Column = Callable[[Sequence[Copy], bool], Run]
@@ -93,11 +112,13 @@ def command(
             watched.clear()
             for process, (_, status, _) in zip(processes, used, strict=True):
                 process.returncode = os.waitstatus_to_exitcode(status)
+            stderr.seek(0)
+            said = stderr.read().decode("utf-8", "replace")
             if any(process.returncode for process in processes):
-                stderr.seek(0)
-                raise SystemExit(f"scripts/bench: rclone failed: {stderr.read(2000)!r}")
+                raise CopyFailed(f"rclone failed: {said[:2000]}")
         cpu = sum(one.ru_utime + one.ru_stime for _, _, one in used)
-        return Run(seconds, cpu, usage.peak)
+        attempts = max((int(number) for number in _ATTEMPT.findall(said)), default=1)
+        return Run(seconds, cpu, usage.peak, attempts=attempts)
 
     return run
 
@@ -105,6 +126,8 @@ def command(
 def _command(source: dict[str, Any], destination: dict[str, Any]) -> dict[str, str]:
     """The environment that defines the remotes of the command."""
     environment = {"HOME": "/nonexistent", "RCLONE_CONFIG": ""}
+    if authorities := os.environ.get("SSL_CERT_FILE"):
+        environment["SSL_CERT_FILE"] = authorities
     for side, endpoint in (("SOURCE", source), ("DESTINATION", destination)):
         environment[f"RCLONE_CONFIG_{side}_TYPE"] = endpoint["type"]
         for name, value in endpoint["parameters"].items():
@@ -199,20 +222,28 @@ def service(function: service_process.Function, rest: float = 0.0) -> Column:
             return result
 
         root = psutil.Process(function.process.pid)
-        with (
-            measured(lambda: [root], memory=measure_memory) as usage,
-            ThreadPoolExecutor(len(copies)) as pool,
-        ):
+        with measured(lambda: [root], memory=measure_memory) as usage:
             began = time.perf_counter()
-            results = list(pool.map(copy, copies))
+            if len(copies) == 1:  # in this thread, which Ctrl-C interrupts
+                results = [copy(copies[0])]
+            else:
+                with ThreadPoolExecutor(len(copies)) as pool:
+                    results = list(pool.map(copy, copies))
             seconds = time.perf_counter() - began
-        return Run(seconds, usage.cpu, usage.peak, results[0]["rclone"].get("tuning") or {})
+        return Run(
+            seconds,
+            usage.cpu,
+            usage.peak,
+            results[0]["rclone"].get("tuning") or {},
+            max(result["attempts"] for result in results),
+            tuple(warning["code"] for result in results for warning in result.get("warnings", ())),
+        )
 
     return run
 
 
 class CopyFailed(Exception):
-    """The service reported an error; the text is its response."""
+    """A copy failed; the text is the service's response, or rclone's log."""
 
 
 @contextmanager
@@ -222,24 +253,32 @@ def function(
     concurrent_transfers: int,
     *,
     standby: bool = False,
+    gateway: bool | None = None,
+    networks: Sequence[str] = (),
+    variables: Sequence[str] = (),
     processors: frozenset[int] = SHARED.copiers,
 ) -> Iterator[service_process.Function]:
     """The service as scripts/run serves it, with a memory limit if one is given.
 
     The limit is passed to the service as AWS Lambda passes it, and RLIMIT_DATA enforces it for
     each process; the benchmark measures their sum. With a limit the service itself derives the
-    number of concurrent transfers.
+    number of concurrent transfers. `gateway` switches the WebDAV gateway on or off; `networks`
+    are allowed besides this machine; `variables` are more of its environment.
     """
     command: tuple[str, ...] = (str(Path(sys.executable).parent / "functions-framework"),)
-    variable = f"EFSS_TRANSFER_CONCURRENT_TRANSFERS={concurrent_transfers}"
-    standby_variable = f"EFSS_TRANSFER_STANDBY={int(standby)}"
-    if memory is not None:
-        variable = f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory >> 20}"
+    variables = [*variables, f"EFSS_TRANSFER_STANDBY={int(standby)}"]
+    if gateway is not None:
+        variables.append(f"EFSS_TRANSFER_WEBDAV_GATEWAY={int(gateway)}")
+    if memory is None:
+        variables.append(f"EFSS_TRANSFER_CONCURRENT_TRANSFERS={concurrent_transfers}")
+    else:
+        variables.append(f"AWS_LAMBDA_FUNCTION_MEMORY_SIZE={memory >> 20}")
         command = ("prlimit", f"--data={memory}", *command)
+    site = {"allow": {"networks": ["127.0.0.0/8", *networks]}}
     with ExitStack() as serving:
         with on(processors):
             running = service_process.function(
-                folder, command=("env", variable, standby_variable, *command)
+                folder, command=("env", *variables, *command), site=site
             )
             function = serving.enter_context(running)
         yield function

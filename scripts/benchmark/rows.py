@@ -22,6 +22,7 @@ DEFAULTS: Final = "rclone copy"
 EXPERT: Final = "expert"
 DAEMON: Final = "rcd"
 SERVICE: Final = "efss-transfer"
+NO_GATEWAY: Final = "no gateway"
 _KINDS: Final = {"webdav": "WebDAV", "s3": "S3"}
 QUICK: Final = 100
 """The divisor of the amount of data for `--quick`."""
@@ -174,7 +175,7 @@ def measure(
         servers, round_trip_ms / 1000, workload.rate, processors
     ) as distant:
         label = f"{workload.name}, {round_trip_ms} ms"
-        runs, failed = _run_rounds(
+        runs, failed = run_rounds(
             workload, distant, columns, rounds, lambda text: report(f"{label}, {text}")
         )
     ours = runs[SERVICE]
@@ -200,7 +201,7 @@ def measure(
     )
 
 
-def _run_rounds(
+def run_rounds(
     workload: Workload,
     servers: Servers,
     columns: Mapping[str, Column],
@@ -225,6 +226,8 @@ def _run_rounds(
             try:
                 run = _copy_once(workload, servers, target, columns[name], memory=memory)
             except CopyFailed as error:
+                if name in (DEFAULTS, EXPERT):
+                    raise SystemExit(f"scripts/bench: {error}") from error
                 failed = str(error)
                 continue
             runs[name].append(run)

@@ -38,8 +38,8 @@ def work_folder(size: int) -> Iterator[tuple[Path, str]]:
 
 
 @contextmanager
-def serve(binary: Path, kind: str, folder: Path) -> Iterator[str]:
-    """`rclone serve` of a folder; yields its URL.
+def serve(binary: Path, kind: str, folder: Path, certificate: Path | None = None) -> Iterator[str]:
+    """`rclone serve` of a folder, over TLS if there is a certificate; yields its URL.
 
     moto and WebDAV servers in Python would be slower than the measured programs.
     """
@@ -47,10 +47,13 @@ def serve(binary: Path, kind: str, folder: Path) -> Iterator[str]:
     command += ["--config", ""]
     if kind == "s3":
         command.append("--auth-key=bench,bench-secret")
+    if certificate is not None:
+        command += ["--cert", str(certificate), "--key", str(certificate)]
     with (folder.parent / f"{kind}.log").open("w+") as log:
         process = subprocess.Popen(command, stderr=log, env={"HOME": str(folder)})
         try:
-            yield f"http://127.0.0.1:{_port(process, Path(log.name))}"
+            scheme = "http" if certificate is None else "https"
+            yield f"{scheme}://127.0.0.1:{_port(process, Path(log.name))}"
         finally:
             process.kill()
             process.wait()
@@ -58,7 +61,7 @@ def serve(binary: Path, kind: str, folder: Path) -> Iterator[str]:
 
 def _port(process: subprocess.Popen[bytes], log: Path) -> str:
     while process.poll() is None:
-        if found := re.search(r"http://127\.0\.0\.1:(\d+)", log.read_text("utf-8")):
+        if found := re.search(r"https?://127\.0\.0\.1:(\d+)", log.read_text("utf-8")):
             return found[1]
         try:
             process.wait(0.02)
@@ -115,15 +118,24 @@ def distant_servers(
 
 
 @contextmanager
-def local_servers(binary: Path, folder: Path, processors: Processors = SHARED) -> Iterator[Servers]:
-    """Both servers on this machine, with the files that are in their folders."""
+def local_servers(
+    binary: Path,
+    folder: Path,
+    processors: Processors = SHARED,
+    certificate: Path | None = None,
+) -> Iterator[Servers]:
+    """Both servers on this machine, with the files that are in their folders.
+
+    With a certificate, the WebDAV server speaks TLS.
+    """
     with ExitStack() as running:
         urls = {}
         for kind in ("webdav", "s3"):
             for part in ("source", "copies"):
                 (folder / kind / part).mkdir(parents=True, exist_ok=True)
             with on(processors.storages):
-                urls[kind] = running.enter_context(serve(binary, kind, folder / kind))
+                tls = certificate if kind == "webdav" else None
+                urls[kind] = running.enter_context(serve(binary, kind, folder / kind, tls))
         yield Servers(folder, urls)
 
 
