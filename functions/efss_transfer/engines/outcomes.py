@@ -106,6 +106,13 @@ class FileOutcomes:
                 self._held_back_files.pop(outcome.path, None)
                 self._append(outcome)
 
+    def add_unreported(self, outcome: FileOutcome) -> None:
+        """Add the outcome of a file that has none. Call it after the last attempt."""
+        with self._changed:
+            self._seen.seal()
+            if self._seen.state_of(outcome.path) is None:
+                self._append(outcome)
+
     def add_mismatch(self, path: str, failure: Failure) -> bool:
         """Add a difference that verification found, and return whether it counts.
 

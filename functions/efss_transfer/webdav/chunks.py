@@ -58,7 +58,7 @@ class Chunks:
             async with self._session.call(Call("DELETE", session), session):
                 pass
         except (Failed, Refused, NoAnswer):
-            self._session.record.warn("partial_left")
+            self._session.record.warn("partial_left", session, "The upload folder remains.")
 
     def _destination(self, path: Segments) -> str:
         return f"{self._session.upstream.origin}{self._listings.target(path)}"

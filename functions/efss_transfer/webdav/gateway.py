@@ -116,8 +116,8 @@ class Gateway:
         except Failed as failed:
             await send_error(reply, failed.status, failed.said)
         except Refused:
-            message = "The server rejected the credential: check the user and password or token."
-            await send_error(reply, 401, Words(401, "", message))
+            said = self._session.rejected(request.method, key(request.path))
+            await send_error(reply, 401, said)
         except Orphan:
             await send_error(
                 reply, 409, Words(409, "", "Cannot create the parent folder: check the URL.")

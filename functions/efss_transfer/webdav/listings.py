@@ -23,7 +23,7 @@ from efss_transfer.webdav.multistatus import (
 )
 from efss_transfer.webdav.paths import Base, EntryPlacer, Segments, UnplacedEntry, encoded
 from efss_transfer.webdav.session import Failed, ServerSession
-from efss_transfer.webdav.words import Words
+from efss_transfer.webdav.words import RequestFailure, Words
 
 OPENING: Final = (
     b'<?xml version="1.0" encoding="utf-8"?>\n'
@@ -35,6 +35,7 @@ _XML: Final = "application/xml; charset=utf-8"
 _SHOWN: Final = ("getlastmodified", "getetag", "quota-available-bytes", "quota-used-bytes")
 _AT_ONCE: Final = 8
 _PIECE: Final = 1 << 16
+_PROCESSING: Final = 425
 _NO_WEBDAV: Final = 501  # rclone does not retry it
 
 
@@ -104,11 +105,10 @@ class Listings:
     async def _check(self, call: Call, path: Segments, answer: Answer) -> None:
         if answer.status in (200, 207):
             return
+        if answer.status == 404:
+            raise Failed(404, Words(404))  # an answer, not a failure
         if answer.status >= 400:
-            failed = await self._session.error(call, key(path), answer)
-            if answer.status == 404:
-                self._session.record.succeed(key(path))  # an answer, not a failure
-            raise failed
+            raise await self._session.error(call, key(path), answer)
         where = answer.header("location") or ""
         reason = f"redirect to {where.partition('?')[0]}" if where else "not a WebDAV answer"
         said = Words(answer.status, "", f"PROPFIND {self._shown(path)}: {reason}; check the URL")
@@ -130,6 +130,7 @@ class Listings:
     ) -> list[Named]:
         """Add sizes to entries, with a HEAD request for each file that the listing gives none."""
         found = [Named(name, entry, self._size(path, name, entry)) for name, entry in placed]
+        self._judge(path, found)
         unknown = [
             number
             for number, one in enumerate(found)
@@ -140,6 +141,23 @@ class Listings:
             for number, size in zip(unknown, sizes, strict=True):
                 found[number] = Named(found[number].name, found[number].entry, size)
         return found
+
+    def _judge(self, path: Segments, found: list[Named]) -> None:
+        """Record the files that the listing has an error for, and remove those that recovered.
+
+        A folder is no file: the engine lists it, and so meets its error. A file that is being
+        processed (425) has its properties all the same.
+        """
+        record = self._session.record
+        for one in found:
+            status = one.entry.failure
+            if one.name is None or (status is None and not record.entries):
+                continue
+            at = key((*path, one.name))
+            if status is None:
+                record.entries.pop(at, None)
+            elif status != _PROCESSING and not one.entry.collection:
+                record.fail_entry(RequestFailure("PROPFIND", at, Words(status)))
 
     def _size(self, path: Segments, name: str | None, entry: Entry) -> int | None:
         whole = path if name is None else (*path, name)
@@ -160,7 +178,7 @@ class Listings:
                 return int(length)
             if answer.status >= 400:
                 said = Words(one.entry.failure or answer.status)
-                self._session.failed(call, key(whole), said)
+                self._session.record.fail_entry(RequestFailure(call.method, key(whole), said))
         return 0
 
 

@@ -21,6 +21,7 @@ _BUSY: Final = frozenset({429, 503})
 _FIRST_PAUSE: Final = {423: 0.1, 425: 0.5, 429: 1.0, 503: 1.0}
 _LONGEST_PAUSE: Final = 5.0
 _UNNAMED_SECONDS: Final = 8.0
+_REJECTED: Final = "The server rejected the credential: check the user and password or token."
 # Permanent errors that a server reports as 503, by the start of their message: a disabled
 # account, a link that does not exist. Each with the status that describes it.
 _FOR_GOOD: Final = {
@@ -67,6 +68,7 @@ class ServerSession:
         self.home = home
         self.record = record or Record()
         self.refused = False
+        self._rejection = Words(401)
         self._authorization = authorization
         self._patience = patience
         self._accepted = False
@@ -90,7 +92,7 @@ class ServerSession:
             async with self._sent(call) as answer:
                 own = answer.origin == self.upstream.origin
                 if answer.status == 401 and own and self._authorization is not None:
-                    await self._doubt()
+                    await self._doubt(answer)
                 if answer.status not in _PATIENT:
                     self._is_out = False
                     yield answer
@@ -130,7 +132,7 @@ class ServerSession:
 
     def failed(self, call: Call, path: str, said: Words, status: int = 0) -> Failed:
         """Record an error and return it. `status` replaces the server's for the engine."""
-        self.record.fail(RequestFailure(call.method, path, said))
+        self.record.fail(RequestFailure(call.method, path, said, status=status or None))
         return Failed(status or said.status or 502, said)
 
     @asynccontextmanager
@@ -178,7 +180,7 @@ class ServerSession:
         if self.refused:
             raise Refused
 
-    async def _doubt(self) -> None:
+    async def _doubt(self, answer: Answer) -> None:
         """Check after a 401 whether the credential is still valid. Raises Refused if it is not.
 
         A credential that was never accepted is not tried again. One that was accepted is tried
@@ -186,7 +188,7 @@ class ServerSession:
         path.
         """
         if not self._accepted:
-            self._refuse()
+            await self._refuse(answer)
         asked = time.monotonic()
         async with self._confirming:
             if self.refused:
@@ -194,17 +196,26 @@ class ServerSession:
             if self._confirmed > asked:
                 return
             check = Call("PROPFIND", self.home, {"Depth": "0"}, Held(b""), beside=True)
-            async with self.upstream.call(check, self._authorization) as answer:
-                if answer.status == 401:
-                    self._refuse()
+            async with self.upstream.call(check, self._authorization) as checked:
+                if checked.status == 401:
+                    await self._refuse(checked)
             self._confirmed = time.monotonic()
 
-    def _refuse(self) -> None:
+    async def _refuse(self, answer: Answer) -> None:
         self.refused = True
         current = asyncio.current_task()
         for task in self._waiting - {current}:
             task.cancel()
+        self._rejection = await _words(answer)
         raise Refused
+
+    def rejected(self, method: str, path: str) -> Words:
+        """Record a request that needs the rejected credential, and return the answer to it."""
+        said = self._rejection
+        message = ": ".join(filter(None, (said.message, _REJECTED)))
+        said = Words(401, said.exception, message, said.conditions)
+        self.record.fail(RequestFailure(method, path, said))
+        return said
 
 
 async def _words(answer: Answer) -> Words:

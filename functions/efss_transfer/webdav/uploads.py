@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from efss_transfer.webdav import words
 from efss_transfer.webdav.chunks import Chunks
 from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.folders import Folders
@@ -88,6 +89,9 @@ class Uploads:
         else:
             kept = await self._by_the_side(path, upload, headers, is_new=is_new)
         self._remember(path, request.body.count, headers, kept)
+        if (given := request.header("x-oc-mtime")) is not None and "x-oc-mtime" not in headers:
+            text = f"The server refuses the modification time {words.shown_time(given)}."
+            self._session.record.warn("time_not_kept", key(path), text)
         return kept.status
 
     async def tidy(self, folder: Segments, left: list[tuple[str, Entry]]) -> None:
@@ -116,7 +120,6 @@ class Uploads:
         ):
             # The server would refuse the whole file because of it, after every byte was sent.
             del headers["x-oc-mtime"]
-            self._session.record.warn("time_not_kept")
         return headers
 
     async def _in_place(self, path: Segments, upload: Upload, headers: Mapping[str, str]) -> _Kept:
@@ -211,7 +214,8 @@ class Uploads:
             await self._looked(path)
         elif failed.status in _NO_MOVE:
             self._moves = False
-            self._session.record.warn("no_atomic_replacement")
+            text = f"The server refused MOVE with {failed.status}."
+            self._session.record.warn("no_atomic_replacement", key(path), text)
         else:
             raise failed
         raise Failed(_AGAIN, failed.said)
@@ -256,7 +260,7 @@ class Uploads:
             async with self._session.call(call, key(aside)):
                 pass
         except (Failed, Refused, NoAnswer):
-            self._session.record.warn("partial_left")
+            self._session.record.warn("partial_left", key(aside), "The incomplete file remains.")
 
     def _remember(self, path: Segments, size: int, headers: Mapping[str, str], kept: _Kept) -> None:
         self._memory.failed.pop(key(path))

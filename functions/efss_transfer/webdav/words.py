@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from efss_transfer.backoff import retry_after_seconds
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST: Final = 500
 _DEEPEST: Final = 16
 _MOST_RECORDED: Final = 10_000
+_MOST_SAMPLES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,41 +87,77 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Words:
     )
 
 
+def shown_time(modified: str) -> str:
+    """Format a time in seconds since 1970 for people, if it is one."""
+    try:
+        return (_EPOCH + timedelta(seconds=float(modified))).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        return repr(modified)
+
+
 @dataclass(frozen=True, slots=True)
 class RequestFailure:
     """Request that failed permanently: its method, its path and the server's response.
 
-    `cause` is the reason for a missing response, if none arrived.
+    `cause` is the reason for a missing response, if none arrived. `status` replaces the server's
+    if the gateway found its answer unusable, such as a login page with 200.
     """
 
     method: str
     path: str
     words: Words
     cause: str | None = None
+    status: int | None = None
+
+
+@dataclass
+class Warned:
+    """Cases of one warning: their number, and a few of them as path and text."""
+
+    count: int = 0
+    samples: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
 class Record:
-    """Failures of one gateway, the last one of each path, and counts of warnings by code.
+    """Failures of one gateway, the last one of each path, and warnings by code.
 
-    Written in the event loop; read from another thread once the loop is idle.
+    `failures` are those of requests since the attempt began. `entries` are files that a listing
+    names with an error in place of their properties: the engine may pass over them.
+
+    Written in the event loop. Another thread may look up a path at any time, and read the rest
+    once the gateway is closed.
     """
 
     failures: dict[str, RequestFailure] = field(default_factory=dict)
-    warnings: dict[str, int] = field(default_factory=dict)
-    dropped: int = 0
+    entries: dict[str, RequestFailure] = field(default_factory=dict)
+    warnings: dict[str, Warned] = field(default_factory=dict)
+    dropped_entries: int = 0
+
+    def begin_attempt(self) -> None:
+        """Forget the failed requests of the attempt before."""
+        self.failures.clear()
 
     def fail(self, failure: RequestFailure) -> None:
-        """Record a failure, or only count it when too many are recorded."""
+        """Record a failure, unless too many are recorded."""
         if failure.path in self.failures or len(self.failures) < _MOST_RECORDED:
             self.failures[failure.path] = failure
+
+    def fail_entry(self, failure: RequestFailure) -> None:
+        """Record a file whose listing has an error for it, or only count it."""
+        if failure.path in self.entries or len(self.entries) < _MOST_RECORDED:
+            self.entries[failure.path] = failure
         else:
-            self.dropped += 1
+            self.dropped_entries += 1
 
     def succeed(self, path: str) -> None:
         """Remove a path's failure after a later success."""
         self.failures.pop(path, None)
+        self.entries.pop(path, None)
 
-    def warn(self, code: str) -> None:
-        """Count a case that is right, but weaker than it could be."""
-        self.warnings[code] = self.warnings.get(code, 0) + 1
+    def warn(self, code: str, path: str, text: str) -> None:
+        """Add a case that is right, but weaker than it could be."""
+        warned = self.warnings.setdefault(code, Warned())
+        warned.count += 1
+        if len(warned.samples) < _MOST_SAMPLES:
+            warned.samples.append((path, text))

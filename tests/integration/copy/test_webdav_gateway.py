@@ -473,7 +473,11 @@ def test_time_that_nextcloud_refuses_is_left_out(dav: Faulty, rclone: Path, tmp_
     os.utime(tmp_path / "from" / "f.bin", (0, 0))
     with gateway(**to(dav.nextcloud)) as running:  # type: ignore[arg-type]
         done = run(rclone, "copy", source, running.connection_string("x"))
-        assert running.gateway.record.warnings == {"time_not_kept": 1}
+        ((code, warned),) = running.gateway.record.warnings.items()
+    assert (code, warned.count) == ("time_not_kept", 1)
+    assert warned.samples == [
+        ("x/f.bin", "The server refuses the modification time 1970-01-01T00:00:00Z.")
+    ]
     assert done.returncode == 0, done.stderr
     assert "x-oc-mtime" not in dav.seen("PUT")[0].headers
     assert dav.nextcloud.hashes("x") == {"f.bin": digest(b"content")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from efss_transfer.engines.rclone.report import exit_code, report
 from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import EngineError
-from efss_transfer.model.result import ErrorGroup, Failure, Result, State, Totals, utc_now
+from efss_transfer.model.result import ErrorGroup, Failure, Result, Side, State, Totals, utc_now
 
 if TYPE_CHECKING:
     from efss_transfer.engines.rclone.transfer.job import Transfer
@@ -58,8 +58,10 @@ class RunOutcome:
             self._forced_state = State.FAILED
         self._outcomes.close()
 
-    def result(self, engine: str, version: str) -> Result:
-        """The result. It is exact once rclone's log was read to its last line."""
+    def result(self, engine: str, version: str, gateways: Sequence[Side] = ()) -> Result:
+        """The result. It is exact once rclone's log was read to its last line. `gateways` are
+        the sides behind a WebDAV gateway.
+        """
         totals, errors, transfer = self._outcomes.totals, self._outcomes.errors, self.transfer
         state = self._forced_state or _state(totals, errors)
         status = transfer.status if transfer else {}
@@ -77,7 +79,7 @@ class RunOutcome:
             attempts=transfer.attempts if transfer else 1,
             verification=transfer.verification if transfer else None,
             warnings=self._outcomes.warnings,
-            engine_report=report(version, code, status, stats, self._redactor, tuning),
+            engine_report=report(version, code, status, stats, self._redactor, tuning, gateways),
         )
 
     def _code(self, state: State, errors: tuple[ErrorGroup, ...]) -> str | None:

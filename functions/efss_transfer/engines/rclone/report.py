@@ -10,7 +10,7 @@ from typing import Final
 
 from efss_transfer.engines.rclone.transfer.tuning import Tuning
 from efss_transfer.engines.redaction import Redactor
-from efss_transfer.model.result import ErrorGroup, Json, State
+from efss_transfer.model.result import ErrorGroup, Json, Side, State
 
 _JOB_MEMBERS: Final = ("id", "group", "startTime", "endTime", "duration", "finished", "success")
 _STATS_MEMBERS: Final = (
@@ -77,11 +77,14 @@ def report(
     stats: Mapping[str, Json],
     redactor: Redactor,
     tuning: Tuning | None,
+    gateways: Sequence[Side] = (),
 ) -> dict[str, Json]:
     """The member `rclone`, from `job/status` and `core/stats`. Durations are in seconds, sizes in
     bytes.
     """
     json: dict[str, Json] = {"version": version, "exit_code": code}
+    if gateways:
+        json["webdav_gateway"] = [side.value for side in gateways]
     if tuning is not None:
         json["tuning"] = tuning.to_json()
     if status:

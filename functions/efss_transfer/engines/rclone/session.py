@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from efss_transfer.config.settings import Settings
@@ -23,14 +24,16 @@ from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import FileDone
 from efss_transfer.model.request import TransferRequest
-from efss_transfer.model.result import Result
+from efss_transfer.model.result import Result, Side
 from efss_transfer.model.verification import VerifyMode
 
 if TYPE_CHECKING:
     from efss_transfer.config.rclone import RcloneSettings
     from efss_transfer.egress.proxy import Guard
+    from efss_transfer.engines.rclone.log.server_words import ServerWords
     from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
     from efss_transfer.engines.rclone.transfer.job import Transfer
+    from efss_transfer.webdav.words import Record
 
 
 class Session:
@@ -64,6 +67,7 @@ class Session:
         self._cleanup = ExitStack()
         self._created_remotes: set[str] = set()
         self._version = ""
+        self._server_words: ServerWords | None = None
 
     @property
     def started(self) -> datetime:
@@ -77,6 +81,8 @@ class Session:
         """
         with self._outcome.from_exceptions(), self._cleanup:
             yield
+        if self._server_words is not None:
+            self._server_words.add_to(self._outcomes, self._request.selection)
 
     def boot_daemon(self) -> None:
         """Boot `rclone rcd`, or take the daemon on standby.
@@ -113,6 +119,12 @@ class Session:
                 **gateways.remote_parameters(type_),
             },
         )
+        if gateways.records:
+            from efss_transfer.engines.rclone.log.server_words import ServerWords
+
+            roots = {path.side: path.path for path in (self.source, self.destination)}
+            self._server_words = ServerWords(gateways.records, roots, self._redactor)
+            self._log.explain = self._server_words.explain
 
     def create_remote(self, path: RemotePath) -> None:
         """POST config/create: a remote in the memory of the daemon. One that both sides share is
@@ -146,7 +158,8 @@ class Session:
 
     def result(self, engine: str) -> Result:
         """The result: totals, errors, and what rclone itself returned."""
-        return self._outcome.result(engine, self._version)
+        sides = () if self._server_words is None else self._server_words.sides
+        return self._outcome.result(engine, self._version, sides)
 
     def _tuning_parameters(self, type_: str) -> dict[str, str]:
         is_verified = self._request.options.verify is not VerifyMode.NONE
@@ -164,6 +177,8 @@ class Session:
 
 class _NoGateways:
     """The ends of a transfer as the request names them."""
+
+    records: Mapping[Side, Record] = MappingProxyType({})
 
     def __init__(self, request: TransferRequest) -> None:
         self._request = request

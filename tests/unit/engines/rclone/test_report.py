@@ -7,7 +7,7 @@ import pytest
 from efss_transfer.engines.rclone.report import exit_code, report
 from efss_transfer.engines.rclone.transfer.tuning import Tuning
 from efss_transfer.engines.redaction import Redactor
-from efss_transfer.model.result import ErrorGroup, Json, State
+from efss_transfer.model.result import ErrorGroup, Json, Side, State
 
 
 def group(code: str) -> ErrorGroup:
@@ -44,6 +44,11 @@ def test_unknown_members_are_left_out_and_texts_are_redacted() -> None:
         "job": {"id": 7, "success": False, "error": "no [redacted]"},
         "stats": {"bytes": 5, "lastError": "[redacted] again"},
     }
+
+
+def test_sides_behind_a_gateway_are_named() -> None:
+    json = report("1.75.2", 0, {}, {}, Redactor([]), None, [Side.DESTINATION])
+    assert json["webdav_gateway"] == ["destination"]
 
 
 def test_run_without_job_reports_version_and_exit_code_only() -> None:

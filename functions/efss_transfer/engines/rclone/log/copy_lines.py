@@ -6,13 +6,14 @@ The messages are those of rclone 1.75 (fs/operations/copy.go, operations.go, fs/
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.error_codes import MAX_DURATION_REACHED, classify
 from efss_transfer.engines.rclone.log.source_errors import SourceErrors
 from efss_transfer.engines.redaction import Redactor
-from efss_transfer.model.result import FileOutcome, FileState, Reason, Side
+from efss_transfer.model.result import Failure, FileOutcome, FileState, Reason, Side
 
 _COPIED: Final = re.compile(r"(Multi-thread )?Copied \(")
 _DUPLICATE: Final = "Duplicate object found in source"
@@ -45,6 +46,15 @@ MISSING_SIZE: Final = -1
 """The size of a file that was not at the destination before the copy."""
 
 
+Explain = Callable[[str, str, Failure], Failure]
+"""Replaces the failure of a path that a text of rclone's means, if more is known of it."""
+
+
+def unexplained(_path: str, _text: str, found: Failure) -> Failure:
+    """Nothing more is known of a failure than rclone's text."""
+    return found
+
+
 class CopyLines:
     """Adds the outcomes and errors that a copy logs to `outcomes`."""
 
@@ -54,6 +64,7 @@ class CopyLines:
         self._sizes_before: dict[str, int] = {}
         self._whole_names: dict[str, str] = {}
         self._source_errors = SourceErrors()
+        self.explain: Explain = unexplained
         self.cut_off: dict[str, int] = {}
         """Files that were cut off when this attempt was stopped, and the size in bytes that each
         had at the destination before it; MISSING_SIZE if it was not there."""
@@ -108,7 +119,8 @@ class CopyLines:
             if not is_cancellation:
                 # Such an error names a folder by its path, or describes the root of a remote.
                 path = name if kind in ("string", "*fs.Dir") else ""
-                self._outcomes.add_error(classify(message, None, self._redactor), path)
+                failure = classify(message, None, self._redactor)
+                self._outcomes.add_error(self.explain(path, message, failure), path)
             return
         path = name if failed[0] == _FAILED_TO_COPY else self._whole_name(name)
         if is_cancellation:
@@ -120,6 +132,7 @@ class CopyLines:
             text = f"error reading source: {source_error}"
         # An error that does not mention the source occurred while the destination was written.
         failure = classify(text, Side.DESTINATION, self._redactor)
+        failure = self.explain(path, text, failure)
         self._add(FileOutcome(path, FileState.FAILED, error=failure))
 
     def _add_skipped(self, name: str, reason: Reason) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.check_lines import CheckCounts, CheckLines
-from efss_transfer.engines.rclone.log.copy_lines import CopyLines
+from efss_transfer.engines.rclone.log.copy_lines import CopyLines, Explain
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import Side
 
@@ -73,6 +73,15 @@ class LogParser:
     def destination_list_failed(self) -> bool:
         """Whether the destination could not be listed in this attempt: see CopyLines."""
         return self._copy.destination_list_failed
+
+    @property
+    def explain(self) -> Explain:
+        """Replaces the failures that rclone's texts mean, where more is known of them."""
+        return self._copy.explain
+
+    @explain.setter
+    def explain(self, explain: Explain) -> None:
+        self._copy.explain = explain
 
     def begin_attempt(self) -> None:
         """Read the lines of a new attempt."""

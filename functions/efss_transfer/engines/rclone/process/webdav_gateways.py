@@ -16,12 +16,14 @@ from efss_transfer.egress.dialer import DialRefused
 from efss_transfer.egress.proxy import Guard
 from efss_transfer.egress.socks5 import Rejected, Reply
 from efss_transfer.model.request import Endpoint, TransferRequest
+from efss_transfer.model.result import Side
 from efss_transfer.webdav import recognition
 from efss_transfer.webdav.dialects import Dialect, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
 from efss_transfer.webdav.http.connections import Cause, Connections, NoAnswer, Origin
 from efss_transfer.webdav.session import ServerSession, basic
+from efss_transfer.webdav.words import Record
 
 # Names that never resolve in DNS (RFC 6761, section 6.4).
 _HOSTS: Final = {"source": "source.efss-gateway.invalid", "destination": "to.efss-gateway.invalid"}
@@ -75,6 +77,8 @@ class Gateways:
         if not self._is_shared:
             self._servers["destination"] = self._server(request.destination)
         self.made: dict[str, Gateway] = {}
+        self.records: dict[Side, Record] = {}
+        """What each side's gateway has seen, by the paths below its URL."""
 
     def routed(self) -> TransferRequest:
         """Replace each WebDAV endpoint with its gateway, which takes no credentials from rclone.
@@ -91,6 +95,10 @@ class Gateways:
             destination = self._behind(
                 "destination", self._request.destination, is_destination=True
             )
+        for side in Side:
+            gateway = self.made.get("source" if self._is_shared else side.value)
+            if gateway is not None:
+                self.records[side] = gateway.record
         return replace(self._request, source=source, destination=destination)
 
     def remote_parameters(self, storage_type: str) -> dict[str, str]:
@@ -101,12 +109,14 @@ class Gateways:
         """Clear the gateways' caches; the first attempt may use the listings of the probe."""
         for gateway in self.made.values():
             if self._guard is not None:
+                self._guard.call_soon(gateway.record.begin_attempt)
                 self._guard.call_soon(gateway.begin_copy if number == 1 else gateway.forget)
 
     def forget(self) -> None:
         """Clear the gateways' caches before a verification."""
         for gateway in self.made.values():
             if self._guard is not None:
+                self._guard.call_soon(gateway.record.begin_attempt)
                 self._guard.call_soon(gateway.forget)
 
     def _server(self, end: Endpoint) -> _Server | None:

@@ -32,6 +32,9 @@ class RunContext:
     begin_attempt: Callable[[int], None] = lambda _: None
     forget: Callable[[], None] = lambda: None
 
-    def classify(self, text: str, side: Side | None) -> Failure:
-        """The failure that a text of rclone's describes, without secrets."""
-        return error_codes.classify(text, side, self.redactor)
+    def classify(self, text: str, side: Side | None, path: str = "") -> Failure:
+        """The failure that a text of rclone's describes, without secrets.
+
+        `path` is relative to the folder of the copy; empty for that itself, or if it is unknown.
+        """
+        return self.log.explain(path, text, error_codes.classify(text, side, self.redactor))

@@ -70,7 +70,7 @@ class ListedFiles:
         for path in unreported:
             # A file that failed before its copy began is not in the log, but in the reply.
             if path in errors:
-                failure = self._run.classify(errors[path], sides.get(errors[path]))
+                failure = self._run.classify(errors[path], sides.get(errors[path]), path)
             elif interruption is not None or self._early_stop.has_stopped:
                 continue
             else:

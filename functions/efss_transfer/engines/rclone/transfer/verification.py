@@ -216,7 +216,7 @@ class _FileComparison:
         source = facts.get((pair.path, Side.SOURCE))
         for side, file in ((Side.DESTINATION, destination), (Side.SOURCE, source)):
             if file is not None and file.error:
-                self._add_mismatch(pair.path, self._run.classify(file.error, side))
+                self._add_mismatch(pair.path, self._run.classify(file.error, side, pair.path))
                 return
         if destination.size is None:
             failure = mismatch(Side.DESTINATION, MISSING)
