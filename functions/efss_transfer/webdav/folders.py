@@ -39,8 +39,7 @@ class Folders:
             return
         for count in range(1, len(folder) + 1):
             # A request that creates a parent creates it for all.
-            above = self._making.get(key(folder[:count]))
-            if above is not None:
+            while (above := self._making.get(key(folder[:count]))) is not None:
                 await asyncio.shield(above)
         if key(folder) in self._known:
             return
@@ -53,7 +52,7 @@ class Folders:
                 done.set_exception(error)
                 done.exception()  # no request may be waiting for it
             else:
-                done.cancel()
+                done.set_result(None)  # cancelled: one of those that wait makes it instead
             raise
         else:
             done.set_result(None)

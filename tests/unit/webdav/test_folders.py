@@ -107,3 +107,17 @@ def test_what_is_forgotten_is_asked_again(forget: bool) -> None:
         folders.forget()
     ensured(server, folders, "a")
     assert len(server.asked) == (2 if forget else 1)
+
+
+def test_folder_whose_maker_is_cancelled_is_made_by_another_that_waits() -> None:
+    async def run() -> None:
+        server = Server()
+        folders = Folders(server.make)
+        first, *others = [asyncio.create_task(folders.ensure(segments("a"))) for _ in range(4)]
+        await asyncio.sleep(0)  # the first has asked, and the others wait for it
+        first.cancel()
+        await asyncio.gather(*others)
+        assert ("a",) in server.there
+        assert server.asked == ["a", "a"]
+
+    asyncio.run(run())

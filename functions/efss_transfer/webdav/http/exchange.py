@@ -142,6 +142,9 @@ async def settle(lease: Lease, head: ResponseHead, body: Body) -> None:
         return
     if not body.ended and isinstance(body.length, int) and body.length - body.count > _DRAINED:
         return
+    task = asyncio.current_task()
+    if not body.ended and task is not None and task.cancelling():
+        return  # the rest may never arrive
     if not body.ended:
         buffer = memoryview(bytearray(1 << 14))
         with suppress(OSError, messages.BadMessage):

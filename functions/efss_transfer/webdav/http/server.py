@@ -12,6 +12,7 @@ from typing import Final
 
 from efss_transfer.webdav.http import messages
 from efss_transfer.webdav.http.exchange import Answer
+from efss_transfer.webdav.http.hangups import HangUps
 from efss_transfer.webdav.http.messages import Body, RequestHead
 from efss_transfer.webdav.http.splice import may_move, move
 from efss_transfer.webdav.http.streams import ByteStream, TooLong
@@ -176,19 +177,23 @@ Handler = Callable[[EngineRequest, EngineReply], Awaitable[None]]
 async def serve(connection: socket.socket, handle: Handler) -> None:
     """Answer the requests of one connection until it ends, then close it."""
     stream = ByteStream(connection)
+    hang_ups = HangUps(connection)
     try:
-        while await _one(stream, handle):
-            pass
+        with hang_ups.watched():
+            while await _one(stream, handle, hang_ups):
+                pass
     except (OSError, EngineGone, messages.BadMessage, Abort):
         stream.abort()
     except BaseException:
         stream.abort()
-        raise
+        if not hang_ups.noticed:
+            raise
+        hang_ups.settle()
     else:
         stream.close()
 
 
-async def _one(stream: ByteStream, handle: Handler) -> bool:
+async def _one(stream: ByteStream, handle: Handler, hang_ups: HangUps) -> bool:
     """Answer one request; return whether another may follow."""
     head = await messages.read_request(stream)
     if head is None:
@@ -209,7 +214,8 @@ async def _one(stream: ByteStream, handle: Handler) -> bool:
     unread_is_fatal = not body.ended
     try:
         # The answer may come before the body is read: unread bytes then end the connection.
-        await handle(EngineRequest(head, body, raw, path), reply)
+        with hang_ups.served():
+            await handle(EngineRequest(head, body, raw, path), reply)
     except TooLong:
         reply.keep_alive = False
         await reply.send(413)
