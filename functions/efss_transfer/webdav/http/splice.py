@@ -41,7 +41,6 @@ async def move(
 
     `broken` converts an error of the source; any other error is the target's.
     """
-    loop = asyncio.get_running_loop()
     if ahead := body.take_ahead():
         await target.write(ahead)
         yield len(ahead)
@@ -54,7 +53,8 @@ async def move(
                     raise Broken("the peer closed the connection inside a body")
             except BlockingIOError:
                 try:
-                    await _ready(source, loop.add_reader, loop.remove_reader, silence)
+                    async with asyncio.timeout(silence):
+                        await body.stream.readable()
                 except TimeoutError as error:
                     raise broken(error) from error
                 continue
@@ -66,28 +66,24 @@ async def move(
                 try:
                     held -= os.splice(out, sink, held, flags=_FLAGS)
                 except BlockingIOError:
-                    await _ready(sink, loop.add_writer, loop.remove_writer, silence)
+                    await _writable(sink, silence)
             yield count
 
 
-async def _ready(
-    descriptor: int,
-    add: Callable[..., None],
-    remove: Callable[[int], bool],
-    silence: float,
-) -> None:
-    ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+async def _writable(descriptor: int, silence: float) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
 
     def settle() -> None:
         if not ready.done():
             ready.set_result(None)
 
-    add(descriptor, settle)
+    loop.add_writer(descriptor, settle)
     try:
         async with asyncio.timeout(silence):
             await ready
     finally:
-        remove(descriptor)
+        loop.remove_writer(descriptor)
 
 
 @contextmanager
