@@ -209,7 +209,11 @@ def main() -> int:
     chosen = arguments.parse(__doc__)
     # Exit by an exception, so that SIGTERM stops the servers, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    found = json.loads(chosen.show.read_text("utf-8")) if chosen.show else measure(chosen)
+    try:
+        found = json.loads(chosen.show.read_text("utf-8")) if chosen.show else measure(chosen)
+    except KeyboardInterrupt:
+        print("scripts/bench: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     if chosen.svg:
         caption = f"Time as a ratio to rclone copy with its defaults, {found['date']}"
         chosen.svg.write_text(report.plot(found["rows"], caption), "utf-8")

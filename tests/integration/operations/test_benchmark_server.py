@@ -123,8 +123,9 @@ def test_interrupted_run_removes_its_folder(
                 break
         assert left(cloud), "nothing was uploaded before"
         process.send_signal(number)
-        process.communicate(timeout=60)
-    assert process.returncode != 0
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "Traceback" not in told
     assert left(cloud) == []
     assert not [name for name in cloud.user().tree.root.children if "efss" in name]
 
