@@ -195,6 +195,7 @@ def test_requests_of_access_logs_are_counted(tmp_path: Path) -> None:
         file.write('127.0.0.1 - a [x] "PUT /a HTTP/1.1" 201 0 "-" "rclone/v1"\n')
         file.write('1795876775.5 8480 "MKCOL /b HTTP/2.0" 423 181 0.028 curl\n')
         file.write('{"level":"info","method":"PUT","status":500,"path":"/c"}\n')
+        file.write('{"level":"info","method":"PUT","status":200,"path":"/data"}\n')
         file.write('{"level":"error","message":"not a request"}\n')
         file.write('127.0.0.1 "GET /half')
     found = counted.new_requests()
