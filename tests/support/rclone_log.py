@@ -26,6 +26,10 @@ COPIED_BY_THE_STORAGE = (
     '{"level":"info","msg":"Copied (server-side copy) to: two","size":9,"object":"one",'
     '"objectType":"*s3.Object","source":"operations/copy.go:382"}'
 )
+COPIED_UNSIZED = (
+    '{"level":"info","msg":"Copied (Rcat, new)","size":-1,"object":"f.bin",'
+    '"objectType":"*http.Object","source":"operations/copy.go:382"}'
+)
 SKIPPED = (
     '{"level":"debug","msg":"Unchanged skipping","object":"same","objectType":"*local.Object",'
     '"source":"operations/operations.go:1828"}'

@@ -151,8 +151,10 @@ class CopyLines:
         return self._whole_names.get(cut, cut)
 
 
-def _bytes(size: object) -> int:
-    return size if isinstance(size, int) else 0
+def _bytes(size: object) -> int | None:
+    """The size of a file; None for one whose source tells no size, which rclone logs as -1."""
+    known = size if isinstance(size, int) else 0
+    return known if known >= 0 else None
 
 
 def _cut_for_upload(path: str) -> str:

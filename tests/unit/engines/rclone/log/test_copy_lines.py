@@ -22,6 +22,7 @@ from support.rclone_log import (
     COPIED,
     COPIED_BY_THE_STORAGE,
     COPIED_ODD,
+    COPIED_UNSIZED,
     CORRUPTED,
     CORRUPTED_PARTIAL,
     CUT_OFF,
@@ -57,6 +58,12 @@ def test_copied_file_has_its_size() -> None:
 def test_server_side_copy_is_reported_under_source_path() -> None:
     log = parsed(COPIED_BY_THE_STORAGE)
     assert list(log.outcomes.drain()) == [FileOutcome("one", FileState.TRANSFERRED, 9)]
+
+
+def test_copied_file_of_unknown_size_adds_no_bytes() -> None:
+    log = parsed(COPIED_UNSIZED)
+    assert list(log.outcomes.drain()) == [FileOutcome("f.bin", FileState.TRANSFERRED)]
+    assert log.outcomes.totals == Totals(transferred=1)
 
 
 def test_unchanged_file_is_skipped() -> None:
