@@ -59,7 +59,7 @@ class Gateway:
             self._listings,
             self._folders,
             self._memory,
-            tidy=self._uploads.tidy if is_destination else None,
+            tidy=self._uploads.leftovers.tidy if is_destination else None,
             early=self._early,
         )
         self._methods = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Final
@@ -68,7 +68,7 @@ class Listings:
 
     async def read(
         self, path: Segments, depth: str, *, folder: bool, quota: bool = False
-    ) -> AsyncIterator[list[Named]]:
+    ) -> AsyncGenerator[list[Named], None]:
         """Yield the entries in batches. Raises Failed, Refused and NoAnswer."""
         body = dialects.QUOTA_BODY if quota else self._dialect.listing_body
         headers = {"Depth": depth, "Content-Type": _XML}

@@ -11,12 +11,13 @@ from typing import Final
 from efss_transfer.webdav import listings
 from efss_transfer.webdav.folders import Folders
 from efss_transfer.webdav.http.server import Abort, EngineReply, EngineRequest
+from efss_transfer.webdav.leftovers import PARTIAL
 from efss_transfer.webdav.listings import Listings, Named
 from efss_transfer.webdav.memory import Memory, key
 from efss_transfer.webdav.multistatus import Entry
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed
-from efss_transfer.webdav.uploads import PARTIAL, strong
+from efss_transfer.webdav.uploads import strong
 from efss_transfer.webdav.words import Words
 
 XML: Final = {"Content-Type": "application/xml; charset=utf-8"}
@@ -140,8 +141,7 @@ class Lookups:
         answer.add(listings.rendered(request.raw, Named(None, listings.folder_entry())))
         left: list[Named] = []
         try:
-            reading = self._listings.read(path, "1", folder=True)
-            async with aclosing(reading):  # type: ignore[type-var]
+            async with aclosing(self._listings.read(path, "1", folder=True)) as reading:
                 async for entries in reading:
                     left += [one for one in entries if one.name and PARTIAL.fullmatch(one.name)]
                     for one in self._noted(path, entries):

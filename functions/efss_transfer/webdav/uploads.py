@@ -7,12 +7,9 @@ temporary name beside the file, and a MOVE replaces the file once all have arriv
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
-import time
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
-from typing import Final
+from collections.abc import Coroutine, Mapping
+from contextlib import aclosing
+from typing import Any, Final
 
 from efss_transfer.webdav import words
 from efss_transfer.webdav.chunks import Chunks
@@ -20,25 +17,28 @@ from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.folders import Folders
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Answer, Call, Held, Upload
+from efss_transfer.webdav.http.messages import Body
 from efss_transfer.webdav.http.server import EngineRequest, Streamed
+from efss_transfer.webdav.leftovers import Leftovers, partial_name
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import Memory, Stored, key
-from efss_transfer.webdav.multistatus import Entry
 from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.pieces import Pieces
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
+from efss_transfer.webdav.words import Words
 
 SMALL: Final = 1 << 17
 """Largest body that is held in memory before it is sent, so that it can be sent again."""
 
-PARTIAL: Final = re.compile(r"\.efss-transfer-([0-9a-f]{8})[0-9a-f]{8}\.part")
-"""Names of incomplete uploads beside a file: their start time, then random digits."""
-
-# Three times the stall limit of a transfer, and more than clocks differ.
-_ABANDONED_SECONDS: Final = 900.0
-_SKEW_SECONDS: Final = 300.0
-_LONGEST_SECONDS: Final = 86_400.0
 _PASSED: Final = ("content-type", "x-oc-mtime", "oc-checksum")
 _AGAIN: Final = 503  # rclone then copies the file again
+_NEVER: Final = 501  # rclone does not copy it again
+_NO_LENGTH: Final = Words(
+    None,
+    "",
+    "This server takes no large file whose size is unknown before it is sent: copy it to another "
+    "storage first.",
+)
 _NO_MOVE: Final = frozenset({400, 403, 405, 501, 502})
 
 
@@ -57,58 +57,63 @@ class Uploads:
         self._listings = listings
         self._folders = folders
         self._memory = memory
+        self.leftovers = Leftovers(session, listings)
         self._dialect = dialect
+        self._pieces = Pieces()
         self._chunks = Chunks(session, listings)
         self._moves = True
 
     async def store(self, request: EngineRequest) -> int:
         """Store the body of a PUT; return the status for the engine. Raises as a call does."""
-        path = request.path
+        path, headers = request.path, self._headers(request)
         length = request.body.length
-        upload: Upload = Streamed(request.body)
-        if isinstance(length, int) and length <= SMALL:
-            upload = Held(await request.whole(SMALL))
-        headers = self._headers(request)
-        if self._dialect.checksums and isinstance(upload, Held):
-            # Otherwise rclone asks Nextcloud for a hash of each file after storing it.
-            headers.setdefault("oc-checksum", f"SHA1:{upload.sha1}")
         self._folders.fills(path[:-1])
         self._memory.stored.pop(key(path))
         # Until the file is stored, a DELETE is rclone's own, after a failed upload.
         self._memory.failed.put(key(path), value=True)
-        is_new = self._memory.is_absent(path)
-        session = None
-        if self._dialect.in_place and not is_new and not isinstance(upload, Held):
-            session = self._chunks.session(secrets.token_hex(16))
-        if session is not None:
-            kept = await self._in_chunks(session, path, upload, headers)
-        elif self._dialect.atomic:
-            kept = await self._in_place(path, upload, headers)
-        elif not self._moves or (is_new and isinstance(upload, Held)):
-            kept = await self._directly(path, upload, headers, is_new=is_new)
+        if isinstance(length, int) and length <= SMALL:
+            kept = await self._stored(path, Held(await request.whole(SMALL)), headers)
+        elif isinstance(length, int) or not self._dialect.needs_length:
+            kept = await self._stored(path, Streamed(request.body), headers)
         else:
-            kept = await self._by_the_side(path, upload, headers, is_new=is_new)
+            kept = await self._measured(path, request.body, headers)
         self._remember(path, request.body.count, headers, kept)
         if (given := request.header("x-oc-mtime")) is not None and "x-oc-mtime" not in headers:
             text = f"The server refuses the modification time {words.shown_time(given)}."
             self._session.record.warn("time_not_kept", key(path), text)
         return kept.status
 
-    async def tidy(self, folder: Segments, left: list[tuple[str, Entry]]) -> None:
-        """Remove abandoned uploads: those that were not written to for 15 minutes."""
-        now = time.time()
-        for name, entry in left:
-            found = PARTIAL.fullmatch(name)
-            begun = int(found[1], 16) if found else now
-            try:
-                text = entry.get("getlastmodified") or ""
-                written = parsedate_to_datetime(text).timestamp()
-            except ValueError:
-                written = 0.0
-            # A time before the upload began is the file's own, set once all bytes have arrived.
-            quiet = written > begun - _SKEW_SECONDS and now - written > _ABANDONED_SECONDS
-            if quiet or now - begun > _LONGEST_SECONDS:
-                await self._remove((*folder, name))
+    async def _stored(self, path: Segments, upload: Upload, headers: dict[str, str]) -> _Kept:
+        """Store a body in the way that suits the server, the file and the size."""
+        is_small = isinstance(upload, Held) and (upload.length or 0) <= SMALL
+        if self._dialect.checksums and isinstance(upload, Held):
+            # Otherwise rclone asks Nextcloud for a hash of each file after storing it.
+            headers.setdefault("oc-checksum", f"SHA1:{upload.sha1}")
+        is_new = self._memory.is_absent(path)
+        session = None
+        if self._dialect.in_place and not is_new and not is_small:
+            session = self._chunks.session()
+        if session is not None:
+            sending = self._chunks.send(session, path, upload)
+            return await self._in_chunks(session, path, sending, headers)
+        if self._dialect.atomic:
+            return await self._in_place(path, upload, headers)
+        if not self._moves or (is_new and is_small):
+            return await self._directly(path, upload, headers, is_new=is_new)
+        return await self._by_the_side(path, upload, headers, is_new=is_new)
+
+    async def _measured(self, path: Segments, body: Body, headers: dict[str, str]) -> _Kept:
+        """Store a body of unknown length at a server that must know each length."""
+        async with aclosing(self._pieces.cut(body)) as pieces:
+            first = await anext(pieces)
+            if body.ended:
+                return await self._stored(path, first, headers)
+            session = self._chunks.session() if self._dialect.chunks else None
+            if session is None:
+                call = Call("PUT", self._listings.target(path))
+                raise self._session.failed(call, key(path), _NO_LENGTH, _NEVER)
+            sending = self._chunks.send_pieces(session, path, first, pieces)
+            return await self._in_chunks(session, path, sending, headers)
 
     def _headers(self, request: EngineRequest) -> dict[str, str]:
         headers = {name: text for name in _PASSED if (text := request.header(name)) is not None}
@@ -139,13 +144,17 @@ class Uploads:
                 raise Failed(_AGAIN, failed.said)
 
     async def _in_chunks(
-        self, session: str, path: Segments, upload: Upload, headers: Mapping[str, str]
+        self,
+        session: str,
+        path: Segments,
+        sending: Coroutine[Any, Any, int | None],
+        headers: Mapping[str, str],
     ) -> _Kept:
-        """Send one chunk to a folder of its own; the server then replaces the file with it."""
-        condition = self._condition(path).get("If-Match")
+        """Send chunks to a folder of their own; the server then makes the file of them."""
+        condition = self._condition(path)
         try:
-            await self._chunks.send(session, path, upload)
-            answer = await self._chunks.assemble(session, path, headers, condition)
+            size = await sending
+            answer = await self._chunks.assemble(session, path, size, headers, condition)
         except Failed as failed:
             await asyncio.shield(self._chunks.remove(session))
             if condition and failed.status in self._dialect.mismatch:
@@ -184,7 +193,7 @@ class Uploads:
         self, path: Segments, upload: Upload, headers: Mapping[str, str], *, is_new: bool
     ) -> _Kept:
         """Send a PUT to a temporary name, then MOVE it to the file's name."""
-        aside = (*path[:-1], f".efss-transfer-{int(time.time()):08x}{secrets.token_hex(4)}.part")
+        aside = (*path[:-1], partial_name())
         call = Call("PUT", self._listings.target(aside), headers, upload)
         try:
             async with self._session.call(call, key(path)) as answer:
@@ -192,7 +201,7 @@ class Uploads:
                     raise self._explained(await self._session.error(call, key(path), answer))
             await self._moved(aside, path, is_new=is_new)
         except BaseException:
-            await asyncio.shield(self._remove(aside))
+            await asyncio.shield(self.leftovers.remove(aside))
             raise
         return _Kept(None)
 
@@ -253,14 +262,6 @@ class Uploads:
                     pass
         except (Failed, Refused, NoAnswer):
             pass  # the next attempt detects it by its size
-
-    async def _remove(self, aside: Segments) -> None:
-        call = Call("DELETE", self._listings.target(aside))
-        try:
-            async with self._session.call(call, key(aside)):
-                pass
-        except (Failed, Refused, NoAnswer):
-            self._session.record.warn("partial_left", key(aside), "The incomplete file remains.")
 
     def _remember(self, path: Segments, size: int, headers: Mapping[str, str], kept: _Kept) -> None:
         self._memory.failed.pop(key(path))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import http.server
+import itertools
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
-from support import nextcloud, service_process
+from efss_transfer.webdav.pieces import LARGEST, SMALLEST
+from support import nextcloud, service_process, storages
 from support.nextcloud import Nextcloud
 from support.nextcloud.tree import File
 from support.service_process import Function
@@ -128,3 +133,95 @@ def test_only_four_requests_at_a_time_make_nextcloud_hash_a_password(
         at_once = max(sum(one.at <= half < one.ended for one in puts) for half in halves)
     assert 4 <= at_once <= most
     assert most == 4 or at_once > 4
+
+
+class SizelessHandler(http.server.BaseHTTPRequestHandler):
+    """A folder with one file, whose size its server does not say."""
+
+    protocol_version = "HTTP/1.1"
+    content = os.urandom(LARGEST + 1_000_000)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        is_file = self.path == "/data/f.bin"
+        kind = "application/octet-stream" if is_file else "text/html"
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        if self.command == "GET":
+            body = self.content if is_file else b'<a href="f.bin">f.bin</a>'
+            self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def sizeless() -> Iterator[dict[str, Any]]:
+    """An endpoint whose file has no size."""
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), SizelessHandler) as server,
+        storages.serving(lambda: server.serve_forever(0.02), server.shutdown),
+    ):
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        yield {"type": "http", "parameters": {"url": url}, "path": "data/"}
+
+
+@pytest.mark.parametrize("vendor", ["nextcloud", "other"])
+@pytest.mark.parametrize("there", [False, True])
+def test_source_that_tells_no_size_is_copied_to_nextcloud(
+    there: bool, vendor: str, cloud: Nextcloud, function: Function, sizeless: dict[str, Any]
+) -> None:
+    if there:
+        cloud.write("to/f.bin", b"old")
+    end = cloud.storage().endpoint("to")
+    end["parameters"] |= {"vendor": vendor}
+    answer = function.copy(sizeless, end)
+    assert answer.status_code == 200, answer.text
+    assert cloud.hashes("to") == {"f.bin": digest(SizelessHandler.content)}
+
+
+def put_unknown(url: str, path: str, content: bytes) -> int:
+    """PUT a body in many chunks, as rclone does where the source tells no size."""
+    pieces = (content[start : start + 100_000] for start in range(0, len(content), 100_000))
+    return requests.put(f"{url}/{path}", data=pieces, timeout=60).status_code
+
+
+@pytest.mark.parametrize("size", [0, 70_000, SMALLEST, LARGEST + 1_000_000, 3 * LARGEST])
+@pytest.mark.parametrize("there", [False, True])
+def test_body_of_unknown_length_arrives_whole_at_nextcloud(
+    there: bool, size: int, cloud: Nextcloud
+) -> None:
+    content = os.urandom(size)
+    if there:
+        cloud.write("x/f.bin", b"old")
+        before = file_id(cloud, "x/f.bin")
+    with gateway(**to(cloud)) as running:
+        assert requests.request("MKCOL", f"{running.url}/x/", timeout=60).status_code == 201
+        assert put_unknown(running.url, "x/f.bin", content) in (201, 204)
+    assert cloud.hashes("x") == {"f.bin": digest(content)}
+    assert all("Content-Length" in put.headers for put in cloud.seen("PUT"))
+    assert not cloud.user().uploads
+    if there:
+        assert file_id(cloud, "x/f.bin") == before
+
+
+def test_body_of_unknown_length_that_breaks_off_is_no_file(cloud: Nextcloud) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield from itertools.repeat(b"x" * 100_000, 2 * LARGEST // 100_000)
+        raise ConnectionAbortedError
+
+    cloud.write("x/old", b"old")
+    with gateway(**to(cloud)) as running:
+        for name in ("old", "new"):
+            with pytest.raises(requests.ConnectionError):
+                requests.put(f"{running.url}/x/{name}", data=pieces(), timeout=60)
+        until = time.monotonic() + 10
+        while cloud.user().uploads or len(cloud.seen("DELETE")) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    assert cloud.hashes("x") == {"old": digest(b"old")}
+    assert cloud.seen("PUT")

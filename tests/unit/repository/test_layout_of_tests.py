@@ -22,6 +22,7 @@ COVERED_ELSEWHERE = {
     "webdav/listings.py": "integration/copy/test_webdav_gateway.py",
     "webdav/memory.py": "integration/copy/test_webdav_gateway.py",
     "webdav/reads.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/leftovers.py": "integration/copy/test_webdav_gateway.py",
     "webdav/session.py": "integration/copy/test_webdav_gateway.py",
     "webdav/uploads.py": "integration/copy/test_webdav_gateway.py",
     "webdav/words.py": "integration/copy/test_webdav_gateway.py",

@@ -30,6 +30,10 @@ _HOSTS: Final = {"source": "source.efss-gateway.invalid", "destination": "to.efs
 # rclone implements the sign-in of these vendors.
 _NOT_OURS: Final = frozenset({"sharepoint", "sharepoint-ntlm"})
 _KEPT: Final = frozenset({"encoding", "owncloud_exclude_shares", "owncloud_exclude_mounts"})
+# Sources that may give files no size, and no file a hash. With the vendor `nextcloud` rclone writes
+# such a file to disk first, which its sandbox forbids. With `owncloud` it streams it.
+_NO_LENGTHS: Final = frozenset({"http"})
+_STREAMING: Final = "owncloud"
 _MOST: Final = 64
 _MOST_BY_PASSWORD: Final = 4
 # Nextcloud makes app passwords in these two forms, for a person and for an application.
@@ -166,7 +170,10 @@ class Gateways:
         self.made[side] = gateway
         self._guard.reserve(_HOSTS[side], gateway.attend, gateway.close)
         parameters = {name: value for name, value in end.parameters.items() if name in _KEPT}
-        parameters |= {"url": f"http://{_HOSTS[side]}/", "vendor": dialect.vendor}
+        vendor = dialect.vendor
+        if dialect.needs_length and self._request.source.type in _NO_LENGTHS:
+            vendor = _STREAMING
+        parameters |= {"url": f"http://{_HOSTS[side]}/", "vendor": vendor}
         return replace(end, parameters=parameters)
 
     async def _dial(self, host: str, port: int) -> socket.socket:

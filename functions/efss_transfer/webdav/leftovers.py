@@ -1,0 +1,63 @@
+"""Remove what uploads left that were broken off, also those of gateways that were killed."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from efss_transfer.webdav.http.connections import NoAnswer
+from efss_transfer.webdav.http.exchange import Call
+from efss_transfer.webdav.listings import Listings
+from efss_transfer.webdav.memory import key
+from efss_transfer.webdav.multistatus import Entry
+from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.session import Failed, Refused, ServerSession
+
+PARTIAL: Final = re.compile(r"\.efss-transfer-([0-9a-f]{8})[0-9a-f]{8}\.part")
+"""Names of incomplete uploads beside a file: their start time, then random digits."""
+
+# Three times the stall limit of a transfer, and more than clocks differ.
+_ABANDONED_SECONDS: Final = 900.0
+_SKEW_SECONDS: Final = 300.0
+_LONGEST_SECONDS: Final = 86_400.0
+
+
+def partial_name() -> str:
+    """Make up a name for an upload beside its file."""
+    return f".efss-transfer-{int(time.time()):08x}{secrets.token_hex(4)}.part"
+
+
+class Leftovers:
+    """Incomplete uploads at one server."""
+
+    def __init__(self, session: ServerSession, listings: Listings) -> None:
+        self._session = session
+        self._listings = listings
+
+    async def tidy(self, folder: Segments, left: list[tuple[str, Entry]]) -> None:
+        """Remove abandoned uploads: those that were not written to for 15 minutes."""
+        now = time.time()
+        for name, entry in left:
+            found = PARTIAL.fullmatch(name)
+            begun = int(found[1], 16) if found else now
+            try:
+                text = entry.get("getlastmodified") or ""
+                written = parsedate_to_datetime(text).timestamp()
+            except ValueError:
+                written = 0.0
+            # A time before the upload began is the file's own, set once all bytes have arrived.
+            quiet = written > begun - _SKEW_SECONDS and now - written > _ABANDONED_SECONDS
+            if quiet or now - begun > _LONGEST_SECONDS:
+                await self.remove((*folder, name))
+
+    async def remove(self, aside: Segments) -> None:
+        """Delete an incomplete upload, if possible."""
+        call = Call("DELETE", self._listings.target(aside))
+        try:
+            async with self._session.call(call, key(aside)):
+                pass
+        except (Failed, Refused, NoAnswer):
+            self._session.record.warn("partial_left")
