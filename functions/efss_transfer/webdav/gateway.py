@@ -24,8 +24,8 @@ from efss_transfer.webdav.memory import Memory, key
 from efss_transfer.webdav.paths import Base, Segments, encoded, segments
 from efss_transfer.webdav.reads import Reads
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
-from efss_transfer.webdav.uploads import Uploads
 from efss_transfer.webdav.words import Record, RequestFailure, Words
+from efss_transfer.webdav.writes.uploads import Uploads
 
 _RECALCULATE: Final = "x-recalculate-hash"
 

@@ -11,14 +11,13 @@ from typing import Final
 from efss_transfer.webdav import listings
 from efss_transfer.webdav.folders import Folders
 from efss_transfer.webdav.http.server import Abort, EngineReply, EngineRequest
-from efss_transfer.webdav.leftovers import PARTIAL
 from efss_transfer.webdav.listings import Listings, Named
-from efss_transfer.webdav.memory import Memory, key
+from efss_transfer.webdav.memory import Memory, key, strong
 from efss_transfer.webdav.multistatus import Entry
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed
-from efss_transfer.webdav.uploads import strong
 from efss_transfer.webdav.words import Words
+from efss_transfer.webdav.writes.leftovers import PARTIAL
 
 XML: Final = {"Content-Type": "application/xml; charset=utf-8"}
 LONGEST_REQUEST: Final = 1 << 20

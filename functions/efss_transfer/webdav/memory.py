@@ -66,6 +66,11 @@ def key(path: Segments) -> str:
     return "/".join(path)
 
 
+def strong(etag: str | None) -> str | None:
+    """Return an ETag that can be a condition of a PUT; None for a weak one."""
+    return etag if etag and etag.startswith('"') else None
+
+
 @dataclass
 class Memory:
     """Cache for one server, with paths in the form of `key`.

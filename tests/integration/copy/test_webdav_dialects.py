@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from efss_transfer.webdav.pieces import LARGEST, SMALLEST
+from efss_transfer.webdav.writes.pieces import LARGEST, SMALLEST
 from support import nextcloud, service_process, storages
 from support.nextcloud import Nextcloud
 from support.nextcloud.tree import File

@@ -16,15 +16,15 @@ ABOUT_SEVERAL = {
 }
 # Modules without unit tests of their own, and what tests them.
 COVERED_ELSEWHERE = {
-    "webdav/chunks.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/writes/chunks.py": "integration/copy/test_webdav_gateway.py",
     "webdav/dialects.py": "integration/copy/test_webdav_gateway.py",
     "webdav/gateway.py": "integration/copy/test_webdav_gateway.py",
     "webdav/listings.py": "integration/copy/test_webdav_gateway.py",
     "webdav/memory.py": "integration/copy/test_webdav_gateway.py",
     "webdav/reads.py": "integration/copy/test_webdav_gateway.py",
-    "webdav/leftovers.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/writes/leftovers.py": "integration/copy/test_webdav_gateway.py",
     "webdav/session.py": "integration/copy/test_webdav_gateway.py",
-    "webdav/uploads.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/writes/uploads.py": "integration/copy/test_webdav_gateway.py",
     "webdav/words.py": "integration/copy/test_webdav_gateway.py",
     "webdav/http/connections.py": "unit/webdav/http/test_client.py",
     "webdav/http/exchange.py": "unit/webdav/http/test_client.py",

@@ -60,4 +60,4 @@ class Leftovers:
             async with self._session.call(call, key(aside)):
                 pass
         except (Failed, Refused, NoAnswer):
-            self._session.record.warn("partial_left")
+            self._session.record.warn("partial_left", key(aside), "The incomplete file remains.")

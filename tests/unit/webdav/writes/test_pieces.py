@@ -13,7 +13,7 @@ from efss_transfer.webdav.http.exchange import Held
 from efss_transfer.webdav.http.messages import Body
 from efss_transfer.webdav.http.server import EngineGone
 from efss_transfer.webdav.http.streams import ByteStream
-from efss_transfer.webdav.pieces import LARGEST, SMALLEST, Pieces
+from efss_transfer.webdav.writes.pieces import LARGEST, SMALLEST, Pieces
 
 
 async def sent(connection: socket.socket, content: bytes, *, ends: bool) -> None:

@@ -12,20 +12,20 @@ from contextlib import aclosing
 from typing import Any, Final
 
 from efss_transfer.webdav import words
-from efss_transfer.webdav.chunks import Chunks
 from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.folders import Folders
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Answer, Call, Held, Upload
 from efss_transfer.webdav.http.messages import Body
 from efss_transfer.webdav.http.server import EngineRequest, Streamed
-from efss_transfer.webdav.leftovers import Leftovers, partial_name
 from efss_transfer.webdav.listings import Listings
-from efss_transfer.webdav.memory import Memory, Stored, key
+from efss_transfer.webdav.memory import Memory, Stored, key, strong
 from efss_transfer.webdav.paths import Segments
-from efss_transfer.webdav.pieces import Pieces
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.words import Words
+from efss_transfer.webdav.writes.chunks import Chunks
+from efss_transfer.webdav.writes.leftovers import Leftovers, partial_name
+from efss_transfer.webdav.writes.pieces import Pieces
 
 SMALL: Final = 1 << 17
 """Largest body that is held in memory before it is sent, so that it can be sent again."""
@@ -288,8 +288,3 @@ class _Kept:
         self.etag = strong(said.get("oc-etag") or said.get("etag"))
         self.time = said.get("x-oc-mtime", "").lower() == "accepted"
         self.status = answer.status if answer is not None else 201
-
-
-def strong(etag: str | None) -> str | None:
-    """Return an ETag that can be a condition of a PUT; None for a weak one."""
-    return etag if etag and etag.startswith('"') else None
