@@ -123,8 +123,8 @@ class Plan:
 class Faulty:
     """The server. Paths begin with `/` and have none at their end; they are not quoted.
 
-    `conditions`: whether it honours If-Match and If-None-Match. `rewrite` changes the body of
-    each listing before it is sent, by the path that was listed.
+    `conditions`: whether it honours If-Match, If-None-Match and Overwrite. `rewrite` changes the
+    body of each listing before it is sent, by the path that was listed.
     """
 
     url: str = ""

@@ -200,6 +200,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         dav = self.server.dav
         target = unquote(urlsplit(self.headers["Destination"]).path).rstrip("/")
         with dav.lock:
+            there = target in dav.files
             wanted = self.headers.get("If")  # <URL> (["etag"])
             if wanted and dav.conditions and etag(dav.files.get(target, b"")) not in wanted:
                 self._answer(412)
@@ -210,13 +211,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 dav.folders.discard(chunks.rstrip("/"))
             else:
                 names = [path] if path in dav.files else []
-                if self.headers.get("Overwrite") == "F" and target in dav.files:
+                if self.headers.get("Overwrite") == "F" and there and dav.conditions:
                     self._answer(412)
                     return
             content = b"".join(dav.files.pop(name) for name in names)
             if names:
                 dav.store(target, content, self._modified())
-        self._answer(201 if names else 404)
+        self._answer((204 if there else 201) if names else 404)
 
     def _patch(self, path: str, _: bytes) -> None:
         content = self.server.dav.files.get(path)

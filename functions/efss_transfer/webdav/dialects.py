@@ -39,6 +39,10 @@ class Dialect:
         """PROPFIND body for a listing."""
         return _propfind(_STANDARD, ("checksums", "permissions") if self.checksums else ())
 
+    def accepts_time(self, modified: str) -> bool:
+        """Return whether a file may have a modification time, in seconds since 1970."""
+        return self.oldest is None or (modified.isdigit() and int(modified) >= self.oldest)
+
 
 QUOTA_BODY: Final = (
     b'<?xml version="1.0" encoding="utf-8"?><d:propfind xmlns:d="DAV:"><d:prop>'

@@ -15,6 +15,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST: Final = 500
 _DEEPEST: Final = 16
 _MOST_RECORDED: Final = 10_000
+_CREATED: Final = 201
 _MOST_SAMPLES: Final = 5
 
 
@@ -133,6 +134,8 @@ class Record:
     entries: dict[str, RequestFailure] = field(default_factory=dict)
     warnings: dict[str, Warned] = field(default_factory=dict)
     dropped_entries: int = 0
+    adding: set[str] = field(default_factory=set)
+    """Methods that were answered by 201."""
 
     def begin_attempt(self) -> None:
         """Forget the failed requests of the attempt before."""
@@ -154,6 +157,18 @@ class Record:
         """Remove a path's failure after a later success."""
         self.failures.pop(path, None)
         self.entries.pop(path, None)
+
+    def added(self, method: str, path: str, status: int) -> None:
+        """Record the success of a request that must not replace a file.
+
+        201 says that it added one (RFC 9110, section 9.3.4, and RFC 4918, section 9.9.4). A server
+        that says so at other times has replaced a file where it does not.
+        """
+        if status == _CREATED:
+            self.adding.add(method)
+        elif method in self.adding:
+            text = f"The server replaced a file that its listing lacks ({method}: {status})."
+            self.warn("preconditions_ignored", path, text)
 
     def warn(self, code: str, path: str, text: str) -> None:
         """Add a case that is right, but weaker than it could be."""

@@ -265,6 +265,35 @@ def test_time_that_nextcloud_does_not_keep_is_a_warning(
     assert "  deep/old: The server refuses the modification time 1953-" in done.stdout
 
 
+@pytest.mark.parametrize("size", [10, 200_000], ids=["PUT", "MOVE"])
+def test_server_that_replaces_what_is_not_to_be_replaced_is_noted(
+    size: int, function: Function, dav: Faulty, s3: Storage
+) -> None:
+    s3.fill(f"bucket/words-conditions{size}", {"a": b"a" * size, "b": b"b" * size})
+    dav.fill("to", {"b": b"of another client, since the listing"})
+    dav.conditions = False
+    dav.rewrite = lambda _, body: hidden_entry(body, b"/to/b")
+    answer = function.copy(
+        s3.endpoint(f"words-conditions{size}"),
+        dav.storage.endpoint("to"),
+        options={"transfers": 1},
+    )
+    assert answer.status_code == 200, answer.text
+    (warning,) = answer.json()["warnings"]
+    assert (warning["code"], warning["count"]) == ("preconditions_ignored", 1)
+    assert [sample["path"] for sample in warning["samples"]] == ["b"]
+    assert dav.hashes("to") == {"a": digest(b"a" * size), "b": digest(b"b" * size)}
+
+
+def hidden_entry(body: bytes, path: bytes) -> bytes:
+    """A listing without one of its entries."""
+    begin = body.find(b"<d:response><d:href>" + path + b"<")
+    if begin < 0 or body.count(b"<d:response>") == 1:
+        return body
+    end = body.index(b"</d:response>", begin) + len(b"</d:response>")
+    return body[:begin] + body[end:]
+
+
 def test_transfer_without_webdav_has_no_gateway(function: Function, s3: Storage) -> None:
     s3.fill("bucket/words-none", {"f": b"x"})
     answer = function.copy(s3.endpoint("words-none"), s3.endpoint("words-none-to"))

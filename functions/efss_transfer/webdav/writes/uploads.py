@@ -117,12 +117,8 @@ class Uploads:
 
     def _headers(self, request: EngineRequest) -> dict[str, str]:
         headers = {name: text for name in _PASSED if (text := request.header(name)) is not None}
-        oldest, given = self._dialect.oldest, headers.get("x-oc-mtime")
-        if (
-            oldest is not None
-            and given is not None
-            and (not given.isdigit() or int(given) < oldest)
-        ):
+        given = headers.get("x-oc-mtime")
+        if given is not None and not self._dialect.accepts_time(given):
             # The server would refuse the whole file because of it, after every byte was sent.
             del headers["x-oc-mtime"]
         return headers
@@ -178,6 +174,8 @@ class Uploads:
         try:
             async with self._session.call(call, key(path)) as answer:
                 if answer.status < 300:
+                    if is_new:
+                        self._session.record.added("PUT", key(path), answer.status)
                     return _Kept(answer)
                 failed = await self._session.error(call, key(path), answer)
         except NoAnswer:
@@ -212,6 +210,8 @@ class Uploads:
         try:
             async with self._session.call(call, key(path)) as answer:
                 if answer.status < 300:
+                    if is_new:
+                        self._session.record.added("MOVE", key(path), answer.status)
                     return
                 failed = await self._session.error(call, key(path), answer)
         except NoAnswer:
