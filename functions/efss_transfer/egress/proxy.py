@@ -83,6 +83,7 @@ class Guard:
         self._is_closed = False
         self._loop = loop
         self._reserved: dict[str, Callable[[socket.socket], Awaitable[None]]] = {}
+        self._attend: Callable[[socket.socket], Awaitable[None]] = self._serve_socks
         self._on_close: list[Callable[[], None]] = []
 
     def reserve(
@@ -98,6 +99,14 @@ class Guard:
         """
         self._on_close.append(close)
         self._reserved[host] = serve
+
+    def hand_over(self, attend: Callable[[socket.socket], Awaitable[None]]) -> None:
+        """Hand every connection to a server in this process from now on, in place of SOCKS."""
+        self._attend = attend
+
+    async def relay(self, one: socket.socket, other: socket.socket) -> None:
+        """Relay bytes both ways, within the event loop. Raises OSError if a connection broke."""
+        await relay(one, other, self._buffers)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Have the event loop call a function, from any thread."""
@@ -171,15 +180,7 @@ class Guard:
         """Serve one client. Its errors affect no other client."""
         try:
             _disable_nagle(client)
-            to = await self._read_request(client)
-            if (serve := self._reserved.get(to.host)) is not None:
-                await asyncio.get_running_loop().sock_sendall(client, Reply.SUCCEEDED.encode())
-                await serve(client)
-                return
-            with await self._dial(to) as server:
-                _disable_nagle(server)
-                await asyncio.get_running_loop().sock_sendall(client, Reply.SUCCEEDED.encode())
-                await relay(client, server, self._buffers)
+            await self._attend(client)
         except Rejected as rejected:
             with suppress(OSError):
                 await asyncio.get_running_loop().sock_sendall(client, rejected.response)
@@ -187,6 +188,18 @@ class Guard:
             pass  # one side broke, so the other is broken too; or the handshake timed out
         except Exception as error:  # noqa: BLE001 - other clients must not be affected
             log_unexpected(error)
+
+    async def _serve_socks(self, client: socket.socket) -> None:
+        """Raises Rejected, and OSError if one side broke or the handshake timed out."""
+        to = await self._read_request(client)
+        if (serve := self._reserved.get(to.host)) is not None:
+            await asyncio.get_running_loop().sock_sendall(client, Reply.SUCCEEDED.encode())
+            await serve(client)
+            return
+        with await self._dial(to) as server:
+            _disable_nagle(server)
+            await asyncio.get_running_loop().sock_sendall(client, Reply.SUCCEEDED.encode())
+            await relay(client, server, self._buffers)
 
     async def _read_request(self, client: socket.socket) -> Destination:
         """The destination that a client asks for. Raises Rejected and TimeoutError."""

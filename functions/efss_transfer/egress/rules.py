@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from efss_transfer.egress.addresses import ConnectionCheck, is_public
-from efss_transfer.model.targets import Address, Network, Target, unwrap_ipv4
+from efss_transfer.model.targets import Address, Network, Target, canonical_host, unwrap_ipv4
 
 _HOST_DENIED: Final = "This site denies connections to this host."
 _HOST_NOT_ALLOWED: Final = "This host is not among the hosts that this site allows."
@@ -39,6 +39,18 @@ class EgressRules:
     def permits(self, host: str, port: int, address: Address) -> bool:
         """Whether a connection to one of a host's addresses is allowed."""
         return self.refusal(Target(host, port), [address]) is None
+
+    def permits_unresolved(self, host: str, port: int) -> bool:
+        """Whether a connection to a host is allowed where only the site's proxy knows its address.
+
+        A host that is itself an address is judged by it.
+        """
+        try:
+            target = Target(canonical_host(host), port)
+            found = [] if target.address is None else [target.address]
+        except ValueError:
+            return False
+        return self.refusal(target, found) is None
 
     def refusal_by_name(self, target: Target) -> str | None:
         """Why a host is refused whatever its addresses are, or None.
@@ -91,8 +103,11 @@ def _is_in(address: Address, networks: Iterable[Network]) -> bool:
 class Egress:
     """Where one transfer may connect to: nowhere, unless `permits` says otherwise.
 
-    `proxy`, if given, is the HTTP proxy `http://host:port` that every connection must use.
+    `proxy`, if given, is the HTTP proxy `http://host:port` that every connection must use. It
+    resolves the names, so `permits_unresolved` says of a host and a port what is known without
+    addresses.
     """
 
     permits: ConnectionCheck = lambda _host, _port, _address: False
     proxy: str | None = None
+    permits_unresolved: Callable[[str, int], bool] = lambda _host, _port: False

@@ -78,7 +78,7 @@ def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) 
         raise Forbidden(refused)
     return AdmittedRequest(
         replace(request, source=endpoints["source"], destination=endpoints["destination"]),
-        Egress(rules.permits, site.egress_proxy),
+        Egress(rules.permits, site.egress_proxy, rules.permits_unresolved),
     )
 
 

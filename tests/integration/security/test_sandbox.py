@@ -15,16 +15,12 @@ import ssl
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.rclone.engine import RcloneEngine
@@ -33,6 +29,7 @@ from efss_transfer.engines.rclone.process.daemon import running_daemon
 from efss_transfer.engines.rclone.rc.client import RcClient
 from efss_transfer.model.errors import EngineError
 from support import http_servers, service_process
+from support.certificates import certificate
 from support.service_process import Function
 from support.storages import Storage, serving
 
@@ -289,32 +286,6 @@ def test_servers_whom_the_operator_trusts_are_reached_by_name(
                     said.append(asked(rc, "operations/list", fs="a:", remote=""))
     assert "certificate signed by unknown authority" in said[0]
     assert said[1] == ""
-
-
-def certificate(key_file: Path, certificate_file: Path) -> None:
-    """A certificate of `localhost` for itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
 
 
 @needs_tcp

@@ -29,8 +29,9 @@ from efss_transfer.model.verification import VerifyMode
 
 if TYPE_CHECKING:
     from efss_transfer.config.rclone import RcloneSettings
-    from efss_transfer.egress.proxy import Guard
+    from efss_transfer.egress.rules import Egress
     from efss_transfer.engines.rclone.log.server_words import ServerWords
+    from efss_transfer.engines.rclone.process.network import Route
     from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
     from efss_transfer.engines.rclone.transfer.job import Transfer
     from efss_transfer.webdav.words import Record
@@ -98,7 +99,7 @@ class Session:
         # While rclone boots, an import costs nothing: in a cold start on AWS Lambda it would.
         import efss_transfer.engines.rclone.transfer.job  # noqa: F401
 
-        gateways = _gateways(daemon.route.guard, settings.rclone, self._request)
+        gateways = _gateways(daemon.route, context.egress, settings.rclone, self._request)
         self.run = RunContext(
             daemon.rc,
             self._log,
@@ -199,12 +200,14 @@ class _NoGateways:
 
 
 def _gateways(
-    guard: Guard | None, settings: RcloneSettings, request: TransferRequest
+    route: Route, egress: Egress, settings: RcloneSettings, request: TransferRequest
 ) -> Gateways | _NoGateways:
     """Return the WebDAV gateways of a transfer, if they are switched on."""
-    if guard is None or not settings.webdav_gateway:
+    if route.guard is None or not settings.webdav_gateway:
         return _NoGateways(request)
     # Here and not above: AWS Lambda's cold start would pay for twenty modules.
+    from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute
     from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
 
-    return Gateways(guard, settings, request)
+    gateway_route = GatewayRoute(route.guard, route.site_proxy, egress)
+    return Gateways(route.guard, gateway_route, settings, request)

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from efss_transfer.model.targets import canonical_host
 from efss_transfer.webdav.http import messages
 from efss_transfer.webdav.http.streams import ByteStream
 
@@ -49,7 +50,7 @@ class Origin:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
             raise ValueError("not an HTTP URL: use http:// or https://, without a user")
-        host = parts.hostname.removesuffix(".")
+        host = canonical_host(parts.hostname)
         return cls(parts.scheme, host, parts.port or _PORTS[parts.scheme])
 
     @cached_property

@@ -124,7 +124,7 @@ def _feed(parser: httptools.HttpRequestParser | httptools.HttpResponseParser, he
 
 async def read_request(stream: ByteStream) -> RequestHead | None:
     """Read the next request, or None at the end. Raises BadMessage and OSError."""
-    head = await _read_head(stream)
+    head = await read_head(stream)
     if not head:
         return None
     collector = _Collector()
@@ -142,7 +142,7 @@ async def read_request(stream: ByteStream) -> RequestHead | None:
 
 async def read_response(stream: ByteStream) -> ResponseHead:
     """Read the next response. Raises BadMessage, and Broken if none arrives."""
-    head = await _read_head(stream)
+    head = await read_head(stream)
     if not head:
         raise Broken("the peer closed the connection before its response")
     collector = _Collector()
@@ -158,7 +158,8 @@ async def read_response(stream: ByteStream) -> ResponseHead:
     )
 
 
-async def _read_head(stream: ByteStream) -> bytes:
+async def read_head(stream: ByteStream) -> bytes:
+    """Read a head as it was sent; b"" at the end. Raises BadMessage and OSError."""
     try:
         return await stream.head(LONGEST_HEAD)
     except TooLong:

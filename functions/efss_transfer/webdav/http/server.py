@@ -174,13 +174,23 @@ def _reason(status: int) -> str:
 Handler = Callable[[EngineRequest, EngineReply], Awaitable[None]]
 
 
-async def serve(connection: socket.socket, handle: Handler) -> None:
+Elsewhere = Callable[[ByteStream], Awaitable[bool]]
+"""Function that hands a connection on if its next request is for somebody else, and returns
+whether it was: then it has also ended.
+"""
+
+
+async def serve(
+    connection: socket.socket, handle: Handler, elsewhere: Elsewhere | None = None
+) -> None:
     """Answer the requests of one connection until it ends, then close it."""
     stream = ByteStream(connection)
     hang_ups = HangUps(connection)
     try:
         with hang_ups.watched():
-            while await _one(stream, handle, hang_ups):
+            while (elsewhere is None or not await elsewhere(stream)) and (
+                await _one(stream, handle, hang_ups)
+            ):
                 pass
     except (OSError, EngineGone, messages.BadMessage, Abort):
         stream.abort()

@@ -143,6 +143,10 @@ class ByteStream:
         """Return whether the socket carries the data unencrypted."""
         return self._tls is None
 
+    def unread(self, data: bytes) -> None:
+        """Put data back that was taken: it is read again next."""
+        self._ahead[:0] = data
+
     def take_ahead(self, most: int) -> bytes:
         """Return bytes that were read from the socket and not yet consumed."""
         return self._take(min(most, len(self._ahead)))
@@ -164,12 +168,12 @@ class ByteStream:
 
     def close(self) -> None:
         """Close the connection in the normal way."""
-        self._unwatch()
+        self.unwatch()
         self.connection.close()
 
     def abort(self) -> None:
         """Reset the connection, so that the peer cannot mistake partial data for the whole."""
-        self._unwatch()
+        self.unwatch()
         with suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
         self.connection.close()
@@ -274,7 +278,8 @@ class ByteStream:
         else:
             self._waiter.set_exception(TimeoutError())
 
-    def _unwatch(self) -> None:
+    def unwatch(self) -> None:
+        """Leave the socket to somebody else."""
         if self._timer is not None:
             self._timer.cancel()
         if self._is_watched:

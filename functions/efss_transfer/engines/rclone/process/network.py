@@ -28,13 +28,15 @@ class Route:
 
     `proxy` is the value of rclone's flag. `parameter` is the parameter for remotes that ignore
     the flag. `ports` are the only TCP ports that rclone needs to connect to, None if unknown.
-    `guard` is None where the site has a proxy of its own.
+    `guard` is None where rclone uses the site's proxy itself. With both a guard and a
+    `site_proxy`, rclone takes the guard for its HTTP proxy.
     """
 
     proxy: str
     parameter: tuple[str, str]
     ports: frozenset[int] | None
     guard: Guard | None = None
+    site_proxy: str | None = None
 
     def remote_parameters(self, storage_type: str) -> dict[str, str]:
         """The parameters that a remote of this type needs in addition to its own."""
@@ -42,13 +44,21 @@ class Route:
 
 
 @contextmanager
-def open_route(egress: Egress, request: TransferRequest | None) -> Iterator[Route]:
+def open_route(
+    egress: Egress, request: TransferRequest | None, *, webdav_gateway: bool = False
+) -> Iterator[Route]:
     """The route for the length of the block.
 
-    Without a request, rclone may connect only to the guard or the proxy.
+    Without a request, rclone may connect only to the guard or the proxy. `webdav_gateway` says
+    that WebDAV storages are reached through a gateway, and so through a guard.
     """
     if egress.proxy is not None:
-        yield _through_proxy(egress.proxy)
+        route = _through_proxy(egress.proxy)
+        if webdav_gateway and _has_webdav(request):
+            with _guard_before(route) as guarded:
+                yield guarded
+        else:
+            yield route
         return
     with guard(egress.permits) as running:
         yield Route(
@@ -71,6 +81,21 @@ def _through_proxy(url: str) -> Route:
     host = f"[{addresses[0]}]" if addresses[0].version == 6 else str(addresses[0])
     proxy = f"http://{host}:{parts.port}"
     return Route(proxy, ("http_proxy", proxy), frozenset({parts.port}))
+
+
+@contextmanager
+def _guard_before(route: Route) -> Iterator[Route]:
+    """A route through a guard that connects only to the site's proxy."""
+    proxy = urlsplit(route.proxy)
+    with guard(lambda host, port, _: (host, port) == (proxy.hostname, proxy.port)) as running:
+        url = f"http://127.0.0.1:{running.port}"
+        yield Route(
+            url, ("http_proxy", url), frozenset({running.port}), running, site_proxy=route.proxy
+        )
+
+
+def _has_webdav(request: TransferRequest | None) -> bool:
+    return request is not None and "webdav" in (request.source.type, request.destination.type)
 
 
 def _ports(guard_port: int, request: TransferRequest | None) -> frozenset[int] | None:

@@ -50,7 +50,7 @@ def boot(
     raises.
     """
     with (
-        open_route(egress, request) as route,
+        open_route(egress, request, webdav_gateway=settings.rclone.webdav_gateway) as route,
         running_daemon(
             binary, settings, take_line, connect_ports=route.ports, proxy=route.proxy
         ) as daemon,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import socket
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,16 +11,15 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from efss_transfer.config.rclone import RcloneSettings
-from efss_transfer.egress.dialer import DialRefused
 from efss_transfer.egress.proxy import Guard
-from efss_transfer.egress.socks5 import Rejected, Reply
+from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute
 from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.result import Side
 from efss_transfer.webdav import recognition
 from efss_transfer.webdav.dialects import Dialect, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
-from efss_transfer.webdav.http.connections import Cause, Connections, NoAnswer, Origin
+from efss_transfer.webdav.http.connections import Connections, Origin
 from efss_transfer.webdav.session import ServerSession, basic
 from efss_transfer.webdav.words import Record
 
@@ -39,11 +37,6 @@ _MOST_BY_PASSWORD: Final = 4
 # Nextcloud makes app passwords in these two forms, for a person and for an application.
 _APP_PASSWORD: Final = re.compile(r"(?:[A-Za-z0-9]{5}-){4}[A-Za-z0-9]{5}|[A-Za-z0-9]{72}")
 _LONGEST_PATIENCE: Final = 60.0
-_CAUSES: Final[dict[int, tuple[Cause, str]]] = {
-    Reply.HOST_UNREACHABLE: ("unresolved", "no such host"),
-    Reply.CONNECTION_REFUSED: ("refused", "connection refused"),
-    Reply.TIMED_OUT: ("timeout", "i/o timeout"),
-}
 
 
 @dataclass(frozen=True)
@@ -63,15 +56,16 @@ class _Server:
 
 
 class Gateways:
-    """Gateways of one transfer; none if they are disabled or the site uses a proxy.
+    """Gateways of one transfer.
 
     Creating it begins to ask the servers what they are.
     """
 
     def __init__(
-        self, guard: Guard | None, settings: RcloneSettings, request: TransferRequest
+        self, guard: Guard, route: GatewayRoute, settings: RcloneSettings, request: TransferRequest
     ) -> None:
-        self._guard = guard if settings.webdav_gateway else None
+        self._guard = guard
+        self._route = route
         self._stall_seconds = settings.stall_seconds
         self._request = request
         self._is_shared = request.source.parameters == request.destination.parameters and (
@@ -112,21 +106,19 @@ class Gateways:
     def begin_attempt(self, number: int) -> None:
         """Clear the gateways' caches; the first attempt may use the listings of the probe."""
         for gateway in self.made.values():
-            if self._guard is not None:
-                self._guard.call_soon(gateway.record.begin_attempt)
-                self._guard.call_soon(gateway.begin_copy if number == 1 else gateway.forget)
+            self._guard.call_soon(gateway.record.begin_attempt)
+            self._guard.call_soon(gateway.begin_copy if number == 1 else gateway.forget)
 
     def forget(self) -> None:
         """Clear the gateways' caches before a verification."""
         for gateway in self.made.values():
-            if self._guard is not None:
-                self._guard.call_soon(gateway.record.begin_attempt)
-                self._guard.call_soon(gateway.forget)
+            self._guard.call_soon(gateway.record.begin_attempt)
+            self._guard.call_soon(gateway.forget)
 
     def _server(self, end: Endpoint) -> _Server | None:
         """Begin to ask a server what it is; None for an endpoint that gets no gateway."""
         vendor = str(end.parameters.get("vendor", "other"))
-        if self._guard is None or end.type != "webdav" or vendor in _NOT_OURS:
+        if end.type != "webdav" or vendor in _NOT_OURS:
             return None
         try:
             url = str(end.parameters["url"])
@@ -134,17 +126,17 @@ class Gateways:
             headers = _headers(str(end.parameters.get("headers", "")))
         except (KeyError, ValueError):
             return None  # rclone reports the error
-        connections = Connections(self._dial, most=_MOST)
-        # The guard dials each hop and applies the site's rules.
+        route = self._route
+        connections = Connections(route.dial, proxy=route.proxy, most=_MOST)
         upstream = Upstream(
             origin,
             connections,
             own_headers=headers,
-            may_redirect=lambda _: True,
+            may_redirect=route.may_redirect,
             stall_seconds=self._stall_seconds,
         )
         # Without the request's own headers, which may contain a credential.
-        asking = Upstream(origin, connections, may_redirect=lambda _: True)
+        asking = Upstream(origin, connections, may_redirect=route.may_redirect)
         named = of_vendor(vendor)
         asked: Future[Dialect] = Future()
         if recognition.site(home) is None:
@@ -155,7 +147,7 @@ class Gateways:
 
     def _behind(self, side: str, end: Endpoint, *, is_destination: bool) -> Endpoint:
         server = self._servers[side]
-        if self._guard is None or server is None:
+        if server is None:
             return end
         dialect = server.dialect()
         if _is_hashed(dialect, str(end.parameters.get("pass", ""))):
@@ -168,27 +160,13 @@ class Gateways:
         )
         gateway = Gateway(session, server.connections, dialect, is_destination=is_destination)
         self.made[side] = gateway
-        self._guard.reserve(_HOSTS[side], gateway.attend, gateway.close)
+        self._route.offer(_HOSTS[side], gateway)
         parameters = {name: value for name, value in end.parameters.items() if name in _KEPT}
         vendor = dialect.vendor
         if dialect.needs_length and self._request.source.type in _NO_LENGTHS:
             vendor = _STREAMING
         parameters |= {"url": f"http://{_HOSTS[side]}/", "vendor": vendor}
         return replace(end, parameters=parameters)
-
-    async def _dial(self, host: str, port: int) -> socket.socket:
-        if self._guard is None:
-            raise NoAnswer("denied", "the gateway has no guard to connect through")
-        try:
-            return await self._guard.dial(host, port)
-        except DialRefused as error:
-            # The wording of RFC 1928, which the engine's table of failures matches.
-            detail = f"{host}:{port}: connection not allowed by ruleset"
-            raise NoAnswer("denied", detail) from error
-        except Rejected as error:
-            reply = error.response[1] if len(error.response) > 1 else Reply.FAILED
-            cause, words = _CAUSES.get(reply, ("broken", "network is unreachable"))
-            raise NoAnswer(cause, f"{host}:{port}: {words}") from error
 
 
 def _authorization(end: Endpoint) -> str | None:
