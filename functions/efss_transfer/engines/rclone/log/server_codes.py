@@ -82,6 +82,7 @@ CASES: Final = (
     ),
     Case("name_refused", (414,)),
     Case("name_refused", exception="InvalidPath|ReservedWordException"),
+    Case("name_refused", (400,), message=r"^name validation failed", why="oCIS, OpenCloud"),
     Case("name_refused", (400, 403), message=r"[Ff]orbidden file type|[Ff]ile ?name too long"),
     Case(
         "checksum_mismatch",

@@ -55,6 +55,13 @@ OF_NEXTCLOUD = [
     ),
     (errors.bad_request("Expected filesize of 8 bytes"), "PUT", "checksum_mismatch", True),
     (errors.bad_request("Something else"), "PUT", "storage_error", False),
+    # OpenCloud's.
+    (
+        errors.bad_request("name validation failed: must not contain \\"),
+        "PUT",
+        "name_refused",
+        False,
+    ),
     (
         errors.unavailable("OC\\User\\DisabledUserException: Account disabled"),
         "PROPFIND",
