@@ -22,6 +22,7 @@ from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.lookups import LONGEST_REQUEST, XML, EarlyListings, Lookups, send_error
 from efss_transfer.webdav.memory import Memory, key
 from efss_transfer.webdav.paths import Base, Segments, encoded, segments
+from efss_transfer.webdav.processing import Processing
 from efss_transfer.webdav.reads import Reads
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.words import Record, RequestFailure, Words
@@ -55,12 +56,14 @@ class Gateway:
         self._reads = Reads(session, self._listings, self._memory)
         # What is listed at a destination changes by the copy itself.
         self._early = None if is_destination else EarlyListings()
+        self._processing = Processing(session.record)
         self._lookups = Lookups(
             self._listings,
             self._folders,
             self._memory,
             tidy=self._uploads.leftovers.tidy if is_destination else None,
             early=self._early,
+            processing=self._processing,
         )
         self._methods = {
             "OPTIONS": self._options,
@@ -92,8 +95,13 @@ class Gateway:
         if self._early is not None:
             self._early.is_open = False
 
+    def begin_verification(self) -> None:
+        """Forget what is known of the server, and wait for files that it still processes."""
+        self.forget()
+        self._processing.begin(self._session.patient_until)
+
     def forget(self) -> None:
-        """Forget what is known of the server, before a new attempt or a verification."""
+        """Forget what is known of the server, before a new attempt."""
         self.begin_copy()
         if self._early is not None:
             self._early.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from efss_transfer.webdav.listings import Listings, Named
 from efss_transfer.webdav.memory import Memory, key, strong
 from efss_transfer.webdav.multistatus import Entry
 from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.processing import Processing
 from efss_transfer.webdav.session import Failed
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes.leftovers import PARTIAL
@@ -76,7 +78,9 @@ class EarlyListings:
 
 
 class Lookups:
-    """Answers to PROPFIND. `tidy` removes abandoned uploads; `early` keeps listings."""
+    """Answers to PROPFIND. `tidy` removes abandoned uploads; `early` keeps listings; `processing`
+    waits for files.
+    """
 
     def __init__(
         self,
@@ -86,12 +90,14 @@ class Lookups:
         *,
         tidy: Tidy | None,
         early: EarlyListings | None,
+        processing: Processing,
     ) -> None:
         self._listings = server
         self._folders = folders
         self._memory = memory
         self._tidy = tidy
         self._early = early
+        self._processing = processing
 
     async def answer(self, request: EngineRequest, reply: EngineReply) -> None:
         """Answer one PROPFIND. Raises as `ServerSession.call` does."""
@@ -106,7 +112,7 @@ class Lookups:
             await self._show(request, reply, one)
         else:
             folder = request.raw.endswith("/")
-            found = await self._listings.one(path, folder=folder, quota=b"quota-" in body)
+            found = await self._one(path, folder=folder, quota=b"quota-" in body)
             if found is None:
                 await self._missing(request, reply)
                 return
@@ -115,6 +121,15 @@ class Lookups:
             else:
                 self._memory.etags.put(key(path), strong(found.entry.get("getetag")))
             await self._show(request, reply, found)
+
+    async def _one(self, path: Segments, *, folder: bool, quota: bool = False) -> Named | None:
+        """Look up one resource, and in a verification wait until it is processed."""
+        for count in itertools.count():
+            found = await self._listings.one(path, folder=folder, quota=quota)
+            if found is None or not self._processing.is_unready(path, found.entry):
+                break
+            await self._processing.pause(count)
+        return found
 
     async def _show(self, request: EngineRequest, reply: EngineReply, one: Named) -> None:
         shown = listings.rendered(request.raw, one)
@@ -136,26 +151,51 @@ class Lookups:
         if self._early is not None and (body := self._early.take(request.raw)) is not None:
             await reply.send(207, body, XML)
             return
-        answer = _ListingAnswer(reply, self._early, request.raw)
-        answer.add(listings.rendered(request.raw, Named(None, listings.folder_entry())))
         left: list[Named] = []
-        try:
-            async with aclosing(self._listings.read(path, "1", folder=True)) as reading:
-                async for entries in reading:
-                    left += [one for one in entries if one.name and PARTIAL.fullmatch(one.name)]
-                    for one in self._noted(path, entries):
-                        answer.add(listings.rendered(request.raw, one))
-                    await answer.send_if_long()
-        except Failed as failed:
-            if failed.status == 404 and not reply.started:
-                await self._missing(request, reply)
-                return
-            raise
+        for count in itertools.count():
+            answer = _ListingAnswer(reply, self._early, request.raw)
+            answer.add(listings.rendered(request.raw, Named(None, listings.folder_entry())))
+            left.clear()
+            try:
+                if await self._read(request, answer, left):
+                    break
+            except Failed as failed:
+                if failed.status == 404 and not reply.started:
+                    await self._missing(request, reply)
+                    return
+                raise
+            await self._processing.pause(count)
         self._folders.exists(path)
         self._memory.listed.put(key(path), value=True)
         if self._tidy is not None:
             await self._tidy(path, [(one.name or "", one.entry) for one in left])
         await answer.end()
+
+    async def _read(
+        self, request: EngineRequest, answer: _ListingAnswer, left: list[Named]
+    ) -> bool:
+        """Add the entries to the answer. False if they must be read again, because there is a file
+        to wait for and nothing was sent.
+        """
+        path, is_complete = request.path, True
+        async with aclosing(self._listings.read(path, "1", folder=True)) as reading:
+            async for entries in reading:
+                left += [one for one in entries if one.name and PARTIAL.fullmatch(one.name)]
+                for one in self._noted(path, entries) if is_complete else ():
+                    shown: Named | None = one
+                    if self._processing.is_unready((*path, one.name or ""), one.entry):
+                        is_complete = answer.has_begun
+                        shown = await self._awaited(path, one) if is_complete else None
+                    if shown is not None:
+                        answer.add(listings.rendered(request.raw, shown))
+                if is_complete:
+                    await answer.send_if_long()
+        return is_complete
+
+    async def _awaited(self, path: Segments, one: Named) -> Named | None:
+        """Wait for one file of a listing; None if it vanishes."""
+        found = await self._one((*path, one.name or ""), folder=False)
+        return None if found is None else Named(one.name, found.entry, found.size)
 
     def _noted(self, path: Segments, entries: list[Named]) -> list[Named]:
         """Remember the files, and return the entries that the engine may see."""
@@ -187,6 +227,11 @@ class _ListingAnswer:
     def add(self, piece: bytes) -> None:
         self._waiting.append(piece)
         self._size += len(piece)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of it was sent."""
+        return self._reply.started
 
     async def send_if_long(self) -> None:
         if self._size > _BEFORE_SENDING:

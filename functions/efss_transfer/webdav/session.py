@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,7 +53,8 @@ class ServerSession:
     """Session with one credential at one server.
 
     `home` is the path of the configured URL. `patience` is how many seconds one request may wait
-    when the server asks for it.
+    when the server asks for it. Nothing waits for a file in processing after `give_up_at`, a time
+    of `time.monotonic()`, so that it has its error before the transfer's time is over.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class ServerSession:
         *,
         authorization: str | None = None,
         patience: float = 30.0,
+        give_up_at: float = math.inf,
         record: Record | None = None,
     ) -> None:
         self.upstream = upstream
@@ -71,6 +74,7 @@ class ServerSession:
         self._rejection = Words(401)
         self._authorization = authorization
         self._patience = patience
+        self._give_up_at = give_up_at
         self._accepted = False
         self._confirmed = 0.0
         self._confirming = asyncio.Lock()
@@ -78,6 +82,11 @@ class ServerSession:
         # Whether a request ran out of patience, and no later one was answered.
         self._is_out = False
         self._waiting: set[asyncio.Task[object]] = set()
+
+    @property
+    def patient_until(self) -> float:
+        """Until when a wait for a file in processing may last that begins now."""
+        return min(time.monotonic() + self._patience, self._give_up_at)
 
     @asynccontextmanager
     async def call(self, call: Call, path: str) -> AsyncIterator[Answer]:
@@ -108,7 +117,10 @@ class ServerSession:
                 # All requests slow down, not only the one that was refused.
                 self._not_before = max(self._not_before, now + min(wait, self._patience))
             may_repeat = call.upload is None or call.upload.replayable
-            if not may_repeat or now + wait > begun + self._patience_with(said):
+            until = begun + self._patience_with(said)
+            if answer.status == 425:
+                until = min(until, self._give_up_at)
+            if not may_repeat or now + wait > until:
                 self._is_out = self._is_out or answer.status != 425
                 raise self.failed(call, path, said)
             await self._sleep(wait)

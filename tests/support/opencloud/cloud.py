@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -55,16 +55,19 @@ class User:
 class OpenCloud(Site):
     """A running stand-in. Paths in its methods begin with `/` and are relative to a space.
 
-    `processing_seconds`: how long a file is in post-processing after its upload.
+    `processing_seconds`: how long a file is in post-processing after its upload. `rejects`: which
+    names the post-processing then refuses, as a virus scanner does: the file vanishes.
     """
 
     processing_seconds: float = 0
+    rejects: Callable[[str], bool] = lambda _: False
     refuses_races: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.users: dict[str, User] = {}
         self.spaces: dict[str, Space] = {}
+        self.uploaded: list[File] = []
         self.tokens: dict[str, tuple[str, float]] = {}
         self._contents = itertools.count(1)
         self.add_user(storages.USER, storages.password())
@@ -151,6 +154,14 @@ class OpenCloud(Site):
         assert found is not None, path
         for file in files_below(found):
             file.ready = time.monotonic() + seconds
+
+    def settle(self) -> None:
+        """Remove what post-processing refused and has done with."""
+        with self.guard:
+            for file in [one for one in self.uploaded if not one.is_processing]:
+                self.uploaded.remove(file)
+                if file.parent.children.get(file.name) is file and self.rejects(file.name):
+                    file.parent.remove(file.name)
 
     def finish(self) -> None:
         """End all post-processing, also that of later uploads."""

@@ -84,6 +84,7 @@ def put(exchange: Exchange, place: Place, _: User) -> None:
             file.content, file.size = blank, sums.size
             file.sums = sums.all() if sums.size else None
             file.ready = time.monotonic() + cloud.processing_seconds
+            cloud.uploaded.append(file)
     except BaseException:
         blank.unlink(missing_ok=True)
         raise

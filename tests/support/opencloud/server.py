@@ -107,6 +107,7 @@ def _answer(exchange: Exchange) -> None:
         raise Refusal(502)
     user = _signed_in(exchange)
     exchange.request.user = user.name
+    cloud.settle()
     try:
         found = place(cloud, user, path)
         if found is None:

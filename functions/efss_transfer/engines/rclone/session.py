@@ -29,7 +29,6 @@ from efss_transfer.model.verification import VerifyMode
 
 if TYPE_CHECKING:
     from efss_transfer.config.rclone import RcloneSettings
-    from efss_transfer.egress.rules import Egress
     from efss_transfer.engines.rclone.log.server_words import ServerWords
     from efss_transfer.engines.rclone.process.network import Route
     from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
@@ -99,7 +98,7 @@ class Session:
         # While rclone boots, an import costs nothing: in a cold start on AWS Lambda it would.
         import efss_transfer.engines.rclone.transfer.job  # noqa: F401
 
-        gateways = _gateways(daemon.route, context.egress, settings.rclone, self._request)
+        gateways = _gateways(daemon.route, context, settings.rclone, self._request)
         self.run = RunContext(
             daemon.rc,
             self._log,
@@ -200,7 +199,7 @@ class _NoGateways:
 
 
 def _gateways(
-    route: Route, egress: Egress, settings: RcloneSettings, request: TransferRequest
+    route: Route, context: Context, settings: RcloneSettings, request: TransferRequest
 ) -> Gateways | _NoGateways:
     """Return the WebDAV gateways of a transfer, if they are switched on."""
     if route.guard is None or not settings.webdav_gateway:
@@ -209,5 +208,5 @@ def _gateways(
     from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute
     from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
 
-    gateway_route = GatewayRoute(route.guard, route.site_proxy, egress)
-    return Gateways(route.guard, gateway_route, settings, request)
+    gateway_route = GatewayRoute(route.guard, route.site_proxy, context.egress)
+    return Gateways(route.guard, gateway_route, settings, request, context.deadline)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _COMPARED: Final = re.compile(
     r"corrupted on transfer|source file is being updated|http: ContentLength=\d+ with Body"
 )
+_PROCESSING: Final = 425
 _OF_A_FILE: Final = frozenset({"GET", "HEAD", "PUT", "MOVE", "COPY", "PROPFIND", "PATCH"})
 
 
@@ -88,12 +89,14 @@ class ServerWords:
                 yield failed
 
     def add_to(self, outcomes: FileOutcomes, selection: Selection) -> None:
-        """Add warnings, and files that the source's listing has an error for and rclone passed
-        over. Call it when the gateways are closed and rclone's log is read.
+        """Add warnings, files that the source's listing has an error for and rclone passed over,
+        and files that the destination had not finished processing when they were verified. Call it
+        when the gateways are closed and rclone's log is read.
         """
         if not (selection.include or selection.exclude or selection.files):
             # rclone alone can tell which files its patterns select.
             self._add_passed_over(outcomes, selection.shard)
+        self._add_unready(outcomes)
         for record in {id(record): record for record in self._records.values()}.values():
             for code, warned in record.warnings.items():
                 count = warned.count - len(warned.samples) + 1
@@ -116,6 +119,16 @@ class ServerWords:
         if record.dropped_entries:
             text = f"The listing has errors for {record.dropped_entries:,} more files."
             outcomes.add_final_error(Failure("storage_error", text, False, Side.SOURCE))
+
+    def _add_unready(self, outcomes: FileOutcomes) -> None:
+        record = self._records.get(Side.DESTINATION)
+        for failed in list(record.entries.values()) if record else ():
+            path = self._relative(failed.path)
+            if failed.path == self._roots[Side.DESTINATION]:
+                # A single file, whose outcome has the source's name.
+                path = self._roots[Side.SOURCE].rpartition("/")[2]
+            if failed.words.status == _PROCESSING and outcomes.has_arrived(path):
+                outcomes.add_mismatch(path, failure_of(failed, Side.DESTINATION, self._redactor))
 
     def _relative(self, path: str) -> str:
         """A path at the destination, relative to the folder of the copy if it is in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import time
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ _MOST_BY_PASSWORD: Final = 4
 # Nextcloud makes app passwords in these two forms, for a person and for an application.
 _APP_PASSWORD: Final = re.compile(r"(?:[A-Za-z0-9]{5}-){4}[A-Za-z0-9]{5}|[A-Za-z0-9]{72}")
 _LONGEST_PATIENCE: Final = 60.0
+# Seconds before the deadline in which rclone tries again for what was waited for in vain.
+_MOST_RESERVED: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -58,15 +61,23 @@ class _Server:
 class Gateways:
     """Gateways of one transfer.
 
-    Creating it begins to ask the servers what they are.
+    Creating it begins to ask the servers what they are. `deadline` is a time of
+    `time.monotonic()`.
     """
 
     def __init__(
-        self, guard: Guard, route: GatewayRoute, settings: RcloneSettings, request: TransferRequest
+        self,
+        guard: Guard,
+        route: GatewayRoute,
+        settings: RcloneSettings,
+        request: TransferRequest,
+        deadline: float,
     ) -> None:
         self._guard = guard
         self._route = route
         self._stall_seconds = settings.stall_seconds
+        left = deadline - time.monotonic()
+        self._give_up_at = deadline - min(left / 4, _MOST_RESERVED)
         self._request = request
         self._is_shared = request.source.parameters == request.destination.parameters and (
             request.source.type == request.destination.type
@@ -113,7 +124,7 @@ class Gateways:
         """Clear the gateways' caches before a verification."""
         for gateway in self.made.values():
             self._guard.call_soon(gateway.record.begin_attempt)
-            self._guard.call_soon(gateway.forget)
+            self._guard.call_soon(gateway.begin_verification)
 
     def _server(self, end: Endpoint) -> _Server | None:
         """Begin to ask a server what it is; None for an endpoint that gets no gateway."""
@@ -157,6 +168,7 @@ class Gateways:
             urlsplit(str(end.parameters["url"])).path,
             authorization=_authorization(end),
             patience=min(self._stall_seconds / 2, _LONGEST_PATIENCE),
+            give_up_at=self._give_up_at,
         )
         gateway = Gateway(session, server.connections, dialect, is_destination=is_destination)
         self.made[side] = gateway

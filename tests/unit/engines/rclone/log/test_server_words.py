@@ -125,6 +125,33 @@ def test_entry_with_an_error_that_rclone_passed_over_is_a_failed_file(two: Two) 
     assert add(two, outcomes) == []
 
 
+def test_copied_file_that_its_verification_found_in_processing_is_a_failed_file(two: Two) -> None:
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=True)
+    outcomes.add(FileOutcome("a/copied", FileState.TRANSFERRED, 1))
+    outcomes.add(FileOutcome("same", FileState.SKIPPED, 1, reason=Reason.SAME))
+    outcomes.add(FileOutcome("kept", FileState.SKIPPED, 1, reason=Reason.EXISTS))
+    outcomes.begin_attempt(last=True)  # as a verification does
+    for name in ("a/copied", "same", "kept", "foreign"):
+        two.destination.fail_entry(failed(f"to/{name}", 425, "PROPFIND"))
+    two.words.add_to(outcomes, Selection())
+    (group,) = outcomes.errors
+    assert (group.code, group.side, group.retryable) == ("storage_busy", DESTINATION, True)
+    assert {sample.path for sample in group.samples} == {"a/copied", "same"}
+    assert outcomes.totals.failed == 2
+
+
+def test_single_file_in_processing_has_the_name_of_the_source() -> None:
+    two = Two("from/data/f", "to/g")
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=True)
+    outcomes.add(FileOutcome("f", FileState.TRANSFERRED, 1))
+    outcomes.begin_attempt(last=True)
+    two.destination.fail_entry(failed("to/g", 425, "PROPFIND"))
+    two.words.add_to(outcomes, Selection())
+    assert [sample.path for group in outcomes.errors for sample in group.samples] == ["f"]
+
+
 def test_entry_that_can_be_read_later_has_not_failed(two: Two) -> None:
     two.source.fail_entry(failed("from/data/f", 503, "PROPFIND"))
     two.source.begin_attempt()
