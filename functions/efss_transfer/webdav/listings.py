@@ -102,6 +102,23 @@ class Listings:
             raise
         return found
 
+    async def has_home(self) -> bool:
+        """Return whether the configured URL exists. A refusal to list it leaves that open."""
+        try:
+            return await self.one((), folder=True) is not None
+        except Failed:
+            self._session.record.succeed("")
+            return True
+
+    def homeless(self, path: Segments, status: int) -> Failed:
+        """Record that a path cannot exist, because the configured URL does not."""
+        text = (
+            f"{self._shown(())}: the server has no such user, space or folder, or the credential "
+            "has no access to it; check the URL"
+        )
+        call = Call("PROPFIND", self.target(path))
+        return self._session.failed(call, key(path), Words(404, "", text), status)
+
     async def _check(self, call: Call, path: Segments, answer: Answer) -> None:
         if answer.status in (200, 207):
             return

@@ -98,6 +98,7 @@ class Lookups:
         self._tidy = tidy
         self._early = early
         self._processing = processing
+        self._has_home = False
 
     async def answer(self, request: EngineRequest, reply: EngineReply) -> None:
         """Answer one PROPFIND. Raises as `ServerSession.call` does."""
@@ -116,6 +117,7 @@ class Lookups:
             if found is None:
                 await self._missing(request, reply)
                 return
+            self._has_home = True
             if found.entry.collection:
                 self._folders.exists(path)
             else:
@@ -136,6 +138,14 @@ class Lookups:
         await reply.send(207, listings.OPENING + shown + listings.CLOSING, XML)
 
     async def _missing(self, request: EngineRequest, reply: EngineReply) -> None:
+        """Answer that a path does not exist, or why none below the configured URL can."""
+        if not self._has_home:
+            self._has_home = await self._listings.has_home()
+        if not self._has_home:
+            # At the source rclone then reports a missing folder. A destination's would be created,
+            # and each file would fail.
+            status = 404 if self._tidy is None else 403
+            raise self._listings.homeless(request.path, status)
         if request.raw.endswith("/"):
             self._folders.is_missing(request.path)
         await send_error(reply, 404, Words(404, "", "The server has no resource at this path."))
@@ -165,6 +175,7 @@ class Lookups:
                     return
                 raise
             await self._processing.pause(count)
+        self._has_home = True
         self._folders.exists(path)
         self._memory.listed.put(key(path), value=True)
         if self._tidy is not None:
