@@ -177,7 +177,7 @@ class Lookups:
             await self._processing.pause(count)
         self._has_home = True
         self._folders.exists(path)
-        self._memory.listed.put(key(path), value=True)
+        self._memory.has_listed(path)
         if self._tidy is not None:
             await self._tidy(path, [(one.name or "", one.entry) for one in left])
         await answer.end()

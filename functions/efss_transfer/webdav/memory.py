@@ -6,6 +6,7 @@ Any of them may be dropped at any time; then the server is asked. So each part i
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Final, Generic, TypeVar
 from efss_transfer.webdav.paths import Segments
 
 _MOST: Final = 100_000
+_JUST_SECONDS: Final = 60.0
 _Value = TypeVar("_Value")
 
 
@@ -76,13 +78,13 @@ class Memory:
     """Cache for one server, with paths in the form of `key`.
 
     `etags`: files that were listed or stored (None: no ETag that can be a condition). `listed`:
-    folders whose files are all in `etags`. `stored`: uploads that the engine has not yet checked.
-    `empty`: files listed without a size or with 0. `sizes`: the real sizes of such files.
-    `failed`: failed uploads, after each of which rclone sends a DELETE.
+    folders whose files are all in `etags`, and when they were listed. `stored`: uploads that the
+    engine has not yet checked. `empty`: files listed without a size or with 0. `sizes`: the real
+    sizes of such files. `failed`: failed uploads, after each of which rclone sends a DELETE.
     """
 
     etags: Recent[str | None] = field(init=False)
-    listed: Recent[bool] = field(default_factory=Recent)
+    listed: Recent[float] = field(default_factory=Recent)
     stored: Recent[Stored] = field(default_factory=Recent)
     sizes: Recent[int] = field(default_factory=Recent)
     empty: Recent[bool] = field(default_factory=Recent)
@@ -98,6 +100,16 @@ class Memory:
         self.listed.clear()
         self.stored.clear()
 
+    def has_listed(self, folder: Segments) -> None:
+        """Record that all files of a folder are in `etags`."""
+        self.listed.put(key(folder), time.monotonic())
+
     def is_absent(self, path: Segments) -> bool:
         """Return whether a file is known not to exist."""
         return key(path) not in self.etags and key(path[:-1]) in self.listed
+
+    def was_just_absent(self, path: Segments) -> bool:
+        """Return whether a file did not exist within the last minute."""
+        listed = self.listed.get(key(path[:-1]))
+        recent = listed is not None and time.monotonic() - listed < _JUST_SECONDS
+        return recent and self.is_absent(path)

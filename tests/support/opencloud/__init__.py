@@ -15,7 +15,8 @@ compares; where the two differ, this is wrong. Seen there, and mirrored:
 - `OC-Checksum` is verified. A wrong `If-Match` is 409, and `If-None-Match` is ignored.
 - A body of unknown length is refused with 400.
 - With an equal `X-OC-Mtime` the ETag is the same for other bytes, and the third PUT of one time is
-  500, as is every later one of that path: a version of that time exists already.
+  500, as is every later one of that path: a version of that time exists already. Times with
+  different fractions of one second are different, and are listed as that second.
 - PROPPATCH of a time is 200, and the time stays as it was.
 - An empty file has no checksum.
 - `quota-available-bytes` is all that the space may hold, whatever is used; -2 for no limit.

@@ -101,7 +101,9 @@ def _stored(
     given = exchange.header("X-OC-Mtime")
     mtime = time.time()
     if given is not None:
-        mtime = int(given) if re.fullmatch(r"-?\d+", given) else 0
+        found = re.fullmatch(r"(-?\d+)(?:\.(\d{1,9}))?", given)
+        # Microseconds, because no float has nanoseconds.
+        mtime = int(found[1]) + int((found[2] or "0")[:6]) / 1e6 if found else 0
     there = parent.children.get(name)
     if there is None:
         file = File(name, parent, exchange.cloud.blank(), mtime, 0, None)

@@ -126,6 +126,26 @@ def writes(client: Client) -> dict[str, str]:
     }
 
 
+def fractions(client: Client) -> dict[str, str]:
+    """PUT over a file with times of the same second."""
+
+    def put(fraction: str) -> str:
+        return client.put("second", b"x", X_OC_Mtime=f"1700000000{fraction}")
+
+    time = b"getlastmodified getcontentlength"
+    return {
+        "MKCOL": client.ask("MKCOL", ""),
+        "PUT": put(""),
+        "PUT of .5": put(".5"),
+        "PUT of .000002": put(".000002000"),
+        "PUT of .999999999": put(".999999999"),
+        "time": client.listed("second", time),
+        "PUT of .25": put(".25"),
+        "a new file of .75": client.put("new", b"x", X_OC_Mtime="1700000000.75"),
+        "DELETE": client.ask("DELETE", ""),
+    }
+
+
 def reads(client: Client) -> dict[str, str]:
     """HEAD, GET and PROPFIND, of the files that `writes` left."""
     ask, listed = client.ask, client.listed
@@ -222,4 +242,5 @@ def ask_all(client: Client, bad: list[str | None], poor: Client) -> dict[str, di
         "moves": moves(client),
         "sign_in": sign_in(client, bad),
         "quota": quota(poor),
+        "fractions": fractions(client),
     }

@@ -17,6 +17,7 @@ ABOUT_SEVERAL = {
 # Modules without unit tests of their own, and what tests them.
 COVERED_ELSEWHERE = {
     "webdav/writes/chunks.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/writes/conditions.py": "integration/copy/test_webdav_opencloud.py",
     "webdav/dialects.py": "integration/copy/test_webdav_gateway.py",
     "webdav/gateway.py": "integration/copy/test_webdav_gateway.py",
     "webdav/listings.py": "integration/copy/test_webdav_gateway.py",

@@ -24,6 +24,7 @@ from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes.chunks import Chunks
+from efss_transfer.webdav.writes.conditions import ABSENT, Conditions
 from efss_transfer.webdav.writes.leftovers import Leftovers, partial_name
 from efss_transfer.webdav.writes.pieces import Pieces
 
@@ -33,6 +34,13 @@ SMALL: Final = 1 << 17
 _PASSED: Final = ("content-type", "x-oc-mtime", "oc-checksum")
 _AGAIN: Final = 503  # rclone then copies the file again
 _NEVER: Final = 501  # rclone does not copy it again
+_OVERWROTE: Final = "The new file replaced one that another client had stored meanwhile."
+_NO_VERSION: Final = Words(
+    500,
+    "",
+    "The server cannot store this file. If that happens again, it already has a version of the "
+    "old file's time: delete the old file there, then copy the file again.",
+)
 _NO_LENGTH: Final = Words(
     None,
     "",
@@ -59,6 +67,7 @@ class Uploads:
         self._memory = memory
         self.leftovers = Leftovers(session, listings)
         self._dialect = dialect
+        self._conditions = Conditions(listings, memory, dialect)
         self._pieces = Pieces()
         self._chunks = Chunks(session, listings)
         self._moves = True
@@ -125,17 +134,24 @@ class Uploads:
 
     async def _in_place(self, path: Segments, upload: Upload, headers: Mapping[str, str]) -> _Kept:
         """Send one PUT, conditional on the listed state of the file."""
+        condition = await self._conditions.certain(path)
         while True:
-            condition = self._condition(path)
-            call = Call("PUT", self._listings.target(path), {**headers, **condition}, upload)
+            sent = {**self._conditions.with_unique_time(headers, condition), **condition}
+            call = Call("PUT", self._listings.target(path), sent, upload)
             async with self._session.call(call, key(path)) as answer:
                 if answer.status < 300:
+                    if condition == ABSENT and answer.status == 204:
+                        self._session.record.warn("preconditions_ignored", key(path), _OVERWROTE)
                     return _Kept(answer)
                 failed = await self._session.error(call, key(path), answer)
+            if self._dialect.versions_by_time and failed.said == Words(500):
+                failed = self._session.failed(call, key(path), _NO_VERSION)
             if not condition or failed.status not in self._dialect.mismatch:
                 raise self._explained(failed)
-            if await self._looked(path) == condition:
-                raise failed  # the condition holds, so the refusal has another cause
+            if (looked := await self._conditions.looked(path)) == condition:
+                # The condition holds, so the refusal has another cause.
+                raise self._explained(failed)
+            condition = looked
             if not upload.replayable:
                 raise Failed(_AGAIN, failed.said)
 
@@ -147,14 +163,14 @@ class Uploads:
         headers: Mapping[str, str],
     ) -> _Kept:
         """Send chunks to a folder of their own; the server then makes the file of them."""
-        condition = self._condition(path)
+        condition = self._conditions.known(path)
         try:
             size = await sending
             answer = await self._chunks.assemble(session, path, size, headers, condition)
         except Failed as failed:
             await asyncio.shield(self._chunks.remove(session))
             if condition and failed.status in self._dialect.mismatch:
-                await self._looked(path)
+                await self._conditions.looked(path)
                 raise Failed(_AGAIN, failed.said) from failed
             raise self._explained(failed) from failed
         except BaseException:
@@ -169,7 +185,7 @@ class Uploads:
 
         Used for a new file in memory, and where MOVE does not work.
         """
-        condition = {"If-None-Match": "*"} if is_new else {}
+        condition = ABSENT if is_new else {}
         call = Call("PUT", self._listings.target(path), {**headers, **condition}, upload)
         try:
             async with self._session.call(call, key(path)) as answer:
@@ -183,7 +199,7 @@ class Uploads:
                 await self._clear(path, upload.length)
             raise
         if condition and failed.status == 412:
-            await self._looked(path)
+            await self._conditions.looked(path)
             raise Failed(_AGAIN, failed.said)
         raise self._explained(failed)
 
@@ -220,7 +236,7 @@ class Uploads:
                 return
             raise
         if failed.status == 412:
-            await self._looked(path)
+            await self._conditions.looked(path)
         elif failed.status in _NO_MOVE:
             self._moves = False
             text = f"The server refused MOVE with {failed.status}."
@@ -229,23 +245,8 @@ class Uploads:
             raise failed
         raise Failed(_AGAIN, failed.said)
 
-    def _condition(self, path: Segments) -> dict[str, str]:
-        if self._memory.is_absent(path):
-            return {"If-None-Match": "*"}
-        etag = self._memory.etags.get(key(path))
-        return {"If-Match": etag} if etag else {}
-
-    async def _looked(self, path: Segments) -> dict[str, str]:
-        """Request the file's current state and return the matching condition."""
-        found = await self._listings.one(path, folder=False)
-        if found is None:
-            self._memory.etags.pop(key(path))
-            return {"If-None-Match": "*"}
-        etag = strong(found.entry.get("getetag"))
-        self._memory.etags.put(key(path), etag)
-        return {"If-Match": etag} if etag else {}
-
     def _explained(self, failed: Failed) -> Failed:
+        """Return what the engine is told of a failed upload."""
         if failed.status in (404, 409):
             # The folder may have been deleted: the next MKCOL for it must be sent.
             self._folders.forget()

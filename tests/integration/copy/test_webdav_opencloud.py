@@ -1,0 +1,185 @@
+"""Transfers to a stand-in of OpenCloud through the gateway; contents compared by hash."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from efss_transfer.webdav import memory
+from efss_transfer.webdav.writes.uploads import SMALL
+from support import opencloud
+from support.opencloud import OpenCloud
+from support.storages import digest, hash_tree
+from support.webdav_gateway import Running, gateway, run
+
+TIME = 1_600_000_000
+
+
+@pytest.fixture
+def cloud() -> Iterator[OpenCloud]:
+    with opencloud.serving() as running:
+        yield running
+
+
+@pytest.fixture
+def running(cloud: OpenCloud) -> Iterator[Running]:
+    parameters: Any = cloud.storage(by="app").parameters
+    url, user, password = parameters["url"], parameters["user"], parameters["pass"]
+    with gateway(url, user=user, password=password, patience=20.0) as made:
+        yield made
+
+
+def ask(running: Running, method: str, path: str, body: bytes = b"", **headers: str) -> int:
+    told = {name.replace("_", "-"): text for name, text in headers.items()}
+    url = f"{running.url}/{path}"
+    return requests.request(method, url, data=body, headers=told, timeout=60).status_code
+
+
+def listed(running: Running, folder: str = "") -> None:
+    assert ask(running, "PROPFIND", f"{folder}/".lstrip("/"), Depth="1") == 207
+
+
+def test_file_is_replaced_any_number_of_times_with_one_time(
+    cloud: OpenCloud, running: Running, rclone: Path, tmp_path: Path
+) -> None:
+    there = running.connection_string("x")
+    for number in range(5):
+        content = b"%d" % number * (number + 1)
+        (tmp_path / "from").mkdir(exist_ok=True)
+        (tmp_path / "from" / "f").write_bytes(content)
+        os.utime(tmp_path / "from" / "f", (TIME, TIME))
+        done = run(rclone, "copy", str(tmp_path / "from"), there)
+        assert done.returncode == 0, done.stderr
+        assert cloud.hashes("x") == {"f": digest(content)}
+        # The time that a client sees is still the source's.
+        assert "2020-09-13" in run(rclone, "lsl", there).stdout
+        again = run(rclone, "copy", str(tmp_path / "from"), there)
+        assert "There was nothing to transfer" in again.stderr
+    assert set(cloud.statuses("PUT")) == {201, 204}
+    assert not running.gateway.record.warnings
+
+
+def test_file_that_the_server_can_no_longer_replace_is_explained(
+    cloud: OpenCloud, running: Running
+) -> None:
+    headers = {"X-OC-Mtime": str(TIME), "Authorization": f"Bearer {cloud.token()}"}
+    for number in range(3):
+        url = f"{cloud.url}/remote.php/dav/files/alice/f"
+        requests.put(url, data=b"%d" % number, headers=headers, timeout=60)
+    assert ask(running, "PUT", "f", b"new", X_OC_Mtime=str(TIME)) == 500
+    assert "delete the old file" in running.gateway.record.failures["f"].words.message
+    assert cloud.hashes() == {"f": digest(b"1")}
+
+
+def test_new_files_in_a_folder_that_was_just_listed_cost_no_look(
+    cloud: OpenCloud, running: Running
+) -> None:
+    cloud.write("x/old", b"old")
+    listed(running, "x")
+    cloud.heal()
+    for number in range(5):
+        assert ask(running, "PUT", f"x/f{number}", b"new") == 201
+    assert not cloud.seen("PROPFIND")
+    assert len(cloud.hashes("x")) == 6
+
+
+def test_new_file_is_looked_for_when_the_listing_is_old(
+    cloud: OpenCloud, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.write("x/old", b"old")
+    listed(running, "x")
+    cloud.heal()
+    monkeypatch.setattr(memory, "_JUST_SECONDS", 0.0)
+    cloud.write("x/theirs", b"theirs")
+    assert ask(running, "PUT", "x/new", b"new") == 201
+    assert ask(running, "PUT", "x/theirs", b"ours") == 204
+    assert len(cloud.seen("PROPFIND")) == 2
+    # It knew what it replaced.
+    assert "If-Match" in cloud.seen("PUT", "*/theirs")[0].headers
+    assert not running.gateway.record.warnings
+    assert cloud.hashes("x") == {
+        name: digest(content)
+        for name, content in (("old", b"old"), ("new", b"new"), ("theirs", b"ours"))
+    }
+
+
+def test_file_that_appears_between_look_and_upload_is_told(
+    cloud: OpenCloud, running: Running
+) -> None:
+    listed(running)
+    cloud.write("f", b"theirs")
+    assert ask(running, "PUT", "f", b"ours") == 204
+    warned = running.gateway.record.warnings["preconditions_ignored"]
+    assert (warned.count, [path for path, _ in warned.samples]) == (1, ["f"])
+
+
+@pytest.mark.parametrize("size", [100, 1_000_000])
+def test_file_that_somebody_else_changed_is_looked_at_again(
+    size: int, cloud: OpenCloud, running: Running
+) -> None:
+    cloud.write("f", b"old")
+    listed(running)
+    cloud.write("f", b"theirs")
+    content = os.urandom(size)
+    if size > SMALL:
+        # What was sent already cannot be sent again by the gateway, but by rclone.
+        assert ask(running, "PUT", "f", content) == 503
+    assert ask(running, "PUT", "f", content) == 204
+    assert cloud.hashes() == {"f": digest(content)}
+    # The wrong If-Match is 409 there, and not 412.
+    assert cloud.statuses("PUT") == {409: 1, 204: 1}
+
+
+def test_folder_that_was_removed_is_made_again(
+    cloud: OpenCloud, running: Running, rclone: Path, tmp_path: Path
+) -> None:
+    assert ask(running, "MKCOL", "x/y/") == 201
+    cloud.user().space.root.remove("x")
+    assert ask(running, "PUT", "x/y/f", b"1") == 409
+    (tmp_path / "f").write_bytes(b"1")
+    done = run(rclone, "copy", str(tmp_path), running.connection_string("x/y"))
+    assert done.returncode == 0, done.stderr
+    assert cloud.hashes("x/y") == hash_tree(tmp_path)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "COPY", "MOVE", "PUT"])
+def test_file_in_post_processing_is_waited_for(
+    method: str, cloud: OpenCloud, running: Running
+) -> None:
+    cloud.write("f", b"content")
+    cloud.process("f", 1.0)
+    begun = time.monotonic()
+    to = {"Destination": f"{running.url}/g", "Overwrite": "T"}
+    headers = to if method in ("COPY", "MOVE") else {}
+    status = ask(running, method, "f", b"new" if method == "PUT" else b"", **headers)
+    assert status < 300
+    assert (time.monotonic() - begun > 0.8) == (method in ("GET", "DELETE", "COPY"))
+    expected = {"GET": {"f": b"content"}, "DELETE": {}, "MOVE": {"g": b"content"}}
+    expected |= {"COPY": {"f": b"content", "g": b"content"}, "PUT": {"f": b"new"}}
+    assert cloud.hashes() == {name: digest(text) for name, text in expected[method].items()}
+    assert not running.gateway.record.failures
+
+
+def test_body_of_unknown_length_is_sent_with_its_length(cloud: OpenCloud, running: Running) -> None:
+    content = os.urandom(3_000_000)
+    pieces = (content[start : start + 100_000] for start in range(0, len(content), 100_000))
+    assert requests.put(f"{running.url}/f", data=pieces, timeout=60).status_code == 201
+    assert cloud.hashes() == {"f": digest(content)}
+
+
+def test_large_body_of_unknown_length_is_refused_before_it_is_sent(
+    cloud: OpenCloud, running: Running
+) -> None:
+    cloud.write("f", b"old")
+    sent = iter([b"x" * 1_000_000] * 20)
+    answer = requests.put(f"{running.url}/f", data=sent, timeout=60)
+    assert answer.status_code == 501
+    assert "size is unknown" in answer.text
+    assert not cloud.seen("PUT")
+    assert cloud.hashes() == {"f": digest(b"old")}
