@@ -225,3 +225,43 @@ def test_body_of_unknown_length_that_breaks_off_is_no_file(cloud: Nextcloud) -> 
             time.sleep(0.01)
     assert cloud.hashes("x") == {"old": digest(b"old")}
     assert cloud.seen("PUT")
+
+
+@pytest.mark.parametrize("is_destination", [True, False])
+def test_chunked_uploads_that_a_killed_gateway_left_are_removed(
+    is_destination: bool, cloud: Nextcloud
+) -> None:
+    now = int(time.time())
+    day, hour, minute = now - 90_000, now - 3600, now - 60
+    # When each began, and when its last chunk arrived, if any did.
+    gone = {upload_name(hour, "a"): hour, upload_name(day, "b"): None}
+    kept = {
+        upload_name(hour, "c"): minute,
+        upload_name(hour, "d"): None,  # its only chunk may be on its way
+        upload_name(minute, "e"): hour,  # its clock differs
+        "mine": day,
+        "efss-transfer-mine": day,
+    }
+    parameters: Any = cloud.storage().parameters
+    url = parameters["url"].replace("/files/", "/uploads/")
+    with requests.Session() as client:
+        client.auth = (parameters["user"], parameters["pass"])
+        for name, chunk in {**gone, **kept}.items():
+            assert client.request("MKCOL", f"{url}/{name}").status_code == 201
+            if chunk is not None:
+                headers = {"X-OC-Mtime": str(chunk)}
+                client.put(f"{url}/{name}/00000001", b"x", headers=headers)
+    with gateway(**to(cloud), is_destination=is_destination) as running:
+        for _ in range(2):
+            status = requests.request(
+                "PROPFIND", f"{running.url}/", headers={"Depth": "1"}, timeout=60
+            ).status_code
+            assert status == 207
+        assert not running.gateway.record.failures
+    assert cloud.user().uploads.keys() == kept.keys() | (set() if is_destination else gone.keys())
+    asked = cloud.seen("PROPFIND", "/remote.php/dav/uploads/alice")
+    assert len(asked) == (1 if is_destination else 0)
+
+
+def upload_name(begun: int, letter: str) -> str:
+    return f"efss-transfer-{begun:08x}{letter * 24}"

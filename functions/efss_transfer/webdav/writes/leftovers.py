@@ -15,14 +15,15 @@ from efss_transfer.webdav.memory import key
 from efss_transfer.webdav.multistatus import Entry
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
+from efss_transfer.webdav.writes.chunks import (
+    ABANDONED_SECONDS,
+    LONGEST_SECONDS,
+    SKEW_SECONDS,
+    Chunks,
+)
 
 PARTIAL: Final = re.compile(r"\.efss-transfer-([0-9a-f]{8})[0-9a-f]{8}\.part")
 """Names of incomplete uploads beside a file: their start time, then random digits."""
-
-# Three times the stall limit of a transfer, and more than clocks differ.
-_ABANDONED_SECONDS: Final = 900.0
-_SKEW_SECONDS: Final = 300.0
-_LONGEST_SECONDS: Final = 86_400.0
 
 
 def partial_name() -> str:
@@ -31,14 +32,21 @@ def partial_name() -> str:
 
 
 class Leftovers:
-    """Incomplete uploads at one server."""
+    """Incomplete uploads at one server; `chunks` only where chunked uploads may be left."""
 
-    def __init__(self, session: ServerSession, listings: Listings) -> None:
+    def __init__(self, session: ServerSession, listings: Listings, chunks: Chunks | None) -> None:
         self._session = session
         self._listings = listings
+        self._chunks = chunks
 
     async def tidy(self, folder: Segments, left: list[tuple[str, Entry]]) -> None:
-        """Remove abandoned uploads: those that were not written to for 15 minutes."""
+        """Remove abandoned uploads: those that were not written to for 15 minutes.
+
+        The first call removes abandoned chunked uploads as well.
+        """
+        if self._chunks is not None:
+            chunks, self._chunks = self._chunks, None
+            await chunks.tidy()
         now = time.time()
         for name, entry in left:
             found = PARTIAL.fullmatch(name)
@@ -49,8 +57,8 @@ class Leftovers:
             except ValueError:
                 written = 0.0
             # A time before the upload began is the file's own, set once all bytes have arrived.
-            quiet = written > begun - _SKEW_SECONDS and now - written > _ABANDONED_SECONDS
-            if quiet or now - begun > _LONGEST_SECONDS:
+            quiet = written > begun - SKEW_SECONDS and now - written > ABANDONED_SECONDS
+            if quiet or now - begun > LONGEST_SECONDS:
                 await self.remove((*folder, name))
 
     async def remove(self, aside: Segments) -> None:

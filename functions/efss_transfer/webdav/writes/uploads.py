@@ -65,11 +65,13 @@ class Uploads:
         self._listings = listings
         self._folders = folders
         self._memory = memory
-        self.leftovers = Leftovers(session, listings)
         self._dialect = dialect
         self._conditions = Conditions(listings, memory, dialect)
         self._pieces = Pieces()
         self._chunks = Chunks(session, listings)
+        # In ownCloud nobody has looked for them.
+        left = self._chunks if dialect.in_place else None
+        self.leftovers = Leftovers(session, listings, left)
         self._moves = True
 
     async def store(self, request: EngineRequest) -> int:

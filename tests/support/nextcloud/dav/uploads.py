@@ -15,7 +15,7 @@ from support.nextcloud.dav import preconditions
 from support.nextcloud.dav.files import stored_headers
 from support.nextcloud.dav.propfind import is_minimal, multistatus, response, wanted
 from support.nextcloud.dav.spaces import Space, check_name
-from support.nextcloud.dav.writing import arriving, check_quota, store
+from support.nextcloud.dav.writing import arriving, check_quota, mtime_of, store
 from support.nextcloud.exchange import Exchange
 from support.nextcloud.tree import File, Folder, Node, parts, unique_etag
 from support.stand_in.exchange import from_files
@@ -85,7 +85,8 @@ def _put(exchange: Exchange, user: User, files: Space, names: list[str]) -> None
     except BaseException:
         blank.unlink(missing_ok=True)
         raise
-    chunk = File(name, None, 0, blank, int(time.time()))
+    given = mtime_of(exchange.header("X-OC-Mtime"))
+    chunk = File(name, None, 0, blank, int(time.time()) if given is None else given)
     chunk.stored(chunk.mtime)
     with exchange.cloud.guard:
         if names[0] not in user.uploads:
