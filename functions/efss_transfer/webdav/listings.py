@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -11,6 +12,7 @@ from xml.sax.saxutils import escape
 
 from efss_transfer.webdav import dialects
 from efss_transfer.webdav.dialects import Dialect
+from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Answer, Call, Held
 from efss_transfer.webdav.memory import Memory, Stored, key
 from efss_transfer.webdav.multistatus import (
@@ -33,6 +35,7 @@ CLOSING: Final = b"</d:multistatus>"
 
 _XML: Final = "application/xml; charset=utf-8"
 _SHOWN: Final = ("getlastmodified", "getetag", "quota-available-bytes", "quota-used-bytes")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _AT_ONCE: Final = 8
 _PIECE: Final = 1 << 16
 _PROCESSING: Final = 425
@@ -118,6 +121,17 @@ class Listings:
         )
         call = Call("PROPFIND", self.target(path))
         return self._session.failed(call, key(path), Words(404, "", text), status)
+
+    async def free(self, folder: Segments) -> int | None:
+        """Return the free space of a folder in bytes; None if the server does not tell it."""
+        try:
+            found = await self.one(folder, folder=True, quota=True)
+        except (Failed, NoAnswer):
+            self._session.record.succeed(key(folder))  # the upload itself is to tell it
+            return None
+        text = (found.entry.get("quota-available-bytes") or "").strip() if found else ""
+        # Negative values are ownCloud's for "not calculated", "unknown" and "unlimited".
+        return int(text) if _NUMBER.fullmatch(text) else None
 
     async def _check(self, call: Call, path: Segments, answer: Answer) -> None:
         if answer.status in (200, 207):

@@ -227,6 +227,44 @@ def test_body_of_unknown_length_that_breaks_off_is_no_file(cloud: Nextcloud) -> 
     assert cloud.seen("PUT")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_file_beyond_the_quota_is_refused_before_it_is_sent(
+    there: bool, cloud: Nextcloud, function: Function, s3: Storage
+) -> None:
+    content = os.urandom(6_000_000)
+    s3.fill(f"bucket/quota{there}", {"large.bin": content, "small": b"small"})
+    if there:
+        cloud.write("to/large.bin", b"old")
+    cloud.user().quota = 5_000_000
+    end = cloud.storage().endpoint("to")
+    answer = function.copy(s3.endpoint(f"quota{there}"), end, options={"attempts": 1})
+    assert answer.json()["result"]["errors"][0]["code"] == "quota_exceeded", answer.text
+    assert "6000000 required" in answer.text
+    old = {"large.bin": digest(b"old")} if there else {}
+    assert cloud.hashes("to") == {"small": digest(b"small"), **old}
+    assert sum(put.received for put in cloud.seen("PUT")) == len(b"small")
+    assert not cloud.user().uploads
+    # Once there is room, the same request copies it.
+    cloud.user().quota = 20_000_000
+    assert function.copy(s3.endpoint(f"quota{there}"), end).status_code == 200
+    assert cloud.hashes("to") == {"small": digest(b"small"), "large.bin": digest(content)}
+
+
+def test_large_files_cost_few_questions_for_the_quota(
+    cloud: Nextcloud, rclone: Path, tmp_path: Path
+) -> None:
+    for number in range(12):
+        (tmp_path / f"f{number}").write_bytes(os.urandom(1_100_000))
+    cloud.user().quota = 100_000_000
+    with gateway(**to(cloud)) as running:
+        there = running.connection_string("x")
+        done = run(rclone, "copy", str(tmp_path), there, "--transfers", "6")
+    assert done.returncode == 0, done.stderr
+    assert cloud.hashes("x") == hash_tree(tmp_path)
+    # The look at the destination, and the question.
+    assert len(cloud.seen("PROPFIND")) <= 4
+
+
 @pytest.mark.parametrize("is_destination", [True, False])
 def test_chunked_uploads_that_a_killed_gateway_left_are_removed(
     is_destination: bool, cloud: Nextcloud

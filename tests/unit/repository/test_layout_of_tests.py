@@ -26,6 +26,7 @@ COVERED_ELSEWHERE = {
     "webdav/reads.py": "integration/copy/test_webdav_gateway.py",
     "webdav/writes/leftovers.py": "integration/copy/test_webdav_gateway.py",
     "webdav/session.py": "integration/copy/test_webdav_gateway.py",
+    "webdav/writes/refusals.py": "integration/copy/test_webdav_opencloud.py",
     "webdav/writes/uploads.py": "integration/copy/test_webdav_gateway.py",
     "webdav/words.py": "integration/copy/test_webdav_gateway.py",
     "webdav/http/connections.py": "unit/webdav/http/test_client.py",

@@ -23,10 +23,12 @@ from efss_transfer.webdav.memory import Memory, Stored, key, strong
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.words import Words
+from efss_transfer.webdav.writes import refusals
 from efss_transfer.webdav.writes.chunks import Chunks
 from efss_transfer.webdav.writes.conditions import ABSENT, Conditions
 from efss_transfer.webdav.writes.leftovers import Leftovers, partial_name
 from efss_transfer.webdav.writes.pieces import Pieces
+from efss_transfer.webdav.writes.quota import Quota
 
 SMALL: Final = 1 << 17
 """Largest body that is held in memory before it is sent, so that it can be sent again."""
@@ -34,19 +36,6 @@ SMALL: Final = 1 << 17
 _PASSED: Final = ("content-type", "x-oc-mtime", "oc-checksum")
 _AGAIN: Final = 503  # rclone then copies the file again
 _NEVER: Final = 501  # rclone does not copy it again
-_OVERWROTE: Final = "The new file replaced one that another client had stored meanwhile."
-_NO_VERSION: Final = Words(
-    500,
-    "",
-    "The server cannot store this file. If that happens again, it already has a version of the "
-    "old file's time: delete the old file there, then copy the file again.",
-)
-_NO_LENGTH: Final = Words(
-    None,
-    "",
-    "This server takes no large file whose size is unknown before it is sent: copy it to another "
-    "storage first.",
-)
 _NO_MOVE: Final = frozenset({400, 403, 405, 501, 502})
 
 
@@ -67,6 +56,7 @@ class Uploads:
         self._memory = memory
         self._dialect = dialect
         self._conditions = Conditions(listings, memory, dialect)
+        self._quota = Quota(listings.free)
         self._pieces = Pieces()
         self._chunks = Chunks(session, listings)
         # In ownCloud nobody has looked for them.
@@ -82,6 +72,8 @@ class Uploads:
         self._memory.stored.pop(key(path))
         # Until the file is stored, a DELETE is rclone's own, after a failed upload.
         self._memory.failed.put(key(path), value=True)
+        if isinstance(length, int):
+            await self._check_space(path, length)
         if isinstance(length, int) and length <= SMALL:
             kept = await self._stored(path, Held(await request.whole(SMALL)), headers)
         elif isinstance(length, int) or not self._dialect.needs_length:
@@ -93,6 +85,13 @@ class Uploads:
             text = f"The server refuses the modification time {words.shown_time(given)}."
             self._session.record.warn("time_not_kept", key(path), text)
         return kept.status
+
+    async def _check_space(self, path: Segments, size: int) -> None:
+        """Refuse a file that does not fit, before a byte of it is sent. Raises Failed."""
+        if (free := await self._quota.lacks(path[:-1], size)) is not None:
+            call = Call("PUT", self._listings.target(path))
+            said = refusals.no_space(key(path), size, free)
+            raise self._session.failed(call, key(path), said)
 
     async def _stored(self, path: Segments, upload: Upload, headers: dict[str, str]) -> _Kept:
         """Store a body in the way that suits the server, the file and the size."""
@@ -122,7 +121,7 @@ class Uploads:
             session = self._chunks.session() if self._dialect.chunks else None
             if session is None:
                 call = Call("PUT", self._listings.target(path))
-                raise self._session.failed(call, key(path), _NO_LENGTH, _NEVER)
+                raise self._session.failed(call, key(path), refusals.NO_LENGTH, _NEVER)
             sending = self._chunks.send_pieces(session, path, first, pieces)
             return await self._in_chunks(session, path, sending, headers)
 
@@ -143,11 +142,13 @@ class Uploads:
             async with self._session.call(call, key(path)) as answer:
                 if answer.status < 300:
                     if condition == ABSENT and answer.status == 204:
-                        self._session.record.warn("preconditions_ignored", key(path), _OVERWROTE)
+                        self._session.record.warn(
+                            "preconditions_ignored", key(path), refusals.OVERWROTE
+                        )
                     return _Kept(answer)
                 failed = await self._session.error(call, key(path), answer)
             if self._dialect.versions_by_time and failed.said == Words(500):
-                failed = self._session.failed(call, key(path), _NO_VERSION)
+                failed = self._session.failed(call, key(path), refusals.NO_VERSION)
             if not condition or failed.status not in self._dialect.mismatch:
                 raise self._explained(failed)
             if (looked := await self._conditions.looked(path)) == condition:

@@ -1,0 +1,26 @@
+"""Texts about uploads, where the server gives none."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from efss_transfer.webdav.words import Words
+
+OVERWROTE: Final = "The new file replaced one that another client had stored meanwhile."
+NO_VERSION: Final = Words(
+    500,
+    "",
+    "The server cannot store this file. If that happens again, it already has a version of the "
+    "old file's time: delete the old file there, then copy the file again.",
+)
+NO_LENGTH: Final = Words(
+    None,
+    "",
+    "This server takes no large file whose size is unknown before it is sent: copy it to another "
+    "storage first.",
+)
+
+
+def no_space(path: str, size: int, free: int) -> Words:
+    """Say that a file does not fit, as Nextcloud says it."""
+    return Words(507, "", f"Insufficient space in /{path}, {size} required, {free} available")
