@@ -6,14 +6,12 @@ import asyncio
 import base64
 import math
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 from efss_transfer.webdav import words
 from efss_transfer.webdav.http.client import Upstream
 from efss_transfer.webdav.http.connections import NoAnswer
-from efss_transfer.webdav.http.exchange import Answer, Call, Held
+from efss_transfer.webdav.http.exchange import Answer, Call, Held, Sending
 from efss_transfer.webdav.words import Record, RequestFailure, Words
 
 _SHOWN_ERROR: Final = 1 << 16
@@ -88,25 +86,34 @@ class ServerSession:
         """Until when a wait for a file in processing may last that begins now."""
         return min(time.monotonic() + self._patience, self._give_up_at)
 
-    @asynccontextmanager
-    async def call(self, call: Call, path: str) -> AsyncIterator[Answer]:
-        """Send a request for a path and yield its answer, with any status.
+    def call(self, call: Call, path: str) -> Sending:
+        """Send a request for a path for the length of a block, whose value is its answer.
 
-        Waits and retries while the server reports that it is busy. Raises Refused, Failed if
-        waiting does not help, and NoAnswer.
+        The answer may have any status. Waits and retries while the server reports that it is
+        busy. Raises Refused, Failed if waiting does not help, and NoAnswer.
         """
+        return Sending(self._answered(call, path))
+
+    async def _answered(self, call: Call, path: str) -> Answer:
         begun = time.monotonic()
         pause = 0.0
         while True:
-            async with self._sent(call) as answer:
+            answer = await self._sent(call)
+            if answer.status < 400:
+                self._is_out = False
+                return answer
+            try:
                 own = answer.origin == self.upstream.origin
                 if answer.status == 401 and own and self._authorization is not None:
                     await self._doubt(answer)
                 if answer.status not in _PATIENT:
                     self._is_out = False
-                    yield answer
-                    return
+                    return answer
                 said = await _words(answer)
+            except BaseException:
+                await answer.settle()
+                raise
+            await answer.settle()
             for start, status in _FOR_GOOD.items():
                 if said.message.startswith(start):
                     raise self.failed(call, path, said, status)
@@ -147,26 +154,24 @@ class ServerSession:
         self.record.fail(RequestFailure(call.method, path, said, status=status or None))
         return Failed(status or said.status or 502, said)
 
-    @asynccontextmanager
-    async def _sent(self, call: Call) -> AsyncIterator[Answer]:
+    async def _sent(self, call: Call) -> Answer:
         """Send the call with its credential, unless that is rejected meanwhile."""
         await self._ready()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._waiting.add(task)
         try:
-            async with self.upstream.call(call, self._authorization) as answer:
-                self._waiting.discard(task)
-                if answer.status != 401 and answer.status < 500:
-                    self._accepted = True
-                yield answer
+            answer = await self.upstream.send(call, self._authorization)
         except asyncio.CancelledError:
-            if not self.refused or task not in self._waiting:
+            if not self.refused:
                 raise
             task.uncancel()
             raise Refused from None
         finally:
             self._waiting.discard(task)
+        if answer.status != 401 and answer.status < 500:
+            self._accepted = True
+        return answer
 
     async def _ready(self) -> None:
         if self._confirming.locked():

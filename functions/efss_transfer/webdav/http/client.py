@@ -6,14 +6,13 @@ permits its target and the request can be sent again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from efss_transfer.webdav.http import messages
 from efss_transfer.webdav.http.connections import Connections, Origin
-from efss_transfer.webdav.http.exchange import Answer, Call, Held, converse, no_answer, settle
+from efss_transfer.webdav.http.exchange import Answer, Call, Held, Sending, converse, no_answer
 from efss_transfer.webdav.http.messages import Body
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -42,9 +41,12 @@ class Upstream:
         self._own_headers = dict(own_headers or {})
         self._may_redirect = may_redirect
 
-    @asynccontextmanager
-    async def call(self, call: Call, authorization: str | None = None) -> AsyncIterator[Answer]:
-        """Send a request and yield its answer for the length of the block. Raises NoAnswer.
+    def call(self, call: Call, authorization: str | None = None) -> Sending:
+        """Send a request for the length of a block, whose value is its answer: see `send`."""
+        return Sending(self.send(call, authorization))
+
+    async def send(self, call: Call, authorization: str | None = None) -> Answer:
+        """Send a request and return its answer, which must be settled. Raises NoAnswer.
 
         `authorization` goes only to the server's own origin. A redirect that is not followed is
         itself the answer.
@@ -52,21 +54,19 @@ class Upstream:
         origin, target = self.origin, call.target
         followed: list[str] = []
         while True:
-            async with AsyncExitStack() as exchange:
-                answer = await self._exchange(exchange, call, origin, target, authorization)
+            answer = await self._exchange(call, origin, target, authorization)
+            onward = self._onward(call, answer)
+            if onward is None or len(followed) >= _MOST_REDIRECTS:
                 answer.redirects = tuple(followed)
-                onward = self._onward(call, answer)
-                if onward is None or len(followed) >= _MOST_REDIRECTS:
-                    yield answer
-                    return
+                return answer
+            await answer.settle()
             followed.append(onward)
             parts = urlsplit(onward)
             origin = Origin.of(onward)
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
     def _onward(self, call: Call, answer: Answer) -> str | None:
-        location = answer.header("location")
-        if answer.status not in _REDIRECTS or not location:
+        if answer.status not in _REDIRECTS or not (location := answer.header("location")):
             return None
         if call.upload is not None and not call.upload.replayable:
             return None
@@ -83,34 +83,29 @@ class Upstream:
         return url if permitted else None
 
     async def _exchange(
-        self,
-        exchange: AsyncExitStack,
-        call: Call,
-        origin: Origin,
-        target: str,
-        authorization: str | None,
+        self, call: Call, origin: Origin, target: str, authorization: str | None
     ) -> Answer:
         """Send one request and read the head of its answer."""
+        connections, silence = self._connections, self.stall_seconds
         heading = self._heading(call, origin, target, authorization)
         fresh = False
         while True:
-            lease = await exchange.enter_async_context(
-                self._connections.one(origin, fresh=fresh, beside=call.beside)
-            )
+            lease = await connections.acquire(origin, fresh=fresh, beside=call.beside)
             try:
-                head = await converse(lease.stream, heading, call, self.stall_seconds)
+                head = await converse(lease.stream, heading, call, silence)
+                body = Body(lease.stream, head.length(call.method))
+                return Answer(head, body, origin, target, silence, lease, connections)
             except (OSError, messages.BadMessage) as error:
+                connections.release(lease, reusable=False)
                 # A server may close an idle connection at any time. A request that can be
                 # sent again is repeated on a new connection.
                 again = call.upload is None or call.upload.replayable
-                if not lease.is_new and again and not isinstance(error, TimeoutError):
-                    await exchange.aclose()
-                    fresh = True
-                    continue
-                raise no_answer(origin, error) from error
-            body = Body(lease.stream, head.length(call.method))
-            exchange.push_async_callback(settle, lease, head, body)
-            return Answer(head, body, origin, target, self.stall_seconds)
+                if lease.is_new or not again or isinstance(error, TimeoutError):
+                    raise no_answer(origin, error) from error
+                fresh = True
+            except BaseException:
+                connections.release(lease, reusable=False)
+                raise
 
     def _heading(self, call: Call, origin: Origin, target: str, authorization: str | None) -> bytes:
         if self._connections.proxy is not None and origin.scheme == "http":

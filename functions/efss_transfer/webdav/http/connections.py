@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -82,53 +81,50 @@ class Connections:
         self._dial = dial
         self._tls = tls
         self._most = most
-        self._idle: dict[Origin, list[ByteStream]] = {}
-        self._slots: dict[Origin, asyncio.Semaphore] = {}
+        self._pools: dict[Origin, _Pool] = {}
         self._closed = False
 
-    @asynccontextmanager
-    async def one(
-        self, origin: Origin, *, fresh: bool = False, beside: bool = False
-    ) -> AsyncIterator[Lease]:
-        """Yield a connection for one exchange. Raises NoAnswer.
+    async def acquire(self, origin: Origin, *, fresh: bool = False, beside: bool = False) -> Lease:
+        """Lease a connection for one exchange, until `release`. Raises NoAnswer.
 
-        It is kept only if the exchange marks it `reusable`; otherwise it is closed. `fresh`
-        excludes connections that were used before; `beside` bypasses the limit.
+        `fresh` excludes connections that were used before; `beside` bypasses the limit.
         """
-        slots = self._slots.setdefault(origin, asyncio.Semaphore(self._most))
-        async with nullcontext() if beside else slots:
-            lease = self._kept(origin) if not fresh else None
-            if lease is None:
-                lease = Lease(await self._connected(origin), is_new=True)
-            try:
-                yield lease
-            finally:
-                if lease.reusable and not self._closed:
-                    self._idle.setdefault(origin, []).append(lease.stream)
-                else:
-                    lease.stream.close()
+        pool = self._pools.get(origin)
+        if pool is None:
+            pool = self._pools[origin] = _Pool(asyncio.Semaphore(self._most))
+        slots = None if beside else pool.slots
+        if slots is not None:
+            await slots.acquire()
+        try:
+            if not fresh and (stream := pool.take()) is not None:
+                return Lease(stream, is_new=False, pool=pool, slots=slots)
+            return Lease(await self._connected(origin), is_new=True, pool=pool, slots=slots)
+        except BaseException:
+            if slots is not None:
+                slots.release()
+            raise
+
+    def release(self, lease: Lease, *, reusable: bool) -> None:
+        """End a lease: keep the connection if it is reusable, otherwise close it."""
+        if reusable and not self._closed:
+            lease.pool.idle.append(lease.stream)
+        else:
+            lease.stream.close()
+        if lease.slots is not None:
+            lease.slots.release()
 
     def limit(self, most: int) -> None:
         """Set the limit for one server at a time. Only while no connection is in use."""
         self._most = most
-        self._slots.clear()
+        for pool in self._pools.values():
+            pool.slots = asyncio.Semaphore(most)
 
     def close(self) -> None:
         """Close idle connections and keep none from now on."""
         self._closed = True
-        for streams in self._idle.values():
-            for stream in streams:
-                stream.close()
-        self._idle.clear()
-
-    def _kept(self, origin: Origin) -> Lease | None:
-        idle = self._idle.get(origin)
-        while idle:
-            stream = idle.pop()
-            if stream.is_idle:
-                return Lease(stream, is_new=False)
-            stream.close()
-        return None
+        for pool in self._pools.values():
+            while pool.idle:
+                pool.idle.pop().close()
 
     async def _connected(self, origin: Origin) -> ByteStream:
         to = self.proxy or origin
@@ -170,12 +166,29 @@ class Connections:
 
 
 @dataclass(slots=True)
+class _Pool:
+    """Connections to one server: those that are idle, and a slot for each that may be in use."""
+
+    slots: asyncio.Semaphore
+    idle: list[ByteStream] = field(default_factory=list)
+
+    def take(self) -> ByteStream | None:
+        while self.idle:
+            stream = self.idle.pop()
+            if stream.is_idle:
+                return stream
+            stream.close()
+        return None
+
+
+@dataclass(slots=True)
 class Lease:
     """Connection in use by an exchange."""
 
     stream: ByteStream
     is_new: bool
-    reusable: bool = False
+    pool: _Pool
+    slots: asyncio.Semaphore | None
 
 
 async def _tunnel(stream: ByteStream, origin: Origin) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from efss_transfer.webdav.http import messages
-from efss_transfer.webdav.http.connections import Lease, NoAnswer, Origin
+from efss_transfer.webdav.http.connections import Connections, Lease, NoAnswer, Origin
 from efss_transfer.webdav.http.messages import Body, ResponseHead
 from efss_transfer.webdav.http.splice import move
 from efss_transfer.webdav.http.streams import ByteStream
@@ -55,18 +55,18 @@ class Held:
     replayable: Final = True
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self.data = data
         self.length: int | None = len(data)
 
     @property
     def sha1(self) -> str:
         """SHA-1 hash in hexadecimal, as WebDAV servers use it."""
-        return hashlib.sha1(self._data, usedforsecurity=False).hexdigest()
+        return hashlib.sha1(self.data, usedforsecurity=False).hexdigest()
 
     async def pieces(self) -> AsyncIterator[memoryview | bytes]:
         """Yield the only piece."""
-        if self._data:
-            yield self._data
+        if self.data:
+            yield self.data
 
 
 @dataclass(frozen=True)
@@ -86,20 +86,22 @@ class Call:
 
 @dataclass
 class Answer:
-    """Answer with an unread body, valid inside the block that yielded it."""
+    """Answer with an unread body, valid until `settle`."""
 
     head: ResponseHead
     body: Body
     origin: Origin
     target: str
     silence: float
+    lease: Lease
+    connections: Connections
     redirects: tuple[str, ...] = ()
 
     async def read(self, buffer: memoryview) -> int:
         """Read some of the body; 0 at its end. Raises NoAnswer if it is truncated."""
+        self.body.stream.allow(self.silence)
         try:
-            async with asyncio.timeout(self.silence):
-                return await self.body.read(buffer)
+            return await self.body.read(buffer)
         except (OSError, messages.BadMessage) as error:
             raise no_answer(self.origin, error) from error
 
@@ -114,6 +116,34 @@ class Answer:
         while self.body.count < limit and (count := await self.read(buffer)):
             pieces.append(bytes(buffer[:count]))
         return b"".join(pieces)[:limit]
+
+    async def settle(self) -> None:
+        """Give the connection back: for reuse if the rest of the body is short and arrives."""
+        body, reusable = self.body, False
+        try:
+            if self.head.keep_alive and body.length != "close":
+                if not body.ended:
+                    await self._drain()
+                reusable = body.ended
+        finally:
+            self.connections.release(self.lease, reusable=reusable)
+
+    async def _drain(self) -> None:
+        body = self.body
+        if isinstance(body.length, int):
+            if body.left > _DRAINED:
+                return
+            body.take_ahead()
+            if body.ended:
+                return
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return  # the rest may never arrive
+        buffer = memoryview(bytearray(1 << 14))
+        with suppress(OSError, messages.BadMessage):
+            async with asyncio.timeout(1):
+                while body.count < (1 << 20) and await body.read(buffer):
+                    pass
 
     @property
     def status(self) -> int:
@@ -136,39 +166,31 @@ def no_answer(origin: Origin, error: Exception) -> NoAnswer:
     return NoAnswer("broken", f"{origin.authority}: connection reset")
 
 
-async def settle(lease: Lease, head: ResponseHead, body: Body) -> None:
-    """Keep the connection if the rest of the body is short and arrives; otherwise drop it."""
-    if not head.keep_alive or body.length == "close":
-        return
-    if not body.ended and isinstance(body.length, int) and body.length - body.count > _DRAINED:
-        return
-    task = asyncio.current_task()
-    if not body.ended and task is not None and task.cancelling():
-        return  # the rest may never arrive
-    if not body.ended:
-        buffer = memoryview(bytearray(1 << 14))
-        with suppress(OSError, messages.BadMessage):
-            async with asyncio.timeout(1):
-                while body.count < (1 << 20) and await body.read(buffer):
-                    pass
-    lease.reusable = body.ended
+class Sending:
+    """Block with the answer to a request, which is sent at its start and settled at its end."""
+
+    __slots__ = ("_answer", "_sent")
+
+    def __init__(self, sent: Coroutine[Any, Any, Answer]) -> None:
+        self._sent = sent
+
+    async def __aenter__(self) -> Answer:
+        self._answer = await self._sent
+        return self._answer
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._answer.settle()
 
 
 async def converse(stream: ByteStream, head: bytes, call: Call, silence: float) -> ResponseHead:
     """Send a request and read the head of its answer, which may arrive before all is sent."""
     upload = call.upload
     if upload is None or isinstance(upload, Held):
-        whole = (
-            b"".join([head, *[bytes(piece) async for piece in upload.pieces()]])
-            if (upload is not None)
-            else head
-        )
-        async with asyncio.timeout(silence):
-            try:
-                await stream.write(whole)
-            except ConnectionError:
-                return await _final(stream)  # the server may have answered first
-            return await _final(stream)
+        stream.allow(silence)
+        with suppress(ConnectionError):  # the server may have answered first
+            await stream.write(head if upload is None else head + upload.data)
+        return await _final(stream)
+    stream.allow(None)  # the engine may be slow
     async with asyncio.timeout(silence):
         await stream.write(head)
     answering = asyncio.ensure_future(_first(stream))

@@ -53,8 +53,7 @@ async def move(
                     raise Broken("the peer closed the connection inside a body")
             except BlockingIOError:
                 try:
-                    async with asyncio.timeout(silence):
-                        await body.stream.readable()
+                    await body.stream.readable(silence)
                 except TimeoutError as error:
                     raise broken(error) from error
                 continue

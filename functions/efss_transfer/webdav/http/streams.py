@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import struct
 from contextlib import suppress
 from typing import Final
+
+from efss_transfer.webdav.http.sockets import WatchedSocket
 
 PIECE: Final = 1 << 18
 """Size of the largest read. 1 GiB costs 0.43 s, 0.61 s with 64 KiB, 0.33 s with 1 MiB."""
 
 _AHEAD: Final = 1 << 14
-_ABORT: Final = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
 
 
 class Broken(ConnectionError):
@@ -30,26 +30,13 @@ class TooLong(Exception):
 
 
 class ByteStream:
-    """Stream over a non-blocking socket, which it owns. One task reads at a time, one writes.
-
-    The event loop watches the socket from the first wait on, and not anew for each message, as
-    with `loop.sock_recv`: that takes two more system calls and a dozen function calls. It stops
-    once data arrives that nobody waits for, so the kernel's buffers fill and the peer waits.
-    """
+    """Stream over a non-blocking socket, which it owns."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
-        self._loop = asyncio.get_running_loop()
+        self._socket = WatchedSocket(connection)
         self._ahead = bytearray()
-        self._descriptor = connection.fileno()
-        self._is_watched = False
-        self._is_drained = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._deadline: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._tls: ssl.SSLObject | None = None
-        with suppress(OSError):  # a socket pair has no such option
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         """Perform the TLS handshake as a client. Raises ssl.SSLError and OSError."""
@@ -75,19 +62,11 @@ class ByteStream:
 
     def allow(self, seconds: float | None) -> None:
         """Let reads and writes wait so long from now on; then they raise TimeoutError."""
-        self._deadline = None if seconds is None else self._loop.time() + seconds
+        self._socket.allow(seconds)
 
-    async def readable(self) -> None:
-        """Wait until the socket has data or has ended. Raises TimeoutError."""
-        waiter = self._waiter = self._loop.create_future()
-        if not self._is_watched:
-            self._loop.add_reader(self._descriptor, self._wake)
-            self._is_watched = True
-        if self._deadline is not None and (
-            self._timer is None or self._timer.when() > self._deadline
-        ):
-            self._start_timer(self._deadline)
-        await waiter
+    async def readable(self, seconds: float) -> None:
+        """Wait so long until the socket has data or has ended. Raises TimeoutError."""
+        await self._socket.readable(seconds)
 
     async def read(self, buffer: memoryview) -> int:
         """Read the available bytes; 0 at the end. Raises OSError."""
@@ -101,7 +80,7 @@ class ByteStream:
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all bytes. Raises OSError."""
         if self._tls is None:
-            await self._send(data)
+            await self._socket.send(data)
             return
         view = memoryview(data)
         for start in range(0, len(view), PIECE):
@@ -154,29 +133,19 @@ class ByteStream:
     @property
     def is_idle(self) -> bool:
         """Return whether the connection is open and has no unread data."""
-        if self._ahead:
-            return False
-        if self._is_watched and self._is_drained:
-            return True  # otherwise the event loop would have noticed it
-        try:
-            self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
+        return not self._ahead and self._socket.is_idle
 
     def close(self) -> None:
         """Close the connection in the normal way."""
-        self.unwatch()
-        self.connection.close()
+        self._socket.close()
 
     def abort(self) -> None:
         """Reset the connection, so that the peer cannot mistake partial data for the whole."""
-        self.unwatch()
-        with suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-        self.connection.close()
+        self._socket.abort()
+
+    def unwatch(self) -> None:
+        """Leave the socket to somebody else."""
+        self._socket.unwatch()
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self._ahead[:count])
@@ -184,26 +153,16 @@ class ByteStream:
         return taken
 
     async def _more(self) -> bool:
-        if self._tls is not None:
-            buffer = bytearray(_AHEAD)
-            count = await self._read(memoryview(buffer))
-            self._ahead += buffer[:count]
-            return count > 0
-        while True:
-            if self._is_drained:
-                await self.readable()
-            try:
-                data = self.connection.recv(_AHEAD)
-            except BlockingIOError:
-                self._is_drained = True
-            else:
-                self._is_drained = len(data) < _AHEAD
-                self._ahead += data
-                return bool(data)
+        if self._tls is None:
+            return await self._socket.receive(self._ahead) > 0
+        buffer = bytearray(_AHEAD)
+        count = await self._read(memoryview(buffer))
+        self._ahead += buffer[:count]
+        return count > 0
 
     async def _read(self, buffer: memoryview) -> int:
         if self._tls is None:
-            return await self._receive_into(buffer)
+            return await self._socket.receive_into(buffer)
         count = 0
         while True:
             try:
@@ -225,63 +184,11 @@ class ByteStream:
                 return count
 
     async def _receive(self) -> bool:
-        count = await self._receive_into(self._raw)
+        count = await self._socket.receive_into(self._raw)
         self._incoming.write(self._raw[:count])
         return count > 0
-
-    async def _receive_into(self, buffer: memoryview) -> int:
-        """Read without waiting first: the next part of a large body has often arrived."""
-        while True:
-            try:
-                count = self.connection.recv_into(buffer)
-            except BlockingIOError:
-                await self.readable()
-            else:
-                self._is_drained = count < len(buffer)
-                return count
 
     async def _flush(self) -> None:
         async with self._sending:
             while self._outgoing.pending:
-                await self._send(self._outgoing.read())
-
-    async def _send(self, data: bytes | bytearray | memoryview) -> None:
-        try:
-            sent = self.connection.send(data)
-        except BlockingIOError:
-            sent = 0
-        if sent < len(data):
-            async with asyncio.timeout_at(self._deadline):
-                await self._loop.sock_sendall(self.connection, memoryview(data)[sent:])
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        self._is_drained = False
-        if waiter is None or waiter.done():
-            self._loop.remove_reader(self._descriptor)
-            self._is_watched = False
-        else:
-            waiter.set_result(None)
-
-    def _start_timer(self, when: float) -> None:
-        """Check the deadline at this time. One timer lasts for many waits."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        if self._waiter is None or self._waiter.done() or self._deadline is None:
-            return
-        if self._loop.time() < self._deadline:
-            self._start_timer(self._deadline)
-        else:
-            self._waiter.set_exception(TimeoutError())
-
-    def unwatch(self) -> None:
-        """Leave the socket to somebody else."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._is_watched:
-            self._loop.remove_reader(self._descriptor)
-            self._is_watched = False
+                await self._socket.send(self._outgoing.read())

@@ -48,7 +48,7 @@ def within(work: Callable[[AsyncExitStack], Coroutine[Any, Any, None]]) -> None:
 
 
 def data(piece: Held) -> bytes:
-    return piece._data
+    return piece.data
 
 
 @pytest.mark.parametrize("size", [0, 1, SMALLEST, LARGEST - 1, LARGEST, LARGEST + 1, 3 * LARGEST])
