@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, Generic, Literal, Protocol, TypeVar
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -65,9 +66,12 @@ def _unquoted(part: str) -> str:
 
 def encoded(names: Iterable[str]) -> str:
     """Percent-encode names into a path that begins with `/`."""
-    return "".join(
-        f"/{quote_from_bytes(name.encode('utf-8', 'surrogateescape'), _SAFE)}" for name in names
-    )
+    return "".join([f"/{_quoted(name)}" for name in names])
+
+
+@lru_cache(maxsize=1 << 12)  # folders are in the paths of all their files
+def _quoted(name: str) -> str:
+    return quote_from_bytes(name.encode("utf-8", "surrogateescape"), _SAFE)
 
 
 def of_href(href: str) -> Segments:

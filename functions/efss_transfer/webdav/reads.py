@@ -45,8 +45,7 @@ class Reads:
                     length = int(text)
                 await reply.begin(answer.status, told, _known(length))
                 return
-            await reply.begin(answer.status, told, _known(length))
-            await reply.relay(answer)
+            await reply.relay(answer, told, _known(length))
             await reply.end()
 
     async def _hold_against_listing(self, call: Call, path: Segments, answer: Answer) -> None:

@@ -18,6 +18,7 @@ from efss_transfer.webdav.http.splice import may_move, move
 from efss_transfer.webdav.http.streams import ByteStream, TooLong
 from efss_transfer.webdav.paths import Segments, segments
 
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 _LINGER_SECONDS: Final = 2.0
 _LINGERED: Final = 1 << 22
 
@@ -125,8 +126,19 @@ class EngineReply:
         if len(piece) and not self._head_only:
             await messages.send_piece(self._stream, piece, chunked=self._chunked)
 
-    async def relay(self, answer: Answer) -> None:
-        """Pass on the body of an answer as it arrives. Raises NoAnswer if it is truncated."""
+    async def relay(self, answer: Answer, headers: Mapping[str, str], length: int | None) -> None:
+        """Pass on an answer, whose body follows as it arrives. Raises NoAnswer if it is truncated.
+
+        The part of the body that arrived with its head is sent with the head.
+        """
+        head = self._begun(answer.status, headers, length)
+        if length is not None and answer.body.length == length and not self._head_only:
+            ahead = answer.body.take_ahead()
+            self._take_from_left(len(ahead))
+            head += ahead
+        await self._stream.write(head)
+        if answer.body.ended:
+            return
         if not self._chunked and may_move(answer.body, self._stream):
             async with aclosing(answer.moved_to(self._stream)) as moving:
                 async for count in moving:
@@ -161,14 +173,7 @@ class EngineReply:
             fields["Content-Length"] = str(length)
         if not self.keep_alive:
             fields["Connection"] = "close"
-        return messages.response_head(status, _reason(status), fields)
-
-
-def _reason(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
+        return messages.response_head(status, _REASONS.get(status, "Unknown"), fields)
 
 
 Handler = Callable[[EngineRequest, EngineReply], Awaitable[None]]
