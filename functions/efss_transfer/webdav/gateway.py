@@ -152,8 +152,13 @@ class Gateway:
             if answer.status < 300:
                 # A new folder has no files, so all of them are known.
                 self._memory.has_listed(folder)
-            elif answer.status not in (405, 406, 409):
+            elif answer.status == 409:
+                # The reason, unless its parent can be made.
+                await self._session.error(call, key(folder), answer)
+                return answer.status
+            elif answer.status not in (405, 406):
                 raise await self._session.error(call, key(folder), answer)
+            self._session.record.succeed(key(folder))
             return answer.status
 
     async def _delete(self, request: EngineRequest, reply: EngineReply) -> None:

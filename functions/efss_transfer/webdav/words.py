@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Final
 from xml.parsers import expat
 from xml.sax.saxutils import escape
@@ -13,6 +15,10 @@ from efss_transfer.backoff import retry_after_seconds
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST: Final = 500
+_LONGEST_PAGE: Final = 1 << 14
+_LONGEST_OF_PAGE: Final = 300
+_HEAD_OF_PAGE: Final = re.compile(r"(?is)<!--.*?-->|<(head|script|style)\b.*?</\1\s*>")
+_TAG: Final = re.compile(r"<[^>]*>")
 _DEEPEST: Final = 16
 _MOST_RECORDED: Final = 10_000
 _CREATED: Final = 201
@@ -48,7 +54,7 @@ def _text(text: str) -> str:
 
 
 def read(status: int, headers: Mapping[str, str], body: bytes) -> Words:
-    """Read an error answer. A body that is not a WebDAV error yields no words."""
+    """Read an error answer. Of a page, its text is the message."""
     found: dict[str, str] = {}
     conditions: list[str] = []
     path: list[str] = []
@@ -79,6 +85,8 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Words:
     except (expat.ExpatError, ValueError):
         if not conditions and "exception" not in found:
             found.clear()
+    if not conditions and not found:
+        found["message"] = _text_of_page(body)
     return Words(
         status,
         found.get("exception", "").strip(),
@@ -86,6 +94,12 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Words:
         tuple(conditions[:_DEEPEST]),
         retry_after_seconds(headers.get("retry-after")),
     )
+
+
+def _text_of_page(body: bytes) -> str:
+    """Return the beginning of a page's text, without markup."""
+    text = _HEAD_OF_PAGE.sub(" ", body[:_LONGEST_PAGE].decode("utf-8", "replace"))
+    return " ".join(unescape(_TAG.sub(" ", text)).split())[:_LONGEST_OF_PAGE]
 
 
 def shown_time(modified: str) -> str:

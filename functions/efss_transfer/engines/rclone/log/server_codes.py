@@ -80,6 +80,15 @@ CASES: Final = (
         r"|database is locked",
         why="concurrent requests conflicted in the server's database",
     ),
+    Case(
+        QUOTA_EXCEEDED,
+        (500,),
+        message="No space left on device|Disk quota exceeded",
+        why="here and below: some servers pass on the words of their operating system",
+    ),
+    Case("name_refused", (500,), message="File name too long"),
+    Case("not_a_directory", (500,), message="Not a directory"),
+    Case("permission_denied", (500,), message="Permission denied|Read-only file system"),
     Case("name_refused", (414,)),
     Case("name_refused", exception="InvalidPath|ReservedWordException"),
     Case("name_refused", (400,), message=r"^name validation failed", why="oCIS, OpenCloud"),
@@ -113,7 +122,7 @@ CASES: Final = (
     Case(
         "not_a_directory",
         (405, 409),
-        message=r"^Parent (node is not|must be) an? .*collection",
+        message=r"Parent (node is not|must be) an? .*collection",
     ),
     Case(SOURCE_NOT_FOUND, (404, 410)),
     Case(

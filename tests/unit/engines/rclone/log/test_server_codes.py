@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pytest
 
 from efss_transfer.engines.rclone.log.server_codes import CASES, failure_of
@@ -129,6 +131,45 @@ def test_status_alone_has_its_code(failed: RequestFailure, code: str, retryable:
     assert str(failed.words.status) in failure.message
 
 
+OF_SYSTEMS = [
+    ("[Errno 28] No space left on device: '/srv/f'", "quota_exceeded"),
+    ("[Errno 36] File name too long: '/srv/f'", "name_refused"),
+    ("[Errno 20] Not a directory: '/srv/f/g'", "not_a_directory"),
+    ("[Errno 13] Permission denied: '/srv/f'", "permission_denied"),
+]
+
+
+def of_system(text: str) -> RequestFailure:
+    page = f"<html><head><title>500 Error</title></head><body><p>{escape(text)}</p></body></html>"
+    return RequestFailure("PUT", "f", words.read(500, {}, page.encode()))
+
+
+@pytest.mark.parametrize(("text", "code"), OF_SYSTEMS, ids=[code for _, code in OF_SYSTEMS])
+def test_words_of_an_operating_system_count_where_the_status_says_nothing(
+    text: str, code: str
+) -> None:
+    failure = failure_of(of_system(text), DESTINATION, NO_SECRETS)
+    assert (failure.code, failure.retryable) == (code, False)
+    assert failure.message == f"{text}: 500 Internal Server Error"
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        (
+            b"<!doctype html><style>p {}</style><p>Try &amp;\n later<script>x()</script>",
+            "Try & later",
+        ),
+        (b"no markup at all", "no markup at all"),
+        (b"<!-- <p>hidden --> \xff seen <b", "\ufffd seen <b"),
+        (b"", ""),
+        (b"x" * 100_000, "x" * 300),
+    ],
+)
+def test_text_of_a_page_is_the_message(page: bytes, text: str) -> None:
+    assert words.read(502, {}, page) == Words(502, "", text)
+
+
 @pytest.mark.parametrize(
     ("cause", "code", "retryable"),
     [
@@ -210,6 +251,7 @@ def test_each_case_is_met_and_says_why_it_differs_from_its_code() -> None:
         refused(errors.bad_request("File name too long")),
         RequestFailure("GET", "f", Words(500, errors.SABRE + "NotAuthenticated")),
         RequestFailure("PUT", "f", Words(500, errors.SABRE + "InsufficientStorage")),
+        *(of_system(text) for text, _ in OF_SYSTEMS),
         moved,
         empty,
     ]
