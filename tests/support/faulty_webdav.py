@@ -124,12 +124,14 @@ class Faulty:
     """The server. Paths begin with `/` and have none at their end; they are not quoted.
 
     `conditions`: whether it honours If-Match, If-None-Match and Overwrite. `rewrite` changes the
-    body of each listing before it is sent, by the path that was listed.
+    body of each listing before it is sent, by the path that was listed. `chunked`: whether it
+    sends contents without their length.
     """
 
     url: str = ""
     ranges: bool = True
     conditions: bool = True
+    chunked: bool = False
     rewrite: Callable[[str, bytes], bytes] = lambda _, body: body
     files: dict[str, bytes] = field(default_factory=dict)
     folders: set[str] = field(default_factory=lambda: {""})

@@ -100,7 +100,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif fault.kind is Kind.TRUNCATE or fault.after:
             first, size = self._range(len(content))
             self._head_of_content(first, size, len(content))
-            self.wfile.write(content[first : max(first, min(first + size, fault.after))])
+            self._send(content[first : max(first, min(first + size, fault.after))])
         if fault.kind is Kind.STALL:
             self.server.dav.ended.wait()
         if fault.kind is Kind.RESET:
@@ -121,7 +121,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _head_of_content(self, first: int, size: int, whole: int) -> None:
         partial = "Range" in self.headers and self.server.dav.ranges
         self.send_response(206 if partial else 200)
-        self.send_header("Content-Length", str(size))
+        if self.server.dav.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(size))
         if partial:
             self.send_header("Content-Range", f"bytes {first}-{first + size - 1}/{whole}")
         self.end_headers()
@@ -142,7 +145,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         first, size = self._range(len(content))
         self._head_of_content(first, size, len(content))
         if self.command == "GET":
-            self.wfile.write(content[first : first + size])
+            self._send(content[first : first + size])
+            if self.server.dav.chunked:
+                self.wfile.write(b"0\r\n\r\n")
+
+    def _send(self, content: bytes) -> None:
+        if self.server.dav.chunked and content:
+            content = b"%x\r\n%b\r\n" % (len(content), content)
+        self.wfile.write(content)
 
     def _put(self, path: str, body: bytes) -> None:
         dav = self.server.dav

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import Final
 from xml.sax.saxutils import escape
@@ -39,6 +39,7 @@ _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _AT_ONCE: Final = 8
 _PIECE: Final = 1 << 16
 _PROCESSING: Final = 425
+_BUSY: Final = frozenset({423, 429, 503})
 _NO_WEBDAV: Final = 501  # rclone does not retry it
 
 
@@ -90,7 +91,8 @@ class Listings:
             except (BadListing, UnplacedEntry) as error:
                 # A truncated listing may be complete on a retry; other content will not change.
                 status = 502 if isinstance(error, Truncated) else _NO_WEBDAV
-                said = Words(answer.status, "", f"PROPFIND {self._shown(path)}: {error}")
+                text = f"PROPFIND {self._shown(path)}: {_redirected(answer)}{error}"
+                said = Words(answer.status, "", text)
                 raise self._session.failed(call, key(path), said, status) from error
 
     async def one(self, path: Segments, *, folder: bool, quota: bool = False) -> Named | None:
@@ -136,10 +138,15 @@ class Listings:
     async def _check(self, call: Call, path: Segments, answer: Answer) -> None:
         if answer.status in (200, 207):
             return
-        if answer.status == 404:
+        if answer.status == 404 and not answer.redirects:
             raise Failed(404, Words(404))  # an answer, not a failure
         if answer.status >= 400:
-            raise await self._session.error(call, key(path), answer)
+            failed = await self._session.error(call, key(path), answer)
+            if not answer.redirects:
+                raise failed
+            # A sign-in page often has nothing to say about PROPFIND but a status.
+            said = replace(failed.said, message=f"{_redirected(answer)}{failed.said.message}")
+            raise self._session.failed(call, key(path), said)
         where = answer.header("location") or ""
         reason = f"redirect to {where.partition('?')[0]}" if where else "not a WebDAV answer"
         said = Words(answer.status, "", f"PROPFIND {self._shown(path)}: {reason}; check the URL")
@@ -202,15 +209,28 @@ class Listings:
         Returns 0 if the server gives none: reading the file then reports the error.
         """
         whole = (*path, one.name or "")
+        if one.entry.failure in _BUSY:
+            # Each HEAD would wait until the file is free, and the listing with it.
+            return 0
         call = Call("HEAD", self.target(whole), beside=True)
-        async with self._heads, self._session.call(call, key(whole)) as answer:
-            length = answer.header("content-length")
-            if answer.status == 200 and length is not None and length.isdigit():
-                return int(length)
-            if answer.status >= 400:
-                said = Words(one.entry.failure or answer.status)
-                self._session.record.fail_entry(RequestFailure(call.method, key(whole), said))
+        try:
+            async with self._heads, self._session.call(call, key(whole)) as answer:
+                length, status = answer.header("content-length"), answer.status
+        except Failed as failed:  # a file that is busy fails, but not its folder
+            length, status = None, failed.status
+        if status == 200 and length is not None and length.isdigit():
+            return int(length)
+        if status >= 400:
+            said = Words(one.entry.failure or status)
+            self._session.record.fail_entry(RequestFailure(call.method, key(whole), said))
         return 0
+
+
+def _redirected(answer: Answer) -> str:
+    """Name the last redirect that led to an answer, without its query, which may be secret."""
+    if not answer.redirects:
+        return ""
+    return f"redirected to {answer.redirects[-1].partition('?')[0]}: "
 
 
 def rendered(folder: str, one: Named) -> bytes:
