@@ -18,32 +18,32 @@ def path(request: pytest.FixtureRequest) -> str:
     return digest(request.node.name.encode())[:12]
 
 
-def fill(cloud: OpenCloud, files: dict[str, bytes]) -> dict[str, str]:
+def fill(ocis: OpenCloud, files: dict[str, bytes]) -> dict[str, str]:
     for name, content in files.items():
-        cloud.write(f"/data/{name}", content)
+        ocis.write(f"/data/{name}", content)
     return {name: digest(content) for name, content in files.items()}
 
 
 @pytest.mark.parametrize("only", ["", "d1"])
 def test_source_files_in_processing_are_waited_for(
-    only: str, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    only: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     # Before, the files that are not ready were left out of a success.
-    expected = fill(cloud, FILES)
-    cloud.process(f"/data/{only}", 1)
-    answer = function.copy(cloud.storage().endpoint("data"), s3.endpoint(path))
+    expected = fill(ocis, FILES)
+    ocis.process(f"/data/{only}", 1)
+    answer = function.copy(ocis.storage().endpoint("data"), s3.endpoint(path))
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/{path}") == expected
     assert answer.json()["totals"]["files"]["transferred"] == len(FILES)
 
 
 def test_source_file_that_is_never_ready_is_named_as_busy(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
-    expected = fill(cloud, {"ready": b"r", "busy": b"b"})
-    cloud.process("/data/busy")
+    expected = fill(ocis, {"ready": b"r", "busy": b"b"})
+    ocis.process("/data/busy")
     options = {"deadline_seconds": 6, "report": "all"}
-    answer = function.copy(cloud.storage().endpoint("data"), s3.endpoint(path), options=options)
+    answer = function.copy(ocis.storage().endpoint("data"), s3.endpoint(path), options=options)
     assert answer.status_code in (502, 503, 504), answer.text
     result = checked_result(answer)
     assert s3.hashes(f"bucket/{path}") == {"ready": expected["ready"]}
@@ -54,12 +54,12 @@ def test_source_file_that_is_never_ready_is_named_as_busy(
 
 
 def test_selected_file_in_processing_is_waited_for(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
-    expected = fill(cloud, {"a": b"a", "b": b"b"})
-    cloud.process("/data/a", 1)
+    expected = fill(ocis, {"a": b"a", "b": b"b"})
+    ocis.process("/data/a", 1)
     answer = function.copy(
-        cloud.storage().endpoint("data"),
+        ocis.storage().endpoint("data"),
         s3.endpoint(path),
         selection={"files": [{"path": "a", "size": 1}]},
     )
@@ -68,28 +68,28 @@ def test_selected_file_in_processing_is_waited_for(
 
 
 def test_single_file_in_processing_is_waited_for(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
-    expected = fill(cloud, {"a": b"a"})
-    cloud.process("/data/a", 1)
-    answer = function.copy(cloud.storage().endpoint("data/a"), s3.endpoint(f"{path}/a"))
+    expected = fill(ocis, {"a": b"a"})
+    ocis.process("/data/a", 1)
+    answer = function.copy(ocis.storage().endpoint("data/a"), s3.endpoint(f"{path}/a"))
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/{path}") == expected
 
 
 def test_source_file_that_is_replaced_while_it_is_copied_is_waited_for(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
-    fill(cloud, {"a": b"old", "b": b"b"})
+    fill(ocis, {"a": b"old", "b": b"b"})
 
     def replace(request: Request) -> None:
         if request.method == "GET" and request.path.endswith("/data/a"):
-            cloud.on_request = lambda _: None
-            cloud.write("/data/a", b"new and longer")
-            cloud.process("/data/a", 1)
+            ocis.on_request = lambda _: None
+            ocis.write("/data/a", b"new and longer")
+            ocis.process("/data/a", 1)
 
-    cloud.on_request = replace
-    answer = function.copy(cloud.storage().endpoint("data"), s3.endpoint(path))
+    ocis.on_request = replace
+    answer = function.copy(ocis.storage().endpoint("data"), s3.endpoint(path))
     assert answer.status_code == 200, answer.text
     expected = {"a": digest(b"new and longer"), "b": digest(b"b")}
     assert s3.hashes(f"bucket/{path}") == expected
@@ -99,42 +99,42 @@ def test_source_file_that_is_replaced_while_it_is_copied_is_waited_for(
     "verify", [pytest.param("size", marks=pytest.mark.slow), "checksum", "download"]
 )
 def test_verification_waits_for_the_processing(
-    verify: str, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    verify: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     expected = s3.fill(f"bucket/{path}", FILES)
-    cloud.processing_seconds = 1
+    ocis.processing_seconds = 1
     options = {"verify": verify}
-    destination = cloud.storage().endpoint("to")
+    destination = ocis.storage().endpoint("to")
     answer = function.copy(s3.endpoint(path), destination, options=options)
     assert answer.status_code == 200, answer.text
     verification = answer.json()["verification"]
     assert verification["checked"] == len(FILES), verification
     assert (verification["differing"], verification["missing"]) == (0, 0)
-    assert cloud.hashes("/to") == expected
-    assert not any(file.is_processing for file in cloud.uploaded)
+    assert ocis.hashes("/to") == expected
+    assert not any(file.is_processing for file in ocis.uploaded)
 
 
 @pytest.mark.parametrize("verify", ["size", pytest.param("checksum", marks=pytest.mark.slow)])
 def test_file_that_processing_rejects_is_missing_in_the_verification(
-    verify: str, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    verify: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     s3.fill(f"bucket/{path}", {"clean": b"c", "virus": b"v"})
-    cloud.processing_seconds = 1
-    cloud.rejects = lambda name: name == "virus"
+    ocis.processing_seconds = 1
+    ocis.rejects = lambda name: name == "virus"
     options = {"verify": verify, "attempts": 1}
-    answer = function.copy(s3.endpoint(path), cloud.storage().endpoint("to"), options=options)
+    answer = function.copy(s3.endpoint(path), ocis.storage().endpoint("to"), options=options)
     assert answer.status_code == 502, answer.text
     assert checked_result(answer)["verification"]["missing"] == 1
-    assert cloud.hashes("/to") == {"clean": digest(b"c")}
+    assert ocis.hashes("/to") == {"clean": digest(b"c")}
 
 
 def test_verification_of_a_file_that_is_never_ready_names_it_as_busy(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     s3.fill(f"bucket/{path}", {"a": b"a"})
-    cloud.processing_seconds = NEVER
+    ocis.processing_seconds = NEVER
     options = {"verify": "checksum", "deadline_seconds": 6}
-    answer = function.copy(s3.endpoint(path), cloud.storage().endpoint("to"), options=options)
+    answer = function.copy(s3.endpoint(path), ocis.storage().endpoint("to"), options=options)
     assert answer.status_code in (502, 503, 504), answer.text
     (error,) = checked_result(answer)["errors"]
     assert (error["code"], error["side"], error["retryable"]) == (
@@ -147,29 +147,29 @@ def test_verification_of_a_file_that_is_never_ready_names_it_as_busy(
 
 @pytest.mark.parametrize("overwrite", ["never", "newer", "changed"])
 def test_destination_file_in_processing_is_a_file_that_is_there(
-    overwrite: str, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    overwrite: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     s3.fill(f"bucket/{path}", {"a": b"a", "sub/b": b"b"})
-    cloud.processing_seconds = NEVER
-    destination = cloud.storage().endpoint("to")
+    ocis.processing_seconds = NEVER
+    destination = ocis.storage().endpoint("to")
     options = {"overwrite": overwrite, "report": "all"}
     first = function.copy(s3.endpoint(path), destination, options=options)
     assert first.status_code == 200, first.text
-    assert len(cloud.seen("PUT")) == 2
+    assert len(ocis.seen("PUT")) == 2
     again = function.copy(s3.endpoint(path), destination, options=options)
     assert again.status_code == 200, again.text
     assert again.json()["totals"]["files"]["skipped"] == 2, again.text
-    assert len(cloud.seen("PUT")) == 2
+    assert len(ocis.seen("PUT")) == 2
 
 
 def test_older_file_in_processing_is_replaced(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
-    cloud.write("/to/a", b"old", mtime=1_000_000_000)
-    cloud.process("/to/a")
+    ocis.write("/to/a", b"old", mtime=1_000_000_000)
+    ocis.process("/to/a")
     s3.fill(f"bucket/{path}", {"a": b"newer"})
     options = {"overwrite": "newer"}
-    answer = function.copy(s3.endpoint(path), cloud.storage().endpoint("to"), options=options)
+    answer = function.copy(s3.endpoint(path), ocis.storage().endpoint("to"), options=options)
     assert answer.status_code == 200, answer.text
-    cloud.finish()
-    assert cloud.hashes("/to") == {"a": digest(b"newer")}
+    ocis.finish()
+    assert ocis.hashes("/to") == {"a": digest(b"newer")}

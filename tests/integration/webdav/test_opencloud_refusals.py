@@ -33,67 +33,67 @@ def group(answer: Any) -> dict[str, Any]:
 
 
 def test_token_that_ends_while_files_go_up_is_one_cause(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     # Before, each of the files left cost a request that was answered by 401.
     expected = s3.fill(f"bucket/{path}", files(120))
 
     def expire(_: opencloud.Request) -> None:
-        if cloud.statuses("PUT")[201] >= 20:
-            cloud.expire_tokens()
+        if ocis.statuses("PUT")[201] >= 20:
+            ocis.expire_tokens()
 
-    cloud.on_request = expire
-    answer = function.copy(s3.endpoint(path), cloud.storage().endpoint("to"))
+    ocis.on_request = expire
+    answer = function.copy(s3.endpoint(path), ocis.storage().endpoint("to"))
     assert answer.status_code == 502, answer.text
     assert answer.json()["code"] == "partial"
     error = group(answer)
     assert (error["code"], error["side"]) == ("authentication_failed", "destination")
-    assert cloud.statuses()[401] <= 16 + 1
+    assert ocis.statuses()[401] <= 16 + 1
     result = answer.json()["result"]
-    arrived = cloud.hashes("/to")
+    arrived = ocis.hashes("/to")
     # A request that was under way when the token was refused may have been served all the same.
     assert 20 <= result["totals"]["files"]["transferred"] <= len(arrived) < 120
     assert arrived.items() <= expected.items()
 
 
 def test_token_that_ends_while_files_come_down_is_one_cause(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
-    cloud.storage().fill("data", files(120))
+    ocis.storage().fill("data", files(120))
 
     def expire(_: opencloud.Request) -> None:
-        if cloud.statuses("GET", "*/data/*")[200] >= 20:
-            cloud.expire_tokens()
+        if ocis.statuses("GET", "*/data/*")[200] >= 20:
+            ocis.expire_tokens()
 
-    cloud.on_request = expire
-    answer = function.copy(cloud.storage().endpoint("data"), s3.endpoint(path))
+    ocis.on_request = expire
+    answer = function.copy(ocis.storage().endpoint("data"), s3.endpoint(path))
     assert answer.status_code == 502, answer.text
     error = group(answer)
     assert (error["code"], error["side"]) == ("authentication_failed", "source")
-    assert cloud.statuses()[401] <= 16 + 1
+    assert ocis.statuses()[401] <= 16 + 1
 
 
 @pytest.mark.parametrize("side", ["source", "destination"])
 def test_token_that_had_ended_before_is_used_once(
-    side: str, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    side: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     s3.fill(f"bucket/{path}", {"f": b"f"})
-    ends = [cloud.storage().endpoint("data"), s3.endpoint(path)]
-    cloud.expire_tokens()
+    ends = [ocis.storage().endpoint("data"), s3.endpoint(path)]
+    ocis.expire_tokens()
     source, destination = ends if side == "source" else reversed(ends)
     answer = function.copy(source, destination)
     assert answer.status_code == 422, answer.text
     error = group(answer)
     assert (error["code"], error["side"]) == ("authentication_failed", side)
-    assert cloud.statuses()[401] == 1
+    assert ocis.statuses()[401] == 1
 
 
 @pytest.mark.parametrize("name", ["back\\slash", "l" * 256], ids=["backslash", "long"])
 def test_name_that_is_refused_is_told_as_that(
-    name: str, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    name: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     s3.fill(f"bucket/{path}", {"good": b"g", name: b"bad"})
-    answer = function.copy(s3.endpoint(path), cloud.storage().endpoint("to"))
+    answer = function.copy(s3.endpoint(path), ocis.storage().endpoint("to"))
     assert answer.status_code == 502, answer.text
     assert answer.json()["code"] == "partial"
     error = group(answer)
@@ -103,17 +103,17 @@ def test_name_that_is_refused_is_told_as_that(
         False,
     )
     assert [sample["path"] for sample in error["samples"]] == [name]
-    assert cloud.hashes("/to") == {"good": digest(b"g")}
+    assert ocis.hashes("/to") == {"good": digest(b"g")}
 
 
 def test_folder_name_that_is_refused_is_told_as_that(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     s3.fill(f"bucket/{path}", {"good": b"g", "back\\slash/f": b"bad", "back\\slash/sub/f": b"b"})
-    answer = function.copy(s3.endpoint(path), cloud.storage().endpoint("to"))
+    answer = function.copy(s3.endpoint(path), ocis.storage().endpoint("to"))
     error = group(answer)
     assert (error["code"], error["side"], error["count"]) == ("name_refused", "destination", 2)
-    assert cloud.hashes("/to") == {"good": digest(b"g")}
+    assert ocis.hashes("/to") == {"good": digest(b"g")}
 
 
 ADDRESSES = [
@@ -125,26 +125,26 @@ ADDRESSES = [
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_destination_of_another_or_of_nobody_is_told_at_the_address(
-    address: str, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    address: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
-    cloud.add_user("bob", "bobs-password")
+    ocis.add_user("bob", "bobs-password")
     s3.fill(f"bucket/{path}", files(40))
-    answer = function.copy(s3.endpoint(path), cloud.storage(address=address).endpoint("to"))
+    answer = function.copy(s3.endpoint(path), ocis.storage(address=address).endpoint("to"))
     assert answer.status_code == 422, answer.text
     error = group(answer)
     assert error["side"] == "destination"
     assert address in error["samples"][0]["message"]
     assert error["count"] == 1
-    assert not cloud.seen("PUT")
-    assert len(cloud.seen()) <= 12
+    assert not ocis.seen("PUT")
+    assert len(ocis.seen()) <= 12
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_source_of_another_or_of_nobody_is_told_at_the_address(
-    address: str, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    address: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
-    cloud.add_user("bob", "bobs-password")
-    answer = function.copy(cloud.storage(address=address).endpoint("data"), s3.endpoint(path))
+    ocis.add_user("bob", "bobs-password")
+    answer = function.copy(ocis.storage(address=address).endpoint("data"), s3.endpoint(path))
     assert answer.status_code == 422, answer.text
     error = group(answer)
     assert (error["code"], error["side"]) == ("source_not_found", "source")
@@ -155,41 +155,41 @@ def test_source_of_another_or_of_nobody_is_told_at_the_address(
     "vendor", ["infinitescale", pytest.param("owncloud", marks=pytest.mark.slow)]
 )
 def test_deadline_in_the_middle_of_an_upload_is_told_as_that(
-    vendor: str, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    vendor: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     s3.fill(f"bucket/{path}", {"f": b"f" * 8_000_000, "g": b"g"})
-    cloud.write("/to/f", b"old")
-    cloud.fail("PUT", "*/f", opencloud.stall(1_000_000))
+    ocis.write("/to/f", b"old")
+    ocis.fail("PUT", "*/f", opencloud.stall(1_000_000))
     began = time.monotonic()
     answer = function.copy(
         s3.endpoint(path),
-        cloud.storage(vendor=vendor).endpoint("to"),
+        ocis.storage(vendor=vendor).endpoint("to"),
         options={"deadline_seconds": 5},
     )
     assert time.monotonic() - began < 9
     assert answer.status_code == 504, answer.text
     assert (answer.json()["code"], answer.json()["retryable"]) == ("incomplete", True)
     assert checked_result(answer)["state"] == "incomplete"
-    assert cloud.hashes("/to") == {"f": digest(b"old"), "g": digest(b"g")}
-    cloud.ended.set()
-    cloud.heal()
-    again = function.copy(s3.endpoint(path), cloud.storage(vendor=vendor).endpoint("to"))
+    assert ocis.hashes("/to") == {"f": digest(b"old"), "g": digest(b"g")}
+    ocis.ended.set()
+    ocis.heal()
+    again = function.copy(s3.endpoint(path), ocis.storage(vendor=vendor).endpoint("to"))
     assert again.status_code == 200, again.text
-    assert cloud.hashes("/to")["f"] == digest(b"f" * 8_000_000)
+    assert ocis.hashes("/to")["f"] == digest(b"f" * 8_000_000)
 
 
 def test_caller_that_hangs_up_leaves_the_old_file(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     s3.fill(f"bucket/{path}", {"f": b"f" * 8_000_000})
-    cloud.write("/to/f", b"old")
-    cloud.fail("PUT", "*/f", opencloud.stall(1_000_000))
-    request = {"source": s3.endpoint(path), "destination": cloud.storage().endpoint("to")}
+    ocis.write("/to/f", b"old")
+    ocis.fail("PUT", "*/f", opencloud.stall(1_000_000))
+    request = {"source": s3.endpoint(path), "destination": ocis.storage().endpoint("to")}
     reading = function.events(request)
 
     def read() -> None:
         for _ in reading:
-            if any(one.received >= 1_000_000 for one in cloud.seen("PUT")):
+            if any(one.received >= 1_000_000 for one in ocis.seen("PUT")):
                 break
 
     thread = threading.Thread(target=read)
@@ -197,21 +197,21 @@ def test_caller_that_hangs_up_leaves_the_old_file(
     thread.join(30)
     reading.close()
     function.wait_clean(20)
-    assert cloud.hashes("/to") == {"f": digest(b"old")}
-    assert not cloud.seen("DELETE")
+    assert ocis.hashes("/to") == {"f": digest(b"old")}
+    assert not ocis.seen("DELETE")
 
 
 def test_third_upload_of_one_time_is_the_servers_error(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     # It keeps a version for each time of a file, and refuses a second one of the same time.
-    cloud.write("/to/f", b"0", mtime=1_700_000_000)
-    found = cloud.file("/to/f")
+    ocis.write("/to/f", b"0", mtime=1_700_000_000)
+    found = ocis.file("/to/f")
     assert found is not None
     found.versions.add(1_700_000_000)
     s3.fill(f"bucket/{path}", {"f": b"new", "g": b"g"})
-    answer = function.copy(s3.endpoint(path), cloud.storage().endpoint("to"))
+    answer = function.copy(s3.endpoint(path), ocis.storage().endpoint("to"))
     assert answer.status_code == 502, answer.text
     error = group(answer)
     assert (error["code"], error["side"]) == ("storage_error", "destination")
-    assert cloud.hashes("/to") == {"f": digest(b"0"), "g": digest(b"g")}
+    assert ocis.hashes("/to") == {"f": digest(b"0"), "g": digest(b"g")}
