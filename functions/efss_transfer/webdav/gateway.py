@@ -117,7 +117,8 @@ class Gateway:
             await reply.send(405)
             return
         try:
-            if self._session.refused:
+            is_stored = key(request.path) in self._memory.stored
+            if self._session.refused and not (is_stored and request.method == "PROPFIND"):
                 # At once, even for a known path: rclone waits a second after each failed PUT.
                 raise Refused
             await act(request, reply)
