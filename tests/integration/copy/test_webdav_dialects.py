@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import itertools
 import os
 import time
@@ -14,7 +13,7 @@ import pytest
 import requests
 
 from efss_transfer.webdav.writes.pieces import LARGEST, SMALLEST
-from support import nextcloud, service_process, storages
+from support import nextcloud, service_process, sizeless
 from support.nextcloud import Nextcloud
 from support.nextcloud.tree import File
 from support.service_process import Function
@@ -135,53 +134,20 @@ def test_only_four_requests_at_a_time_make_nextcloud_hash_a_password(
     assert most == 4 or at_once > 4
 
 
-class SizelessHandler(http.server.BaseHTTPRequestHandler):
-    """A folder with one file, whose size its server does not say."""
-
-    protocol_version = "HTTP/1.1"
-    content = os.urandom(LARGEST + 1_000_000)
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        is_file = self.path == "/data/f.bin"
-        kind = "application/octet-stream" if is_file else "text/html"
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        if self.command == "GET":
-            body = self.content if is_file else b'<a href="f.bin">f.bin</a>'
-            self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def sizeless() -> Iterator[dict[str, Any]]:
-    """An endpoint whose file has no size."""
-    with (
-        http.server.ThreadingHTTPServer(("127.0.0.1", 0), SizelessHandler) as server,
-        storages.serving(lambda: server.serve_forever(0.02), server.shutdown),
-    ):
-        url = f"http://127.0.0.1:{server.server_address[1]}"
-        yield {"type": "http", "parameters": {"url": url}, "path": "data/"}
-
-
 @pytest.mark.parametrize("vendor", ["nextcloud", "other"])
 @pytest.mark.parametrize("there", [False, True])
 def test_source_that_tells_no_size_is_copied_to_nextcloud(
-    there: bool, vendor: str, cloud: Nextcloud, function: Function, sizeless: dict[str, Any]
+    there: bool, vendor: str, cloud: Nextcloud, function: Function
 ) -> None:
     if there:
         cloud.write("to/f.bin", b"old")
     end = cloud.storage().endpoint("to")
     end["parameters"] |= {"vendor": vendor}
-    answer = function.copy(sizeless, end)
+    content = os.urandom(LARGEST + 1_000_000)
+    with sizeless.serving(content) as source:
+        answer = function.copy(source, end)
     assert answer.status_code == 200, answer.text
-    assert cloud.hashes("to") == {"f.bin": digest(SizelessHandler.content)}
+    assert cloud.hashes("to") == {"f.bin": digest(content)}
 
 
 def put_unknown(url: str, path: str, content: bytes) -> int:

@@ -6,19 +6,34 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import requests
 
 from efss_transfer.webdav import memory
 from efss_transfer.webdav.writes.uploads import SMALL
-from support import opencloud
+from support import opencloud, service_process, sizeless
 from support.opencloud import OpenCloud
-from support.storages import digest, hash_tree
+from support.service_process import Function
+from support.stand_in.site import Cost
+from support.storages import Storage, digest, hash_tree
 from support.webdav_gateway import Running, gateway, run
 
 TIME = 1_600_000_000
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    runtime = tmp_path_factory.mktemp("gw")
+    with service_process.function(runtime, WEBDAV_GATEWAY="1") as running:
+        yield running
+
+
+@pytest.fixture
+def function(served: Function) -> Iterator[Function]:
+    yield served
+    served.wait_clean()
 
 
 @pytest.fixture
@@ -183,3 +198,39 @@ def test_large_body_of_unknown_length_is_refused_before_it_is_sent(
     assert "size is unknown" in answer.text
     assert not cloud.seen("PUT")
     assert cloud.hashes() == {"f": digest(b"old")}
+
+
+@pytest.mark.parametrize(("by", "most"), [("app", 4), ("password", 4), ("bearer", 16)])
+def test_only_four_requests_at_a_time_make_opencloud_hash_a_password(
+    by: Literal["app", "password", "bearer"], most: int, function: Function, s3: Storage
+) -> None:
+    expected = s3.fill(f"bucket/hashed-{by}", {f"f{number}": b"x" for number in range(32)})
+    with opencloud.serving(cost=Cost(work={"PUT": 0.2})) as cloud:
+        end = cloud.storage(by=by, vendor="other").endpoint("to")
+        answer = function.copy(s3.endpoint(f"hashed-{by}"), end, options={"transfers": 16})
+        assert answer.status_code == 200, answer.text
+        assert cloud.hashes("to") == expected
+        puts = cloud.seen("PUT")
+    # In the middle of each: a request ends here a moment after the gateway knows.
+    halves = [put.at + 0.1 for put in puts]
+    at_once = max(sum(one.at <= half < one.ended for one in puts) for half in halves)
+    assert 4 <= at_once <= most
+    assert most == 4 or at_once > 4
+
+
+@pytest.mark.parametrize(("size", "code"), [(3_000_000, None), (9_500_000, "unsupported")])
+def test_source_that_tells_no_size_is_copied_to_opencloud_or_refused_in_words(
+    size: int, code: str | None, cloud: OpenCloud, function: Function
+) -> None:
+    content = os.urandom(size)
+    end = cloud.storage(vendor="other").endpoint("to")
+    with sizeless.serving(content) as source:
+        answer = function.copy(source, end, options={"attempts": 1})
+    if code is None:
+        assert answer.status_code == 200, answer.text
+        assert cloud.hashes("to") == {"f.bin": digest(content)}
+    else:
+        (error,) = answer.json()["result"]["errors"]
+        assert (error["code"], error["side"]) == (code, "destination")
+        assert "size is unknown" in answer.text
+        assert not cloud.hashes("to")
