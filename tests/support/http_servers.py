@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from support.storages import Storage, serving
@@ -81,6 +82,28 @@ def slow_source(size: int, bytes_per_second: int, files: int = 1) -> Iterator[St
             _read_only,
             _read_only,
         )
+
+
+@contextmanager
+def tls_source(certificate: Path, key: Path) -> Iterator[str]:
+    """A WebDAV server with TLS, and the file `data/f.txt`; its URL."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        path = handler.path.rstrip("/")
+        if handler.command == "PROPFIND" and path == "/data":
+            there = {"/data/": 0, "/data/f.txt": 4}
+            if handler.headers.get("Depth") == "0":
+                there = {"/data/": 0}
+            reply(handler, 207, multistatus(there), "text/xml")
+        elif handler.command == "GET" and path == "/data/f.txt":
+            reply(handler, 200, b"text")
+        else:
+            reply(handler, 404)
+
+    with misbehaving(answer, context) as url:
+        yield url
 
 
 def _read_only(*_: object) -> Any:

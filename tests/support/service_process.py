@@ -133,6 +133,10 @@ def listening(unix: Path | None = None) -> socket.socket:
     return listener
 
 
+GATEWAY: Final = os.environ.get("TESTED_WEBDAV_GATEWAY", "0") == "1"
+"""Whether WebDAV storages are reached through the gateway: all tests run with it and without."""
+
+
 @contextmanager
 def function(
     runtime_dir: Path,
@@ -173,8 +177,7 @@ def function(
     if site is not None:
         settings["SITE"] = str(state / "site.json")
         Path(settings["SITE"]).write_text(json.dumps(site))
-    # So that everything over WebDAV can be tried with the gateway, too.
-    settings.setdefault("WEBDAV_GATEWAY", os.environ.get("TESTED_WEBDAV_GATEWAY", "0"))
+    settings.setdefault("WEBDAV_GATEWAY", str(int(GATEWAY)))
     environment = {
         **clean,
         "EFSS_TRANSFER_RUNTIME_DIR": str(runtime_dir),

@@ -120,14 +120,15 @@ class ServerSession:
             pause = max(_FIRST_PAUSE[answer.status], min(2 * pause, _LONGEST_PAUSE))
             wait = pause if said.retry_after is None else said.retry_after
             now = time.monotonic()
-            if answer.status in _BUSY:
-                # All requests slow down, not only the one that was refused.
-                self._not_before = max(self._not_before, now + min(wait, self._patience))
             may_repeat = call.upload is None or call.upload.replayable
             until = begun + self._patience_with(said)
             if answer.status == 425:
                 until = min(until, self._give_up_at)
-            if not may_repeat or now + wait > until:
+            is_last = not may_repeat or now + wait > until
+            if answer.status in _BUSY and (not is_last or said.retry_after is not None):
+                # All requests slow down, not only the one that was refused.
+                self._not_before = max(self._not_before, now + min(wait, self._patience))
+            if is_last:
                 self._is_out = self._is_out or answer.status != 425
                 raise self.failed(call, path, said)
             await self._sleep(wait)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,7 +102,7 @@ def test_server_with_tls_is_reached_by_a_tunnel(
 ) -> None:
     certificate(tmp_path / "key.pem", tmp_path / "ca.pem", "tls.example")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    with tls_source(tmp_path) as url:
+    with http_servers.tls_source(tmp_path / "ca.pem", tmp_path / "key.pem") as url:
         hosts = {"tls.example": urlsplit(url).port or 0, "objects": port_of(s3, "endpoint")}
         with forward_proxy(hosts) as proxy, function(tmp_path, proxy.url) as running:
             answer = running.copy(
@@ -118,28 +117,6 @@ def test_server_with_tls_is_reached_by_a_tunnel(
     assert set(s3.hashes("bucket/proxied-tls")) == {"f.txt"}
     assert {one.method for one in proxy.seen("tls.example")} == {"CONNECT"}
     assert {one.authorization for one in proxy.seen("tls.example")} == {None}
-
-
-@contextmanager
-def tls_source(folder: Path) -> Iterator[str]:
-    """A WebDAV server with a file, and a certificate of its own; its URL."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
-
-    def answer(handler: Any) -> None:
-        path = handler.path.rstrip("/")
-        if handler.command == "PROPFIND" and path == "/data":
-            there = {"/data/": 0, "/data/f.txt": 4}
-            if handler.headers.get("Depth") == "0":
-                there = {"/data/": 0}
-            http_servers.reply(handler, 207, http_servers.multistatus(there), "text/xml")
-        elif handler.command == "GET" and path == "/data/f.txt":
-            http_servers.reply(handler, 200, b"text")
-        else:
-            http_servers.reply(handler, 404)
-
-    with http_servers.misbehaving(answer, context) as url:
-        yield url
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from support import faulty_webdav as faulty
-from support import service_process
+from support import http_servers, service_process
+from support.certificates import certificate
 from support.faulty_webdav import Faulty, sabre, status
 from support.service_process import Function
 from support.storages import Storage, digest
@@ -207,3 +208,29 @@ def test_redirect_to_where_the_site_allows_nothing_is_not_followed(
     answer = function.copy(endpoint(dav, "data"), s3.endpoint("denied"), options={"attempts": 1})
     assert answer.status_code == 403, answer.text
     assert answer.json()["code"] == "forbidden"
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+def test_operators_certificates_are_trusted_and_no_others(
+    is_trusted: bool, tmp_path: Path, s3: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, authority = tmp_path / "key.pem", tmp_path / "ca.pem"
+    certificate(key, authority)
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    (tmp_path / "run").mkdir()
+    with (
+        http_servers.tls_source(authority, key) as url,
+        service_process.function(tmp_path / "run", WEBDAV_GATEWAY="1") as running,
+    ):
+        url = url.replace("127.0.0.1", "localhost")
+        source = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
+        answer = running.copy(source, s3.endpoint(f"tls-{is_trusted}"), options={"attempts": 1})
+        running.wait_clean()
+    if is_trusted:
+        assert answer.status_code == 200, answer.text
+        assert s3.hashes(f"bucket/tls-{is_trusted}") == {"f.txt": digest(b"text")}
+    else:
+        assert answer.status_code != 200
+        assert "certificate" in answer.text
+        assert not s3.hashes(f"bucket/tls-{is_trusted}")

@@ -19,7 +19,7 @@ import pytest
 from support import contract, faulty_webdav, service_process
 from support import storages as servers
 from support.faulty_webdav import Faulty
-from support.service_process import Function
+from support.service_process import GATEWAY, Function
 from support.storages import Storage
 
 FILES = {f"{folder}/{number}.bin": os.urandom(2_000) for folder in "abc" for number in range(4)}
@@ -67,7 +67,8 @@ def test_only_what_failed_is_tried_again(
         ends = {"source": dav.storage.endpoint("data"), "destination": s3.endpoint(name)}
     else:
         hashes = s3.fill(f"bucket/{name}", FILES)
-        dav.fail("PUT", "/data/b/*", fault, times=9)
+        # Two tries of each file; the gateway repeats one if a connection that it had kept breaks.
+        dav.fail("PUT", "/data/b/*", fault, times=20 if GATEWAY and how == "reset" else 9)
         ends = {"source": s3.endpoint(name), "destination": dav.storage.endpoint("data")}
 
     told = events(function, {**ends, "options": {"attempts": 4}})
@@ -76,17 +77,23 @@ def test_only_what_failed_is_tried_again(
     assert (result["state"], result["errors"]) == ("succeeded", [])
     assert told_once(told) == dict.fromkeys(FILES, "transferred")
     assert result["totals"]["files"] == {"transferred": 12, "skipped": 0, "failed": 0}
-    assert 2 <= result["attempts"] <= 4
+    if GATEWAY and (how, side) == ("busy", "destination"):
+        assert result["attempts"] == 1  # it is waited for
+    else:
+        assert 2 <= result["attempts"] <= 4
     arrived = s3.hashes(f"bucket/{name}") if side == "source" else dav.hashes("data")
     assert arrived == hashes
     carried = dav.seen("GET" if side == "source" else "PUT")
-    assert Counter(r.path for r in carried if not r.failed) == {
-        f"/data/{path}": 1 for path in FILES
-    }
+    # By folder where the gateway may send a file to a name beside it; all of them arrived.
+    part = 0 if GATEWAY and side == "destination" else slice(None)
+    assert Counter(r.path.rpartition("/")[part] for r in carried if not r.failed) == Counter(
+        f"/data/{path}".rpartition("/")[part] for path in FILES
+    )
     # What had arrived was not even looked at again.
     lists = Counter(request.path for request in dav.seen("PROPFIND") if request.depth == "1")
     if side == "source":
-        assert set(lists.values()) == {2}, "the quick look, and the first attempt"
+        # The quick look, and the first attempt, to which the gateway gives the same list.
+        assert set(lists.values()) == {1 if GATEWAY else 2}
 
 
 def test_what_stays_broken_is_told_at_the_end(function: Function, dav: Faulty, s3: Storage) -> None:
@@ -122,8 +129,9 @@ def test_a_folder_that_could_not_be_listed_is_looked_at_again(
 ) -> None:
     name = uuid.uuid4().hex
     hashes = dav.fill("data", FILES)
-    # The quick look has two of them, and so has the first attempt.
-    dav.fail("PROPFIND", "/data/b", faulty_webdav.status(503), times=5)
+    # The quick look has two of them, and so has the first attempt; the gateway asks three times
+    # more before it lets the first one fail.
+    dav.fail("PROPFIND", "/data/b", faulty_webdav.status(503), times=7 if GATEWAY else 5)
     told = events(
         function,
         {"source": dav.storage.endpoint("data"), "destination": s3.endpoint(name)},
@@ -211,7 +219,7 @@ def test_listed_files_are_told_as_they_arrive_and_can_be_stopped(
 def test_a_single_file_is_tried_again(function: Function, dav: Faulty, s3: Storage) -> None:
     name = uuid.uuid4().hex
     hashes = dav.fill("data", FILES)
-    dav.fail("GET", "/data/b/1.bin", faulty_webdav.status(503), times=5)
+    dav.fail("GET", "/data/b/1.bin", faulty_webdav.status(503), times=8 if GATEWAY else 5)
     answer = function.copy(dav.storage.endpoint("data/b/1.bin"), s3.endpoint(f"{name}/x"))
     assert (answer.status_code, answer.json()["attempts"]) == (200, 2)
     assert s3.hashes(f"bucket/{name}") == {"x": hashes["b/1.bin"]}
@@ -250,21 +258,23 @@ def test_many_failures_end_an_attempt_and_not_the_transfer(
 def test_a_wait_is_told_and_must_leave_time_for_an_attempt(
     tmp_path: Path, dav: Faulty, s3: Storage, words: bytes, attempts: int
 ) -> None:
+    # The gateway asks for 8 seconds in the first attempt, and does not wait in the second.
+    deadline, pause = (26, "6") if GATEWAY else (12, "4")
     dav.fill("data", FILES)
     dav.fail("PROPFIND", "*", faulty_webdav.status(503, words))
     runtime = tmp_path / "run"
     runtime.mkdir()
-    with service_process.function(runtime, RETRY_SECONDS="4") as function:
+    with service_process.function(runtime, RETRY_SECONDS=pause) as function:
         began = time.monotonic()
         told = events(
             function,
             {
                 "source": dav.storage.endpoint("data"),
                 "destination": s3.endpoint(uuid.uuid4().hex),
-                "options": {"deadline_seconds": 12, "attempts": 10},
+                "options": {"deadline_seconds": deadline, "attempts": 10},
             },
         )
-        assert time.monotonic() - began < 12
+        assert time.monotonic() - began < deadline
         function.wait_clean()
     phases = {event["phase"] for event in told if event["event"] == "progress"}
     result = told[-1]

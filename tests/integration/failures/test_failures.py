@@ -16,7 +16,7 @@ import requests
 
 from support import contract, http_servers
 from support.http_servers import reply
-from support.service_process import Function
+from support.service_process import GATEWAY, Function
 from support.storages import Storage
 
 
@@ -207,7 +207,8 @@ def test_a_login_page_as_the_destination(function: Function, webdav: Storage, fi
         assert answer.json()["result"]["totals"]["files"] == {
             "transferred": 0,
             "skipped": 0,
-            "failed": 2,
+            # The gateway finds no list in the page, so no file is sent there.
+            "failed": 0 if GATEWAY else 2,
         }
 
 
