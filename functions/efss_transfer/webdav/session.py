@@ -66,7 +66,7 @@ class ServerSession:
         record: Record | None = None,
     ) -> None:
         self.upstream = upstream
-        self.home = home
+        self.home = home or "/"
         self.record = record or Record()
         self.refused = False
         self._rejection = Words(401)
