@@ -83,9 +83,8 @@ SETTINGS: Final = {
         "0",
         "1 puts a gateway of this service between rclone and each WebDAV storage. It holds the "
         "credential in place of rclone, checks listings, makes each folder once, and never lets "
-        "a refused upload cost the old file. Not used where the site has a proxy of its own, nor "
-        "for `vendor` `sharepoint` and `sharepoint-ntlm`. See [the design]"
-        "(../design.md#the-webdav-gateway).",
+        "a refused upload cost the old file. Not used for `vendor` `sharepoint` and "
+        "`sharepoint-ntlm`. See [the design](../design.md#the-webdav-gateway).",
     ),
     "BOOT_SECONDS": Setting("15", "Maximum time until rclone gives its first answer."),
     "RETRY_SECONDS": Setting(
