@@ -42,22 +42,22 @@ def small(count: int, folders: int) -> dict[str, bytes]:
 
 @VENDORS
 def test_large_file_is_one_upload(
-    vendor: str, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    vendor: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     expected = s3.fill(f"bucket/{path}", {"large": os.urandom(24 << 20)})
-    destination = cloud.storage(vendor=vendor).endpoint("to")
+    destination = ocis.storage(vendor=vendor).endpoint("to")
     answer = function.copy(s3.endpoint(path), destination, options={"verify": "checksum"})
     assert answer.status_code == 200, answer.text
-    assert cloud.hashes("/to") == expected
-    (put,) = cloud.seen("PUT")
+    assert ocis.hashes("/to") == expected
+    (put,) = ocis.seen("PUT")
     assert put.received == 24 << 20
-    assert not cloud.seen("POST")
-    assert len(cloud.seen()) <= 12
+    assert not ocis.seen("POST")
+    assert len(ocis.seen()) <= 12
 
 
 @pytest.mark.slow
 def test_large_file_takes_little_memory(
-    function: Function, cloud: OpenCloud, storages: dict[str, Storage], path: str
+    function: Function, ocis: OpenCloud, storages: dict[str, Storage], path: str
 ) -> None:
     # rclone's own uploads by tus held 1,386 MiB for a file of this size.
     source = storages["sftp"]
@@ -81,15 +81,15 @@ def test_large_file_takes_little_memory(
     watching = threading.Thread(target=watch)
     watching.start()
     try:
-        destination = cloud.storage().endpoint("to")
+        destination = ocis.storage().endpoint("to")
         request = {"source": source.endpoint(path), "destination": destination}
         answer = function.post(request, timeout=300)
     finally:
         ended.set()
         watching.join()
     assert answer.status_code == 200, answer.text
-    assert cloud.hashes("/to") == expected
-    assert len(cloud.seen("PUT")) == 1
+    assert ocis.hashes("/to") == expected
+    assert len(ocis.seen("PUT")) == 1
     assert most < 320 << 20
 
 
@@ -99,71 +99,71 @@ def test_small_files_are_one_request_each_and_four_at_a_time(
 ) -> None:
     files = small(count, 6)
     expected = s3.fill(f"bucket/{path}", files)
-    with opencloud.serving(cost=COST) as cloud:
-        destination = cloud.storage(by=by).endpoint("a/to")
+    with opencloud.serving(cost=COST) as ocis:
+        destination = ocis.storage(by=by).endpoint("a/to")
         answer = function.copy(s3.endpoint(path), destination, options={"transfers": 16})
         assert answer.status_code == 200, answer.text
-        assert cloud.hashes("/a/to") == expected
-        asked = Counter(one.method for one in cloud.requests if one.user)
+        assert ocis.hashes("/a/to") == expected
+        asked = Counter(one.method for one in ocis.requests if one.user)
         assert asked["PUT"] == count
         assert asked["MKCOL"] <= 9
         assert sum(asked.values()) <= count + 2 * 8
-        assert cloud.most_at_once() <= 4
+        assert ocis.most_at_once() <= 4
 
 
 def test_small_files_by_bearer_token_are_more_at_a_time(
     function: Function, s3: Storage, path: str
 ) -> None:
     expected = s3.fill(f"bucket/{path}", small(60, 6))
-    with opencloud.serving(cost=COST) as cloud:
-        destination = cloud.storage().endpoint("to")
+    with opencloud.serving(cost=COST) as ocis:
+        destination = ocis.storage().endpoint("to")
         answer = function.copy(s3.endpoint(path), destination, options={"transfers": 16})
         assert answer.status_code == 200, answer.text
-        assert cloud.hashes("/to") == expected
-        assert len(cloud.seen("PUT")) == 60
-        assert cloud.most_at_once() > 4
+        assert ocis.hashes("/to") == expected
+        assert len(ocis.seen("PUT")) == 60
+        assert ocis.most_at_once() > 4
 
 
 @pytest.mark.parametrize("by", [pytest.param("password", marks=pytest.mark.slow), "app"])
 def test_second_run_asks_once_a_folder(
-    by: SignIn, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    by: SignIn, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     s3.fill(f"bucket/{path}", small(40, 5))
-    destination = cloud.storage(by=by).endpoint("to")
+    destination = ocis.storage(by=by).endpoint("to")
     assert function.copy(s3.endpoint(path), destination).status_code == 200
-    cloud.heal()
+    ocis.heal()
     again = function.copy(s3.endpoint(path), destination)
     assert again.json()["totals"]["files"]["skipped"] == 40
-    asked = Counter(one.method for one in cloud.requests if one.user)
+    asked = Counter(one.method for one in ocis.requests if one.user)
     assert set(asked) == {"PROPFIND"}
     assert asked["PROPFIND"] <= 8
 
 
 def test_download_is_one_request_a_file(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
-    expected = cloud.storage().fill("data", small(40, 5))
-    source = cloud.storage(by="app").endpoint("data")
+    expected = ocis.storage().fill("data", small(40, 5))
+    source = ocis.storage(by="app").endpoint("data")
     answer = function.copy(source, s3.endpoint(path), options={"transfers": 16})
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/{path}") == expected
-    asked = Counter(one.method for one in cloud.requests if one.user)
+    asked = Counter(one.method for one in ocis.requests if one.user)
     assert asked["GET"] == 40
     assert asked["PROPFIND"] <= 8
-    assert cloud.most_at_once() <= 4
+    assert ocis.most_at_once() <= 4
 
 
 @VENDORS
 @pytest.mark.parametrize("size", [4_000, 3_000_000])
 def test_old_file_stays_where_a_new_one_exceeds_the_quota(
-    size: int, vendor: str, function: Function, cloud: OpenCloud, s3: Storage, path: str
+    size: int, vendor: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     s3.fill(f"bucket/{path}", {"f": b"x" * size})
-    cloud.write("/to/f", b"old")
-    cloud.write("/other", b"o" * 1_500_000)
+    ocis.write("/to/f", b"old")
+    ocis.write("/other", b"o" * 1_500_000)
     # With what is used it does not fit, although the quota alone is larger.
-    cloud.user().space.quota = 1_500_000 + size // 2
-    destination = cloud.storage(vendor=vendor).endpoint("to")
+    ocis.user().space.quota = 1_500_000 + size // 2
+    destination = ocis.storage(vendor=vendor).endpoint("to")
     answer = function.copy(s3.endpoint(path), destination)
     assert answer.status_code == 507, answer.text
     (error,) = checked_result(answer)["errors"]
@@ -172,19 +172,19 @@ def test_old_file_stays_where_a_new_one_exceeds_the_quota(
         "destination",
         False,
     )
-    assert cloud.hashes("/to") == {"f": digest(b"old")}
-    assert not cloud.seen("DELETE")
+    assert ocis.hashes("/to") == {"f": digest(b"old")}
+    assert not ocis.seen("DELETE")
 
 
 def test_quota_counts_what_a_replaced_file_frees(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     expected = s3.fill(f"bucket/{path}", {"f": b"x" * 2_500_000})
-    cloud.write("/to/f", b"o" * 2_000_000)
-    cloud.user().space.quota = 3_000_000
-    answer = function.copy(s3.endpoint(path), cloud.storage().endpoint("to"))
+    ocis.write("/to/f", b"o" * 2_000_000)
+    ocis.user().space.quota = 3_000_000
+    answer = function.copy(s3.endpoint(path), ocis.storage().endpoint("to"))
     assert answer.status_code == 200, answer.text
-    assert cloud.hashes("/to") == expected
+    assert ocis.hashes("/to") == expected
 
 
 @pytest.mark.parametrize(
@@ -203,14 +203,14 @@ def test_two_requests_to_one_folder_leave_each_file_whole(
     two = {name: os.urandom(300_000) for name in one}
     s3.fill(f"bucket/{path}/1", one)
     s3.fill(f"bucket/{path}/2", two)
-    with opencloud.serving(cost=COST) as cloud:
-        cloud.refuses_races = refuses
+    with opencloud.serving(cost=COST) as ocis:
+        ocis.refuses_races = refuses
         if kind == "old":
-            cloud.storage().fill("to", dict.fromkeys(one, b"old"))
+            ocis.storage().fill("to", dict.fromkeys(one, b"old"))
         answers: dict[str, tuple[int, str]] = {}
 
         def copy(number: str) -> None:
-            destination = cloud.storage().endpoint("to")
+            destination = ocis.storage().endpoint("to")
             answer = function.copy(
                 s3.endpoint(f"{path}/{number}"), destination, options={"overwrite": "always"}
             )
@@ -222,49 +222,49 @@ def test_two_requests_to_one_folder_leave_each_file_whole(
         for thread in both:
             thread.join()
         assert {status for status, _ in answers.values()} == {200}, answers
-        for name, found in cloud.hashes("/to").items():
+        for name, found in ocis.hashes("/to").items():
             assert found in (digest(one[name]), digest(two[name]))
-        assert len(cloud.hashes("/to")) == 8
+        assert len(ocis.hashes("/to")) == 8
 
 
 def test_upload_that_lost_a_race_is_sent_again(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     expected = s3.fill(f"bucket/{path}", {"a": os.urandom(500_000), "b": b"b"})
-    cloud.fail("PUT", "*/to/*", opencloud.status(412), times=2)
-    answer = function.copy(s3.endpoint(path), cloud.storage().endpoint("to"))
+    ocis.fail("PUT", "*/to/*", opencloud.status(412), times=2)
+    answer = function.copy(s3.endpoint(path), ocis.storage().endpoint("to"))
     assert answer.status_code == 200, answer.text
-    assert cloud.hashes("/to") == expected
+    assert ocis.hashes("/to") == expected
 
 
 @pytest.mark.parametrize("verify", ["checksum", "size"])
 def test_empty_file_keeps_its_time_and_is_not_sent_again(
-    verify: str, function: Function, cloud: OpenCloud
+    verify: str, function: Function, ocis: OpenCloud
 ) -> None:
     with opencloud.serving() as other:
         other.write("/data/empty", b"", mtime=1_500_000_000)
         other.write("/data/full", b"full", mtime=1_600_000_000)
-        source, destination = other.storage().endpoint("data"), cloud.storage().endpoint("to")
+        source, destination = other.storage().endpoint("data"), ocis.storage().endpoint("to")
         answer = function.copy(source, destination, options={"verify": verify})
         assert answer.status_code == 200, answer.text
-        assert cloud.hashes("/to") == other.hashes("/data")
-        empty = cloud.file("/to/empty")
+        assert ocis.hashes("/to") == other.hashes("/data")
+        empty = ocis.file("/to/empty")
         assert empty is not None
         assert empty.mtime == 1_500_000_000
         verification = answer.json()["verification"]
         assert (verification["mode"], verification["checked"]) == (verify, 2)
         again = function.copy(source, destination, options={"verify": verify})
         assert again.json()["totals"]["files"]["skipped"] == 2
-        assert len(cloud.seen("PUT")) == 2
+        assert len(ocis.seen("PUT")) == 2
 
 
 def test_changed_content_of_one_size_is_found_by_checksum(
-    function: Function, cloud: OpenCloud, s3: Storage, path: str
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     expected = s3.fill(f"bucket/{path}", {"f": b"new"})
-    cloud.write("/to/f", b"old")
+    ocis.write("/to/f", b"old")
     options = {"compare": "checksum", "verify": "checksum"}
-    answer = function.copy(s3.endpoint(path), cloud.storage().endpoint("to"), options=options)
+    answer = function.copy(s3.endpoint(path), ocis.storage().endpoint("to"), options=options)
     assert answer.status_code == 200, answer.text
     assert answer.json()["verification"]["mode"] == "checksum"
-    assert cloud.hashes("/to") == expected
+    assert ocis.hashes("/to") == expected
