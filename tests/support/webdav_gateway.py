@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from efss_transfer.webdav import recognition
+from efss_transfer.webdav.budget import Budget
 from efss_transfer.webdav.dialects import Dialect, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
@@ -75,6 +76,7 @@ def gateway(
     proxy: str | None = None,
     is_destination: bool = False,
     asks: bool = True,
+    budget: Budget | None = None,
     may_redirect: Callable[[Origin], bool] = lambda _: False,
     **patience: Any,
 ) -> Iterator[Running]:
@@ -108,7 +110,9 @@ def gateway(
         nonlocal dialect
         if asks:
             dialect = await recognition.recognised(upstream, session.home, dialect)
-        made.append(Gateway(session, connections, dialect, is_destination=is_destination))
+        made.append(
+            Gateway(session, connections, dialect, is_destination=is_destination, budget=budget)
+        )
         made[0].begin_copy()  # no probe comes first
         started.set()
         while True:

@@ -16,21 +16,23 @@ from efss_transfer.webdav.paths import Segments
 # 405: the folder exists (RFC 4918, section 9.3.1); some servers answer with 406 instead.
 _THERE: Final = frozenset({405, 406})
 _PARENT_IS_MISSING: Final = 409
+_ROOM: Final = 4 << 20
 
 
 class Folders:
-    """Folders below one URL. `make` sends one MKCOL and returns its status.
+    """Folders below one URL. `make` sends one MKCOL and returns its status; `room` limits
+    the cache in bytes.
 
     `make` raises for any status that means neither success, nor that the folder exists, nor that
     its parent is missing.
     """
 
-    def __init__(self, make: Callable[[Segments], Awaitable[int]]) -> None:
+    def __init__(self, make: Callable[[Segments], Awaitable[int]], room: int = _ROOM) -> None:
         self._make = make
-        self._known: Recent[bool] = Recent()
-        self._absent: Recent[bool] = Recent()
-        self._empty: Recent[bool] = Recent()
-        self._new: Recent[bool] = Recent()
+        self._known: Recent[bool] = Recent(room // 4)
+        self._absent: Recent[bool] = Recent(room // 4)
+        self._empty: Recent[bool] = Recent(room // 4)
+        self._new: Recent[bool] = Recent(room // 4)
         self._making: dict[str, asyncio.Future[None]] = {}
 
     async def ensure(self, folder: Segments) -> None:
@@ -88,6 +90,11 @@ class Folders:
         self._absent.clear()
         self._empty.clear()
         self._new.clear()
+
+    @property
+    def size(self) -> int:
+        """Number of bytes that the cache takes."""
+        return self._known.size + self._absent.size + self._empty.size + self._new.size
 
     async def _made(self, folder: Segments) -> None:
         parent = folder[:-1]

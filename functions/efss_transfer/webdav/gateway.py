@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from efss_transfer.webdav import listings
+from efss_transfer.webdav.budget import Budget, weight_of_body
 from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.folders import Folders, Orphan
 from efss_transfer.webdav.http import server
@@ -26,7 +27,7 @@ from efss_transfer.webdav.processing import Processing
 from efss_transfer.webdav.reads import Reads
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.words import Record, RequestFailure, Words
-from efss_transfer.webdav.writes.uploads import Uploads
+from efss_transfer.webdav.writes.uploads import SMALL, Uploads
 
 _RECALCULATE: Final = "x-recalculate-hash"
 
@@ -35,7 +36,8 @@ class Gateway:
     """Gateway between an engine and one server, bound to one event loop.
 
     With `is_destination` it removes abandoned uploads of gateways that were killed, in the folders
-    that are listed. Without it, the copy may use listings of the probe before it.
+    that are listed. Without it, the copy may use listings of the probe before it. Both gateways of
+    a transfer share a `budget`.
     """
 
     def __init__(
@@ -45,22 +47,29 @@ class Gateway:
         dialect: Dialect,
         *,
         is_destination: bool = False,
+        budget: Budget | None = None,
     ) -> None:
+        self._budget = budget or Budget()
         self._session = session
         self._connections = connections
         self._base = Base(segments(session.home))
-        self._memory = Memory()
-        self._folders = Folders(self._make_folder)
+        # A source's files are not replaced, so little need be known of them.
+        room = self._budget.caches * (6 if is_destination else 1) // 8
+        self._memory = Memory(room * 7 // 8)
+        self._folders = Folders(self._make_folder, room // 8)
         self._listings = Listings(session, self._base, dialect, self._memory)
-        self._uploads = Uploads(session, self._listings, self._folders, self._memory, dialect)
-        self._reads = Reads(session, self._listings, self._memory)
+        self._uploads = Uploads(
+            session, self._listings, self._folders, self._memory, dialect, self._budget.pieces
+        )
+        self._reads = Reads(session, self._listings, self._memory, self._budget)
         # What is listed at a destination changes by the copy itself.
-        self._early = None if is_destination else EarlyListings()
+        self._early = None if is_destination else EarlyListings(self._budget.caches // 8)
         self._processing = Processing(session.record)
         self._lookups = Lookups(
             self._listings,
             self._folders,
             self._memory,
+            self._budget,
             tidy=self._uploads.leftovers.tidy if is_destination else None,
             early=self._early,
             processing=self._processing,
@@ -140,7 +149,18 @@ class Gateway:
         await reply.send(200, headers={"DAV": "1", "Allow": ", ".join(self._methods)})
 
     async def _put(self, request: EngineRequest, reply: EngineReply) -> None:
-        await reply.send(await self._uploads.store(request))
+        # Until the file is stored, a DELETE is rclone's own, after a failed upload.
+        self._memory.failed.put(key(request.path), value=True)
+        body, is_plain = request.body, self._session.is_plain
+        length = body.length if isinstance(body.length, int) else None
+        if length is not None and length <= SMALL:
+            async with self._budget.holding(weight_of_body(length, is_plain=is_plain)):
+                status = await self._uploads.store(request)
+        else:
+            with self._budget.lending(length, is_plain=is_plain) as buffer:
+                body.use(buffer)
+                status = await self._uploads.store(request)
+        await reply.send(status)
 
     async def _mkcol(self, request: EngineRequest, reply: EngineReply) -> None:
         await request.whole(LONGEST_REQUEST)

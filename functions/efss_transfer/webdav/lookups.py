@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Final
 
 from efss_transfer.webdav import listings
+from efss_transfer.webdav.budget import Budget
 from efss_transfer.webdav.folders import Folders
 from efss_transfer.webdav.http.server import Abort, EngineReply, EngineRequest
 from efss_transfer.webdav.listings import Listings, Named
@@ -24,7 +25,10 @@ from efss_transfer.webdav.writes.leftovers import PARTIAL
 XML: Final = {"Content-Type": "application/xml; charset=utf-8"}
 LONGEST_REQUEST: Final = 1 << 20
 _BEFORE_SENDING: Final = 1 << 18
-_MOST_KEPT: Final = 4 << 20
+# What one listing holds: a piece of the server's, its entries, and those that wait to be sent.
+_LISTING: Final = 3 << 17
+_MOST_KEPT: Final = 8 << 20
+_MOST_LEFT: Final = 1000  # more are removed by the next listing
 _KEPT_SECONDS: Final = 60.0
 
 Tidy = Callable[[Segments, list[tuple[str, Entry]]], Awaitable[None]]
@@ -44,23 +48,37 @@ async def send_error(reply: EngineReply, status: int, said: Words) -> None:
 class EarlyListings:
     """Listings from the probe of the source, so that the copy need not ask for them again.
 
-    Each is used once, and within a minute; together they are bounded in size.
+    Each is used once, and within a minute; together, and with those that are
+    still arriving, they take at most `room` bytes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = _MOST_KEPT) -> None:
+        self._most = room // 2
         self._bodies: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
         self._size = 0
+        self._arriving = 0
         self.is_open = True
         """Whether the copy has yet to begin."""
 
+    def reserve(self, size: int) -> bool:
+        """Reserve bytes for a body that is still arriving, and return whether there is room."""
+        if not self.is_open or self._arriving + size > self._most:
+            return False
+        self._arriving += size
+        return True
+
+    def release(self, size: int) -> None:
+        """Release what was reserved."""
+        self._arriving -= size
+
     def keep(self, folder: str, body: bytes) -> None:
         """Keep the body of an answer, and drop the oldest ones if there is not enough room."""
-        if not self.is_open or len(body) > _MOST_KEPT:
+        if not self.is_open or len(body) > self._most:
             return
         self.take(folder)
         self._bodies[folder] = (time.monotonic(), body)
         self._size += len(body)
-        while self._size > _MOST_KEPT:
+        while self._size > self._most:
             self.take(next(iter(self._bodies)))
 
     def take(self, folder: str) -> bytes | None:
@@ -87,6 +105,7 @@ class Lookups:
         server: Listings,
         folders: Folders,
         memory: Memory,
+        budget: Budget,
         *,
         tidy: Tidy | None,
         early: EarlyListings | None,
@@ -95,6 +114,7 @@ class Lookups:
         self._listings = server
         self._folders = folders
         self._memory = memory
+        self._budget = budget
         self._tidy = tidy
         self._early = early
         self._processing = processing
@@ -107,7 +127,8 @@ class Lookups:
         if depth not in ("0", "1"):
             await reply.send(403)
         elif depth == "1":
-            await self._list(request, reply)
+            async with self._budget.holding(_LISTING):
+                await self._list(request, reply)
         elif (stored := self._memory.stored.pop(key(path))) is not None:
             one = Named(None, listings.stored_entry(stored), stored.size)
             await self._show(request, reply, one)
@@ -162,6 +183,7 @@ class Lookups:
             await reply.send(207, body, XML)
             return
         left: list[Named] = []
+        dropped = self._memory.dropped
         for count in itertools.count():
             answer = _ListingAnswer(reply, self._early, request.raw)
             answer.add(listings.rendered(request.raw, Named(None, listings.folder_entry())))
@@ -169,15 +191,18 @@ class Lookups:
             try:
                 if await self._read(request, answer, left):
                     break
-            except Failed as failed:
-                if failed.status == 404 and not reply.started:
+            except BaseException as error:
+                answer.discard()
+                if isinstance(error, Failed) and error.status == 404 and not reply.started:
                     await self._missing(request, reply)
                     return
                 raise
+            answer.discard()
             await self._processing.pause(count)
         self._has_home = True
         self._folders.exists(path)
-        self._memory.has_listed(path)
+        if self._memory.dropped == dropped:
+            self._memory.has_listed(path)
         if self._tidy is not None:
             await self._tidy(path, [(one.name or "", one.entry) for one in left])
         await answer.end()
@@ -191,7 +216,8 @@ class Lookups:
         path, is_complete = request.path, True
         async with aclosing(self._listings.read(path, "1", folder=True)) as reading:
             async for entries in reading:
-                left += [one for one in entries if one.name and PARTIAL.fullmatch(one.name)]
+                if len(left) < _MOST_LEFT:
+                    left += [one for one in entries if PARTIAL.fullmatch(one.name or "")]
                 for one in self._noted(path, entries) if is_complete else ():
                     shown: Named | None = one
                     if self._processing.is_unready((*path, one.name or ""), one.entry):
@@ -231,9 +257,9 @@ class _ListingAnswer:
         self._early = early if early is not None and early.is_open else None
         self._folder = folder
         self._kept: list[bytes] = []
+        self._reserved = 0
         self._waiting = [listings.OPENING]
         self._size = 0
-        self._total = 0
 
     def add(self, piece: bytes) -> None:
         self._waiting.append(piece)
@@ -255,20 +281,28 @@ class _ListingAnswer:
         last = self._piece()
         if self._early is not None:
             self._early.keep(self._folder, b"".join(self._kept))
+        self.discard()
         if self._reply.started:
             await self._reply.write(last)
             await self._reply.end()
         else:
             await self._reply.send(207, last, XML)
 
+    def discard(self) -> None:
+        """Keep nothing of it any longer."""
+        self._kept.clear()
+        if self._early is not None:
+            self._early.release(self._reserved)
+            self._early = None
+
     def _piece(self) -> bytes:
         piece = b"".join(self._waiting)
         self._waiting.clear()
         self._size = 0
-        self._total += len(piece)
-        if self._total > _MOST_KEPT:
-            self._kept.clear()
-            self._early = None
-        elif self._early is not None:
-            self._kept.append(piece)
+        if self._early is not None:
+            if self._early.reserve(len(piece)):
+                self._reserved += len(piece)
+                self._kept.append(piece)
+            else:
+                self.discard()
         return piece

@@ -10,20 +10,35 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from sys import getsizeof
 from typing import Final, Generic, TypeVar
 
 from efss_transfer.webdav.paths import Segments
 
-_MOST: Final = 100_000
 _JUST_SECONDS: Final = 60.0
+_ROOM: Final = 16 << 20
+_ENTRY_BYTES: Final = 180  # of the dictionary, for each entry: 130 to 170 were measured
+_OBJECT_BYTES: Final = 160
+_MOST_UPLOADS: Final = 256
 _Value = TypeVar("_Value")
 
 
 class Recent(Generic[_Value]):
-    """A dictionary of bounded size, which drops its oldest entries."""
+    """A dictionary of at most `room` bytes, which drops its oldest entries.
 
-    def __init__(self, most: int = _MOST, dropped: Callable[[str], object] | None = None) -> None:
-        self._most = most
+    It keeps at least the `least` newest entries, whatever their size.
+    """
+
+    def __init__(
+        self,
+        room: int = _ROOM,
+        dropped: Callable[[str], object] | None = None,
+        *,
+        least: int = 1,
+    ) -> None:
+        self.size = 0
+        self._room = room
+        self._least = least
         # Not a plain dictionary: the more entries were dropped, the longer finding the first takes.
         self._entries: OrderedDict[str, _Value] = OrderedDict()
         self._dropped = dropped
@@ -37,20 +52,37 @@ class Recent(Generic[_Value]):
 
     def put(self, key: str, value: _Value) -> None:
         """Store a value."""
-        self._entries.pop(key, None)
+        self.pop(key)
         self._entries[key] = value
-        if len(self._entries) > self._most:
-            oldest, _ = self._entries.popitem(last=False)
+        self.size += _weight(key, value)
+        while self.size > self._room and len(self._entries) > self._least:
+            oldest, old = self._entries.popitem(last=False)
+            self.size -= _weight(oldest, old)
             if self._dropped is not None:
                 self._dropped(oldest)
 
     def pop(self, key: str) -> _Value | None:
         """Remove and return the value, or None."""
-        return self._entries.pop(key, None)
+        if key not in self._entries:
+            return None
+        value = self._entries.pop(key)
+        self.size -= _weight(key, value)
+        return value
 
     def clear(self) -> None:
         """Remove all entries."""
         self._entries.clear()
+        self.size = 0
+
+
+def _weight(key: str, value: object) -> int:
+    """Return how many bytes an entry takes, roughly: with its text, which may be long."""
+    if isinstance(value, str):
+        return _ENTRY_BYTES + getsizeof(key) + getsizeof(value)
+    if isinstance(value, Stored):
+        texts = getsizeof(value.etag) + getsizeof(value.checksum)
+        return _ENTRY_BYTES + _OBJECT_BYTES + getsizeof(key) + texts
+    return _ENTRY_BYTES + getsizeof(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +107,7 @@ def strong(etag: str | None) -> str | None:
 
 @dataclass
 class Memory:
-    """Cache for one server, with paths in the form of `key`.
+    """Cache of at most `room` bytes for one server, with paths in the form of `key`.
 
     `etags`: files that were listed or stored (None: no ETag that can be a condition). `listed`:
     folders whose files are all in `etags`, and when they were listed. `stored`: uploads that the
@@ -83,16 +115,35 @@ class Memory:
     sizes of such files. `failed`: failed uploads, after each of which rclone sends a DELETE.
     """
 
+    room: int = _ROOM
+    dropped: int = 0
+    """How many files were dropped from `etags` because of its size."""
     etags: Recent[str | None] = field(init=False)
-    listed: Recent[float] = field(default_factory=Recent)
-    stored: Recent[Stored] = field(default_factory=Recent)
-    sizes: Recent[int] = field(default_factory=Recent)
-    empty: Recent[bool] = field(default_factory=Recent)
-    failed: Recent[bool] = field(default_factory=Recent)
+    listed: Recent[float] = field(init=False)
+    stored: Recent[Stored] = field(init=False)
+    sizes: Recent[int] = field(init=False)
+    empty: Recent[bool] = field(init=False)
+    failed: Recent[bool] = field(init=False)
 
     def __post_init__(self) -> None:
-        # Once one of its files is dropped, a folder is no longer known in full.
-        self.etags = Recent(dropped=lambda path: self.listed.pop(path.rpartition("/")[0]))
+        part = self.room // 16
+        self.etags = Recent(11 * part, self._drop)
+        self.listed, self.stored, self.sizes = Recent(part), Recent(part), Recent(part)
+        self.empty = Recent(part)
+        # One that is dropped would let rclone's DELETE through to the old file: those of all
+        # uploads that are under way are kept.
+        self.failed = Recent(part, least=_MOST_UPLOADS)
+
+    @property
+    def size(self) -> int:
+        """Number of bytes that all parts take."""
+        parts = self.etags, self.listed, self.stored, self.sizes, self.empty, self.failed
+        return sum(part.size for part in parts)
+
+    def _drop(self, path: str) -> None:
+        # A folder that lacks one of its files here is no longer known in full.
+        self.listed.pop(path.rpartition("/")[0])
+        self.dropped += 1
 
     def forget(self) -> None:
         """Drop entries that may differ from the server's current state."""

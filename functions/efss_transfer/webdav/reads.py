@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from efss_transfer.webdav.budget import NARROW, Budget
 from efss_transfer.webdav.http.exchange import Answer, Call
 from efss_transfer.webdav.http.messages import Length
 from efss_transfer.webdav.http.server import EngineReply, EngineRequest
@@ -23,7 +24,10 @@ _TOLD: Final = frozenset(
 class Reads:
     """Reads of the files of one server."""
 
-    def __init__(self, session: ServerSession, listings: Listings, memory: Memory) -> None:
+    def __init__(
+        self, session: ServerSession, listings: Listings, memory: Memory, budget: Budget
+    ) -> None:
+        self._budget = budget
         self._session = session
         self._listings = listings
         self._memory = memory
@@ -45,13 +49,16 @@ class Reads:
                     length = int(text)
                 await reply.begin(answer.status, told, _known(length))
                 return
-            await reply.relay(answer, told, _known(length))
-            await reply.end()
+            with self._budget.lending(_known(length), is_plain=self._session.is_plain) as buffer:
+                answer.body.use(buffer)
+                await reply.relay(answer, told, _known(length))
+                await reply.end()
 
     async def _hold_against_listing(self, call: Call, path: Segments, answer: Answer) -> None:
         """Detect content in a file that is listed as empty or without a size: the engine would
         copy none of it. The next listing has its real size.
         """
+        answer.body.piece = NARROW
         buffer = answer.body.buffer()
         while await answer.read(buffer):
             pass

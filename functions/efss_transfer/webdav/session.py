@@ -86,6 +86,11 @@ class ServerSession:
         """Until when a wait for a file in processing may last that begins now."""
         return min(time.monotonic() + self._patience, self._give_up_at)
 
+    @property
+    def is_plain(self) -> bool:
+        """Return whether requests are sent without TLS."""
+        return self.upstream.origin.scheme == "http"
+
     def call(self, call: Call, path: str) -> Sending:
         """Send a request for a path for the length of a block, whose value is its answer.
 

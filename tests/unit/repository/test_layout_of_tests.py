@@ -21,7 +21,6 @@ COVERED_ELSEWHERE = {
     "webdav/dialects.py": "integration/copy/test_webdav_gateway.py",
     "webdav/gateway.py": "integration/copy/test_webdav_gateway.py",
     "webdav/listings.py": "integration/copy/test_webdav_gateway.py",
-    "webdav/memory.py": "integration/copy/test_webdav_gateway.py",
     "webdav/processing.py": "integration/webdav/test_opencloud_processing.py",
     "webdav/reads.py": "integration/copy/test_webdav_gateway.py",
     "webdav/writes/leftovers.py": "integration/copy/test_webdav_gateway.py",

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context
@@ -28,7 +28,6 @@ from efss_transfer.model.result import Result, Side
 from efss_transfer.model.verification import VerifyMode
 
 if TYPE_CHECKING:
-    from efss_transfer.config.rclone import RcloneSettings
     from efss_transfer.engines.rclone.log.server_words import ServerWords
     from efss_transfer.engines.rclone.process.network import Route
     from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
@@ -98,7 +97,7 @@ class Session:
         # While rclone boots, an import costs nothing: in a cold start on AWS Lambda it would.
         import efss_transfer.engines.rclone.transfer.job  # noqa: F401
 
-        gateways = _gateways(daemon.route, context, settings.rclone, self._request)
+        gateways = _gateways(daemon.route, context, settings, self._request)
         self.run = RunContext(
             daemon.rc,
             self._log,
@@ -108,6 +107,7 @@ class Session:
             settings.rclone.stop_seconds,
             gateways.begin_attempt,
             gateways.forget,
+            settings.memory_bytes - gateways.memory,
         )
         self._version = self._launcher.version(binary, daemon.rc)
         config.check_filters(daemon.rc, self._request.selection)
@@ -163,7 +163,7 @@ class Session:
 
     def _tuning_parameters(self, type_: str) -> dict[str, str]:
         is_verified = self._request.options.verify is not VerifyMode.NONE
-        return tuning.parameters(type_, self._settings.memory_bytes, verified=is_verified)
+        return tuning.parameters(type_, self.run.memory_bytes, verified=is_verified)
 
     def _delete_remote(self, name: str) -> None:
         """POST config/delete. If it fails, the remote ends with the daemon, which keeps it in its
@@ -179,6 +179,7 @@ class _NoGateways:
     """The ends of a transfer as the request names them."""
 
     records: Mapping[Side, Record] = MappingProxyType({})
+    memory: Final = 0
 
     def __init__(self, request: TransferRequest) -> None:
         self._request = request
@@ -199,14 +200,21 @@ class _NoGateways:
 
 
 def _gateways(
-    route: Route, context: Context, settings: RcloneSettings, request: TransferRequest
+    route: Route, context: Context, settings: Settings, request: TransferRequest
 ) -> Gateways | _NoGateways:
     """Return the WebDAV gateways of a transfer, if they are switched on."""
-    if route.guard is None or not settings.webdav_gateway:
+    if route.guard is None or not settings.rclone.webdav_gateway:
         return _NoGateways(request)
     # Here and not above: AWS Lambda's cold start would pay for twenty modules.
     from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute
     from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
 
     gateway_route = GatewayRoute(route.guard, route.site_proxy, context.egress)
-    return Gateways(route.guard, gateway_route, settings, request, context.deadline)
+    return Gateways(
+        route.guard,
+        gateway_route,
+        settings.rclone,
+        request,
+        context.deadline,
+        settings.memory_bytes,
+    )

@@ -20,6 +20,8 @@ Dial = Callable[[str, int], Awaitable[socket.socket]]
 
 _PORTS: Final = {"http": 80, "https": 443}
 _HANDSHAKE_SECONDS: Final = 20.0
+# Idle connections with large TLS buffers, of up to 1 MiB each.
+_MOST_WIDE: Final = 8
 
 Cause = Literal["denied", "unresolved", "refused", "timeout", "tls", "proxy", "broken", "protocol"]
 
@@ -106,7 +108,7 @@ class Connections:
 
     def release(self, lease: Lease, *, reusable: bool) -> None:
         """End a lease: keep the connection if it is reusable, otherwise close it."""
-        if reusable and not self._closed:
+        if reusable and not self._closed and self._has_room_for(lease.stream):
             lease.pool.idle.append(lease.stream)
         else:
             lease.stream.close()
@@ -125,6 +127,12 @@ class Connections:
         for pool in self._pools.values():
             while pool.idle:
                 pool.idle.pop().close()
+
+    def _has_room_for(self, stream: ByteStream) -> bool:
+        if not stream.is_wide:
+            return True
+        wide = sum(one.is_wide for pool in self._pools.values() for one in pool.idle)
+        return wide < _MOST_WIDE
 
     async def _connected(self, origin: Origin) -> ByteStream:
         to = self.proxy or origin

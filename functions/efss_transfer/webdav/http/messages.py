@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeVar
 
 import httptools
 
+from efss_transfer.webdav.budget import Buffer
 from efss_transfer.webdav.http.streams import PIECE, Broken, ByteStream, TooLong
 
 LONGEST_HEAD: Final = 1 << 16
@@ -193,6 +194,9 @@ class Body:
         self.length = length
         self.ended = length == 0
         self.count = 0
+        self.piece = PIECE
+        """Size of the largest buffer, in bytes."""
+        self.may_use_pipe = True
         self._stream = stream
         self._left = length if isinstance(length, int) else 0
 
@@ -218,9 +222,13 @@ class Body:
         self.moved(len(taken))
         return taken
 
+    def use(self, lent: Buffer) -> None:
+        """Read it with a buffer of this size from now on."""
+        self.piece, self.may_use_pipe = lent.size, lent.pipe
+
     def buffer(self) -> memoryview:
         """Allocate a buffer that suits the rest of the body."""
-        size = PIECE if not isinstance(self.length, int) else min(PIECE, self._left)
+        size = self.piece if not isinstance(self.length, int) else min(self.piece, self._left)
         return memoryview(bytearray(max(size, _SMALLEST)))
 
     async def read(self, buffer: memoryview) -> int:

@@ -31,7 +31,14 @@ _in_use = 0
 def may_move(body: Body, target: ByteStream) -> bool:
     """Return whether the rest of a body can be moved to a stream within the kernel."""
     large = isinstance(body.length, int) and body.left >= LEAST
-    return large and _in_use < _MOST and body.stream.is_plain and target.is_plain and splice_works()
+    return (
+        large
+        and body.may_use_pipe
+        and _in_use < _MOST
+        and body.stream.is_plain
+        and target.is_plain
+        and splice_works()
+    )
 
 
 async def move(

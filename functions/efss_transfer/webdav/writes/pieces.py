@@ -21,12 +21,13 @@ _SHARED: Final = 1 << 25
 class Pieces:
     """Pieces of all the bodies that pass through one gateway at the same time.
 
-    Each body may hold 512 KiB. Beyond that, together they hold 32 MiB at most, so that one body
-    among few is sent in pieces of 8 MiB, and none waits for another.
+    Each body may hold 512 KiB. Beyond that, together they hold `room` bytes at most, so that one
+    body among few is sent in pieces of 8 MiB, and none waits for another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = _SHARED) -> None:
         self._held = 0
+        self._room = room
 
     async def cut(self, body: Body) -> AsyncGenerator[Held, None]:
         """Yield the pieces of a body; an empty body has one empty piece.
@@ -48,7 +49,7 @@ class Pieces:
                 self._held -= len(piece)
 
     def _may_grow(self, size: int) -> bool:
-        return size < SMALLEST or (size < LARGEST and self._held < _SHARED)
+        return size < SMALLEST or (size < LARGEST and self._held < self._room)
 
     async def _read(self, body: Body, buffer: memoryview) -> int:
         try:

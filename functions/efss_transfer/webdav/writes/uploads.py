@@ -40,7 +40,7 @@ _NO_MOVE: Final = frozenset({400, 403, 405, 501, 502})
 
 
 class Uploads:
-    """Uploads to one server."""
+    """Uploads to one server. `room` is in bytes for pieces of bodies of unknown length."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Uploads:
         folders: Folders,
         memory: Memory,
         dialect: Dialect,
+        room: int,
     ) -> None:
         self._session = session
         self._listings = listings
@@ -57,7 +58,7 @@ class Uploads:
         self._dialect = dialect
         self._conditions = Conditions(listings, memory, dialect)
         self._quota = Quota(listings.free)
-        self._pieces = Pieces()
+        self._pieces = Pieces(room)
         self._chunks = Chunks(session, listings)
         # In ownCloud nobody has looked for them.
         left = self._chunks if dialect.in_place else None
@@ -70,8 +71,6 @@ class Uploads:
         length = request.body.length
         self._folders.fills(path[:-1])
         self._memory.stored.pop(key(path))
-        # Until the file is stored, a DELETE is rclone's own, after a failed upload.
-        self._memory.failed.put(key(path), value=True)
         if isinstance(length, int):
             await self._check_space(path, length)
         if isinstance(length, int) and length <= SMALL:

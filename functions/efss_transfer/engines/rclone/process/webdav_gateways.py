@@ -17,6 +17,7 @@ from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute
 from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.result import Side
 from efss_transfer.webdav import recognition
+from efss_transfer.webdav.budget import Budget, size_for
 from efss_transfer.webdav.dialects import Dialect, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
@@ -62,7 +63,7 @@ class Gateways:
     """Gateways of one transfer.
 
     Creating it begins to ask the servers what they are. `deadline` is a time of
-    `time.monotonic()`.
+    `time.monotonic()`, `memory` in bytes what the transfer may use.
     """
 
     def __init__(
@@ -72,9 +73,11 @@ class Gateways:
         settings: RcloneSettings,
         request: TransferRequest,
         deadline: float,
+        memory: int,
     ) -> None:
         self._guard = guard
         self._route = route
+        self._budget = Budget(size_for(memory))
         self._stall_seconds = settings.stall_seconds
         left = deadline - time.monotonic()
         self._give_up_at = deadline - min(left / 4, _MOST_RESERVED)
@@ -109,6 +112,11 @@ class Gateways:
             if gateway is not None:
                 self.records[side] = gateway.record
         return replace(self._request, source=source, destination=destination)
+
+    @property
+    def memory(self) -> int:
+        """Number of bytes that the gateways may hold, which rclone therefore must not use."""
+        return self._budget.size if any(self._servers.values()) else 0
 
     def remote_parameters(self, storage_type: str) -> dict[str, str]:
         """Return more parameters for a remote of this type: the gateway gets files unchunked."""
@@ -170,7 +178,13 @@ class Gateways:
             patience=min(self._stall_seconds / 2, _LONGEST_PATIENCE),
             give_up_at=self._give_up_at,
         )
-        gateway = Gateway(session, server.connections, dialect, is_destination=is_destination)
+        gateway = Gateway(
+            session,
+            server.connections,
+            dialect,
+            is_destination=is_destination,
+            budget=self._budget,
+        )
         self.made[side] = gateway
         self._route.offer(_HOSTS[side], gateway)
         parameters = {name: value for name, value in end.parameters.items() if name in _KEPT}

@@ -20,7 +20,8 @@ class RunContext:
 
     `stop_seconds` is how long stopping the work may take. `begin_attempt` and `forget` make what
     the gateways know of the storages unknown: each attempt, which `begin_attempt` gets the number
-    of, and a verification ask them again.
+    of, and a verification ask them again. `memory_bytes` is what rclone may use: the transfer's
+    memory without what its gateways may hold.
     """
 
     rc: RcClient
@@ -31,6 +32,7 @@ class RunContext:
     stop_seconds: float
     begin_attempt: Callable[[int], None] = lambda _: None
     forget: Callable[[], None] = lambda: None
+    memory_bytes: int = 0
 
     def classify(self, text: str, side: Side | None, path: str = "") -> Failure:
         """The failure that a text of rclone's describes, without secrets.

@@ -51,7 +51,7 @@ class Transfer:
         self._early_stop = EarlyStop(run, on_first_failure=self._options.on_error == "stop")
         self._jobs = JobRunner(run, self._progress, self._early_stop.should_stop)
         probe = SourceProbe(run, self._progress)
-        self._tuner = Tuner(run, probe, self._request, settings, concurrent_runs)
+        self._tuner = Tuner(run, probe, self._request, concurrent_runs)
         self._copier = Copier(run, self._jobs, self._early_stop, self._tuner, self._selection)
         self.verification: Verification | None = None
         """What was compared after the copy; None if nothing was."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from efss_transfer.config import resources
-from efss_transfer.config.settings import Settings
 from efss_transfer.engines.rclone.rc import config as rc_config
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
@@ -33,13 +32,11 @@ class Tuner:
         run: RunContext,
         probe: SourceProbe,
         request: TransferRequest,
-        settings: Settings,
         concurrent_runs: int,
     ) -> None:
         self._run = run
         self._probe = probe
         self._request = request
-        self._settings = settings
         self._concurrent_runs = concurrent_runs
         self._current: Tuning | None = None
         self.chosen: Tuning | None = None
@@ -79,7 +76,7 @@ class Tuner:
         context, options = self._run.context, self._request.options
         is_shard = self._request.selection.shard is not None
         return TuningLimits(
-            memory=self._settings.memory_bytes,
+            memory=self._run.memory_bytes,
             seconds=max(0.0, context.deadline - time.monotonic()),
             rate=options.bandwidth_limit,
             requested_transfers=options.transfers,
