@@ -119,7 +119,7 @@ def wsgidav(folder: Path) -> Iterator[Storage]:
             "lock_storage": False,
         }
     )
-    server = wsgi.Server(("127.0.0.1", 0), app, numthreads=16)
+    server = wsgi.Server(("127.0.0.1", 0), app, numthreads=64)
     server.prepare()
     with serving(server.serve, server.stop):
         yield on_disk(
