@@ -24,14 +24,20 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 _RESET: Final = struct.pack("ii", 1, 0)
 _PIECE: Final = 1 << 14
+_TLS: Final = b"\x16"
 
 
 class Moment(Enum):
-    """Moment of an exchange: `HEAD` before the server gets anything of the request, `BODY` once
-    it got so many bytes of its body, `SENT` once it has answered and the client does not know,
-    `ANSWER` once the client got so many bytes of the answer.
+    """Moment of an exchange.
+
+    `CONNECT`: a connection was accepted. `HANDSHAKE`: the client began TLS; no later moment is
+    found on such a connection. `HEAD`: before the server gets anything of the request. `BODY`:
+    once it got so many bytes of the body. `SENT`: once it has answered, and the client does not
+    know. `ANSWER`: once the client got so many bytes of the answer.
     """
 
+    CONNECT = "connect"
+    HANDSHAKE = "handshake"
     HEAD = "head"
     BODY = "body"
     SENT = "sent"
@@ -146,15 +152,19 @@ class Line:
             threading.Thread(target=self._serve, args=[client], daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
+        exchange = _Exchange()
         with client:
+            with self._guard:
+                self._sockets.add(client)
+            self._reach(exchange, Moment.CONNECT, 0)
+            self._flows.wait()
             try:
                 server = socket.create_connection(self.target)
             except OSError:
                 return
             with server:
                 with self._guard:
-                    self._sockets |= {client, server}
-                exchange = _Exchange()
+                    self._sockets.add(server)
                 back = threading.Thread(
                     target=self._answers, args=[server, client, exchange], daemon=True
                 )
@@ -171,6 +181,11 @@ class Line:
     def _requests(self, client: socket.socket, server: socket.socket, exchange: _Exchange) -> None:
         """Pass requests on, and find where each of them begins."""
         ahead = b""
+        if client.recv(1, socket.MSG_PEEK) == _TLS:
+            self._reach(exchange, Moment.HANDSHAKE, 0)
+            while data := client.recv(_PIECE):
+                self._pass(server, data)
+            return
         while True:
             while b"\r\n\r\n" not in ahead:
                 data = client.recv(_PIECE)

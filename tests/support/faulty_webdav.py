@@ -16,6 +16,7 @@ about the site by 404, past all faults, and does not log them.
 from __future__ import annotations
 
 import hashlib
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -283,7 +284,9 @@ def checksum(content: bytes) -> str:
 
 
 @contextmanager
-def serving(*, ranges: bool = True, conditions: bool = True) -> Iterator[Faulty]:
+def serving(
+    *, ranges: bool = True, conditions: bool = True, tls: ssl.SSLContext | None = None
+) -> Iterator[Faulty]:
     """The server, for the length of the block. `ranges`: whether it honours Range, and
     `conditions` If-Match and If-None-Match.
     """
@@ -292,7 +295,12 @@ def serving(*, ranges: bool = True, conditions: bool = True) -> Iterator[Faulty]
 
     dav = Faulty(ranges=ranges, conditions=conditions)
     with Server(dav) as server, servers.serving(server.serve_forever, server.shutdown):
-        dav.url = f"http://127.0.0.1:{server.server_address[1]}"
+        if tls is not None:
+            # The handshake is left to each request's thread: one client must not hold up others.
+            server.socket = tls.wrap_socket(
+                server.socket, server_side=True, do_handshake_on_connect=False
+            )
+        dav.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
         dav.folders |= {
             "/remote.php",
             "/remote.php/dav",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import ssl
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +23,10 @@ from typing import Any
 import psutil
 import pytest
 
-from support import cut_line, nextcloud, service_process
+from support import cut_line, faulty_webdav, nextcloud, service_process
 from support.cut_line import Line, Moment
 from support.nextcloud import Nextcloud
+from support.receivers import certificates
 from support.service_process import Function
 from support.storages import Storage, digest
 
@@ -60,7 +62,10 @@ class State:
 
 
 HEAD, BODY, SENT, ANSWER = Moment.HEAD, Moment.BODY, Moment.SENT, Moment.ANSWER
+CONNECTING = State("connecting", "*", "*", Moment.CONNECT)
+HANDSHAKE = State("TLS handshake", "*", "*", Moment.HANDSHAKE)
 UP = [
+    CONNECTING,
     State("first request", "*", "*", HEAD),
     State("listing", "PROPFIND", "*/to/", ANSWER, 200),
     State("MKCOL head", "MKCOL", "*/sub/", HEAD),
@@ -91,6 +96,7 @@ UP_NEXTCLOUD = [
     State("clean-up done", "DELETE", "*/uploads/*", SENT, first=("PUT", "*/00001")),
 ]
 DOWN = [
+    CONNECTING,
     State("first request", "*", "*", HEAD),
     State("listing", "PROPFIND", "*/from/", ANSWER, 200),
     State("GET head", "GET", "*/new.bin", HEAD),
@@ -139,13 +145,12 @@ class Case:
 
 @dataclass
 class Server:
-    """A server of the matrix; `age` makes what is left of ours two days older, and
-    `sessions` counts the uploads in chunks that are open."""
+    """A server of the matrix; `age` makes what is left of ours two days older."""
 
     storage: Storage
     states: list[State]
     age: Callable[[], None] | None
-    sessions: Callable[[], int] = lambda: 0
+    states_down: list[State] = field(default_factory=lambda: DOWN)
 
 
 def aged(folder: Path) -> None:
@@ -164,12 +169,25 @@ def cloud() -> Iterator[Nextcloud]:
 
 
 @pytest.fixture(scope="module")
-def servers(cloud: Nextcloud, storages: dict[str, Storage]) -> dict[str, Server]:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    """An authority that the services trust, and a server's context of it."""
+    return certificates(tmp_path_factory.mktemp("tls"), "127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def over_tls(authority: tuple[Path, ssl.SSLContext]) -> Iterator[Storage]:
+    """A WebDAV server that speaks TLS."""
+    with faulty_webdav.serving(tls=authority[1]) as dav:
+        yield dav.storage
+
+
+@pytest.fixture(scope="module")
+def servers(cloud: Nextcloud, over_tls: Storage, storages: dict[str, Storage]) -> dict[str, Server]:
     plain = storages["wsgidav"]
-    uploads = cloud.user().uploads
     return {
         "plain": Server(plain, UP_PLAIN, lambda: aged(plain.details["folder"])),
-        "nextcloud": Server(cloud.storage(), UP_NEXTCLOUD, None, lambda: len(list(uploads))),
+        "nextcloud": Server(cloud.storage(), UP_NEXTCLOUD, None),
+        "tls": Server(over_tls, [HANDSHAKE], None, [HANDSHAKE]),
     }
 
 
@@ -179,7 +197,7 @@ def cases(server: Server, way: str, s3: Storage) -> Iterator[list[Case]]:
     made: list[Case] = []
     lines = []
     try:
-        for state in server.states if way == "up" else DOWN:
+        for state in server.states if way == "up" else server.states_down:
             context = cut_line.to(str(server.storage.parameters["url"]))
             line = context.__enter__()
             lines.append(context)
@@ -215,22 +233,37 @@ def cases(server: Server, way: str, s3: Storage) -> Iterator[list[Case]]:
             context.__exit__(None, None, None)
 
 
+@contextmanager
+def trusting(authority: Path, runtime: Path, stall_seconds: int) -> Iterator[Function]:
+    """A service that trusts the authority, for many transfers at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(authority))
+        with service_process.function(
+            runtime,
+            WEBDAV_GATEWAY="1",
+            CONCURRENT_TRANSFERS="32",
+            STALL_SECONDS=str(stall_seconds),
+        ) as running:
+            yield running
+
+
 @pytest.fixture(scope="module")
-def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+def impatient(
+    authority: tuple[Path, ssl.SSLContext], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Function]:
     """A service that gives up a server after 4 s of silence."""
     runtime = tmp_path_factory.mktemp("states")
-    with service_process.function(
-        runtime, WEBDAV_GATEWAY="1", STALL_SECONDS="4", CONCURRENT_TRANSFERS="32"
-    ) as running:
+    with trusting(authority[0], runtime, stall_seconds=4) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+def patient(
+    authority: tuple[Path, ssl.SSLContext], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Function]:
+    """A service that waits for a silent server."""
     runtime = tmp_path_factory.mktemp("states-patient")
-    with service_process.function(
-        runtime, WEBDAV_GATEWAY="1", STALL_SECONDS="60", CONCURRENT_TRANSFERS="32"
-    ) as running:
+    with trusting(authority[0], runtime, stall_seconds=60) as running:
         yield running
 
 
@@ -273,7 +306,7 @@ def hang_up(function: Function, case: Case) -> dict[str, Any]:
 
 
 EVENTS = [gone, silent, back_after_two_seconds, deadline, hang_up]
-WAYS = [("plain", "up"), ("nextcloud", "up"), ("plain", "down"), ("nextcloud", "down")]
+WAYS = [(kind, way) for way in ("up", "down") for kind in ("plain", "nextcloud", "tls")]
 QUICK = [(gone, "plain", "up"), (hang_up, "nextcloud", "up")]
 
 
@@ -344,18 +377,14 @@ def test_service_that_is_killed_in_each_state_leaves_no_file_cut_off(
     servers: dict[str, Server],
     s3: Storage,
     tmp_path: Path,
+    authority: tuple[Path, ssl.SSLContext],
     patient: Function,
 ) -> None:
     server = servers[kind]
     (tmp_path / "killed").mkdir()
     with cases(server, way, s3) as made:
         with (
-            service_process.function(
-                tmp_path / "killed",
-                WEBDAV_GATEWAY="1",
-                STALL_SECONDS="120",
-                CONCURRENT_TRANSFERS="32",
-            ) as doomed,
+            trusting(authority[0], tmp_path / "killed", stall_seconds=120) as doomed,
             ThreadPoolExecutor(len(made)) as pool,
         ):
             for case in made:
