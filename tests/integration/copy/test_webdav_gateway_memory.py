@@ -9,16 +9,18 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from efss_transfer.webdav.budget import Budget
 from support import faulty_webdav as faulty
-from support import webdav_gateway
+from support import service_process, webdav_gateway
+from support.service_process import Function
 from support.storages import digest
 
 MIB = 1 << 20
@@ -147,3 +149,88 @@ def test_listing_passes_through_in_flat_memory(size: int) -> None:
     assert passed > size // 2
     # The budget's caches are half of it, and fill up.
     assert grown < 16 * MIB
+
+
+class Watched:
+    """The largest memory of a service's Python and of its rclone together, while it runs."""
+
+    def __init__(self, function: Function) -> None:
+        self.python = self.rclone = self.both = 0
+        self._function = function
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Watched:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        worker = self._function.worker()
+        while not self._stop.wait(0.1):
+            python, rclone = worker.memory_info().rss, 0
+            for process in self._function.daemons():
+                with suppress(psutil.NoSuchProcess):
+                    rclone += process.memory_info().rss
+            self.python, self.rclone = max(self.python, python), max(self.rclone, rclone)
+            self.both = max(self.both, python + rclone)
+
+
+@pytest.mark.slow
+def test_hundred_thousand_entries_and_64_transfers_fit_into_512_mib(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    kept = {f"measurement-{number:06}.dat": b"x" for number in range(100_000)}
+    new = {f"new-{number:03}.dat": os.urandom(2 * MIB) for number in range(128)}
+    with (
+        faulty.serving() as source,
+        faulty.serving() as destination,
+        service_process.function(
+            tmp_path / "run",
+            WEBDAV_GATEWAY="1",
+            CONCURRENT_TRANSFERS="1",
+            MEMORY_BYTES=str(352 * MIB),  # what the service leaves of 512 MiB
+        ) as function,
+    ):
+        for dav, files in ((source, kept | new), (destination, kept)):
+            dav.folders.add("/data")
+            dav.files.update((f"/data/{name}", content) for name, content in files.items())
+        with Watched(function) as watched:
+            answer = function.post(
+                {
+                    "source": source.storage.endpoint("data"),
+                    "destination": destination.storage.endpoint("data"),
+                    "options": {"transfers": 64, "compare": "size"},
+                },
+                timeout=600,
+            )
+        arrived = {name: destination.files.get(f"/data/{name}") for name in new}
+    print(
+        f"Python {watched.python / MIB:.0f} MiB, rclone {watched.rclone / MIB:.0f} MiB, "
+        f"together {watched.both / MIB:.0f} MiB"
+    )
+    assert answer.status_code == 200, answer.text
+    totals = answer.json()["totals"]["files"]
+    assert totals == {"transferred": len(new), "skipped": len(kept), "failed": 0}
+    assert arrived == new
+    assert watched.both < 512 * MIB
+
+
+def test_rclone_does_not_use_the_memory_of_the_gateways(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with (
+        faulty.serving() as dav,
+        service_process.function(
+            tmp_path / "run", WEBDAV_GATEWAY="1", MEMORY_BYTES=str(352 * MIB)
+        ) as function,
+    ):
+        dav.fill("from", {"f": b"x"})
+        source = dav.storage.endpoint("from")
+        destination = dav.storage.endpoint("to", vendor="owncloud")
+        answer = function.copy(source, destination, options={"transfers": 64})
+    assert answer.status_code == 200, answer.text
+    # Three quarters of what the gateways leave, without what rclone needs itself, for 64 files.
+    buffers = (352 - 44) * 3 // 4 - 96
+    assert answer.json()["rclone"]["tuning"]["buffer_bytes"] == buffers * MIB // 64
