@@ -157,7 +157,7 @@ class Listings:
 
     async def _entries(self, answer: Answer) -> AsyncIterator[list[Entry]]:
         parser = Parser()
-        buffer = memoryview(bytearray(_PIECE))
+        buffer = answer.body.buffer(_PIECE)
         while count := await answer.read(buffer):
             if entries := parser.feed(bytes(buffer[:count])):
                 yield entries

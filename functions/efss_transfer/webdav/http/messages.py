@@ -226,9 +226,10 @@ class Body:
         """Read it with a buffer of this size from now on."""
         self.piece, self.may_use_pipe = lent.size, lent.pipe
 
-    def buffer(self) -> memoryview:
-        """Allocate a buffer that suits the rest of the body."""
-        size = self.piece if not isinstance(self.length, int) else min(self.piece, self._left)
+    def buffer(self, most: int = PIECE) -> memoryview:
+        """Allocate a buffer of at most this size that suits the rest of the body."""
+        most = min(most, self.piece)
+        size = most if not isinstance(self.length, int) else min(most, self._left)
         return memoryview(bytearray(max(size, _SMALLEST)))
 
     async def read(self, buffer: memoryview) -> int:
