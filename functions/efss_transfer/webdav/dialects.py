@@ -18,9 +18,10 @@ class Dialect:
     the vendor that rclone gets. `checksums`: listings have checksums. `oldest` is the earliest
     modification time that the server accepts, in seconds since 1970. `needs_length`: it must not
     get a body of unknown length. `creates_over`: it ignores If-None-Match. `versions_by_time`: it
-    cannot replace a file when an older version has the same time. `chunks`: it has chunked
-    uploads. `hashes_passwords`: each request that signs in with a password costs the server a
-    hash of it, and with `hashes_tokens` one with an app password too.
+    cannot replace a file when an older version has the same time. `ignores_times`: it may accept
+    a PROPPATCH of a time and do nothing. `chunks`: it has chunked uploads. `hashes_passwords`:
+    each request that signs in with a password costs the server a hash of it, and with
+    `hashes_tokens` one with an app password too.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Dialect:
     needs_length: bool = False
     creates_over: bool = False
     versions_by_time: bool = False
+    ignores_times: bool = False
     chunks: bool = False
     hashes_passwords: bool = False
     hashes_tokens: bool = False
@@ -75,7 +77,8 @@ OWNCLOUD: Final = Dialect(
 # rclone's own uploads by tus hold a file 2.7 times in memory, so rclone gets another vendor.
 # If-None-Match is ignored there: a new file is sent over one that appeared meanwhile. The third
 # upload of a file with one time is answered by 500, as is every later one: the version that it
-# would make exists. But a time may have nanoseconds, which listings do not show.
+# would make exists. But a time may have nanoseconds, which listings do not show. A PROPPATCH of a
+# time is answered by 200, and the time stays.
 # A wrong If-Match is answered by 409 there, and a body of unknown length by 400. A request costs it
 # 110 to 190 ms of processor time with a password, 250 to 290 ms with an app token, and 17 to 37 ms
 # with a bearer token.
@@ -88,6 +91,7 @@ OCIS: Final = Dialect(
     needs_length=True,
     creates_over=True,
     versions_by_time=True,
+    ignores_times=True,
     hashes_passwords=True,
     hashes_tokens=True,
 )

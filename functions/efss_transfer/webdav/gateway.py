@@ -6,8 +6,10 @@ passes through it, so the server's exact statuses and words are known.
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping
+from email.utils import formatdate
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -30,6 +32,7 @@ from efss_transfer.webdav.words import Record, RequestFailure, Words
 from efss_transfer.webdav.writes.uploads import SMALL, Uploads
 
 _RECALCULATE: Final = "x-recalculate-hash"
+_SET_TIME: Final = re.compile(rb"<lastmodified[^>]*>([0-9]{1,11})<")
 
 
 class Gateway:
@@ -52,6 +55,7 @@ class Gateway:
         self._budget = budget or Budget()
         self._session = session
         self._connections = connections
+        self._dialect = dialect
         self._base = Base(segments(session.home))
         # A source's files are not replaced, so little need be known of them.
         room = self._budget.caches * (6 if is_destination else 1) // 8
@@ -247,12 +251,21 @@ class Gateway:
             said = await answer.text(LONGEST_REQUEST)
         self._memory.stored.pop(key(request.path))
         status = listings.outcome(said)
+        if status == 200 and self._dialect.ignores_times and not await self._shows(body, request):
+            status = 409  # rclone then sends the file again, with its time
         href = encoded(request.path)
         entry = (
             f"<d:response><d:href>{href}</d:href><d:propstat><d:prop/>"
             f"<d:status>HTTP/1.1 {status} Outcome</d:status></d:propstat></d:response>"
         )
         await reply.send(207, listings.OPENING + entry.encode("ascii") + listings.CLOSING, XML)
+
+    async def _shows(self, body: bytes, request: EngineRequest) -> bool:
+        """Return whether a file has the time that a PROPPATCH asked for."""
+        wanted = _SET_TIME.search(body)
+        found = await self._listings.one(request.path, folder=False) if wanted else None
+        text = found.entry.get("getlastmodified") if found is not None else None
+        return wanted is None or text == formatdate(int(wanted[1]), usegmt=True)
 
     async def _patch(self, request: EngineRequest, reply: EngineReply) -> None:
         """Have Nextcloud calculate a file's hash: rclone asks for it where none is listed."""

@@ -80,6 +80,22 @@ def test_file_is_replaced_any_number_of_times_with_one_time(
     assert not running.gateway.record.warnings
 
 
+def test_new_time_of_an_unchanged_file_is_kept(
+    cloud: OpenCloud, running: Running, rclone: Path, tmp_path: Path
+) -> None:
+    there = running.connection_string("x")
+    (tmp_path / "f").write_bytes(b"content")
+    for seconds, shown in ((TIME, "2020-09-13"), (TIME + 86_400, "2020-09-14")):
+        os.utime(tmp_path / "f", (seconds, seconds))
+        done = run(rclone, "copy", str(tmp_path), there)
+        assert done.returncode == 0, done.stderr
+        running.gateway.forget()
+        assert shown in run(rclone, "lsl", there).stdout
+    assert cloud.hashes("x") == hash_tree(tmp_path)
+    # The server says that it has set the time, and has not.
+    assert cloud.statuses("PROPPATCH") == {207: 1}
+
+
 def test_file_that_the_server_can_no_longer_replace_is_explained(
     cloud: OpenCloud, running: Running
 ) -> None:
