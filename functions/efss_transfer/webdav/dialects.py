@@ -15,13 +15,13 @@ class Dialect:
     `atomic`: a refused PUT leaves the old file unchanged, and a PUT that is cut off leaves no new
     file. `in_place`: a PUT over an old file that is cut off leaves that file cut off, so a large
     file needs another way. `mismatch` lists the statuses of a failed precondition. `vendor` is
-    the vendor that rclone gets. `checksums`: listings have checksums. `oldest` is the earliest
-    modification time that the server accepts, in seconds since 1970. `needs_length`: it must not
-    get a body of unknown length. `creates_over`: it ignores If-None-Match. `versions_by_time`: it
-    cannot replace a file when an older version has the same time. `ignores_times`: it may accept
-    a PROPPATCH of a time and do nothing. `chunks`: it has chunked uploads. `hashes_passwords`:
-    each request that signs in with a password costs the server a hash of it, and with
-    `hashes_tokens` one with an app password too.
+    the vendor that rclone gets. `checksums`: listings have checksums, and with `hashes_files` those
+    that the server computed, SHA-1 and MD5. `oldest` is the earliest modification time that the
+    server accepts, in seconds since 1970. `needs_length`: it must not get a body of unknown length.
+    `creates_over`: it ignores If-None-Match. `versions_by_time`: it cannot replace a file when an
+    older version has the same time. `ignores_times`: it may accept a PROPPATCH of a time and do
+    nothing. `chunks`: it has chunked uploads. `hashes_passwords`: each request that signs in with a
+    password costs the server a hash of it, and with `hashes_tokens` one with an app password too.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Dialect:
     atomic: bool = False
     in_place: bool = False
     checksums: bool = False
+    hashes_files: bool = False
     mismatch: frozenset[int] = frozenset({412})
     oldest: int | None = None
     needs_length: bool = False
@@ -72,7 +73,13 @@ NEXTCLOUD: Final = Dialect(
     hashes_passwords=True,
 )
 OWNCLOUD: Final = Dialect(
-    "owncloud", "owncloud", atomic=True, checksums=True, needs_length=True, chunks=True
+    "owncloud",
+    "owncloud",
+    atomic=True,
+    checksums=True,
+    hashes_files=True,
+    needs_length=True,
+    chunks=True,
 )
 # rclone's own uploads by tus hold a file 2.7 times in memory, so rclone gets another vendor.
 # If-None-Match is ignored there: a new file is sent over one that appeared meanwhile. The third
@@ -87,6 +94,7 @@ OCIS: Final = Dialect(
     "owncloud",
     atomic=True,
     checksums=True,
+    hashes_files=True,
     mismatch=frozenset({409, 412}),
     needs_length=True,
     creates_over=True,

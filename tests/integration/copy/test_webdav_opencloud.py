@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Iterator
@@ -78,6 +79,23 @@ def test_file_is_replaced_any_number_of_times_with_one_time(
         assert "There was nothing to transfer" in again.stderr
     assert set(cloud.statuses("PUT")) == {201, 204}
     assert not running.gateway.record.warnings
+
+
+def test_uploads_are_held_against_the_hash_of_their_source(
+    cloud: OpenCloud, running: Running, rclone: Path, tmp_path: Path
+) -> None:
+    for name, size in (("small", 100), ("large", 2_000_000)):
+        (tmp_path / name).write_bytes(os.urandom(size))
+    done = run(rclone, "copy", str(tmp_path), running.connection_string("x"))
+    assert done.returncode == 0, done.stderr
+    assert cloud.hashes("x") == hash_tree(tmp_path)
+    for name in ("small", "large"):
+        md5 = hashlib.md5((tmp_path / name).read_bytes(), usedforsecurity=False).hexdigest()
+        assert f"{name}: md5 = {md5} OK" in done.stderr
+    assert "hash empty" not in done.stderr
+    # The small one by what the gateway has sent, and the server verified; the large one asked for.
+    asked = [one.path.rpartition("/")[2] for one in cloud.seen("PROPFIND")]
+    assert ("small" in asked, "large" in asked) == (False, True)
 
 
 def test_new_time_of_an_unchanged_file_is_kept(

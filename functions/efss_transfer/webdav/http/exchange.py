@@ -63,6 +63,11 @@ class Held:
         """SHA-1 hash in hexadecimal, as WebDAV servers use it."""
         return hashlib.sha1(self.data, usedforsecurity=False).hexdigest()
 
+    @property
+    def md5(self) -> str:
+        """MD5 hash in hexadecimal, which ownCloud and oCIS list as well."""
+        return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
+
     async def pieces(self) -> AsyncIterator[memoryview | bytes]:
         """Yield the only piece."""
         if self.data:
