@@ -20,8 +20,9 @@ compares; where the two differ, this is wrong. Seen there, and mirrored:
 - PROPPATCH of a time is 200, and the time stays as it was.
 - An empty file has no checksum.
 - `quota-available-bytes` is all that the space may hold, whatever is used; -2 for no limit.
-- A file in post-processing has new properties, under 425; GET, HEAD and DELETE of it are 425, COPY
-  is 500, MOVE and a second PUT work. No Retry-After.
+- A file in post-processing (seen with a delay of 3 s) has its new size, time, ETag and checksums,
+  under 425; GET, HEAD and DELETE of it are 425, COPY is 500, MOVE and a second PUT work, also with
+  `If-Match`. No Retry-After. An empty file is never in post-processing.
 - The sign-in is paid with each request, see `OBSERVED`.
 - A PUT that creates a name may lose against another and get 412 (1 of 16 at once). It always does
   with `cloud.refuses_races`.

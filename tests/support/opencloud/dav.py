@@ -83,7 +83,7 @@ def put(exchange: Exchange, place: Place, _: User) -> None:
                 file.content.unlink()
             file.content, file.size = blank, sums.size
             file.sums = sums.all() if sums.size else None
-            file.ready = time.monotonic() + cloud.processing_seconds
+            file.ready = time.monotonic() + cloud.processing_seconds if sums.size else 0
             cloud.uploaded.append(file)
     except BaseException:
         blank.unlink(missing_ok=True)

@@ -34,6 +34,8 @@ def ask(cloud: OpenCloud, method: str, path: str, **options: Any) -> requests.Re
 def test_file_in_post_processing_is_too_early_and_then_there(cloud: OpenCloud) -> None:
     cloud.processing_seconds = opencloud.NEVER
     assert ask(cloud, "PUT", "/f", data=b"new").status_code == 201
+    assert ask(cloud, "PUT", "/empty", data=b"").status_code == 201
+    assert ask(cloud, "GET", "/empty").status_code == 200
     listed = ask(cloud, "PROPFIND", "/").text
     assert "425 TOO EARLY" in listed
     assert "<d:getcontentlength>3<" in listed
