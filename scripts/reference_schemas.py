@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from efss_transfer.contract import storage_types
 from efss_transfer.contract.schemas import schema
+from reference_webdav import field_conditions
 
 Schema = Mapping[str, Any]
 _URN: Final = re.compile(r"urn:efss-transfer:schema:\w+:(?P<name>[\w-]+)#?(?P<pointer>.*)")
@@ -64,6 +65,8 @@ def storages() -> str:
         if text := described.get("description"):
             parts.append(text)
         parts.append(walk.table(described, kind))
+        if kind == "webdav":
+            parts.append(field_conditions())
     return "\n\n".join(parts) + "\n"
 
 

@@ -183,8 +183,13 @@ class Gateway:
                 return answer.status
             elif answer.status not in (405, 406):
                 raise await self._session.error(call, key(folder), answer)
-            self._session.record.succeed(key(folder))
-            return answer.status
+            status = answer.status
+        if status in (405, 406) and await self._listings.one(folder, folder=False) is None:
+            # As Nextcloud answers for a name that it reserves, such as "a.part".
+            said = Words(status, "", "The server makes no folder of this name.")
+            raise self._session.failed(call, key(folder), said, 400)
+        self._session.record.succeed(key(folder))
+        return status
 
     async def _delete(self, request: EngineRequest, reply: EngineReply) -> None:
         if self._memory.failed.pop(key(request.path)):

@@ -24,7 +24,7 @@ _REJECTED: Final = "The server rejected the credential: check the user and passw
 # Permanent errors that a server reports as 503, by the start of their message: a disabled
 # account, a link that does not exist. Each with the status that describes it.
 _FOR_GOOD: Final = {
-    "OC\\User\\DisabledUserException": 403,
+    "OC\\User\\DisabledUserException": 401,
     "Sabre\\DAV\\Exception\\NotFound": 404,
 }
 
@@ -121,6 +121,9 @@ class ServerSession:
             await answer.settle()
             for start, status in _FOR_GOOD.items():
                 if said.message.startswith(start):
+                    if status == 401 and self._authorization is not None:
+                        self._reject(said)
+                        raise Refused
                     raise self.failed(call, path, said, status)
             pause = max(_FIRST_PAUSE[answer.status], min(2 * pause, _LONGEST_PAUSE))
             wait = pause if said.retry_after is None else said.retry_after
@@ -225,12 +228,16 @@ class ServerSession:
             self._confirmed = time.monotonic()
 
     async def _refuse(self, answer: Answer) -> None:
-        self.refused = True
-        current = asyncio.current_task()
-        for task in self._waiting - {current}:
-            task.cancel()
+        self._reject(Words(401))
         self._rejection = await _words(answer)
         raise Refused
+
+    def _reject(self, said: Words) -> None:
+        """Use the credential no more, and end all requests that wait."""
+        self.refused = True
+        self._rejection = said
+        for task in self._waiting - {asyncio.current_task()}:
+            task.cancel()
 
     def rejected(self, method: str, path: str) -> Words:
         """Record a request that needs the rejected credential, and return the answer to it."""

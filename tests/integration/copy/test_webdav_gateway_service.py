@@ -114,16 +114,6 @@ def memory(process: psutil.Process) -> bytes:
     return b"".join(pieces)
 
 
-def test_prefix_that_a_proxy_strips_loses_no_file(
-    function: Function, dav: Faulty, s3: Storage
-) -> None:
-    expected = dav.fill("web/data", {"a": b"1", "sub/b": b"22"})
-    dav.rewrite = lambda _, body: body.replace(b"/web/data", b"/data")
-    answer = function.copy(endpoint(dav, "data", "/web"), s3.endpoint("stripped"))
-    assert answer.status_code == 200, answer.text
-    assert s3.hashes("bucket/stripped") == expected
-
-
 def test_folder_that_answers_with_a_login_page_is_no_success(
     function: Function, dav: Faulty, s3: Storage
 ) -> None:
@@ -159,15 +149,6 @@ def test_servers_words_and_their_code_reach_the_caller(
     )
     assert answer.json()["code"] == "quota_exceeded"
     assert "Insufficient space" in answer.text
-
-
-def test_credential_that_is_refused_is_used_once(
-    function: Function, dav: Faulty, s3: Storage
-) -> None:
-    dav.fail("*", "*", sabre(401, "Sabre\\DAV\\Exception\\NotAuthenticated", "No."))
-    answer = function.copy(dav.nextcloud.endpoint("from"), s3.endpoint("refused"))
-    assert answer.json()["code"] == "authentication_failed"
-    assert len(dav.seen()) == 1
 
 
 def test_small_files_make_each_folder_once(function: Function, dav: Faulty, s3: Storage) -> None:

@@ -94,6 +94,12 @@ CASES: Final = (
     Case("name_refused", (400,), message=r"^name validation failed", why="oCIS, OpenCloud"),
     Case("name_refused", (400, 403), message=r"[Ff]orbidden file type|[Ff]ile ?name too long"),
     Case(
+        "name_refused",
+        methods=("MKCOL",),
+        message=r"^The server makes no folder of this name",
+        why="the gateway's: the server says that the folder exists, and it does not",
+    ),
+    Case(
         "checksum_mismatch",
         (400,),
         message=r"checksum does not match|[Ee]xpected filesize of",

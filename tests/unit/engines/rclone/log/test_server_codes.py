@@ -117,6 +117,13 @@ OF_OTHERS = [
     (plain(403, "PUT", "quota-not-exceeded"), "quota_exceeded", False),
     (plain(409, "PUT", "sufficient-disk-space"), "quota_exceeded", False),
     (plain(522), "storage_unreachable", True),
+    (
+        RequestFailure(
+            "MKCOL", "f", Words(405, "", "The server makes no folder of this name."), status=400
+        ),
+        "name_refused",
+        False,
+    ),
 ]
 
 

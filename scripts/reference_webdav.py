@@ -1,0 +1,133 @@
+"""What WebDAV servers do in the field, and what comes of it with and without the gateway."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Condition(NamedTuple):
+    """Something that servers do. `reason`: why no option of rclone helps."""
+
+    server: str
+    with_gateway: str
+    without: str
+    reason: str
+
+
+_INTRODUCTION: Final = (
+    "Only the service's [WebDAV gateway](../design.md#the-webdav-gateway), which "
+    "`EFSS_TRANSFER_WEBDAV_GATEWAY` turns on, gives the answers in the second column. The third "
+    "column is what rclone's own WebDAV client does, without the gateway; the last says why that "
+    "is so. Each row is a test in `tests/integration/webdav`, through the HTTP API."
+)
+
+CONDITIONS: Final = (
+    Condition(
+        "It writes other paths in its listings than it was asked for: a proxy strips or adds a "
+        "prefix, the host, case, escapes or Unicode form differ.",
+        "All files are copied; as a destination it gets only new and changed files.",
+        "The transfer succeeds without these files. As a destination it gets all files again in "
+        "each transfer.",
+        "rclone drops an entry whose path does not begin as its own URL.",
+    ),
+    Condition(
+        "It redirects a listing.",
+        "Followed as far as the site's rules allow. Where no listing follows, the error names the "
+        "target.",
+        "`source_not_found`.",
+        "rclone follows no redirect of a PROPFIND, and has no words for it.",
+    ),
+    Condition(
+        "A listing has an error for one file (403, 404, 423, 500, 507).",
+        "A failed file, with its path and code.",
+        "The transfer succeeds without the file, or with 0 bytes in its place.",
+        "rclone drops such an entry, or reads it as a file without properties.",
+    ),
+    Condition(
+        "A sign-in page, JSON or another document comes in place of a listing.",
+        "`unsupported`, not retried. The error names the request and what came.",
+        "`storage_unreachable`, tried three times; below the first folder, a transfer that "
+        "succeeds without the folder's files.",
+        "rclone reads any document as a listing without entries, or reports its end.",
+    ),
+    Condition(
+        "OpenCloud or ownCloud Infinite Scale still processes a file (status 425).",
+        "Reading waits within the deadline; then `storage_busy` for this file. `verify` "
+        "and `overwrite` know the file.",
+        "A source file is missing, and the transfer succeeds. `verify` reports an uploaded file "
+        "as missing. `overwrite: never` and `newer` overwrite it.",
+        "rclone drops an entry with status 425.",
+    ),
+    Condition(
+        "It sends a file with `Content-Encoding: gzip`.",
+        "Copied as stored.",
+        "The first attempt fails at an object store, and the object that it leaves is taken for "
+        "the file.",
+        "The HTTP client of rclone unpacks gzip; the size in the listing is the packed one.",
+    ),
+    Condition(
+        "Listings have no size, 0 or an invalid size for a file with content.",
+        "Copied whole: its size is asked for by HEAD, or learned from its content.",
+        "A file of 0 bytes, which passes `verify: size` and `verify: checksum`.",
+        "rclone takes a missing size for 0, and verification trusts the same listing.",
+    ),
+    Condition(
+        "It refuses an upload over an existing file.",
+        "The existing file stays.",
+        "The existing file may be lost.",
+        "rclone sends a DELETE after each upload that failed.",
+    ),
+    Condition(
+        "Two transfers write one file of a Nextcloud at the same time.",
+        "The file is whole: that of one transfer, or the other.",
+        "The file may have parts of both.",
+        "Nextcloud writes over a file in place, and rclone sends no condition.",
+    ),
+    Condition(
+        "Nextcloud refuses a modification time up to 1970-01-02.",
+        "Copied without the time, with the warning `time_not_kept`.",
+        "The file fails, after all of it was sent.",
+        "rclone sends the time of each file or of none.",
+    ),
+    Condition(
+        "Nextcloud answers 405 to a folder whose name it reserves, such as `a.part`.",
+        "`name_refused` for the files in it.",
+        "`storage_error`.",
+        "rclone takes 405 for a folder that exists.",
+    ),
+    Condition(
+        "A password or token is revoked, or the account is disabled, during the transfer.",
+        "The transfer ends with `authentication_failed`. Only requests under way are refused, and "
+        "one that confirms it.",
+        "Each further file is refused. Nextcloud counts these sign-ins, and may then refuse "
+        "everybody at the service's address.",
+        "rclone treats each file's error by itself.",
+    ),
+    Condition(
+        "Maintenance for some seconds.",
+        "Waited for, then continued.",
+        "Files that meet it fail in this attempt; those of a source may be reported for the "
+        "destination.",
+        "rclone retries a request only ten times, without the time that the server asks for.",
+    ),
+    Condition(
+        "Many small files go into new folders of a Nextcloud.",
+        "Each folder is made once.",
+        "Requests for one folder meet each other (423, 405, 409), and a second attempt follows.",
+        "rclone sends MKCOL before each file, for all files at a time.",
+    ),
+)
+
+
+def field_conditions() -> str:
+    """The table of what servers do."""
+    lines = [
+        "### What the gateway changes",
+        "",
+        _INTRODUCTION,
+        "",
+        "| the server | with the gateway | without it | why |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| {' | '.join(condition)} |" for condition in CONDITIONS]
+    return "\n".join(lines)

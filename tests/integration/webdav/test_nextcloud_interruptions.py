@@ -1,0 +1,204 @@
+"""Transfers to and from a Nextcloud that changes meanwhile: credentials, maintenance, folders."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from support import nextcloud
+from support.nextcloud import Nextcloud, Request, faults
+from support.nextcloud.errors import not_found
+from support.service_process import Function
+from support.storages import Storage, digest
+
+FILES: Final = {f"d{number % 4}/f{number:03}": b"%d" % number for number in range(200)}
+AT_ONCE: Final = 8
+
+
+def only_error(answer: Any) -> dict[str, Any]:
+    (error,) = answer.json()["result"]["errors"]
+    return dict(error)
+
+
+def after(cloud: Nextcloud, method: str, count: int, act: Callable[[], None]) -> None:
+    """Act once, when so many requests of a method have come."""
+    done = threading.Event()
+    seen = [0]
+
+    def look(request: Request) -> None:
+        seen[0] += request.method == method
+        if seen[0] >= count and not done.is_set():
+            done.set()
+            act()
+
+    cloud.on_request = look
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_app_password_that_is_revoked_in_mid_copy_is_not_used_again(
+    side: str, function: Function, cloud: Nextcloud, s3: Storage
+) -> None:
+    # Nextcloud counts each refused sign-in, and then answers 429 to everybody at the address.
+    base = f"revoked/{side}"
+    s3.fill(f"bucket/{base}", FILES)
+    cloud.storage().fill("from", FILES)
+    there = cloud.storage().endpoint("from" if side == "source" else "to")
+    method = "GET" if side == "source" else "PUT"
+    after(cloud, method, 60, cloud.user().app_passwords.clear)
+    ends = {"source": s3.endpoint(base), "destination": s3.endpoint(f"{base}/to"), side: there}
+    begun = time.monotonic()
+    answer = function.post({**ends, "options": {"transfers": AT_ONCE}})
+    refused = cloud.statuses()[401]
+    # Each request that was under way, and one that confirms.
+    assert 1 <= refused <= AT_ONCE + 1
+    error = only_error(answer)
+    assert (error["code"], error["side"]) == ("authentication_failed", side)
+    assert error["retryable"] is False
+    assert answer.json()["code"] == "partial"
+    assert time.monotonic() - begun < 30
+    # None more comes later.
+    function.wait_clean()
+    assert cloud.statuses()[401] == refused
+
+
+def test_account_that_is_disabled_in_mid_copy_ends_it(
+    function: Function, cloud: Nextcloud, s3: Storage
+) -> None:
+    # Nextcloud answers 503, as if it would pass.
+    s3.fill("bucket/disabled", FILES)
+    user = cloud.user()
+    after(cloud, "PUT", 60, lambda: setattr(user, "enabled", False))
+    begun = time.monotonic()
+    answer = function.copy(
+        s3.endpoint("disabled"), cloud.storage().endpoint("to"), options={"transfers": AT_ONCE}
+    )
+    assert time.monotonic() - begun < 30
+    error = only_error(answer)
+    assert (error["code"], error["side"]) == ("authentication_failed", "destination")
+    assert "Account disabled" in error["samples"][0]["message"]
+    # Each request that was under way.
+    assert 1 <= cloud.statuses()[503] <= AT_ONCE + 1
+
+
+@pytest.mark.parametrize("wrong", ["password", "user"])
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_wrong_password_is_sent_once(
+    wrong: str, side: str, function: Function, cloud: Nextcloud, s3: Storage
+) -> None:
+    s3.fill("bucket/wrong", {"a": b"1", "b/c": b"2"})
+    there = cloud.storage().endpoint("to")
+    change = {"pass": "mistyped"} if wrong == "password" else {"user": "nobody"}
+    there["parameters"] = {**there["parameters"], **change}
+    ends = {"source": s3.endpoint("wrong"), "destination": s3.endpoint("wrong-to"), side: there}
+    answer = function.post(ends)
+    assert cloud.statuses()[401] == 1
+    assert cloud.refused_passwords == 1
+    error = only_error(answer)
+    assert (error["code"], error["side"]) == ("authentication_failed", side)
+
+
+def test_bearer_token_that_is_wrong_is_sent_once(
+    function: Function, cloud: Nextcloud, s3: Storage
+) -> None:
+    parameters = dict(cloud.storage().parameters, bearer_token="mistyped")
+    del parameters["user"], parameters["pass"]
+    source = {"type": "webdav", "parameters": parameters, "path": "from"}
+    answer = function.copy(source, s3.endpoint("wrong-token"))
+    assert cloud.statuses()[401] == 1
+    assert only_error(answer)["code"] == "authentication_failed"
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_maintenance_of_5_seconds_is_waited_for(
+    side: str, function: Function, cloud: Nextcloud, s3: Storage
+) -> None:
+    base = f"maintenance/{side}"
+    files = dict(list(FILES.items())[:60])
+    expected = s3.fill(f"bucket/{base}", files)
+    cloud.storage().fill("from", files)
+
+    def begin() -> None:
+        cloud.maintenance = True
+        ending = threading.Timer(5, lambda: setattr(cloud, "maintenance", False))
+        ending.daemon = True
+        ending.start()
+
+    after(cloud, "GET" if side == "source" else "PUT", 20, begin)
+    if side == "source":
+        answer = function.copy(cloud.storage().endpoint("from"), s3.endpoint(f"{base}/to"))
+        arrived = s3.hashes(f"bucket/{base}/to")
+    else:
+        answer = function.copy(s3.endpoint(base), cloud.storage().endpoint("to"))
+        arrived = cloud.hashes("to")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["errors"] == []
+    assert arrived == expected
+    # It waits, and does not ask all the time.
+    assert cloud.statuses()[503] <= 60
+
+
+def test_folder_that_is_renamed_in_mid_copy_is_told_as_one_cause(
+    function: Function, cloud: Nextcloud, s3: Storage
+) -> None:
+    cloud.storage().fill("from", FILES)
+    tree = cloud.user().tree
+
+    def rename() -> None:
+        folder = tree.find("/from")
+        assert folder is not None
+        tree.move(folder, tree.root, "renamed")
+
+    after(cloud, "GET", 60, rename)
+    answer = function.copy(
+        cloud.storage().endpoint("from"), s3.endpoint("renamed"), options={"attempts": 1}
+    )
+    error = only_error(answer)
+    assert (error["code"], error["side"]) == ("source_not_found", "source")
+    assert error["count"] > 100
+    arrived = s3.hashes("bucket/renamed")
+    assert len(arrived) + error["count"] == len(FILES)
+    assert arrived.items() <= {name: digest(text) for name, text in FILES.items()}.items()
+
+
+@pytest.mark.slow
+def test_deadlines_of_6_seconds_copy_400_files_in_few_requests(
+    function: Function, s3: Storage
+) -> None:
+    # rclone alone: 13 requests, many of which ended in 423 for folders that it makes sixteen times
+    # at once.
+    files = {f"d{number % 20}/f{number:03}": b"%d" % number for number in range(400)}
+    expected = s3.fill("bucket/deadlines", files)
+    with nextcloud.serving(cost=nextcloud.OBSERVED) as cloud:
+        request = {
+            "source": s3.endpoint("deadlines"),
+            "destination": cloud.storage().endpoint("to"),
+            "options": {"deadline_seconds": 6},
+        }
+        answers = [function.post(request)]
+        while answers[-1].json().get("code") == "incomplete":
+            assert len(answers) < 12
+            answers.append(function.post(request))
+        assert answers[-1].status_code == 200, answers[-1].text
+        assert cloud.hashes("to") == expected
+        assert cloud.statuses()[423] == cloud.statuses()[409] == 0
+        # Each folder once; a second time if the deadline came before its answer.
+        assert cloud.statuses("MKCOL")[201] == 21
+        # A deadline may cut off each upload that is under way, and costs no other one.
+        assert len(cloud.seen("PUT")) <= len(files) + 16 * (len(answers) - 1)
+
+
+def test_chunk_folder_that_vanishes_costs_no_file(
+    function: Function, cloud: Nextcloud, s3: Storage
+) -> None:
+    # rclone alone: "storage_error", and not retryable.
+    expected = s3.fill("bucket/chunks", {"f": b"x" * 300_000})
+    cloud.write("/to/f", b"old")
+    cloud.fail("PUT", "*/uploads/*", faults.error(not_found("/uploads/x")), times=1)
+    answer = function.copy(s3.endpoint("chunks"), cloud.storage().endpoint("to"))
+    assert answer.status_code == 200, answer.text
+    assert cloud.hashes("to") == expected
+    assert not cloud.user().uploads
