@@ -22,6 +22,13 @@ class Dialect:
     older version has the same time. `ignores_times`: it may accept a PROPPATCH of a time and do
     nothing. `chunks`: it has chunked uploads. `hashes_passwords`: each request that signs in with a
     password costs the server a hash of it, and with `hashes_tokens` one with an app password too.
+    the vendor that rclone gets. `checksums`: listings have checksums. `oldest` is the earliest
+    modification time that the server accepts, in seconds since 1970. `needs_length`: it must not
+    get a body of unknown length. `creates_over`: it ignores If-None-Match. `versions_by_time`: it
+    cannot replace a file when an older version has the same time. `chunks`: it has chunked
+    uploads. `drives`: only its Graph API tells the free space, and a file that is replaced makes
+    room. `hashes_passwords`: each request that signs in with a password costs the server a hash of
+    it, and with `hashes_tokens` one with an app password too.
     """
 
     name: str
@@ -37,6 +44,7 @@ class Dialect:
     versions_by_time: bool = False
     ignores_times: bool = False
     chunks: bool = False
+    drives: bool = False
     hashes_passwords: bool = False
     hashes_tokens: bool = False
 
@@ -100,6 +108,7 @@ OCIS: Final = Dialect(
     creates_over=True,
     versions_by_time=True,
     ignores_times=True,
+    drives=True,
     hashes_passwords=True,
     hashes_tokens=True,
 )

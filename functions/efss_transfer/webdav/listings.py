@@ -10,7 +10,7 @@ from email.utils import formatdate
 from typing import Final
 from xml.sax.saxutils import escape
 
-from efss_transfer.webdav import dialects
+from efss_transfer.webdav import dialects, drives
 from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Answer, Call, Held
@@ -126,6 +126,10 @@ class Listings:
 
     async def free(self, folder: Segments) -> int | None:
         """Return the free space of a folder in bytes; None if the server does not tell it."""
+        if self._dialect.drives:
+            left = await drives.remaining(self._session)
+            if left is not None:
+                return left
         try:
             found = await self.one(folder, folder=True, quota=True)
         except (Failed, NoAnswer):

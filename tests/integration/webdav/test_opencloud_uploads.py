@@ -155,7 +155,7 @@ def test_download_is_one_request_a_file(
 
 @VENDORS
 @pytest.mark.parametrize("size", [4_000, 3_000_000])
-def test_old_file_stays_where_a_new_one_exceeds_the_quota(
+def test_upload_beyond_the_quota_is_not_sent_and_the_old_file_stays(
     size: int, vendor: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
     s3.fill(f"bucket/{path}", {"f": b"x" * size})
@@ -174,6 +174,20 @@ def test_old_file_stays_where_a_new_one_exceeds_the_quota(
     )
     assert ocis.hashes("/to") == {"f": digest(b"old")}
     assert not ocis.seen("DELETE")
+    if size > 1 << 20:
+        assert sum(one.received for one in ocis.seen("PUT")) == 0
+
+
+def test_quota_of_a_space_counts_at_its_own_address(
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
+) -> None:
+    s3.fill(f"bucket/{path}", {"f": b"x" * 3_000_000})
+    space = ocis.add_space()
+    space.quota = 2_000_000
+    answer = function.copy(s3.endpoint(path), ocis.storage(space=space).endpoint("to"))
+    assert answer.status_code == 507, answer.text
+    assert answer.json()["code"] == "quota_exceeded"
+    assert sum(one.received for one in ocis.seen("PUT")) == 0
 
 
 def test_quota_counts_what_a_replaced_file_frees(

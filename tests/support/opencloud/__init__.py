@@ -19,7 +19,8 @@ compares; where the two differ, this is wrong. Seen there, and mirrored:
   different fractions of one second are different, and are listed as that second.
 - PROPPATCH of a time is 200, and the time stays as it was.
 - An empty file has no checksum.
-- `quota-available-bytes` is all that the space may hold, whatever is used; -2 for no limit.
+- `quota-available-bytes` is all that the space may hold, whatever is used; -2 for no limit. What
+  remains is in `/graph/v1.0/me/drives`.
 - A file in post-processing (seen with a delay of 3 s) has its new size, time, ETag and checksums,
   under 425; GET, HEAD and DELETE of it are 425, COPY is 500, MOVE and a second PUT work, also with
   `If-Match`. No Retry-After. An empty file is never in post-processing.

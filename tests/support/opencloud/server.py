@@ -92,6 +92,20 @@ def _same(given: str, right: str) -> bool:
     return hmac.compare_digest(given.encode(), right.encode())
 
 
+def _drives(cloud: OpenCloud, user: User) -> dict[str, Any]:
+    """The account's spaces with their quota. Without a limit `remaining` is the largest number."""
+    told = []
+    others = {one.space.id for one in cloud.users.values() if one is not user}
+    for space in cloud.spaces.values():
+        used = space.root.size
+        left = (1 << 63) - 1 if space.quota is None else max(0, space.quota - used)
+        quota = {"remaining": left, "total": space.quota or 0, "used": used}
+        kind = "personal" if space is user.space else "project"
+        if space.id not in others:
+            told.append({"id": space.id, "driveType": kind, "quota": quota})
+    return {"value": told}
+
+
 def _answer(exchange: Exchange) -> None:
     cloud, path = exchange.cloud, exchange.path
     if path == "/status.php":
@@ -103,11 +117,14 @@ def _answer(exchange: Exchange) -> None:
         exchange.reply(200, json.dumps(told).encode(), kind="application/json; charset=utf-8")
         return
     cloud.spend(cloud.cost.start)
-    if not path.startswith(("/remote.php/", "/dav", "/webdav")):
+    if not path.startswith(("/remote.php/", "/dav", "/webdav", "/graph/")):
         raise Refusal(502)
     user = _signed_in(exchange)
     exchange.request.user = user.name
     cloud.settle()
+    if path == "/graph/v1.0/me/drives":
+        exchange.reply(200, json.dumps(_drives(cloud, user)).encode(), kind="application/json")
+        return
     try:
         found = place(cloud, user, path)
         if found is None:

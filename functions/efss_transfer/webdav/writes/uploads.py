@@ -91,6 +91,10 @@ class Uploads:
     async def _check_space(self, path: Segments, size: int) -> None:
         """Refuse a file that does not fit, before a byte of it is sent. Raises Failed."""
         if (free := await self._quota.lacks(path[:-1], size)) is not None:
+            if self._dialect.drives:
+                there = await self._listings.one(path, folder=False)
+                if there is not None and size - (there.size or 0) <= free:
+                    return
             call = Call("PUT", self._listings.target(path))
             said = refusals.no_space(key(path), size, free)
             raise self._session.failed(call, key(path), said)
