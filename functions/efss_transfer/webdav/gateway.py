@@ -16,13 +16,14 @@ from urllib.parse import urlsplit
 from efss_transfer.webdav import listings
 from efss_transfer.webdav.budget import Budget, weight_of_body
 from efss_transfer.webdav.dialects import Dialect
+from efss_transfer.webdav.early_listings import EarlyListings
 from efss_transfer.webdav.folders import Folders, Orphan
 from efss_transfer.webdav.http import server
 from efss_transfer.webdav.http.connections import Connections, NoAnswer
 from efss_transfer.webdav.http.exchange import Call, Held
 from efss_transfer.webdav.http.server import EngineReply, EngineRequest
 from efss_transfer.webdav.listings import Listings
-from efss_transfer.webdav.lookups import LONGEST_REQUEST, XML, EarlyListings, Lookups, send_error
+from efss_transfer.webdav.lookups import LONGEST_REQUEST, XML, Lookups, send_error
 from efss_transfer.webdav.memory import Memory, key
 from efss_transfer.webdav.paths import Base, Segments, encoded, segments
 from efss_transfer.webdav.processing import Processing

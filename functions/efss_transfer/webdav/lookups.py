@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Final
 
 from efss_transfer.webdav import listings
 from efss_transfer.webdav.budget import Budget
+from efss_transfer.webdav.early_listings import EarlyListings
 from efss_transfer.webdav.folders import Folders
 from efss_transfer.webdav.http.server import Abort, EngineReply, EngineRequest
 from efss_transfer.webdav.listings import Listings, Named
@@ -27,9 +26,7 @@ LONGEST_REQUEST: Final = 1 << 20
 _BEFORE_SENDING: Final = 1 << 18
 # What one listing holds: a piece of the server's, its entries, and those that wait to be sent.
 _LISTING: Final = 3 << 17
-_MOST_KEPT: Final = 8 << 20
 _MOST_LEFT: Final = 1000  # more are removed by the next listing
-_KEPT_SECONDS: Final = 60.0
 
 Tidy = Callable[[Segments, list[tuple[str, Entry]]], Awaitable[None]]
 """Function that removes abandoned uploads, given with their names, from a folder."""
@@ -43,56 +40,6 @@ async def send_error(reply: EngineReply, status: int, said: Words) -> None:
     if said.retry_after is not None:
         headers["Retry-After"] = str(int(said.retry_after))
     await reply.send(status, said.to_xml(), headers)
-
-
-class EarlyListings:
-    """Listings from the probe of the source, so that the copy need not ask for them again.
-
-    Each is used once, and within a minute; together, and with those that are
-    still arriving, they take at most `room` bytes.
-    """
-
-    def __init__(self, room: int = _MOST_KEPT) -> None:
-        self._most = room // 2
-        self._bodies: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
-        self._size = 0
-        self._arriving = 0
-        self.is_open = True
-        """Whether the copy has yet to begin."""
-
-    def reserve(self, size: int) -> bool:
-        """Reserve bytes for a body that is still arriving, and return whether there is room."""
-        if not self.is_open or self._arriving + size > self._most:
-            return False
-        self._arriving += size
-        return True
-
-    def release(self, size: int) -> None:
-        """Release what was reserved."""
-        self._arriving -= size
-
-    def keep(self, folder: str, body: bytes) -> None:
-        """Keep the body of an answer, and drop the oldest ones if there is not enough room."""
-        if not self.is_open or len(body) > self._most:
-            return
-        self.take(folder)
-        self._bodies[folder] = (time.monotonic(), body)
-        self._size += len(body)
-        while self._size > self._most:
-            self.take(next(iter(self._bodies)))
-
-    def take(self, folder: str) -> bytes | None:
-        """Return a body that is recent enough, and drop it."""
-        at, body = self._bodies.pop(folder, (0.0, None))
-        if body is None:
-            return None
-        self._size -= len(body)
-        return body if time.monotonic() - at < _KEPT_SECONDS else None
-
-    def clear(self) -> None:
-        """Drop all."""
-        self._bodies.clear()
-        self._size = 0
 
 
 class Lookups:

@@ -20,6 +20,7 @@ COVERED_ELSEWHERE = {
     "webdav/writes/conditions.py": "integration/copy/test_webdav_opencloud.py",
     "webdav/dialects.py": "integration/copy/test_webdav_gateway.py",
     "webdav/drives.py": "integration/webdav/test_opencloud_uploads.py",
+    "webdav/lookups.py": "integration/copy/test_webdav_gateway.py",
     "webdav/gateway.py": "integration/copy/test_webdav_gateway.py",
     "webdav/listings.py": "integration/copy/test_webdav_gateway.py",
     "webdav/processing.py": "integration/webdav/test_opencloud_processing.py",

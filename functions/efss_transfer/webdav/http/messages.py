@@ -194,8 +194,7 @@ class Body:
         self.length = length
         self.ended = length == 0
         self.count = 0
-        self.piece = PIECE
-        """Size of the largest buffer, in bytes."""
+        self.piece = PIECE  # the size of the largest buffer
         self.may_use_pipe = True
         self._stream = stream
         self._left = length if isinstance(length, int) else 0

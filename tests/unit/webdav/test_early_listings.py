@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from efss_transfer.webdav.lookups import EarlyListings
+from efss_transfer.webdav.early_listings import EarlyListings
 
 
 def test_listing_is_used_once() -> None:

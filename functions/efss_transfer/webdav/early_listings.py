@@ -1,0 +1,60 @@
+"""Listings from the probe of the source, kept for the copy."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import Final
+
+_MOST_KEPT: Final = 8 << 20
+_KEPT_SECONDS: Final = 60.0
+
+
+class EarlyListings:
+    """Listings from the probe of the source, so that the copy need not ask for them again.
+
+    Each is used once, and within a minute; together, and with those that are
+    still arriving, they take at most `room` bytes.
+    """
+
+    def __init__(self, room: int = _MOST_KEPT) -> None:
+        self._most = room // 2
+        self._bodies: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._size = 0
+        self._arriving = 0
+        self.is_open = True
+        """Whether the copy has yet to begin."""
+
+    def reserve(self, size: int) -> bool:
+        """Reserve bytes for a body that is still arriving, and return whether there is room."""
+        if not self.is_open or self._arriving + size > self._most:
+            return False
+        self._arriving += size
+        return True
+
+    def release(self, size: int) -> None:
+        """Release what was reserved."""
+        self._arriving -= size
+
+    def keep(self, folder: str, body: bytes) -> None:
+        """Keep the body of an answer, and drop the oldest ones if there is not enough room."""
+        if not self.is_open or len(body) > self._most:
+            return
+        self.take(folder)
+        self._bodies[folder] = (time.monotonic(), body)
+        self._size += len(body)
+        while self._size > self._most:
+            self.take(next(iter(self._bodies)))
+
+    def take(self, folder: str) -> bytes | None:
+        """Return a body that is recent enough, and drop it."""
+        at, body = self._bodies.pop(folder, (0.0, None))
+        if body is None:
+            return None
+        self._size -= len(body)
+        return body if time.monotonic() - at < _KEPT_SECONDS else None
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._bodies.clear()
+        self._size = 0
