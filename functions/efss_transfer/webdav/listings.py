@@ -105,6 +105,11 @@ class Listings:
             if failed.status == 404:
                 return None
             raise
+        if quota and found is not None and self._dialect.drives:
+            left = await drives.remaining(self._session)
+            if left is not None:
+                told = {**found.entry.properties, "DAV: quota-available-bytes": str(left)}
+                return replace(found, entry=replace(found.entry, properties=told))
         return found
 
     async def has_home(self) -> bool:

@@ -190,6 +190,20 @@ def test_quota_of_a_space_counts_at_its_own_address(
     assert sum(one.received for one in ocis.seen("PUT")) == 0
 
 
+def test_plan_knows_what_is_left_of_the_quota(
+    function: Function, ocis: OpenCloud, s3: Storage, path: str
+) -> None:
+    s3.fill(f"bucket/{path}", {"f": b"x" * 3_000})
+    ocis.write("/other", b"o" * 8_000)
+    ocis.user().space.quota = 10_000
+    request = {"source": s3.endpoint(path), "destination": ocis.storage().endpoint("to")}
+    answer = function.post(request, path="/plan")
+    assert answer.status_code == 507, answer.text
+    assert answer.json()["plan"]["free"] == 2_000
+    ocis.user().space.quota = 12_000
+    assert function.post(request, path="/plan").status_code == 200
+
+
 def test_quota_counts_what_a_replaced_file_frees(
     function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
