@@ -148,7 +148,8 @@ class Gateway:
         except NoAnswer as error:
             said = Words(None, "", str(error))
             self.record.fail(RequestFailure(request.method, key(request.path), said, error.cause))
-            await send_error(reply, 502, said)
+            # rclone repeats a request after a 502, and none after a 403.
+            await send_error(reply, 403 if error.cause == "denied" else 502, said)
 
     async def _options(self, _: EngineRequest, reply: EngineReply) -> None:
         await reply.send(200, headers={"DAV": "1", "Allow": ", ".join(self._methods)})

@@ -48,6 +48,8 @@ def moved(inside: socket.socket) -> Iterator[str]:
     """A storage that sends whoever asks to that port."""
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        # Unread, it would be taken for the connection's next request.
+        handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         handler.send_response(307)
         handler.send_header("Location", f"http://127.0.0.1:{inside.getsockname()[1]}/")
         handler.send_header("Content-Length", "0")

@@ -30,7 +30,7 @@ from efss_transfer.engines.rclone.rc.client import RcClient
 from efss_transfer.model.errors import EngineError
 from support import http_servers, service_process
 from support.certificates import certificate
-from support.service_process import Function
+from support.service_process import GATEWAY, Function
 from support.storages import Storage, serving
 
 needs_landlock = pytest.mark.skipif(landlock.abi() == 0, reason="this kernel has no Landlock")
@@ -339,8 +339,9 @@ def test_a_storage_that_lists_without_end_ends_rclone_and_not_the_function(
     ):
         endless = {"type": "webdav", "parameters": {"url": url, "vendor": "other"}, "path": "a/"}
         problem = function.copy(endless, s3.endpoint("endless"))
-        assert problem.status_code == 500, problem.text
-        assert problem.json()["code"] == "engine_failed"
+        # The gateway ends such a list before rclone's memory is full.
+        expected = (422, "unsupported") if GATEWAY else (500, "engine_failed")
+        assert (problem.status_code, problem.json()["code"]) == expected, problem.text
         function.wait_clean()
         assert function.copy(webdav.endpoint("after"), s3.endpoint("after")).ok
         function.wait_clean()
