@@ -19,7 +19,6 @@ from efss_transfer.webdav.http.streams import PIECE, Broken, ByteStream, TooLong
 LONGEST_HEAD: Final = 1 << 16
 _LONGEST_LINE: Final = 1 << 12
 _SMALLEST: Final = 1 << 12
-_TOO_LONG: Final = "the head exceeds 64 KiB"
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -167,7 +166,7 @@ async def read_head(stream: ByteStream) -> bytes:
     try:
         return await stream.head(LONGEST_HEAD)
     except TooLong:
-        raise BadMessage(_TOO_LONG) from None
+        raise BadMessage("the head exceeds 64 KiB") from None
 
 
 def request_head(method: str, target: str, headers: Mapping[str, str]) -> bytes:

@@ -11,7 +11,7 @@ from typing import Final
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Call
 from efss_transfer.webdav.listings import Listings
-from efss_transfer.webdav.memory import key
+from efss_transfer.webdav.memory import key, strong
 from efss_transfer.webdav.multistatus import Entry
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
@@ -69,3 +69,15 @@ class Leftovers:
                 pass
         except (Failed, Refused, NoAnswer):
             self._session.record.warn("partial_left", key(aside), "The incomplete file remains.")
+
+    async def clear(self, path: Segments, length: int | None) -> None:
+        """Delete a partial file that a broken upload left under a previously free name."""
+        try:
+            found = await self._listings.one(path, folder=False)
+            etag = strong(found.entry.get("getetag")) if found else None
+            if found is not None and found.size != length and etag:
+                call = Call("DELETE", self._listings.target(path), {"If-Match": etag})
+                async with self._session.call(call, key(path)):
+                    pass
+        except (Failed, Refused, NoAnswer):
+            pass  # the next attempt detects it by its size

@@ -21,7 +21,7 @@ from efss_transfer.webdav.http.server import EngineRequest, Streamed
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import Memory, Stored, key, strong
 from efss_transfer.webdav.paths import Segments
-from efss_transfer.webdav.session import Failed, Refused, ServerSession
+from efss_transfer.webdav.session import Failed, ServerSession
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes import refusals
 from efss_transfer.webdav.writes.chunks import Chunks
@@ -205,7 +205,7 @@ class Uploads:
                 failed = await self._session.error(call, key(path), answer)
         except NoAnswer:
             if is_new:
-                await self._clear(path, upload.length)
+                await self.leftovers.clear(path, upload.length)
             raise
         if condition and failed.status == 412:
             await self._conditions.looked(path)
@@ -260,18 +260,6 @@ class Uploads:
             # The folder may have been deleted: the next MKCOL for it must be sent.
             self._folders.forget()
         return failed
-
-    async def _clear(self, path: Segments, length: int | None) -> None:
-        """Delete a partial file that a broken upload left under a previously free name."""
-        try:
-            found = await self._listings.one(path, folder=False)
-            etag = strong(found.entry.get("getetag")) if found else None
-            if found is not None and found.size != length and etag:
-                call = Call("DELETE", self._listings.target(path), {"If-Match": etag})
-                async with self._session.call(call, key(path)):
-                    pass
-        except (Failed, Refused, NoAnswer):
-            pass  # the next attempt detects it by its size
 
     def _remember(self, path: Segments, size: int, headers: Mapping[str, str], kept: _Kept) -> None:
         self._memory.failed.pop(key(path))
