@@ -11,6 +11,8 @@ from urllib.parse import quote, quote_plus
 
 _URL_USERINFO: Final = re.compile(r"(?<=://)[^/\s@\"']+@")
 _URL_QUERY: Final = re.compile(r"(https?://[^\s\"'?]*)\?[^\s\"']*")
+# An address inside this process (RFC 6761, section 6.4): nobody else can use it.
+_INTERNAL: Final = re.compile(r"http://[\w.-]+\.invalid(?![\w.-])")
 _AUTHORIZATION: Final = re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
 _MAX_LENGTH: Final = 500
@@ -33,7 +35,8 @@ class Redactor:
         self._short = [f for f in forms if 0 < len(f) < _MIN_REPLACED]
 
     def redact(self, text: str, fallback: str) -> str:
-        """The text without secrets, URL queries and control characters, cut to 500 characters.
+        """The text without secrets, internal addresses, URL queries and control characters, cut to
+        500 characters.
 
         Returns `fallback` if nothing remains, or if the text contains a secret that is too
         short to be replaced.
@@ -42,6 +45,7 @@ class Redactor:
             text = text.replace(secret, "[redacted]")
         if any(secret in text for secret in self._short):
             return fallback
+        text = _INTERNAL.sub("", text)
         text = _URL_USERINFO.sub("", text)
         text = _URL_QUERY.sub(r"\1?[redacted]", text)
         text = _AUTHORIZATION.sub(r"\1 [redacted]", text)

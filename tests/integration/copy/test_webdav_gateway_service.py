@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -92,9 +93,34 @@ def test_credential_is_not_in_the_memory_of_rclone(
         assert str(s3.parameters["secret_access_key"]).encode() in held
         assert secret not in held
     assert all("basic" in one.headers["authorization"].lower() for one in dav.seen())
+    before = len(dav.seen())
+    guards = listening_ports(function)
+    assert guards
+    for port in guards:
+        for name in (b"source", b"to", b"destination", b"gateway"):
+            host = name + b".efss-gateway.invalid"
+            assert reach(port, host) != 0  # RFC 1928: succeeded
+    assert len(dav.seen()) == before
     dav.heal()
     dav.ended.set()
     sending.join(60)
+
+
+def listening_ports(function: Function) -> list[int]:
+    """The ports of the service's processes, without the one of its door."""
+    root = psutil.Process(function.process.pid)
+    sockets = [it for one in (root, *root.children()) for it in one.net_connections("inet")]
+    door = int(function.url.rpartition(":")[2])
+    return [it.laddr.port for it in sockets if it.status == "LISTEN" and it.laddr.port != door]
+
+
+def reach(port: int, host: bytes) -> int:
+    """The guard's reply to a process that asks it for a host."""
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(b"\x05\x01\x00")
+        assert connection.recv(2) == b"\x05\x00"
+        connection.sendall(b"\x05\x01\x00\x03" + bytes([len(host)]) + host + b"\x00\x50")
+        return connection.recv(10)[1]
 
 
 def memory(process: psutil.Process) -> bytes:

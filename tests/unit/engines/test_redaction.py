@@ -203,6 +203,13 @@ def test_unknown_credentials_are_removed(text: str, redacted: str) -> None:
     assert NO_SECRETS.redact(text, "An error.") == redacted
 
 
+def test_internal_address_is_removed() -> None:
+    text = 'Propfind "http://0123abcd.efss-gateway.invalid/a/b": EOF'
+    assert NO_SECRETS.redact(text, "An error.") == 'Propfind "/a/b": EOF'
+    other = "http://host.invalid.example.org/a: EOF"
+    assert NO_SECRETS.redact(other, "An error.") == other
+
+
 def test_control_characters_are_removed() -> None:
     controls = "".join(map(chr, [*range(32), 127]))
     redacted = NO_SECRETS.redact(f"one{controls}two\r\nthree\x1b[2Jfour\n", "An error.")

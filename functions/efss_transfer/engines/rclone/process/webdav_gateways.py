@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import secrets
 import time
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
@@ -25,8 +26,8 @@ from efss_transfer.webdav.http.connections import Connections, Origin
 from efss_transfer.webdav.session import ServerSession, basic
 from efss_transfer.webdav.words import Record
 
-# Names that never resolve in DNS (RFC 6761, section 6.4).
-_HOSTS: Final = {"source": "source.efss-gateway.invalid", "destination": "to.efss-gateway.invalid"}
+# A domain that never resolves in DNS (RFC 6761, section 6.4).
+_DOMAIN: Final = "efss-gateway.invalid"
 # rclone implements the sign-in of these vendors.
 _NOT_OURS: Final = frozenset({"sharepoint", "sharepoint-ntlm"})
 _KEPT: Final = frozenset({"encoding", "owncloud_exclude_shares", "owncloud_exclude_mounts"})
@@ -186,12 +187,14 @@ class Gateways:
             budget=self._budget,
         )
         self.made[side] = gateway
-        self._route.offer(_HOSTS[side], gateway)
+        # Random, so that no other process can have the gateway add the credential to its requests.
+        host = f"{secrets.token_hex(16)}.{_DOMAIN}"
+        self._route.offer(host, gateway)
         parameters = {name: value for name, value in end.parameters.items() if name in _KEPT}
         vendor = dialect.vendor
         if dialect.needs_length and self._request.source.type in _NO_LENGTHS:
             vendor = _STREAMING
-        parameters |= {"url": f"http://{_HOSTS[side]}/", "vendor": vendor}
+        parameters |= {"url": f"http://{host}/", "vendor": vendor}
         return replace(end, parameters=parameters)
 
 
