@@ -78,10 +78,10 @@ CONDITIONS: Final = (
         "rclone sends a DELETE after each upload that failed.",
     ),
     Condition(
-        "Two transfers write one file of a Nextcloud at the same time.",
+        "Two transfers write one large file of a Nextcloud at the same time.",
         "The file is whole: that of one transfer, or the other.",
         "The file may have parts of both.",
-        "Nextcloud writes over a file in place, and rclone sends no condition.",
+        "rclone derives the folder of an upload's chunks from the file's path, so both share it.",
     ),
     Condition(
         "Nextcloud refuses a modification time up to 1970-01-02.",
