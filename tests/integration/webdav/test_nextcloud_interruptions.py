@@ -191,6 +191,21 @@ def test_deadlines_of_6_seconds_copy_400_files_in_few_requests(
         assert len(cloud.seen("PUT")) <= len(files) + 16 * (len(answers) - 1)
 
 
+@pytest.mark.parametrize("code", [502, 503])
+def test_chunk_folder_that_is_there_already_costs_no_file(
+    code: int, function: Function, cloud: Nextcloud, s3: Storage
+) -> None:
+    # Made by a request whose answer a proxy lost. rclone alone: "unsupported", and not retryable.
+    expected = s3.fill(f"bucket/there/{code}", {"f": b"x" * 300_000})
+    cloud.write("/to/f", b"old")
+    lost = nextcloud.status(code, carried_out=True)
+    cloud.fail("MKCOL", "*/uploads/*", lost, times=1)
+    answer = function.copy(s3.endpoint(f"there/{code}"), cloud.storage().endpoint("to"))
+    assert answer.status_code == 200, answer.text
+    assert cloud.hashes("to") == expected
+    assert not cloud.user().uploads
+
+
 def test_chunk_folder_that_vanishes_costs_no_file(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:

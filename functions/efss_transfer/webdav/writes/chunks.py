@@ -100,7 +100,7 @@ class Chunks:
         Raises Failed.
         """
         headers = {"Destination": self._destination(path)}
-        await self._done(Call("MKCOL", session, headers), path)
+        await self._open(session, path, headers)
         if upload.length is not None:
             headers["OC-Total-Length"] = str(upload.length)
         await self._done(Call("PUT", f"{session}/00001", headers, upload), path)
@@ -111,7 +111,7 @@ class Chunks:
     ) -> int:
         """Open a session and send a file as many chunks; return its size. Raises Failed."""
         # With a Destination, chunks may become parts in an object store, which have a least size.
-        await self._done(Call("MKCOL", session), path)
+        await self._open(session, path, {})
         size = number = 0
         while piece is not None:
             number += 1
@@ -119,6 +119,13 @@ class Chunks:
             await self._done(Call("PUT", f"{session}/{number:08d}", {}, piece), path)
             piece = await anext(more, None)
         return size
+
+    async def _open(self, session: str, path: Segments, headers: Mapping[str, str]) -> None:
+        call = Call("MKCOL", session, headers)
+        async with self._session.call(call, key(path)) as answer:
+            # No other upload has this name: an earlier request, whose answer was lost, made it.
+            if answer.status >= 300 and answer.status != 405:
+                raise await self._session.error(call, key(path), answer)
 
     async def assemble(
         self,
