@@ -14,6 +14,8 @@ from support.listings import with_status
 from support.service_process import Function
 from support.storages import Storage, digest
 
+SLOW: Final = pytest.mark.slow
+
 
 def endpoint(dav: Faulty, path: str, base: str = "") -> dict[str, Any]:
     return {
@@ -85,7 +87,7 @@ def test_name_that_the_server_writes_decomposed_is_the_same_folder(
     assert s3.hashes(f"bucket/{to}") == expected
 
 
-@pytest.mark.parametrize("code", [301, 302, 307, 308])
+@pytest.mark.parametrize("code", [301, 308, *(pytest.param(c, marks=SLOW) for c in (302, 307))])
 def test_redirected_listing_is_followed(
     code: int, function: Function, dav: Faulty, s3: Storage
 ) -> None:
@@ -130,9 +132,9 @@ def test_redirect_that_leads_to_no_listing_is_named_with_its_target(
         (403, "permission_denied"),
         (404, "source_not_found"),
         (507, "storage_error"),
-        (500, "storage_error"),
+        pytest.param(500, "storage_error", marks=SLOW),
         # Waited for in vain, for 8 s.
-        pytest.param(423, "storage_busy", marks=pytest.mark.slow),
+        pytest.param(423, "storage_busy", marks=SLOW),
     ],
 )
 def test_entry_with_an_error_is_a_failed_file_with_its_code(
@@ -175,7 +177,7 @@ SOMETHING_ELSE: Final = {
 
 
 @pytest.mark.parametrize("kind", SOMETHING_ELSE)
-@pytest.mark.parametrize("code", [200, 207])
+@pytest.mark.parametrize("code", [200, pytest.param(207, marks=SLOW)])
 def test_answer_that_is_no_listing_says_what_was_asked_and_what_came(
     kind: str, code: int, function: Function, dav: Faulty, s3: Storage
 ) -> None:

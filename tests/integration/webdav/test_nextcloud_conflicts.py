@@ -16,6 +16,7 @@ from support.service_process import Function
 from support.storages import Storage, digest
 
 MIB: Final = 1 << 20
+SLOW: Final = pytest.mark.slow
 
 
 def only_error(answer: Any) -> dict[str, Any]:
@@ -35,12 +36,16 @@ REFUSALS: Final = {
 }
 
 
-@pytest.mark.parametrize("size", [14, 300_000])
-@pytest.mark.parametrize(
-    "refusal",
-    # A lock is waited for, for 8 s.
-    [pytest.param(one, marks=[pytest.mark.slow] * (one == "locked")) for one in REFUSALS],
-)
+def cases() -> list[Any]:
+    """Each refusal of a small and of a large upload; those of large ones are mostly slow tests."""
+    small = [pytest.param(14, one, marks=SLOW if one == "locked" else ()) for one in REFUSALS]
+    fast = ("413", "507")
+    return small + [
+        pytest.param(300_000, one, marks=() if one in fast else SLOW) for one in REFUSALS
+    ]
+
+
+@pytest.mark.parametrize(("size", "refusal"), cases())
 def test_upload_over_an_old_file_that_is_refused_leaves_the_old_file(
     refusal: str, size: int, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
@@ -106,8 +111,15 @@ def test_chunks_that_cannot_be_assembled_leave_the_old_file(
     assert not cloud.user().uploads
 
 
-@pytest.mark.parametrize("old", [None, b"old"])
-@pytest.mark.parametrize("size", [100_000, 30 * MIB])
+@pytest.mark.parametrize(
+    ("size", "old"),
+    [
+        (100_000, b"old"),
+        (30 * MIB, b"old"),
+        pytest.param(100_000, None, marks=SLOW),
+        pytest.param(30 * MIB, None, marks=SLOW),
+    ],
+)
 def test_two_transfers_to_one_path_never_mix(
     size: int, old: bytes | None, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
@@ -169,8 +181,9 @@ def test_name_that_nextcloud_refuses_is_told_and_the_others_arrive(
     assert answer.json()["result"]["attempts"] == 1
 
 
-@pytest.mark.parametrize("modified", [-520_000_000, -1, 1, 86_400])
-@pytest.mark.parametrize("size", [10, 300_000])
+@pytest.mark.parametrize(
+    ("modified", "size"), [(-520_000_000, 10), (-1, 300_000), (1, 10), (86_400, 300_000)]
+)
 def test_time_before_1970_01_03_is_left_out_with_a_warning(
     modified: int, size: int, function: Function, cloud: Nextcloud, dav: Faulty
 ) -> None:
