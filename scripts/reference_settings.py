@@ -80,11 +80,12 @@ SETTINGS: Final = {
         "other platforms that freeze idle functions.",
     ),
     "WEBDAV_GATEWAY": Setting(
-        "0",
-        "1 puts a gateway of this service between rclone and each WebDAV storage. It holds the "
-        "credential in place of rclone, checks listings, makes each folder once, and never lets "
-        "a refused upload cost the old file. Not used for `vendor` `sharepoint` and "
-        "`sharepoint-ntlm`. See [the design](../design.md#the-webdav-gateway).",
+        "1",
+        "A gateway of this service between rclone and each WebDAV storage; 0 switches it off, and "
+        "rclone connects by itself. The gateway holds the credential in place of rclone, checks "
+        "listings, makes each folder once, and never lets a refused upload cost the old file. Not "
+        "used for `vendor` `sharepoint` and `sharepoint-ntlm`. See [the design]"
+        "(../design.md#the-webdav-gateway).",
     ),
     "BOOT_SECONDS": Setting("15", "Maximum time until rclone gives its first answer."),
     "RETRY_SECONDS": Setting(

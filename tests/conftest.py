@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Temporary folders have short paths, because unix sockets stand in them: pytest's own name
     the user and the number of the run, and grow. They go where all tests passed.
     """
+    if not service_process.GATEWAY:
+        # For what runs in this process or is started without `service_process.function`.
+        os.environ["EFSS_TRANSFER_WEBDAV_GATEWAY"] = "0"
     if not config.option.basetemp and not hasattr(config, "workerinput"):
         config.option.basetemp = tempfile.mkdtemp(prefix="et", dir="/tmp")
         config.stash[_MADE] = config.option.basetemp

@@ -133,8 +133,8 @@ def listening(unix: Path | None = None) -> socket.socket:
     return listener
 
 
-GATEWAY: Final = os.environ.get("TESTED_WEBDAV_GATEWAY", "0") == "1"
-"""Whether WebDAV storages are reached through the gateway: all tests run with it and without."""
+GATEWAY: Final = os.environ.get("TESTED_WEBDAV_GATEWAY", "1") == "1"
+"""Whether WebDAV storages are reached through the gateway. All tests pass with it and without."""
 
 
 @contextmanager

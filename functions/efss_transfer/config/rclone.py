@@ -40,7 +40,7 @@ class RcloneSettings:
             # Lambda copies a sandbox before its first request, and a process cannot be copied.
             standby=variables.whole_number("STANDBY", 0, 0, 1) == 1
             and not is_aws_lambda(variables.environment),
-            webdav_gateway=variables.whole_number("WEBDAV_GATEWAY", 0, 0, 1) == 1,
+            webdav_gateway=variables.whole_number("WEBDAV_GATEWAY", 1, 0, 1) == 1,
             boot_seconds=variables.number("BOOT_SECONDS", 15, 0.1, 600),
             stop_seconds=variables.number("STOP_SECONDS", 5, 0.1, 600),
             stall_seconds=variables.number("STALL_SECONDS", 300, 1, 86400),

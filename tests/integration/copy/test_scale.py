@@ -25,7 +25,7 @@ import pytest
 from support import contract, faulty_webdav, service_process
 from support import storages as servers
 from support.faulty_webdav import Faulty
-from support.service_process import Function
+from support.service_process import GATEWAY, Function
 from support.storages import Storage
 
 MIB = 1 << 20
@@ -148,7 +148,8 @@ def test_a_hundred_thousand_files_are_each_told_once_and_not_kept(
     }
     assert s3.hashes("bucket/dry") == {}
     # Measured: 1.6 to 3.0 MiB. If it kept them, it would be about 60: see the next test.
-    assert memory.grown < 8 * MIB
+    # The gateway remembers what it lists: measured 28.5 MiB.
+    assert memory.grown < (48 if GATEWAY else 8) * MIB
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ import pytest
 
 from support import http_servers, service_process
 from support import storages as servers
-from support.service_process import Function
+from support.service_process import GATEWAY, Function
 from support.storages import Storage
 
 MIB = 1 << 20
@@ -270,7 +270,8 @@ def test_a_slow_reader_gets_everything_and_the_function_does_not_grow(
     assert sum(event["event"] == "file" for event in events) == MANY
     assert events[-1]["totals"]["files"] == {"transferred": 0, "skipped": MANY, "failed": 0}
     print(f"Python grew by {grown / MIB:.1f} MiB; rclone had {waiting / MIB:.0f} MiB")
-    assert grown < 8 * MIB
+    # With the gateway, which remembers what it lists: measured 10.3 MiB.
+    assert grown < (16 if GATEWAY else 8) * MIB
     one.wait_clean()
 
 
