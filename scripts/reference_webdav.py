@@ -16,7 +16,7 @@ class Condition(NamedTuple):
 
 _INTRODUCTION: Final = (
     "Only the service's [WebDAV gateway](../design.md#the-webdav-gateway), which "
-    "`EFSS_TRANSFER_WEBDAV_GATEWAY` turns on, gives the answers in the second column. The third "
+    "`EFSS_TRANSFER_WEBDAV_GATEWAY=0` turns off, gives the answers in the second column. The third "
     "column is what rclone's own WebDAV client does, without the gateway; the last says why that "
     "is so. Each row is a test in `tests/integration/webdav`, through the HTTP API."
 )
