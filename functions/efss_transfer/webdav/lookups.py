@@ -126,9 +126,21 @@ class Lookups:
         if self._folders.is_empty(path):
             await self._show(request, reply, Named(None, listings.folder_entry()))
             return
-        if self._early is not None and (body := self._early.take(request.raw)) is not None:
-            await reply.send(207, body, XML)
+        if self._early is None:
+            await self._list_anew(request, reply)
             return
+        await self._early.arrived(request.raw)
+        if (body := self._early.take(request.raw)) is not None:
+            await reply.send(207, body, XML)
+        elif self._early.is_open:
+            reply.outlives_engine = True
+            with self._early.arriving(request.raw):
+                await self._list_anew(request, reply)
+        else:
+            await self._list_anew(request, reply)
+
+    async def _list_anew(self, request: EngineRequest, reply: EngineReply) -> None:
+        path = request.path
         left: list[Named] = []
         dropped = self._memory.dropped
         for count in itertools.count():
@@ -207,6 +219,7 @@ class _ListingAnswer:
         self._reserved = 0
         self._waiting = [listings.OPENING]
         self._size = 0
+        self._engine_is_gone = False
 
     def add(self, piece: bytes) -> None:
         self._waiting.append(piece)
@@ -218,10 +231,21 @@ class _ListingAnswer:
         return self._reply.started
 
     async def send_if_long(self) -> None:
-        if self._size > _BEFORE_SENDING:
+        if self._size <= _BEFORE_SENDING:
+            return
+        piece = self._piece()
+        if self._engine_is_gone:
+            if self._early is None:
+                raise Abort  # it is neither sent nor kept
+            return
+        try:
             if not self._reply.started:
                 await self._reply.begin(207, XML, None)
-            await self._reply.write(self._piece())
+            await self._reply.write(piece)
+        except OSError:
+            if self._early is None:
+                raise
+            self._engine_is_gone = True
 
     async def end(self) -> None:
         self.add(listings.CLOSING)
@@ -229,6 +253,8 @@ class _ListingAnswer:
         if self._early is not None:
             self._early.keep(self._folder, b"".join(self._kept))
         self.discard()
+        if self._engine_is_gone:
+            raise Abort
         if self._reply.started:
             await self._reply.write(last)
             await self._reply.end()
@@ -247,7 +273,7 @@ class _ListingAnswer:
         self._waiting.clear()
         self._size = 0
         if self._early is not None:
-            if self._early.reserve(len(piece)):
+            if self._early.reserve(self._folder, len(piece)):
                 self._reserved += len(piece)
                 self._kept.append(piece)
             else:

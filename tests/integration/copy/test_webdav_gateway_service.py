@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -205,6 +206,27 @@ def test_source_folder_is_listed_once_and_again_to_verify(
     each = Counter(path for path in asked if f"once/{verify}/d" in path)
     assert set(each.values()) == {1 if verify == "none" else 2}
     assert len(each) == 7
+
+
+def test_slow_listing_that_the_probe_does_not_wait_for_is_used_by_the_copy(
+    function: Function, dav: Faulty, s3: Storage
+) -> None:
+    files = {f"d{number % 7}/f{number}": b"%d" % number for number in range(50)}
+    expected = dav.fill("slow", files)
+
+    def slowly(path: str, body: bytes) -> bytes:
+        if "/slow/d" in path:
+            time.sleep(2.5)  # the probe takes 2 s at most
+        return body
+
+    dav.rewrite = slowly
+    answer = function.copy(endpoint(dav, "slow"), s3.endpoint("slow"))
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes("bucket/slow") == expected
+    asked = [one.path for one in dav.seen("PROPFIND") if one.headers["depth"] == "1"]
+    assert Counter(path for path in asked if "/slow/d" in path) == {
+        f"/slow/d{number}": 1 for number in range(7)
+    }
 
 
 def test_redirect_to_where_the_site_allows_nothing_is_not_followed(

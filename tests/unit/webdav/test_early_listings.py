@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from efss_transfer.webdav.early_listings import EarlyListings
@@ -44,3 +46,36 @@ def test_nothing_is_kept_once_the_copy_has_begun() -> None:
     early.is_open = False
     early.keep("/a/", b"listing")
     assert early.take("/a/") is None
+
+
+def test_listing_that_is_arriving_when_the_copy_begins_is_kept_and_waited_for() -> None:
+    async def run() -> bytes | None:
+        early = EarlyListings()
+        begun = asyncio.Event()
+
+        async def arrive() -> None:
+            with early.arriving("/a/"):
+                begun.set()
+                await asyncio.sleep(0.05)
+                early.keep("/a/", b"listing")
+
+        arriving = asyncio.create_task(arrive())
+        await begun.wait()
+        early.is_open = False
+        await early.arrived("/a/")
+        assert arriving.done()
+        return early.take("/a/")
+
+    assert asyncio.run(run()) == b"listing"
+
+
+def test_listing_that_was_arriving_before_a_verification_is_not_kept() -> None:
+    async def run() -> bytes | None:
+        early = EarlyListings()
+        with early.arriving("/a/"):
+            early.is_open = False
+            early.clear()
+            early.keep("/a/", b"listing")
+        return early.take("/a/")
+
+    assert asyncio.run(run()) is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -27,7 +27,7 @@ class HangUps:
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._task = task
         self._connection = connection
-        self._is_waiting = False
+        self._may_cancel: Callable[[], bool] | None = None
         self.noticed = False
 
     @contextmanager
@@ -40,13 +40,13 @@ class HangUps:
             self._timer.cancel()
 
     @contextmanager
-    def served(self) -> Iterator[None]:
+    def served(self, may_cancel: Callable[[], bool]) -> Iterator[None]:
         """Mark that a request is being answered for the length of the block."""
-        self._is_waiting = True
+        self._may_cancel = may_cancel
         try:
             yield
         finally:
-            self._is_waiting = False
+            self._may_cancel = None
 
     def settle(self) -> None:
         """Take the cancellation back, once the request has ended by it."""
@@ -56,7 +56,7 @@ class HangUps:
         self._timer = asyncio.get_running_loop().call_later(_PERIOD_SECONDS, self._look)
 
     def _look(self) -> None:
-        if self._is_waiting and self._is_closed():
+        if self._may_cancel is not None and self._may_cancel() and self._is_closed():
             self.noticed = True
             self._task.cancel()
             return

@@ -103,6 +103,8 @@ class EngineReply:
     def __init__(self, stream: ByteStream, head: RequestHead) -> None:
         self.started = False
         self.keep_alive = head.keep_alive
+        # Whether the request is served to its end although the engine has hung up.
+        self.outlives_engine = False
         self._stream = stream
         self._head_only = head.method == "HEAD"
         self._chunked = False
@@ -229,7 +231,7 @@ async def _one(stream: ByteStream, handle: Handler, hang_ups: HangUps) -> bool:
     unread_is_fatal = not body.ended
     try:
         # The answer may come before the body is read: unread bytes then end the connection.
-        with hang_ups.served():
+        with hang_ups.served(lambda: not reply.outlives_engine):
             await handle(EngineRequest(head, body, raw, path), reply)
     except TooLong:
         reply.keep_alive = False
