@@ -106,6 +106,7 @@ class Gateway:
         """Forget what is known of the server, but for listings that are new, before a copy."""
         self._memory.forget()
         self._folders.forget()
+        self._lookups.forget()
         if self._early is not None:
             self._early.is_open = False
 

@@ -65,7 +65,8 @@ class Lookups:
         self._tidy = tidy
         self._early = early
         self._processing = processing
-        self._has_home = False
+        # Whether the configured URL exists; None if that must be asked.
+        self._has_home: bool | None = None
 
     async def answer(self, request: EngineRequest, reply: EngineReply) -> None:
         """Answer one PROPFIND. Raises as `ServerSession.call` does."""
@@ -92,6 +93,10 @@ class Lookups:
                 self._memory.etags.put(key(path), strong(found.entry.get("getetag")))
             await self._show(request, reply, found)
 
+    def forget(self) -> None:
+        """Ask anew for the configured URL if it did not exist."""
+        self._has_home = self._has_home or None
+
     async def _one(self, path: Segments, *, folder: bool, quota: bool = False) -> Named | None:
         """Look up one resource, and in a verification wait until it is processed."""
         for count in itertools.count():
@@ -107,7 +112,7 @@ class Lookups:
 
     async def _missing(self, request: EngineRequest, reply: EngineReply) -> None:
         """Answer that a path does not exist, or why none below the configured URL can."""
-        if not self._has_home:
+        if self._has_home is None:
             self._has_home = await self._listings.has_home()
         if not self._has_home:
             # At the source rclone then reports a missing folder. A destination's would be created,

@@ -357,8 +357,11 @@ def test_a_token_that_is_revoked_in_mid_copy_is_told_per_file_and_not_tried_agai
     assert states(again.json()) == dict.fromkeys(FILES, "transferred") | dict.fromkeys(
         before, "skipped"
     )
-    assert {request.path for request in dav.seen(method)} == {
-        f"/data/{path}" for path in FILES if path not in before
-    }
+    sent = {request.path for request in dav.seen(method)}
+    expected = {f"/data/{path}" for path in FILES if path not in before}
+    if GATEWAY and side == "destination":  # beside the files, under names of their own
+        sent, expected = ({path.rpartition("/")[0] for path in paths} for paths in (sent, expected))
+        assert len(dav.seen(method)) == len(FILES) - len(before)
+    assert sent == expected
     arrived = s3.hashes(f"bucket/{name}") if side == "source" else dav.hashes("data")
     assert arrived == hashes

@@ -115,6 +115,11 @@ def cases() -> Iterator[Case]:
             odd = (side, status) in (("destination", 404), ("source", 507))
             if odd or (method, status) == ("MKCOL", 405):
                 meaning = strange
+            if GATEWAY and (side, status) == ("destination", 404):
+                # The folder may have been deleted meanwhile: the next attempt makes it again.
+                meaning = ("storage_error", True, 502)
+            elif GATEWAY and (method, status) == ("MKCOL", 405):
+                meaning = ("name_refused", False, 422)  # the gateway looks whether it is there
             yield Case(side, method, str(status), faulty_webdav.status(status), *meaning)
         yield Case(side, method, "reset", faulty_webdav.reset(CUT_AT), *DOWN)
         yield Case(side, method, "truncate", faulty_webdav.truncate(CUT_AT), *DOWN)
@@ -265,7 +270,8 @@ WORDS = [
         "quota_exceeded",
         False,
     ),
-    (403, rf"{SABRE}\Forbidden", "", "permission_denied", False),
+    # Nextcloud says that also while another request makes the same file.
+    (403, rf"{SABRE}\Forbidden", "", "permission_denied", GATEWAY),
     (405, rf"{SABRE}\MethodNotAllowed", "Only PUT is allowed on files drop", "unsupported", False),
     (400, rf"{CLOUD}\InvalidPath", "Filename is a reserved word", "name_refused", False),
     (400, rf"{CLOUD}\InvalidPath", '".part" is a forbidden file type.', "name_refused", False),

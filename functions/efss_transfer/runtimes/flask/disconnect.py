@@ -44,6 +44,8 @@ def is_disconnected(connection: socket.socket) -> bool:
         if not events:
             return False
         if events[0][1] & _CLOSED:
+            # Take a pending error from the socket: gunicorn would log it with a traceback.
+            connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             return True
         return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
     except BlockingIOError:
