@@ -147,7 +147,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "GET":
             self._send(content[first : first + size])
             if self.server.dav.chunked:
-                self.wfile.write(b"0\r\n\r\n")
+                self.wfile.write(b"0\r\nX-Trailer: whole\r\n\r\n")
 
     def _send(self, content: bytes) -> None:
         if self.server.dav.chunked and content:

@@ -11,9 +11,9 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from efss_transfer.webdav.http import messages
+from efss_transfer.webdav.http.bodies import Body
 from efss_transfer.webdav.http.connections import Connections, Origin
 from efss_transfer.webdav.http.exchange import Answer, Call, Held, Sending, converse, no_answer
-from efss_transfer.webdav.http.messages import Body
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 5

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, runtime_checkable
 
 from efss_transfer.webdav.http import messages
+from efss_transfer.webdav.http.bodies import Body, send_piece
 from efss_transfer.webdav.http.connections import Connections, Lease, NoAnswer, Origin
-from efss_transfer.webdav.http.messages import Body, ResponseHead
+from efss_transfer.webdav.http.messages import ResponseHead
 from efss_transfer.webdav.http.splice import move
 from efss_transfer.webdav.http.streams import ByteStream
 
@@ -30,6 +31,10 @@ class Upload(Protocol):
     @property
     def replayable(self) -> bool:
         """Return whether it can be sent again: it is all in memory, or nothing was read."""
+
+    @property
+    def trailers(self) -> bytes:
+        """Return the lines after the last chunk, once all pieces were read."""
 
     def pieces(self) -> AsyncIterator[memoryview | bytes]:
         """Yield the body from its start. No piece is empty; each is valid until the next one.
@@ -53,6 +58,7 @@ class Held:
     """Body that is in memory."""
 
     replayable: Final = True
+    trailers: Final = b""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -235,11 +241,11 @@ async def _send(
             return True
         try:
             async with asyncio.timeout(silence):
-                await messages.send_piece(stream, piece, chunked=chunked)
+                await send_piece(stream, piece, chunked=chunked)
         except ConnectionError:
             return True
     if chunked:
-        await stream.write(b"0\r\n\r\n")
+        await stream.write(b"0\r\n%b\r\n" % upload.trailers)
     return False
 
 

@@ -1,7 +1,7 @@
-"""Parse HTTP/1.1 messages (RFC 9112) on a stream: heads by httptools, bodies by hand.
+"""Parse the heads of HTTP/1.1 messages (RFC 9112) on a stream, by httptools.
 
 httptools (llhttp in C, MIT, no dependencies) parses a head in 2.3 us of CPU time, where h11 takes
-46. It receives only heads: a body passes through one buffer without inspection.
+46. It receives only heads: bodies.py reads the bodies.
 """
 
 from __future__ import annotations
@@ -13,13 +13,9 @@ from typing import Final, Literal, TypeVar
 
 import httptools
 
-from efss_transfer.webdav.budget import Buffer
-from efss_transfer.webdav.http.streams import PIECE, Broken, ByteStream, TooLong
+from efss_transfer.webdav.http.streams import Broken, ByteStream, TooLong
 
 LONGEST_HEAD: Final = 1 << 16
-_LONGEST_LINE: Final = 1 << 12
-_SMALLEST: Final = 1 << 12
-_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
@@ -145,7 +141,7 @@ async def read_request(stream: ByteStream) -> RequestHead | None:
     parser, headers = _parsed(httptools.HttpRequestParser, head)
     target = head.split(b" ", 2)[1].decode("latin-1")
     method = parser.get_method().decode("ascii")
-    return RequestHead(method, target, headers, parser.should_keep_alive())
+    return RequestHead(method, target, headers, _keeps_alive(parser, headers))
 
 
 async def read_response(stream: ByteStream) -> ResponseHead:
@@ -154,11 +150,15 @@ async def read_response(stream: ByteStream) -> ResponseHead:
     if not head:
         raise Broken("the peer closed the connection before its response")
     parser, headers = _parsed(httptools.HttpResponseParser, head)
-    keep_alive = "close" not in headers.get("connection", "").lower() and (
-        parser.get_http_version() != "1.0"
-    )
     reason = head[: head.index(b"\r")].decode("latin-1").split(" ", 2)[2:]
-    return ResponseHead(parser.get_status_code(), "".join(reason), headers, keep_alive)
+    return ResponseHead(
+        parser.get_status_code(), "".join(reason), headers, _keeps_alive(parser, headers)
+    )
+
+
+def _keeps_alive(parser: _Parser, headers: Mapping[str, str]) -> bool:
+    is_old = parser.get_http_version() == "1.0"
+    return not is_old and "close" not in headers.get("connection", "").lower()
 
 
 async def read_head(stream: ByteStream) -> bytes:
@@ -184,117 +184,3 @@ def _encoded(first: str, headers: Mapping[str, str]) -> bytes:
         raise BadMessage("a header value contains an invalid character")
     lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
     return f"{first}\r\n{''.join(lines)}\r\n".encode("latin-1")
-
-
-class Body:
-    """Body that is read from a stream. After its end the stream holds the next message."""
-
-    def __init__(self, stream: ByteStream, length: Length) -> None:
-        self.length = length
-        self.ended = length == 0
-        self.count = 0
-        self.piece = PIECE  # the size of the largest buffer
-        self.may_use_pipe = True
-        self._stream = stream
-        self._left = length if isinstance(length, int) else 0
-
-    @property
-    def stream(self) -> ByteStream:
-        """Stream that the body is read from."""
-        return self._stream
-
-    @property
-    def left(self) -> int:
-        """Number of bytes still to come, for a body of known length."""
-        return self._left
-
-    def moved(self, count: int) -> None:
-        """Record bytes that were taken directly from the stream."""
-        self.count += count
-        self._left -= count
-        self.ended = not self._left
-
-    def take_ahead(self) -> bytes:
-        """Return the part of the body that was read with the head."""
-        taken = self._stream.take_ahead(self._left)
-        self.moved(len(taken))
-        return taken
-
-    def use(self, lent: Buffer) -> None:
-        """Read it with a buffer of this size from now on."""
-        self.piece, self.may_use_pipe = lent.size, lent.pipe
-
-    def buffer(self, most: int = PIECE) -> memoryview:
-        """Allocate a buffer of at most this size that suits the rest of the body."""
-        most = min(most, self.piece)
-        size = most if not isinstance(self.length, int) else min(most, self._left)
-        return memoryview(bytearray(max(size, _SMALLEST)))
-
-    async def read(self, buffer: memoryview) -> int:
-        """Read some of it; 0 at its end. Raises Broken if it is truncated, and BadMessage."""
-        if self.ended:
-            return 0
-        if self.length == "chunked" and not self._left:
-            self._left = await self._next_chunk()
-            if not self._left:
-                self.ended = True
-                return 0
-        wanted = len(buffer) if self.length == "close" else min(len(buffer), self._left)
-        count = await self._stream.read(buffer[:wanted])
-        self.count += count
-        if self.length == "close":
-            self.ended = not count
-            return count
-        if not count:
-            raise Broken("the peer closed the connection inside a body")
-        self._left -= count
-        if self.length == "chunked":
-            if not self._left:
-                await self._line()
-        else:
-            self.ended = not self._left
-        return count
-
-    async def whole(self, limit: int) -> bytes:
-        """Read the whole body. Raises TooLong if it exceeds `limit` bytes."""
-        if isinstance(self.length, int) and self.length > limit:
-            raise TooLong
-        pieces = []
-        if isinstance(self.length, int):
-            pieces.append(self.take_ahead())
-            if self.ended:
-                return pieces[0]
-        buffer = self.buffer()
-        while count := await self.read(buffer):
-            pieces.append(bytes(buffer[:count]))
-            if self.count > limit:
-                raise TooLong
-        return b"".join(pieces)
-
-    async def _next_chunk(self) -> int:
-        found = _CHUNK.fullmatch(await self._line())
-        if not found:
-            raise BadMessage("a chunk has no valid size")
-        size = int(found[1], 16)
-        if not size:
-            while await self._line() != b"\r\n":
-                pass  # trailers are not used
-        return size
-
-    async def _line(self) -> bytes:
-        try:
-            return await self._stream.line(_LONGEST_LINE)
-        except TooLong:
-            raise BadMessage("a line exceeds 4 KiB") from None
-
-
-async def send_piece(stream: ByteStream, piece: memoryview | bytes, *, chunked: bool) -> None:
-    """Send a piece of a body, which must not be empty."""
-    if not chunked:
-        await stream.write(piece)
-    elif len(piece) <= _SMALLEST:
-        await stream.write(b"%x\r\n%b\r\n" % (len(piece), bytes(piece)))
-    else:
-        await stream.write(b"%x\r\n" % len(piece))
-        await stream.write(piece)
-        await stream.write(b"\r\n")

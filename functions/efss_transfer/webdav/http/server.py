@@ -11,9 +11,10 @@ from http import HTTPStatus
 from typing import Final
 
 from efss_transfer.webdav.http import messages
+from efss_transfer.webdav.http.bodies import Body, send_piece
 from efss_transfer.webdav.http.exchange import Answer
 from efss_transfer.webdav.http.hangups import HangUps
-from efss_transfer.webdav.http.messages import Body, RequestHead
+from efss_transfer.webdav.http.messages import RequestHead
 from efss_transfer.webdav.http.splice import may_move, move
 from efss_transfer.webdav.http.streams import ByteStream, TooLong
 from efss_transfer.webdav.paths import Segments, segments
@@ -69,6 +70,11 @@ class Streamed:
         """Return whether nothing was read yet."""
         return not self._body.count
 
+    @property
+    def trailers(self) -> bytes:
+        """Lines after the last chunk."""
+        return self._body.trailers
+
     async def pieces(self) -> AsyncIterator[memoryview | bytes]:
         """Yield the pieces as they arrive. Raises EngineGone."""
         buffer = self._body.buffer()
@@ -108,6 +114,7 @@ class EngineReply:
         self._stream = stream
         self._head_only = head.method == "HEAD"
         self._chunked = False
+        self._trailers = b""
         self._left: int | None = None
 
     async def send(
@@ -126,7 +133,7 @@ class EngineReply:
         """Send a piece of the body."""
         self._take_from_left(len(piece))
         if len(piece) and not self._head_only:
-            await messages.send_piece(self._stream, piece, chunked=self._chunked)
+            await send_piece(self._stream, piece, chunked=self._chunked)
 
     async def relay(self, answer: Answer, headers: Mapping[str, str], length: int | None) -> None:
         """Pass on an answer, whose body follows as it arrives. Raises NoAnswer if it is truncated.
@@ -148,13 +155,14 @@ class EngineReply:
         buffer = answer.body.buffer()
         while count := await answer.read(buffer):
             await self.write(buffer[:count])
+        self._trailers = answer.body.trailers
 
     async def end(self) -> None:
         """Finish the body. Raises Abort if it is shorter than announced."""
         if self._head_only:
             return
         if self._chunked:
-            await self._stream.write(b"0\r\n\r\n")
+            await self._stream.write(b"0\r\n%b\r\n" % self._trailers)
         elif self._left:
             raise Abort
 

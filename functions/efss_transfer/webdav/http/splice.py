@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from efss_transfer.egress.relay import splice_works
-from efss_transfer.webdav.http.messages import Body
+from efss_transfer.webdav.http.bodies import Body
 from efss_transfer.webdav.http.streams import Broken, ByteStream
 
 LEAST: Final = 1 << 18

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Final
 
+from efss_transfer.webdav.http.bodies import Body
 from efss_transfer.webdav.http.exchange import Held
-from efss_transfer.webdav.http.messages import BadMessage, Body
+from efss_transfer.webdav.http.messages import BadMessage
 from efss_transfer.webdav.http.server import EngineGone
 
 SMALLEST: Final = 1 << 19

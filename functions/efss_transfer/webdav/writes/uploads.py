@@ -14,9 +14,9 @@ from typing import Any, Final
 from efss_transfer.webdav import words
 from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.folders import Folders
+from efss_transfer.webdav.http.bodies import Body
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Answer, Call, Held, Upload
-from efss_transfer.webdav.http.messages import Body
 from efss_transfer.webdav.http.server import EngineRequest, Streamed
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import Memory, Stored, key, strong

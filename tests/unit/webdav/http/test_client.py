@@ -111,9 +111,10 @@ async def text(client: Upstream, call: Call, authorization: str | None = SECRET)
 class Pieces:
     """A body that cannot be sent twice."""
 
-    def __init__(self, *pieces: bytes, length: int | None = None) -> None:
+    def __init__(self, *pieces: bytes, length: int | None = None, trailers: bytes = b"") -> None:
         self._pieces = pieces
         self.length = length
+        self.trailers = trailers
         self.taken = 0
 
     @property
@@ -241,13 +242,14 @@ def test_upload_goes_on_where_nobody_says_continue() -> None:
         head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool | None:
         assert b"Transfer-Encoding: chunked" in head
-        assert await reader.readuntil(b"0\r\n\r\n") == b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
+        sent = b"3\r\nabc\r\n3\r\ndef\r\n0\r\nX-Sum: 1\r\n\r\n"
+        assert await reader.readexactly(len(sent)) == sent
         writer.write(OK)
         return None
 
     async def run() -> None:
         async with serving(takes) as fake:
-            call = Call("PUT", "/a", upload=Pieces(b"abc", b"def"))
+            call = Call("PUT", "/a", upload=Pieces(b"abc", b"def", trailers=b"X-Sum: 1\r\n"))
             assert await text(upstream(fake.port), call) == b"200 ok"
 
     play(run())

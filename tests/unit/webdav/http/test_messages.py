@@ -1,41 +1,11 @@
 from __future__ import annotations
 
-import asyncio
-import socket
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
 import pytest
 
 from efss_transfer.webdav.http import messages
-from efss_transfer.webdav.http.messages import BadMessage, Body, Length, RequestHead, ResponseHead
-from efss_transfer.webdav.http.streams import Broken, ByteStream, TooLong
-
-Found = TypeVar("Found")
-
-
-def given(data: bytes, read: Callable[[ByteStream], Awaitable[Found]]) -> Found:
-    """What is read from a connection on which these bytes arrive, and then its end."""
-
-    async def run() -> Found:
-        here, there = socket.socketpair()
-        here.setblocking(False)
-        there.setblocking(False)
-        with there:
-            sending = asyncio.ensure_future(asyncio.get_running_loop().sock_sendall(there, data))
-            sending.add_done_callback(lambda _: there.shutdown(socket.SHUT_WR))
-            stream = ByteStream(here)
-            try:
-                return await asyncio.wait_for(read(stream), 10)
-            finally:
-                await sending
-                stream.close()
-
-    return asyncio.run(run())
-
-
-def body(data: bytes, length: Length, limit: int = 1 << 20) -> bytes:
-    return given(data, lambda stream: Body(stream, length).whole(limit))
+from efss_transfer.webdav.http.messages import BadMessage, Length, RequestHead, ResponseHead
+from efss_transfer.webdav.http.streams import Broken
+from support.byte_streams import given
 
 
 def response(data: bytes) -> ResponseHead:
@@ -116,43 +86,3 @@ def test_connection_that_ends_before_an_answer_is_broken(data: bytes) -> None:
 def test_header_cannot_smuggle_another() -> None:
     with pytest.raises(BadMessage):
         messages.request_head("GET", "/", {"Depth": "1\r\nAuthorization: x"})
-
-
-def test_body_of_known_length_ends_there() -> None:
-    assert body(b"12345next", 5) == b"12345"
-
-
-def test_body_until_the_end_of_the_connection_is_whole() -> None:
-    assert body(b"x" * 1_000_000, "close") == b"x" * 1_000_000
-
-
-def test_chunks_are_put_together() -> None:
-    data = b"5\r\n12345\r\nA;ext=1\r\n" + b"y" * 10 + b"\r\n0\r\nTrailer: x\r\n\r\nnext"
-    assert body(data, "chunked") == b"12345" + b"y" * 10
-
-
-@pytest.mark.parametrize(
-    ("data", "length"),
-    [
-        (b"1234", 5),
-        (b"5\r\n1234", "chunked"),
-        (b"5\r\n12345\r\n", "chunked"),
-        (b"5\r\n12345\r\n0\r\n", "chunked"),
-        (b"", "chunked"),
-    ],
-)
-def test_body_that_is_cut_off_is_broken(data: bytes, length: Length) -> None:
-    with pytest.raises(Broken):
-        body(data, length)
-
-
-@pytest.mark.parametrize("data", [b"xyz\r\n", b"-1\r\n", b"ffffffffffffffffff\r\n", b"5" * 9000])
-def test_chunk_without_a_size_is_refused(data: bytes) -> None:
-    with pytest.raises(BadMessage):
-        body(data, "chunked")
-
-
-def test_body_beyond_its_limit_is_refused() -> None:
-    for length in (2_000, "close"):
-        with pytest.raises(TooLong):
-            body(b"x" * 2_000, length, limit=1_000)

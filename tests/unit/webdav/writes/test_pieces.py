@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from efss_transfer.webdav.http.bodies import Body
 from efss_transfer.webdav.http.exchange import Held
-from efss_transfer.webdav.http.messages import Body
 from efss_transfer.webdav.http.server import EngineGone
 from efss_transfer.webdav.http.streams import ByteStream
 from efss_transfer.webdav.writes.pieces import LARGEST, SMALLEST, Pieces

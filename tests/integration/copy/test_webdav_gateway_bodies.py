@@ -1,0 +1,30 @@
+"""Bodies through the gateway, as the engine receives them byte for byte."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from support import faulty_webdav as faulty
+from support.faulty_webdav import Faulty
+from support.webdav_gateway import gateway
+
+
+@pytest.fixture
+def dav() -> Iterator[Faulty]:
+    with faulty.serving() as running:
+        yield running
+
+
+def test_trailers_of_a_download_reach_the_engine(dav: Faulty) -> None:
+    dav.fill("data", {"f": b"content"})
+    dav.chunked = True
+    with gateway(dav.url) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), 10) as connection:
+            connection.sendall(b"GET /data/f HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\n7\r\ncontent\r\n0\r\nX-Trailer: whole\r\n\r\n")
