@@ -106,12 +106,13 @@ class Streamed:
 class EngineReply:
     """Answer to one request. OSError means that the engine has disconnected."""
 
-    def __init__(self, stream: ByteStream, head: RequestHead) -> None:
+    def __init__(self, stream: ByteStream, head: RequestHead, body: Body) -> None:
         self.started = False
         self.keep_alive = head.keep_alive
         # Whether the request is served to its end although the engine has hung up.
         self.outlives_engine = False
         self._stream = stream
+        self._body = body
         self._head_only = head.method == "HEAD"
         self._chunked = False
         self._trailers = b""
@@ -181,6 +182,8 @@ class EngineReply:
             fields["Transfer-Encoding"] = "chunked"
         elif status >= 200 and status not in (204, 304):
             fields["Content-Length"] = str(length)
+        # What is unread of the request ends the connection: the engine must not use it again.
+        self.keep_alive = self.keep_alive and self._body.ended
         if not self.keep_alive:
             fields["Connection"] = "close"
         return messages.response_head(status, _REASONS.get(status, "Unknown"), fields)
@@ -224,7 +227,7 @@ async def _one(stream: ByteStream, handle: Handler, hang_ups: HangUps) -> bool:
     if head is None:
         return False
     body = Body(stream, head.length)
-    reply = EngineReply(stream, head)
+    reply = EngineReply(stream, head, body)
     raw = head.target.partition("?")[0]
     if "://" in raw:
         raw = "/" + raw.partition("://")[2].partition("/")[2]
