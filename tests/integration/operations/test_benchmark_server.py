@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,6 +123,10 @@ def test_interrupted_run_removes_its_folder(
             if "down: efss-transfer" in line:
                 break
         assert left(cloud), "nothing was uploaded before"
+        until = time.monotonic() + 30
+        while not cloud.seen("GET", "*.dat"):  # the copy is under way, and would take a minute
+            assert time.monotonic() < until, "the download never began"
+            time.sleep(0.01)
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 128 + number
