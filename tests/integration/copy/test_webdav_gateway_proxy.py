@@ -173,6 +173,7 @@ def test_redirect_that_the_site_allows_is_followed_without_the_credential(
 
 
 @pytest.mark.parametrize("gateway", ["0", "1"])
+@pytest.mark.slow
 def test_proxy_that_does_not_answer_is_an_unreachable_storage(
     gateway: str, tmp_path: Path, dav: Faulty, s3: Storage
 ) -> None:
@@ -191,6 +192,7 @@ def test_proxy_that_does_not_answer_is_an_unreachable_storage(
         running.wait_clean()
 
 
+@pytest.mark.slow
 def test_names_that_the_proxy_does_not_know_are_an_error(
     tmp_path: Path, dav: Faulty, s3: Storage
 ) -> None:

@@ -113,6 +113,7 @@ def test_bearer_token_that_is_wrong_is_sent_once(
 
 
 @pytest.mark.parametrize("side", ["source", pytest.param("destination", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_maintenance_of_5_seconds_is_waited_for(
     side: str, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:

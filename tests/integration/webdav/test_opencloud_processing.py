@@ -37,6 +37,7 @@ def test_source_files_in_processing_are_waited_for(
     assert answer.json()["totals"]["files"]["transferred"] == len(FILES)
 
 
+@pytest.mark.slow
 def test_source_file_that_is_never_ready_is_named_as_busy(
     function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
@@ -128,6 +129,7 @@ def test_file_that_processing_rejects_is_missing_in_the_verification(
     assert ocis.hashes("/to") == {"clean": digest(b"c")}
 
 
+@pytest.mark.slow
 def test_verification_of_a_file_that_is_never_ready_names_it_as_busy(
     function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:

@@ -154,6 +154,7 @@ def test_source_of_another_or_of_nobody_is_told_at_the_address(
 @pytest.mark.parametrize(
     "vendor", ["infinitescale", pytest.param("owncloud", marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_deadline_in_the_middle_of_an_upload_is_told_as_that(
     vendor: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
