@@ -207,6 +207,8 @@ def show(found: dict[str, Any], console: Console) -> None:
 def main() -> int:
     """Measure and print the results; returns 1 if a copy failed or exceeded the memory limit."""
     chosen = arguments.parse(__doc__)
+    # A shell ignores SIGINT for what it runs in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Exit by an exception, so that SIGTERM stops the servers, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

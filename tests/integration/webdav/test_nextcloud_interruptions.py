@@ -211,10 +211,10 @@ def test_chunk_folder_that_vanishes_costs_no_file(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
     # rclone alone: "storage_error", and not retryable.
-    expected = s3.fill("bucket/chunks", {"f": b"x" * 300_000})
+    expected = s3.fill("bucket/chunks-vanish", {"f": b"x" * 300_000})
     cloud.write("/to/f", b"old")
     cloud.fail("PUT", "*/uploads/*", faults.error(not_found("/uploads/x")), times=1)
-    answer = function.copy(s3.endpoint("chunks"), cloud.storage().endpoint("to"))
+    answer = function.copy(s3.endpoint("chunks-vanish"), cloud.storage().endpoint("to"))
     assert answer.status_code == 200, answer.text
     assert cloud.hashes("to") == expected
     assert not cloud.user().uploads
