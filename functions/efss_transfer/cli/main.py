@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from pathlib import PurePath
 from typing import Any, Final
 
 import click
@@ -51,7 +52,7 @@ class _RootGroup(click.Group):
             # Without the exception's text, which may quote a secret.
             click.echo(
                 f"{_NAME}: internal error ({type(error).__name__} in "
-                f"{os.path.basename(where.filename)}:{where.lineno}); please report this bug.",  # noqa: PTH119
+                f"{PurePath(where.filename).name}:{where.lineno}); please report this bug.",
                 err=True,
             )
             sys.exit(1)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from efss_transfer.cli.signals import Interruption
     from efss_transfer.client.errors import ClientError
     from efss_transfer.client.resume import Resumed, RetryPolicy
+    from efss_transfer.client.service_pool import Send
     from efss_transfer.model.events import Event
     from efss_transfer.model.result import Result
 
@@ -166,7 +167,7 @@ class _Run:
         parallel = self._service.parallel or _PARALLEL_SHARDS * len(factories)
         return parallel_shards.events(
             request,
-            [lambda factory=factory: factory().stream for factory in factories],  # type: ignore[misc]
+            [partial(_stream_of, factory) for factory in factories],
             parallel_shards.Division(count, parallel),
             policy,
             on_resume=self._resumed,
@@ -238,6 +239,10 @@ def _member(request: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     # The service reports an invalid request; the command only has to survive it.
     found = request.get(name)
     return found if isinstance(found, Mapping) else {}
+
+
+def _stream_of(factory: Callable[[], AnyService]) -> Send:
+    return factory().stream
 
 
 def _problem(error: ClientError) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def post(
                 request_target = f"http://{authority}{request_target}"
         undo.callback(connection.close)
         # http.client makes all its connections here: TLS and tunnels are built on top.
-        connection._create_connection = connect  # type: ignore[attr-defined]
+        connection._create_connection = connect  # type: ignore[attr-defined] # typeshed omits it
         connection.request("POST", request_target, body, {"Host": authority, **headers})
         with connection.getresponse() as response:
             return response.status, response.headers.get("Retry-After", "")

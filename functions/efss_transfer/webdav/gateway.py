@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Final
 from urllib.parse import urlsplit
@@ -202,9 +201,7 @@ class Gateway:
             return
         folder = request.raw.endswith("/")
         call = Call("DELETE", self._listings.target(request.path, folder=folder))
-        async with self._session.call(call, key(request.path)) as answer:
-            if answer.status >= 300:
-                raise await self._session.error(call, key(request.path), answer)
+        await self._session.succeed(call, key(request.path))
         if folder:
             self.forget()
         self._memory.etags.pop(key(request.path))
@@ -216,30 +213,24 @@ class Gateway:
         to = segments(urlsplit(request.header("destination") or "").path)
         folder = request.raw.endswith("/")
         headers = {
-            "Destination": f"{self._session.upstream.origin}"
-            f"{self._listings.target(to, folder=folder)}",
+            "Destination": self._listings.url(to, folder=folder),
             "Overwrite": request.header("overwrite") or "T",
         }
         if (time := request.header("x-oc-mtime")) is not None:
             headers["X-OC-Mtime"] = time
         call = Call(request.method, self._listings.target(request.path, folder=folder), headers)
         try:
-            status, told = await self._transferred(call, request.path)
+            answer = await self._session.succeed(call, key(request.path))
         except Failed as failed:
             # OpenCloud answers COPY of a file in post-processing by 500.
             may_pass = request.method == "COPY" and not folder and failed.status >= 500
             if not may_pass or not await self._was_processed(request.path):
                 raise
-            status, told = await self._transferred(call, request.path)
+            answer = await self._session.succeed(call, key(request.path))
             self.record.succeed(key(request.path))
         self.forget()
-        await reply.send(status, headers=told)
-
-    async def _transferred(self, call: Call, path: Segments) -> tuple[int, dict[str, str]]:
-        async with self._session.call(call, key(path)) as answer:
-            if answer.status >= 300:
-                raise await self._session.error(call, key(path), answer)
-            return answer.status, _time(answer.head.headers)
+        accepted = answer.header("x-oc-mtime")
+        await reply.send(answer.status, headers={"X-OC-Mtime": accepted} if accepted else {})
 
     async def _was_processed(self, path: Segments) -> bool:
         """Wait for the end of a file's post-processing; return whether it was in it."""
@@ -280,13 +271,6 @@ class Gateway:
         await request.whole(LONGEST_REQUEST)
         wanted = {_RECALCULATE: request.header(_RECALCULATE) or ""}
         call = Call("PATCH", self._listings.target(request.path), wanted, Held(b""))
-        async with self._session.call(call, key(request.path)) as answer:
-            if answer.status >= 300:
-                raise await self._session.error(call, key(request.path), answer)
-            checksum = answer.header("oc-checksum")
+        answer = await self._session.succeed(call, key(request.path))
+        checksum = answer.header("oc-checksum")
         await reply.send(204, headers={"OC-Checksum": checksum} if checksum else {})
-
-
-def _time(headers: Mapping[str, str]) -> dict[str, str]:
-    accepted = headers.get("x-oc-mtime")
-    return {"X-OC-Mtime": accepted} if accepted else {}

@@ -33,7 +33,8 @@ OPENING: Final = (
 )
 CLOSING: Final = b"</d:multistatus>"
 
-_XML: Final = "application/xml; charset=utf-8"
+XML_TYPE: Final = "application/xml; charset=utf-8"
+"""Content-Type of a WebDAV request or answer."""
 _SHOWN: Final = ("getlastmodified", "getetag", "quota-available-bytes", "quota-used-bytes")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _AT_ONCE: Final = 8
@@ -70,12 +71,16 @@ class Listings:
         whole = self._prefix + encoded(path)
         return f"{whole}/" if folder else whole or "/"
 
+    def url(self, path: Segments, *, folder: bool = False) -> str:
+        """Build the URL of a path at the server."""
+        return f"{self._session.upstream.origin}{self.target(path, folder=folder)}"
+
     async def read(
         self, path: Segments, depth: str, *, folder: bool, quota: bool = False
     ) -> AsyncGenerator[list[Named], None]:
         """Yield the entries in batches. Raises Failed, Refused and NoAnswer."""
         body = dialects.QUOTA_BODY if quota else self._dialect.listing_body
-        headers = {"Depth": depth, "Content-Type": _XML}
+        headers = {"Depth": depth, "Content-Type": XML_TYPE}
         call = Call("PROPFIND", self.target(path, folder=folder), headers, Held(body))
         listing: EntryPlacer[Entry] = EntryPlacer(self._base, path)
         async with self._session.call(call, key(path)) as answer:
@@ -91,7 +96,7 @@ class Listings:
             except (BadListing, UnplacedEntry) as error:
                 # A truncated listing may be complete on a retry; other content will not change.
                 status = 502 if isinstance(error, Truncated) else _NO_WEBDAV
-                text = f"PROPFIND {self._shown(path)}: {_redirected(answer)}{error}"
+                text = f"PROPFIND {self.url(path)}: {_redirected(answer)}{error}"
                 said = Words(answer.status, "", text)
                 raise self._session.failed(call, key(path), said, status) from error
 
@@ -123,7 +128,7 @@ class Listings:
     def homeless(self, path: Segments, status: int) -> Failed:
         """Record that a path cannot exist, because the configured URL does not."""
         text = (
-            f"{self._shown(())}: the server has no such user, space or folder, or the credential "
+            f"{self.url(())}: the server has no such user, space or folder, or the credential "
             "has no access to it; check the URL"
         )
         call = Call("PROPFIND", self.target(path))
@@ -158,11 +163,8 @@ class Listings:
             raise self._session.failed(call, key(path), said)
         where = answer.header("location") or ""
         reason = f"redirect to {where.partition('?')[0]}" if where else "not a WebDAV answer"
-        said = Words(answer.status, "", f"PROPFIND {self._shown(path)}: {reason}; check the URL")
+        said = Words(answer.status, "", f"PROPFIND {self.url(path)}: {reason}; check the URL")
         raise self._session.failed(call, key(path), said, _NO_WEBDAV)
-
-    def _shown(self, path: Segments) -> str:
-        return f"{self._session.upstream.origin}{self.target(path)}"
 
     async def _entries(self, answer: Answer) -> AsyncIterator[list[Entry]]:
         parser = Parser()

@@ -21,7 +21,7 @@ from efss_transfer.webdav.session import Failed
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes.leftovers import PARTIAL
 
-XML: Final = {"Content-Type": "application/xml; charset=utf-8"}
+XML: Final = {"Content-Type": listings.XML_TYPE}
 LONGEST_REQUEST: Final = 1 << 20
 _BEFORE_SENDING: Final = 1 << 18
 # What one listing holds: a piece of the server's, its entries, and those that wait to be sent.

@@ -99,6 +99,16 @@ class ServerSession:
         """
         return Sending(self._answered(call, path))
 
+    async def succeed(self, call: Call, path: str) -> Answer:
+        """Send a request that must succeed, and return its answer, whose body is done with.
+
+        Raises as `call` does, and Failed for any other answer.
+        """
+        async with self.call(call, path) as answer:
+            if answer.status >= 300:
+                raise await self.error(call, path, answer)
+            return answer
+
     async def _answered(self, call: Call, path: str) -> Answer:
         begun = time.monotonic()
         pause = 0.0

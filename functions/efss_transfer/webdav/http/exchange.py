@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Protocol, runtime_checkable
 
 from efss_transfer.webdav.http import messages
@@ -64,12 +65,12 @@ class Held:
         self.data = data
         self.length: int | None = len(data)
 
-    @property
+    @cached_property
     def sha1(self) -> str:
         """SHA-1 hash in hexadecimal, as WebDAV servers use it."""
         return hashlib.sha1(self.data, usedforsecurity=False).hexdigest()
 
-    @property
+    @cached_property
     def md5(self) -> str:
         """MD5 hash in hexadecimal, which ownCloud and oCIS list as well."""
         return hashlib.md5(self.data, usedforsecurity=False).hexdigest()

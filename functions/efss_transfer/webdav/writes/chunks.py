@@ -16,7 +16,7 @@ from typing import Final
 
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Answer, Call, Held, Upload
-from efss_transfer.webdav.listings import Listings
+from efss_transfer.webdav.listings import XML_TYPE, Listings
 from efss_transfer.webdav.memory import key
 from efss_transfer.webdav.multistatus import BadListing, Entry, Parser
 from efss_transfer.webdav.paths import Segments, encoded, of_href, segments
@@ -83,7 +83,7 @@ class Chunks:
 
     async def _listed(self, folder: str) -> list[tuple[str, float]]:
         """List the names in a folder with their times. Raises as a call does, and BadListing."""
-        headers = {"Depth": "1", "Content-Type": "application/xml; charset=utf-8"}
+        headers = {"Depth": "1", "Content-Type": XML_TYPE}
         call = Call("PROPFIND", f"{folder}/", headers, Held(_TIMES))
         parser = Parser()
         async with self._session.call(call, folder) as answer:
@@ -99,11 +99,11 @@ class Chunks:
 
         Raises Failed.
         """
-        headers = {"Destination": self._destination(path)}
+        headers = {"Destination": self._listings.url(path)}
         await self._open(session, path, headers)
         if upload.length is not None:
             headers["OC-Total-Length"] = str(upload.length)
-        await self._done(Call("PUT", f"{session}/00001", headers, upload), path)
+        await self._session.succeed(Call("PUT", f"{session}/00001", headers, upload), key(path))
         return upload.length
 
     async def send_pieces(
@@ -116,7 +116,8 @@ class Chunks:
         while piece is not None:
             number += 1
             size += piece.length or 0
-            await self._done(Call("PUT", f"{session}/{number:08d}", {}, piece), path)
+            call = Call("PUT", f"{session}/{number:08d}", {}, piece)
+            await self._session.succeed(call, key(path))
             piece = await anext(more, None)
         return size
 
@@ -139,7 +140,7 @@ class Chunks:
 
         Returns the answer, whose body has been read. Raises Failed.
         """
-        destination = self._destination(path)
+        destination = self._listings.url(path)
         overwrite = "F" if "If-None-Match" in condition else "T"
         headers = {**headers, "Destination": destination, "Overwrite": overwrite}
         if (etag := condition.get("If-Match")) is not None:
@@ -147,7 +148,7 @@ class Chunks:
             headers["If"] = f"<{destination}> ([{etag}])"
         if size is not None:
             headers["OC-Total-Length"] = str(size)
-        return await self._done(Call("MOVE", f"{session}/{_WHOLE}", headers), path)
+        return await self._session.succeed(Call("MOVE", f"{session}/{_WHOLE}", headers), key(path))
 
     async def remove(self, session: str) -> None:
         """Delete the remains of a session, if possible."""
@@ -156,15 +157,6 @@ class Chunks:
                 pass
         except (Failed, Refused, NoAnswer):
             self._session.record.warn("partial_left", session, "The upload folder remains.")
-
-    def _destination(self, path: Segments) -> str:
-        return f"{self._session.upstream.origin}{self._listings.target(path)}"
-
-    async def _done(self, call: Call, path: Segments) -> Answer:
-        async with self._session.call(call, key(path)) as answer:
-            if answer.status >= 300:
-                raise await self._session.error(call, key(path), answer)
-            return answer
 
 
 def _time(entry: Entry) -> float:

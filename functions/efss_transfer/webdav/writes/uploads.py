@@ -229,8 +229,7 @@ class Uploads:
         return _Kept(None)
 
     async def _moved(self, aside: Segments, path: Segments, *, is_new: bool) -> None:
-        destination = f"{self._session.upstream.origin}{self._listings.target(path)}"
-        headers = {"Destination": destination, "Overwrite": "F" if is_new else "T"}
+        headers = {"Destination": self._listings.url(path), "Overwrite": "F" if is_new else "T"}
         call = Call("MOVE", self._listings.target(aside), headers)
         try:
             async with self._session.call(call, key(path)) as answer:
@@ -255,7 +254,7 @@ class Uploads:
         raise Failed(_AGAIN, failed.said)
 
     def _explained(self, failed: Failed) -> Failed:
-        """Return what the engine is told of a failed upload."""
+        """Return the error of an upload. If the server lacks its folder, forget all folders."""
         if failed.status in (404, 409):
             # The folder may have been deleted: the next MKCOL for it must be sent.
             self._folders.forget()
