@@ -23,51 +23,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Final
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
 from support import storages as servers
+from support.stand_in.faults import Fault, Faults, Kind, Request, reset, stall, status, truncate
 from support.storages import Storage, digest
+
+__all__ = [
+    "NEXTCLOUD",
+    "Fault",
+    "Faulty",
+    "Kind",
+    "Request",
+    "checksum",
+    "etag",
+    "reset",
+    "sabre",
+    "serving",
+    "stall",
+    "status",
+    "truncate",
+]
 
 NEXTCLOUD: Final = "/remote.php/dav/files/alice"
 """Where the files of a Nextcloud's user are; the chunks of uploads are beside it."""
-
-
-class Kind(Enum):
-    STATUS = "status"
-    RESET = "reset"
-    STALL = "stall"
-    TRUNCATE = "truncate"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What a request meets. Made by `status`, `sabre`, `reset`, `stall`, `truncate`."""
-
-    kind: Kind
-    status: int = 0
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    after: int = 0
-    carried_out: bool = False
-
-
-def status(code: int, body: bytes = b"", *, carried_out: bool = False, **headers: str) -> Fault:
-    """A status, after the whole request was read; headers with _ for -.
-
-    `carried_out`: what was asked is done all the same, as it is behind a gateway that had
-    no patience.
-    """
-    return Fault(
-        Kind.STATUS,
-        code,
-        body,
-        tuple((name.replace("_", "-"), value) for name, value in headers.items()),
-        carried_out=carried_out,
-    )
 
 
 def sabre(code: int, exception: str, message: str) -> Fault:
@@ -78,46 +60,7 @@ def sabre(code: int, exception: str, message: str) -> Fault:
         f"<s:exception>{escape(exception)}</s:exception><s:message>{escape(message)}</s:message>"
         "</d:error>"
     )
-    return Fault(Kind.STATUS, code, body.encode(), (("Content-Type", "application/xml"),))
-
-
-def reset(after: int = 0) -> Fault:
-    """The connection is reset, after that many bytes of a body were read."""
-    return Fault(Kind.RESET, after=after)
-
-
-def stall(after: int = 0) -> Fault:
-    """Silence until the server ends: of a GET after that many bytes of its content, if any."""
-    return Fault(Kind.STALL, after=after)
-
-
-def truncate(after: int) -> Fault:
-    """A GET that ends as if all had been sent, but nothing beyond that byte of the file ever
-    is; a PUT whose connection is closed after that many bytes were read.
-    """
-    return Fault(Kind.TRUNCATE, after=after)
-
-
-@dataclass
-class Request:
-    """A request as it came; `received` are the bytes of its body that were read."""
-
-    method: str
-    path: str
-    at: float
-    depth: str
-    received: int = 0
-    failed: bool = False
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class Plan:
-    method: str
-    path: str
-    fault: Fault
-    times: int | None
-    skip: int
+    return status(code, body.encode(), Content_Type="application/xml")
 
 
 @dataclass
@@ -141,7 +84,7 @@ class Faulty:
     def __post_init__(self) -> None:
         self.lock = threading.RLock()
         self.ended = threading.Event()
-        self._plans: list[Plan] = []
+        self._faults = Faults()
         self._times: dict[str, float] = {}
 
     def fail(
@@ -151,13 +94,18 @@ class Faulty:
         all of them, or `times`; the first `skip` of them are served.
         """
         with self.lock:
-            self._plans.append(Plan(method, path, fault, times, skip))
+            self._faults.plan(method, path, fault, times=times, skip=skip)
 
     def heal(self) -> None:
         """Fail no more, and forget the requests so far."""
         with self.lock:
-            self._plans.clear()
+            self._faults.clear()
             self.requests.clear()
+
+    def spare(self, path: str) -> None:
+        """Plan no fault any more for a path as it was planned."""
+        with self.lock:
+            self._faults.clear(path)
 
     def seen(self, method: str = "*", path: str = "*") -> list[Request]:
         """The requests so far, of a method and for a path (a pattern)."""
@@ -219,18 +167,7 @@ class Faulty:
         """What this request meets, if anything; it is counted."""
         with self.lock:
             self.requests.append(request)
-            for plan in self._plans:
-                fits = plan.method in ("*", request.method) and fnmatchcase(request.path, plan.path)
-                if not fits or plan.times == 0:
-                    continue
-                if plan.skip:
-                    plan.skip -= 1
-                    continue
-                if plan.times is not None:
-                    plan.times -= 1
-                request.failed = True
-                return plan.fault
-        return None
+            return self._faults.of(request)
 
     def listing(self, path: str, depth: str) -> bytes | None:
         """What a PROPFIND answers; None if there is nothing at the path."""

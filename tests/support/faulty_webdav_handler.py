@@ -43,15 +43,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         request = Request(
             self.command,
             path,
+            self.path,
+            {name.lower(): value for name, value in self.headers.items()},
             time.monotonic(),
-            self.headers.get("Depth") or "",
-            headers={name.lower(): value for name, value in self.headers.items()},
         )
         fault = dav.fault_of(request)
         if fault is None:
             body = self._body(request)
             _ANSWERS.get(self.command, _Handler._unknown)(self, path, body)
-        elif fault.kind is Kind.STATUS:
+        elif fault.kind is Kind.ANSWER:
             body = self._body(request)
             if fault.carried_out:
                 self._mute = True

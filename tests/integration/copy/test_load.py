@@ -20,6 +20,7 @@ from support import http_servers, service_process
 from support import storages as servers
 from support.service_process import Function
 from support.storages import Storage
+from support.watching import Watching
 
 MANY = 10_000
 MIB = 1 << 20
@@ -86,26 +87,18 @@ def test_fifty_one_after_another_leave_memory_and_files_as_they_were(
     assert psutil.Process(eight.process.pid).num_fds() < 40
 
 
-class Peak:
+class Peak(Watching):
     """The largest memory that a process had while the block ran."""
 
+    period = 0.02
+
     def __init__(self, process: psutil.Process) -> None:
+        super().__init__()
         self.process = process
         self.bytes = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> Peak:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.02):
-            self.bytes = max(self.bytes, self.process.memory_info().rss)
+    def look(self) -> None:
+        self.bytes = max(self.bytes, self.process.memory_info().rss)
 
 
 @pytest.fixture(scope="module")

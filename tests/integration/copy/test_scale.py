@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 import time
 import uuid
 from collections import Counter
@@ -27,6 +26,7 @@ from support import storages as servers
 from support.faulty_webdav import Faulty
 from support.service_process import GATEWAY, Function
 from support.storages import Storage
+from support.watching import Watching
 
 MIB = 1 << 20
 MANY = 100_000
@@ -70,7 +70,7 @@ def content(path: str, size: int) -> bytes:
     return (path.encode() * (size // len(path) + 1))[-size:]
 
 
-class Memory:
+class Memory(Watching):
     """How far the function's Python grew while the block ran, and how large rclone got.
 
     Grown is measured from what it has after a small transfer: all that is loaded once is
@@ -83,28 +83,18 @@ class Memory:
         self._function = function
         self._python = function.worker()
         self._before = self._python.memory_info().rss
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+        super().__init__()
         self.grown = 0
         self.rclone = 0
 
-    def __enter__(self) -> Memory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.05):
-            self.grown = max(self.grown, self._python.memory_info().rss - self._before)
-            for process in self._function.family():
-                try:
-                    if process.name() == "rclone":
-                        self.rclone = max(self.rclone, process.memory_info().rss)
-                except psutil.NoSuchProcess:
-                    continue
+    def look(self) -> None:
+        self.grown = max(self.grown, self._python.memory_info().rss - self._before)
+        for process in self._function.family():
+            try:
+                if process.name() == "rclone":
+                    self.rclone = max(self.rclone, process.memory_info().rss)
+            except psutil.NoSuchProcess:
+                continue
 
     def __str__(self) -> str:
         return f"Python grew by {self.grown / MIB:.1f} MiB; rclone had {self.rclone / MIB:.0f} MiB"

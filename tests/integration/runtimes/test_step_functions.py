@@ -66,7 +66,7 @@ class Invocations:
                 self.of_shard[index] += 1
                 if index in self.healed and self.of_shard[index] == 3:
                     dav, path = self.healed[index]
-                    dav._plans[:] = [plan for plan in dav._plans if plan.path != path]
+                    dav.spare(path)
             if self.of_shard[index] <= self.dies.get(index, 0):
                 told = {"errorType": "Runtime.ExitError", "errorMessage": "signal: killed"}
                 _reply(handler, json.dumps(told).encode(), failed=True)

@@ -29,6 +29,11 @@ class Request:
     user: str = ""
     failed: bool = False
 
+    @property
+    def depth(self) -> str:
+        """The header Depth, or nothing."""
+        return self.headers.get("depth", "")
+
 
 class Kind(Enum):
     """Kind of a fault."""
@@ -115,9 +120,9 @@ class Faults:
         """
         self._plans.append(_Plan(method, path, fault, times, skip, when))
 
-    def clear(self) -> None:
-        """Plan nothing any more."""
-        self._plans.clear()
+    def clear(self, path: str | None = None) -> None:
+        """Plan nothing any more: for a path as it was planned, or at all."""
+        self._plans = [plan for plan in self._plans if path not in (None, plan.path)]
 
     def of(self, request: Request) -> Fault | None:
         """The fault that this request meets, if any; the caller holds the server's guard."""

@@ -14,7 +14,7 @@ import requests
 
 from efss_transfer.webdav import memory
 from efss_transfer.webdav.writes.uploads import SMALL
-from support import opencloud, service_process, sizeless
+from support import opencloud, sizeless
 from support.opencloud import OpenCloud
 from support.service_process import Function
 from support.stand_in.site import Cost
@@ -24,28 +24,9 @@ from support.webdav_gateway import Running, gateway, run
 TIME = 1_600_000_000
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    runtime = tmp_path_factory.mktemp("gw")
-    with service_process.function(runtime, WEBDAV_GATEWAY="1") as running:
-        yield running
-
-
 @pytest.fixture
-def function(served: Function) -> Iterator[Function]:
-    yield served
-    served.wait_clean()
-
-
-@pytest.fixture
-def cloud() -> Iterator[OpenCloud]:
-    with opencloud.serving() as running:
-        yield running
-
-
-@pytest.fixture
-def running(cloud: OpenCloud) -> Iterator[Running]:
-    parameters: Any = cloud.storage(by="app").parameters
+def running(ocis: OpenCloud) -> Iterator[Running]:
+    parameters: Any = ocis.storage(by="app").parameters
     url, user, password = parameters["url"], parameters["user"], parameters["pass"]
     with gateway(url, user=user, password=password, patience=20.0) as made:
         yield made
@@ -62,7 +43,7 @@ def listed(running: Running, folder: str = "") -> None:
 
 
 def test_file_is_replaced_any_number_of_times_with_one_time(
-    cloud: OpenCloud, running: Running, rclone: Path, tmp_path: Path
+    ocis: OpenCloud, running: Running, rclone: Path, tmp_path: Path
 ) -> None:
     there = running.connection_string("x")
     for number in range(5):
@@ -72,34 +53,34 @@ def test_file_is_replaced_any_number_of_times_with_one_time(
         os.utime(tmp_path / "from" / "f", (TIME, TIME))
         done = run(rclone, "copy", str(tmp_path / "from"), there)
         assert done.returncode == 0, done.stderr
-        assert cloud.hashes("x") == {"f": digest(content)}
+        assert ocis.hashes("x") == {"f": digest(content)}
         # The time that a client sees is still the source's.
         assert "2020-09-13" in run(rclone, "lsl", there).stdout
         again = run(rclone, "copy", str(tmp_path / "from"), there)
         assert "There was nothing to transfer" in again.stderr
-    assert set(cloud.statuses("PUT")) == {201, 204}
+    assert set(ocis.statuses("PUT")) == {201, 204}
     assert not running.gateway.record.warnings
 
 
 def test_uploads_are_held_against_the_hash_of_their_source(
-    cloud: OpenCloud, running: Running, rclone: Path, tmp_path: Path
+    ocis: OpenCloud, running: Running, rclone: Path, tmp_path: Path
 ) -> None:
     for name, size in (("small", 100), ("large", 2_000_000)):
         (tmp_path / name).write_bytes(os.urandom(size))
     done = run(rclone, "copy", str(tmp_path), running.connection_string("x"))
     assert done.returncode == 0, done.stderr
-    assert cloud.hashes("x") == hash_tree(tmp_path)
+    assert ocis.hashes("x") == hash_tree(tmp_path)
     for name in ("small", "large"):
         md5 = hashlib.md5((tmp_path / name).read_bytes(), usedforsecurity=False).hexdigest()
         assert f"{name}: md5 = {md5} OK" in done.stderr
     assert "hash empty" not in done.stderr
     # The small one by what the gateway has sent, and the server verified; the large one asked for.
-    asked = [one.path.rpartition("/")[2] for one in cloud.seen("PROPFIND")]
+    asked = [one.path.rpartition("/")[2] for one in ocis.seen("PROPFIND")]
     assert ("small" in asked, "large" in asked) == (False, True)
 
 
 def test_new_time_of_an_unchanged_file_is_kept(
-    cloud: OpenCloud, running: Running, rclone: Path, tmp_path: Path
+    ocis: OpenCloud, running: Running, rclone: Path, tmp_path: Path
 ) -> None:
     there = running.connection_string("x")
     (tmp_path / "f").write_bytes(b"content")
@@ -109,60 +90,60 @@ def test_new_time_of_an_unchanged_file_is_kept(
         assert done.returncode == 0, done.stderr
         running.gateway.forget()
         assert shown in run(rclone, "lsl", there).stdout
-    assert cloud.hashes("x") == hash_tree(tmp_path)
+    assert ocis.hashes("x") == hash_tree(tmp_path)
     # The server says that it has set the time, and has not.
-    assert cloud.statuses("PROPPATCH") == {207: 1}
+    assert ocis.statuses("PROPPATCH") == {207: 1}
 
 
 def test_file_that_the_server_can_no_longer_replace_is_explained(
-    cloud: OpenCloud, running: Running
+    ocis: OpenCloud, running: Running
 ) -> None:
-    headers = {"X-OC-Mtime": str(TIME), "Authorization": f"Bearer {cloud.token()}"}
+    headers = {"X-OC-Mtime": str(TIME), "Authorization": f"Bearer {ocis.token()}"}
     for number in range(3):
-        url = f"{cloud.url}/remote.php/dav/files/alice/f"
+        url = f"{ocis.url}/remote.php/dav/files/alice/f"
         requests.put(url, data=b"%d" % number, headers=headers, timeout=60)
     assert ask(running, "PUT", "f", b"new", X_OC_Mtime=str(TIME)) == 500
     assert "delete the old file" in running.gateway.record.failures["f"].words.message
-    assert cloud.hashes() == {"f": digest(b"1")}
+    assert ocis.hashes() == {"f": digest(b"1")}
 
 
 def test_new_files_in_a_folder_that_was_just_listed_cost_no_look(
-    cloud: OpenCloud, running: Running
+    ocis: OpenCloud, running: Running
 ) -> None:
-    cloud.write("x/old", b"old")
+    ocis.write("x/old", b"old")
     listed(running, "x")
-    cloud.heal()
+    ocis.heal()
     for number in range(5):
         assert ask(running, "PUT", f"x/f{number}", b"new") == 201
-    assert not cloud.seen("PROPFIND")
-    assert len(cloud.hashes("x")) == 6
+    assert not ocis.seen("PROPFIND")
+    assert len(ocis.hashes("x")) == 6
 
 
 def test_new_file_is_looked_for_when_the_listing_is_old(
-    cloud: OpenCloud, running: Running, monkeypatch: pytest.MonkeyPatch
+    ocis: OpenCloud, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cloud.write("x/old", b"old")
+    ocis.write("x/old", b"old")
     listed(running, "x")
-    cloud.heal()
+    ocis.heal()
     monkeypatch.setattr(memory, "_JUST_SECONDS", 0.0)
-    cloud.write("x/theirs", b"theirs")
+    ocis.write("x/theirs", b"theirs")
     assert ask(running, "PUT", "x/new", b"new") == 201
     assert ask(running, "PUT", "x/theirs", b"ours") == 204
-    assert len(cloud.seen("PROPFIND")) == 2
+    assert len(ocis.seen("PROPFIND")) == 2
     # It knew what it replaced.
-    assert "If-Match" in cloud.seen("PUT", "*/theirs")[0].headers
+    assert "If-Match" in ocis.seen("PUT", "*/theirs")[0].headers
     assert not running.gateway.record.warnings
-    assert cloud.hashes("x") == {
+    assert ocis.hashes("x") == {
         name: digest(content)
         for name, content in (("old", b"old"), ("new", b"new"), ("theirs", b"ours"))
     }
 
 
 def test_file_that_appears_between_look_and_upload_is_told(
-    cloud: OpenCloud, running: Running
+    ocis: OpenCloud, running: Running
 ) -> None:
     listed(running)
-    cloud.write("f", b"theirs")
+    ocis.write("f", b"theirs")
     assert ask(running, "PUT", "f", b"ours") == 204
     warned = running.gateway.record.warnings["preconditions_ignored"]
     assert (warned.count, [path for path, _ in warned.samples]) == (1, ["f"])
@@ -170,39 +151,39 @@ def test_file_that_appears_between_look_and_upload_is_told(
 
 @pytest.mark.parametrize("size", [100, 1_000_000])
 def test_file_that_somebody_else_changed_is_looked_at_again(
-    size: int, cloud: OpenCloud, running: Running
+    size: int, ocis: OpenCloud, running: Running
 ) -> None:
-    cloud.write("f", b"old")
+    ocis.write("f", b"old")
     listed(running)
-    cloud.write("f", b"theirs")
+    ocis.write("f", b"theirs")
     content = os.urandom(size)
     if size > SMALL:
         # What was sent already cannot be sent again by the gateway, but by rclone.
         assert ask(running, "PUT", "f", content) == 503
     assert ask(running, "PUT", "f", content) == 204
-    assert cloud.hashes() == {"f": digest(content)}
+    assert ocis.hashes() == {"f": digest(content)}
     # The wrong If-Match is 409 there, and not 412.
-    assert cloud.statuses("PUT") == {409: 1, 204: 1}
+    assert ocis.statuses("PUT") == {409: 1, 204: 1}
 
 
 def test_folder_that_was_removed_is_made_again(
-    cloud: OpenCloud, running: Running, rclone: Path, tmp_path: Path
+    ocis: OpenCloud, running: Running, rclone: Path, tmp_path: Path
 ) -> None:
     assert ask(running, "MKCOL", "x/y/") == 201
-    cloud.user().space.root.remove("x")
+    ocis.user().space.root.remove("x")
     assert ask(running, "PUT", "x/y/f", b"1") == 409
     (tmp_path / "f").write_bytes(b"1")
     done = run(rclone, "copy", str(tmp_path), running.connection_string("x/y"))
     assert done.returncode == 0, done.stderr
-    assert cloud.hashes("x/y") == hash_tree(tmp_path)
+    assert ocis.hashes("x/y") == hash_tree(tmp_path)
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "COPY", "MOVE", "PUT"])
 def test_file_in_post_processing_is_waited_for(
-    method: str, cloud: OpenCloud, running: Running
+    method: str, ocis: OpenCloud, running: Running
 ) -> None:
-    cloud.write("f", b"content")
-    cloud.process("f", 1.0)
+    ocis.write("f", b"content")
+    ocis.process("f", 1.0)
     begun = time.monotonic()
     to = {"Destination": f"{running.url}/g", "Overwrite": "T"}
     headers = to if method in ("COPY", "MOVE") else {}
@@ -211,27 +192,27 @@ def test_file_in_post_processing_is_waited_for(
     assert (time.monotonic() - begun > 0.8) == (method in ("GET", "DELETE", "COPY"))
     expected = {"GET": {"f": b"content"}, "DELETE": {}, "MOVE": {"g": b"content"}}
     expected |= {"COPY": {"f": b"content", "g": b"content"}, "PUT": {"f": b"new"}}
-    assert cloud.hashes() == {name: digest(text) for name, text in expected[method].items()}
+    assert ocis.hashes() == {name: digest(text) for name, text in expected[method].items()}
     assert not running.gateway.record.failures
 
 
-def test_body_of_unknown_length_is_sent_with_its_length(cloud: OpenCloud, running: Running) -> None:
+def test_body_of_unknown_length_is_sent_with_its_length(ocis: OpenCloud, running: Running) -> None:
     content = os.urandom(3_000_000)
     pieces = (content[start : start + 100_000] for start in range(0, len(content), 100_000))
     assert requests.put(f"{running.url}/f", data=pieces, timeout=60).status_code == 201
-    assert cloud.hashes() == {"f": digest(content)}
+    assert ocis.hashes() == {"f": digest(content)}
 
 
 def test_large_body_of_unknown_length_is_refused_before_it_is_sent(
-    cloud: OpenCloud, running: Running
+    ocis: OpenCloud, running: Running
 ) -> None:
-    cloud.write("f", b"old")
+    ocis.write("f", b"old")
     sent = iter([b"x" * 1_000_000] * 20)
     answer = requests.put(f"{running.url}/f", data=sent, timeout=60)
     assert answer.status_code == 501
     assert "size is unknown" in answer.text
-    assert not cloud.seen("PUT")
-    assert cloud.hashes() == {"f": digest(b"old")}
+    assert not ocis.seen("PUT")
+    assert ocis.hashes() == {"f": digest(b"old")}
 
 
 @pytest.mark.parametrize(("by", "most"), [("app", 4), ("password", 4), ("bearer", 16)])
@@ -239,12 +220,12 @@ def test_only_four_requests_at_a_time_make_opencloud_hash_a_password(
     by: Literal["app", "password", "bearer"], most: int, function: Function, s3: Storage
 ) -> None:
     expected = s3.fill(f"bucket/hashed-{by}", {f"f{number}": b"x" for number in range(32)})
-    with opencloud.serving(cost=Cost(work={"PUT": 0.2})) as cloud:
-        end = cloud.storage(by=by, vendor="other").endpoint("to")
+    with opencloud.serving(cost=Cost(work={"PUT": 0.2})) as ocis:
+        end = ocis.storage(by=by, vendor="other").endpoint("to")
         answer = function.copy(s3.endpoint(f"hashed-{by}"), end, options={"transfers": 16})
         assert answer.status_code == 200, answer.text
-        assert cloud.hashes("to") == expected
-        puts = cloud.seen("PUT")
+        assert ocis.hashes("to") == expected
+        puts = ocis.seen("PUT")
     # In the middle of each: a request ends here a moment after the gateway knows.
     halves = [put.at + 0.1 for put in puts]
     at_once = max(sum(one.at <= half < one.ended for one in puts) for half in halves)
@@ -254,17 +235,17 @@ def test_only_four_requests_at_a_time_make_opencloud_hash_a_password(
 
 @pytest.mark.parametrize(("size", "code"), [(3_000_000, None), (9_500_000, "unsupported")])
 def test_source_that_tells_no_size_is_copied_to_opencloud_or_refused_in_words(
-    size: int, code: str | None, cloud: OpenCloud, function: Function
+    size: int, code: str | None, ocis: OpenCloud, function: Function
 ) -> None:
     content = os.urandom(size)
-    end = cloud.storage(vendor="other").endpoint("to")
+    end = ocis.storage(vendor="other").endpoint("to")
     with sizeless.serving(content) as source:
         answer = function.copy(source, end, options={"attempts": 1})
     if code is None:
         assert answer.status_code == 200, answer.text
-        assert cloud.hashes("to") == {"f.bin": digest(content)}
+        assert ocis.hashes("to") == {"f.bin": digest(content)}
     else:
         (error,) = answer.json()["result"]["errors"]
         assert (error["code"], error["side"]) == (code, "destination")
         assert "size is unknown" in answer.text
-        assert not cloud.hashes("to")
+        assert not ocis.hashes("to")

@@ -22,12 +22,6 @@ from support.storages import Storage
 FILES = {"a.txt": b"a", "empty": b"", "deep/b c.bin": os.urandom(400_000), "ü": b"x"}
 
 
-@pytest.fixture
-def dav() -> Iterator[Faulty]:
-    with faulty.serving() as running:
-        yield running
-
-
 @contextmanager
 def function(folder: Path, proxy: str, **site: Any) -> Iterator[Function]:
     (folder / "run").mkdir()

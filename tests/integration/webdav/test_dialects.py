@@ -13,31 +13,12 @@ import pytest
 import requests
 
 from efss_transfer.webdav.writes.pieces import LARGEST, SMALLEST
-from support import nextcloud, service_process, sizeless
+from support import nextcloud, sizeless
 from support.nextcloud import Nextcloud
 from support.nextcloud.tree import File
 from support.service_process import Function
 from support.storages import Storage, digest, hash_tree
 from support.webdav_gateway import gateway, run
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    runtime = tmp_path_factory.mktemp("gw")
-    with service_process.function(runtime, WEBDAV_GATEWAY="1") as running:
-        yield running
-
-
-@pytest.fixture
-def function(served: Function) -> Iterator[Function]:
-    yield served
-    served.wait_clean()
-
-
-@pytest.fixture
-def cloud() -> Iterator[Nextcloud]:
-    with nextcloud.serving() as running:
-        yield running
 
 
 def to(cloud: Nextcloud, **options: Any) -> dict[str, Any]:

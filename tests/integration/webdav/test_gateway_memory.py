@@ -22,6 +22,7 @@ from support import faulty_webdav as faulty
 from support import service_process, webdav_gateway
 from support.service_process import Function
 from support.storages import digest
+from support.watching import Watching
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -151,32 +152,22 @@ def test_listing_passes_through_in_flat_memory(size: int) -> None:
     assert grown < 16 * MIB
 
 
-class Watched:
+class Watched(Watching):
     """The largest memory of a service's Python and of its rclone together, while it runs."""
 
     def __init__(self, function: Function) -> None:
         self.python = self.rclone = self.both = 0
+        super().__init__()
         self._function = function
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+        self._worker = function.worker()
 
-    def __enter__(self) -> Watched:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        worker = self._function.worker()
-        while not self._stop.wait(0.1):
-            python, rclone = worker.memory_info().rss, 0
-            for process in self._function.daemons():
-                with suppress(psutil.NoSuchProcess):
-                    rclone += process.memory_info().rss
-            self.python, self.rclone = max(self.python, python), max(self.rclone, rclone)
-            self.both = max(self.both, python + rclone)
+    def look(self) -> None:
+        python, rclone = self._worker.memory_info().rss, 0
+        for process in self._function.daemons():
+            with suppress(psutil.NoSuchProcess):
+                rclone += process.memory_info().rss
+        self.python, self.rclone = max(self.python, python), max(self.rclone, rclone)
+        self.both = max(self.both, python + rclone)
 
 
 @pytest.mark.slow

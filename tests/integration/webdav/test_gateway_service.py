@@ -7,7 +7,6 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +19,6 @@ from support.certificates import certificate
 from support.faulty_webdav import Faulty, sabre, status
 from support.service_process import Function
 from support.storages import Storage, digest
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    runtime = tmp_path_factory.mktemp("gw")
-    with service_process.function(runtime, WEBDAV_GATEWAY="1") as running:
-        yield running
-
-
-@pytest.fixture
-def function(served: Function) -> Iterator[Function]:
-    yield served
-    served.wait_clean()
-
-
-@pytest.fixture
-def dav() -> Iterator[Faulty]:
-    with faulty.serving() as running:
-        yield running
 
 
 def endpoint(dav: Faulty, path: str, base: str = "", **changes: Any) -> dict[str, Any]:

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
-import pytest
-
-from support import faulty_webdav as faulty
 from support import nextcloud
 from support.faulty_webdav import Faulty
 from support.webdav_gateway import gateway
-
-
-@pytest.fixture
-def dav() -> Iterator[Faulty]:
-    with faulty.serving() as running:
-        yield running
 
 
 def test_trailers_of_a_download_reach_the_engine(dav: Faulty) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support import faulty_webdav as faulty
-from support import nextcloud, service_process
 from support.cli_user import User
 from support.contract import complaints
 from support.faulty_webdav import Faulty
@@ -19,31 +17,6 @@ from support.service_process import Function
 from support.storages import Storage, digest
 
 BEFORE_1970 = -520_000_000.0
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    runtime = tmp_path_factory.mktemp("gw")
-    with service_process.function(runtime, WEBDAV_GATEWAY="1") as running:
-        yield running
-
-
-@pytest.fixture
-def function(served: Function) -> Iterator[Function]:
-    yield served
-    served.wait_clean()
-
-
-@pytest.fixture
-def dav() -> Iterator[Faulty]:
-    with faulty.serving() as running:
-        yield running
-
-
-@pytest.fixture
-def cloud() -> Iterator[Nextcloud]:
-    with nextcloud.serving() as running:
-        yield running
 
 
 def only_error(answer: Any, status: int) -> dict[str, Any]:

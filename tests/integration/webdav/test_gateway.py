@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from support import faulty_webdav as faulty
 from support import nextcloud
 from support.faulty_webdav import NEXTCLOUD, Faulty, sabre, status
+from support.listings import with_status
 from support.storages import Storage, digest, hash_tree
 from support.webdav_gateway import gateway, run
 
@@ -28,12 +28,6 @@ FILES = {
     "colon:quote\"'.txt": b"quotes",
     "&lt;xml>.txt": b"markup",
 }
-
-
-@pytest.fixture
-def dav() -> Iterator[Faulty]:
-    with faulty.serving() as running:
-        yield running
 
 
 @pytest.fixture
@@ -219,7 +213,7 @@ def test_entry_with_a_bad_status_is_a_failed_file(
 ) -> None:
     dav.fill("data", {"good": b"1", "bad": b"22"})
     dav.fail("*", "/data/bad", status(code))
-    dav.rewrite = lambda _, body: bad_status(body, b"/data/bad", where, code)
+    dav.rewrite = lambda _, body: with_status(body, "/data/bad", code, where)
     with gateway(dav.url, patience=0.1) as running:
         done = run(rclone, "copy", running.connection_string("data"), str(tmp_path / "to"))
         assert done.returncode != 0
@@ -231,7 +225,7 @@ def test_entry_with_a_bad_status_that_can_be_read_is_copied(
     dav: Faulty, rclone: Path, tmp_path: Path
 ) -> None:
     expected = dav.fill("data", {"good": b"1", "odd": b"22"})
-    dav.rewrite = lambda _, body: bad_status(body, b"/data/odd", "response", 500)
+    dav.rewrite = lambda _, body: with_status(body, "/data/odd", 500, "response")
     with gateway(dav.url) as running:
         done = run(rclone, "copy", running.connection_string("data"), str(tmp_path / "to"))
     assert done.returncode == 0, done.stderr
@@ -242,7 +236,7 @@ def test_file_in_processing_is_waited_for(dav: Faulty, rclone: Path, tmp_path: P
     expected = dav.fill("data", {"ready": b"1", "processed": b"22"})
     dav.fail("GET", "/data/processed", status(425), times=3)
     dav.fail("HEAD", "/data/processed", status(425), times=1)
-    dav.rewrite = lambda _, body: bad_status(body, b"/data/processed", "propstat", 425)
+    dav.rewrite = lambda _, body: with_status(body, "/data/processed", 425, "propstat")
     with gateway(dav.url) as running:
         done = run(rclone, "copy", running.connection_string("data"), str(tmp_path / "to"))
     assert done.returncode == 0, done.stderr
@@ -481,17 +475,3 @@ def test_time_that_nextcloud_refuses_is_left_out(dav: Faulty, rclone: Path, tmp_
     assert done.returncode == 0, done.stderr
     assert "x-oc-mtime" not in dav.seen("PUT")[0].headers
     assert dav.nextcloud.hashes("x") == {"f.bin": digest(b"content")}
-
-
-def bad_status(body: bytes, path: bytes, where: str, code: int) -> bytes:
-    """A listing in which one entry has a status of its own."""
-    begin = body.find(b"<d:response><d:href>" + path + b"<")
-    if begin < 0:
-        return body
-    end = body.index(b"</d:response>", begin)
-    entry = body[begin:end]
-    if where == "propstat":
-        entry = entry.replace(b"HTTP/1.1 200 OK", b"HTTP/1.1 %d Words" % code)
-    else:
-        entry = b"<d:response><d:href>%s</d:href><d:status>HTTP/1.1 %d W</d:status>" % (path, code)
-    return body[:begin] + entry + body[end:]
