@@ -6,7 +6,7 @@ permits its target and the request can be sent again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
@@ -22,8 +22,8 @@ _MOST_REDIRECTS: Final = 5
 class Upstream:
     """Client for one server and the targets of its redirects.
 
-    `own_headers` and the credential go only to its own origin. `may_redirect` decides about other
-    origins. `stall_seconds` is how long a server may be silent.
+    The credential goes only to its own origin. `may_redirect` decides about other origins.
+    `stall_seconds` is how long a server may be silent.
     """
 
     def __init__(
@@ -31,14 +31,12 @@ class Upstream:
         origin: Origin,
         connections: Connections,
         *,
-        own_headers: Mapping[str, str] | None = None,
         may_redirect: Callable[[Origin], bool] = lambda _: False,
         stall_seconds: float = 60.0,
     ) -> None:
         self.origin = origin
         self.stall_seconds = stall_seconds
         self._connections = connections
-        self._own_headers = dict(own_headers or {})
         self._may_redirect = may_redirect
 
     def call(self, call: Call, authorization: str | None = None) -> Sending:
@@ -112,10 +110,8 @@ class Upstream:
             target = f"{origin}{target}"
         headers = {"Host": origin.authority, "Accept-Encoding": "identity"}
         headers.update(call.headers)
-        if origin == self.origin:
-            headers.update(self._own_headers)
-            if authorization is not None:
-                headers["Authorization"] = authorization
+        if origin == self.origin and authorization is not None:
+            headers["Authorization"] = authorization
         if call.upload is not None:
             if call.upload.length is None:
                 headers["Transfer-Encoding"] = "chunked"

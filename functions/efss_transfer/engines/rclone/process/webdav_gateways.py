@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import secrets
 import time
@@ -143,7 +142,6 @@ class Gateways:
         try:
             url = str(end.parameters["url"])
             origin, home = Origin.of(url), urlsplit(url).path
-            headers = _headers(str(end.parameters.get("headers", "")))
         except (KeyError, ValueError):
             return None  # rclone reports the error
         route = self._route
@@ -151,18 +149,15 @@ class Gateways:
         upstream = Upstream(
             origin,
             connections,
-            own_headers=headers,
             may_redirect=route.may_redirect,
             stall_seconds=self._stall_seconds,
         )
-        # Without the request's own headers, which may contain a credential.
-        asking = Upstream(origin, connections, may_redirect=route.may_redirect)
         named = of_vendor(vendor)
         asked: Future[Dialect] = Future()
         if recognition.site(home) is None:
             asked.set_result(named)
         else:
-            asked = self._guard.start(lambda: recognition.recognised(asking, home, named))
+            asked = self._guard.start(lambda: recognition.recognised(upstream, home, named))
         return _Server(upstream, connections, named, asked)
 
     def _behind(self, side: str, end: Endpoint, *, is_destination: bool) -> Endpoint:
@@ -214,13 +209,3 @@ def _is_hashed(dialect: Dialect, password: str) -> bool:
     if not password or not dialect.hashes_passwords:
         return False
     return dialect.hashes_tokens or not _APP_PASSWORD.fullmatch(password)
-
-
-def _headers(text: str) -> dict[str, str]:
-    """Parse headers in rclone's format: name,value,name,value. Raises ValueError."""
-    if not text:
-        return {}
-    fields = next(csv.reader([text]))
-    if len(fields) % 2:
-        raise ValueError("a header has no value: give pairs of name,value")
-    return dict(zip(fields[::2], fields[1::2], strict=True))
