@@ -14,6 +14,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -81,6 +82,7 @@ class Line:
         self._listener: socket.socket | None = None
         self._port = 0
         self._timers: list[threading.Timer] = []
+        self._serving: set[threading.Thread] = set()
 
     def plan(
         self,
@@ -134,6 +136,18 @@ class Line:
                 self._port = self._listener.getsockname()[1]
                 threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
 
+    def wait_idle(self, seconds: float = 30) -> None:
+        """Wait until every connection has ended, also those of clients that left long ago.
+
+        What they sent before they left reaches the server only once the line has healed.
+        """
+        limit = time.monotonic() + seconds
+        with self._guard:
+            serving = set(self._serving)
+        for thread in serving:
+            thread.join(max(0.0, limit - time.monotonic()))
+            assert not thread.is_alive(), "a connection did not end"
+
     def end(self) -> None:
         """Cut the line for good."""
         for timer in self._timers:
@@ -149,7 +163,10 @@ class Line:
                 client, _ = listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=[client], daemon=True).start()
+            thread = threading.Thread(target=self._serve, args=[client], daemon=True)
+            with self._guard:
+                self._serving = {one for one in self._serving if one.is_alive()} | {thread}
+                thread.start()
 
     def _serve(self, client: socket.socket) -> None:
         exchange = _Exchange()
@@ -171,9 +188,11 @@ class Line:
                 back.start()
                 with suppress(OSError):
                     self._requests(client, server, exchange)
-                for one in (client, server):
-                    with suppress(OSError):
-                        one.shutdown(socket.SHUT_RDWR)
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
+                # The server closes its side once it is done with what it got.
+                with suppress(OSError):
+                    server.shutdown(socket.SHUT_WR)
                 back.join()
                 with self._guard:
                     self._sockets -= {client, server}

@@ -123,10 +123,11 @@ def gateway(
             task.add_done_callback(tasks.discard)
 
     async def stop(accepting: asyncio.Task[None]) -> None:
+        made[0].begin_close()
         for task in {accepting, *tasks}:
             task.cancel()
         await asyncio.wait({accepting, *tasks})
-        made[0].close()
+        await made[0].close()
 
     accepting = loop.create_task(listen())
     thread = threading.Thread(target=loop.run_forever, daemon=True)

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from efss_transfer.egress.addresses import ConnectionCheck
 from efss_transfer.egress.dialer import Dialer, DialRefused
@@ -64,6 +64,19 @@ def guard(permits: ConnectionCheck) -> Iterator[Guard]:
             loop.run(running._close)
 
 
+class LocalServer(Protocol):
+    """A server in this process, whose methods are called in the guard's event loop."""
+
+    async def attend(self, connection: socket.socket) -> None:
+        """Serve a connection, which it owns, until it ends."""
+
+    def begin_close(self) -> None:
+        """Prepare for the end: all connections are about to be broken."""
+
+    async def close(self) -> None:
+        """End, after the last connection has ended."""
+
+
 class Guard:
     """A SOCKS 5 server on 127.0.0.1 that connects only where `permits` allows."""
 
@@ -82,23 +95,12 @@ class Guard:
         self._refused: list[str] = []
         self._is_closed = False
         self._loop = loop
-        self._reserved: dict[str, Callable[[socket.socket], Awaitable[None]]] = {}
+        self._reserved: dict[str, LocalServer] = {}
         self._attend: Callable[[socket.socket], Awaitable[None]] = self._serve_socks
-        self._on_close: list[Callable[[], None]] = []
 
-    def reserve(
-        self,
-        host: str,
-        serve: Callable[[socket.socket], Awaitable[None]],
-        close: Callable[[], None],
-    ) -> None:
-        """Hand connections to a name, which no DNS has, to a server in this process.
-
-        `serve` is called in the event loop with each connection, and owns it. `close` is called
-        there after the last connection has ended.
-        """
-        self._on_close.append(close)
-        self._reserved[host] = serve
+    def reserve(self, host: str, server: LocalServer) -> None:
+        """Hand connections to a name, which no DNS has, to a server in this process."""
+        self._reserved[host] = server
 
     def hand_over(self, attend: Callable[[socket.socket], Awaitable[None]]) -> None:
         """Hand every connection to a server in this process from now on, in place of SOCKS."""
@@ -148,13 +150,15 @@ class Guard:
     async def _close(self) -> None:
         self._is_closed = True
         asyncio.get_running_loop().remove_reader(self._listener)
+        for server in self._reserved.values():
+            server.begin_close()
         unfinished = {*self._tasks, *self._dialer.running_lookups}
         for task in unfinished:
             task.cancel()
         if unfinished:
             await asyncio.wait(unfinished)
-        for close in self._on_close:
-            close()
+        for server in self._reserved.values():
+            await server.close()
 
     def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -192,9 +196,9 @@ class Guard:
     async def _serve_socks(self, client: socket.socket) -> None:
         """Raises Rejected, and OSError if one side broke or the handshake timed out."""
         to = await self._read_request(client)
-        if (serve := self._reserved.get(to.host)) is not None:
+        if (local := self._reserved.get(to.host)) is not None:
             await asyncio.get_running_loop().sock_sendall(client, Reply.SUCCEEDED.encode())
-            await serve(client)
+            await local.attend(client)
             return
         with await self._dial(to) as server:
             _disable_nagle(server)

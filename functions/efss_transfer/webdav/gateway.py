@@ -120,8 +120,13 @@ class Gateway:
         if self._early is not None:
             self._early.clear()
 
-    def close(self) -> None:
-        """Close all connections to the server."""
+    def begin_close(self) -> None:
+        """Prepare for `close`: whatever removes leftovers has a few seconds from now on."""
+        self._uploads.clean_ups.begin_end()
+
+    async def close(self) -> None:
+        """Close all connections to the server, once all requests have ended."""
+        await self._uploads.clean_ups.ended()
         self._connections.close()
 
     async def handle(self, request: EngineRequest, reply: EngineReply) -> None:

@@ -42,12 +42,6 @@ NEW = {path: digest(content) for path, content in FILES.items()}
 PART = re.compile(r"(.*/)?\.efss-transfer-[0-9a-f]{16}\.part")
 DAYS = 2 * 86_400
 
-# WsgiDAV leaves the file of an upload that was cut off to the garbage collector.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <_io.FileIO name='[^']*efss-transfer:"
-    "pytest.PytestUnraisableExceptionWarning"
-)
-
 
 @dataclass(frozen=True)
 class State:
@@ -318,6 +312,8 @@ def finish(function: Function, server: Server, made: list[Case], outcomes: list[
     for case in made:
         case.line.heal()
     assert repeated(function, made) == {}
+    for case in made:
+        case.line.wait_idle()
     if server.age is not None:
         server.age()
         assert repeated(function, made) == {}

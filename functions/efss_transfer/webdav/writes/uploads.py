@@ -6,7 +6,6 @@ temporary name beside the file, and a MOVE replaces the file once all have arriv
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, Final
@@ -25,6 +24,7 @@ from efss_transfer.webdav.session import Failed, ServerSession
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes import refusals
 from efss_transfer.webdav.writes.chunks import Chunks
+from efss_transfer.webdav.writes.cleanups import CleanUps
 from efss_transfer.webdav.writes.conditions import ABSENT, Conditions
 from efss_transfer.webdav.writes.leftovers import Leftovers, partial_name
 from efss_transfer.webdav.writes.pieces import Pieces
@@ -63,6 +63,7 @@ class Uploads:
         # In ownCloud nobody has looked for them.
         left = self._chunks if dialect.in_place else None
         self.leftovers = Leftovers(session, listings, left)
+        self.clean_ups = CleanUps()
         self._moves = True
 
     async def store(self, request: EngineRequest) -> int:
@@ -177,13 +178,13 @@ class Uploads:
             size = await sending
             answer = await self._chunks.assemble(session, path, size, headers, condition)
         except Failed as failed:
-            await asyncio.shield(self._chunks.remove(session))
+            await self.clean_ups.run(self._chunks.remove(session))
             if condition and failed.status in self._dialect.mismatch:
                 await self._conditions.looked(path)
                 raise Failed(_AGAIN, failed.said) from failed
             raise self._explained(failed) from failed
         except BaseException:
-            await asyncio.shield(self._chunks.remove(session))
+            await self.clean_ups.run(self._chunks.remove(session))
             raise
         return _Kept(answer)
 
@@ -224,7 +225,7 @@ class Uploads:
                     raise self._explained(await self._session.error(call, key(path), answer))
             await self._moved(aside, path, is_new=is_new)
         except BaseException:
-            await asyncio.shield(self.leftovers.remove(aside))
+            await self.clean_ups.run(self.leftovers.remove(aside))
             raise
         return _Kept(None)
 

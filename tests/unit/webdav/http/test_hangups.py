@@ -81,7 +81,8 @@ async def gateway_before(beginning: bytes) -> AsyncIterator[tuple[Silent, socket
         engine.close()
         silent.close()
         listener.close()
-        gateway.close()
+        gateway.begin_close()
+        await gateway.close()
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class GatewayRoute:
 
     def offer(self, host: str, gateway: Gateway) -> None:
         """Let rclone reach a gateway by a reserved name."""
-        self._guard.reserve(host, gateway.attend, gateway.close)
+        self._guard.reserve(host, gateway)
         if self._door is not None:
             self._door.reserve(host, gateway.handle)
 
