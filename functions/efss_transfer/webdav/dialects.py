@@ -13,22 +13,16 @@ class Dialect:
     """Properties of a server that the gateway relies on.
 
     `atomic`: a refused PUT leaves the old file unchanged, and a PUT that is cut off leaves no new
-    file. `in_place`: a PUT over an old file that is cut off leaves that file cut off, so a large
-    file needs another way. `mismatch` lists the statuses of a failed precondition. `vendor` is
+    file. `in_place`: a PUT over an old file that is cut off leaves that file cut off, so a file is
+    replaced in another way. `mismatch` lists the statuses of a failed precondition. `vendor` is
     the vendor that rclone gets. `checksums`: listings have checksums, and with `hashes_files` those
     that the server computed, SHA-1 and MD5. `oldest` is the earliest modification time that the
     server accepts, in seconds since 1970. `needs_length`: it must not get a body of unknown length.
     `creates_over`: it ignores If-None-Match. `versions_by_time`: it cannot replace a file when an
     older version has the same time. `ignores_times`: it may accept a PROPPATCH of a time and do
-    nothing. `chunks`: it has chunked uploads. `hashes_passwords`: each request that signs in with a
+    nothing. `chunks`: it has chunked uploads. `drives`: only its Graph API tells the free space,
+    and a file that is replaced makes room. `hashes_passwords`: each request that signs in with a
     password costs the server a hash of it, and with `hashes_tokens` one with an app password too.
-    the vendor that rclone gets. `checksums`: listings have checksums. `oldest` is the earliest
-    modification time that the server accepts, in seconds since 1970. `needs_length`: it must not
-    get a body of unknown length. `creates_over`: it ignores If-None-Match. `versions_by_time`: it
-    cannot replace a file when an older version has the same time. `chunks`: it has chunked
-    uploads. `drives`: only its Graph API tells the free space, and a file that is replaced makes
-    room. `hashes_passwords`: each request that signs in with a password costs the server a hash of
-    it, and with `hashes_tokens` one with an app password too.
     """
 
     name: str

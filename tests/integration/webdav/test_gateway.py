@@ -446,7 +446,7 @@ def test_what_a_killed_gateway_left_is_hidden_and_removed_when_nobody_writes_it(
     now = int(time.time())
     # Cut off long ago; long ago, with the file's own time; now on its way; of somebody else.
     old, older = partial(now - 3600), partial(now - 100_000)
-    whole, mine = partial(now - 1000), ".efss-transfer-mine.part"
+    whole, mine = partial(now - 1000), ".efss-transfer-mine.partial"
     dav.fill("to", dict.fromkeys(("f", old, older, whole, mine), b"x"))
     dav.store(f"/to/{old}", b"2", now - 3500)
     dav.store(f"/to/{older}", b"2", 1_000_000)
@@ -459,7 +459,7 @@ def test_what_a_killed_gateway_left_is_hidden_and_removed_when_nobody_writes_it(
 
 
 def partial(begun: int) -> str:
-    return f".efss-transfer-{begun:08x}{'0' * 8}.part"
+    return f".efss-transfer-{begun:08x}{'0' * 8}.partial"
 
 
 def test_time_that_nextcloud_refuses_is_left_out(dav: Faulty, rclone: Path, tmp_path: Path) -> None:

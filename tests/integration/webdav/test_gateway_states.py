@@ -39,7 +39,7 @@ FILES = {
 }
 OLD = os.urandom(700 * KIB)
 NEW = {path: digest(content) for path, content in FILES.items()}
-PART = re.compile(r"(.*/)?\.efss-transfer-[0-9a-f]{16}\.part")
+PART = re.compile(r"(.*/)?\.efss-transfer-[0-9a-f]{16}\.partial")
 DAYS = 2 * 86_400
 
 
@@ -69,12 +69,12 @@ UP = [
 ]
 UP_PLAIN = [
     *UP,
-    State("PUT aside", "PUT", "*.part", BODY, 300 * KIB),
-    State("PUT aside stored", "PUT", "*.part", SENT),
-    State("MOVE head", "MOVE", "*.part", HEAD),
-    State("MOVE done", "MOVE", "*.part", SENT),
-    State("clean-up head", "DELETE", "*.part", HEAD, first=("PUT", "*.part")),
-    State("clean-up done", "DELETE", "*.part", SENT, first=("PUT", "*.part")),
+    State("PUT aside", "PUT", "*.partial", BODY, 300 * KIB),
+    State("PUT aside stored", "PUT", "*.partial", SENT),
+    State("MOVE head", "MOVE", "*.partial", HEAD),
+    State("MOVE done", "MOVE", "*.partial", SENT),
+    State("clean-up head", "DELETE", "*.partial", HEAD, first=("PUT", "*.partial")),
+    State("clean-up done", "DELETE", "*.partial", SENT, first=("PUT", "*.partial")),
 ]
 UP_NEXTCLOUD = [
     *UP,
@@ -149,9 +149,9 @@ class Server:
 
 def aged(folder: Path) -> None:
     """Make partial uploads two days older: in their names, and on disk."""
-    for path in folder.rglob(".efss-transfer-*.part"):
+    for path in folder.rglob(".efss-transfer-*.partial"):
         begun = int(path.name.removeprefix(".efss-transfer-")[:8], 16) - DAYS
-        older = path.with_name(f".efss-transfer-{begun:08x}{path.name[-13:]}")
+        older = path.with_name(f".efss-transfer-{begun:08x}{path.name[-16:]}")
         path.rename(older)
         os.utime(older, (begun, begun))
 

@@ -68,14 +68,17 @@ def test_upload_over_an_old_file_that_is_refused_leaves_the_old_file(
     assert not cloud.user().uploads
 
 
-def test_large_upload_over_an_old_file_that_is_cut_off_leaves_the_old_file(
-    function: Function, cloud: Nextcloud, s3: Storage
+@pytest.mark.parametrize(("size", "cut"), [(100_000, 50_000), (300_000, 100_000)])
+def test_upload_over_an_old_file_that_is_cut_off_leaves_the_old_file(
+    size: int, cut: int, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    s3.fill("bucket/cut", {"f": os.urandom(300_000)})
+    # Nextcloud itself writes over the old file in place.
+    base = f"cut/{size}"
+    s3.fill(f"bucket/{base}", {"f": os.urandom(size)})
     cloud.write("/to/f", b"old")
-    cloud.fail("PUT", "*", nextcloud.reset(100_000))
+    cloud.fail("PUT", "*", nextcloud.reset(cut))
     answer = function.copy(
-        s3.endpoint("cut"), cloud.storage().endpoint("to"), options={"attempts": 1}
+        s3.endpoint(base), cloud.storage().endpoint("to"), options={"attempts": 1}
     )
     assert answer.status_code != 200
     assert only_error(answer)["code"] == "storage_unreachable"
@@ -83,16 +86,28 @@ def test_large_upload_over_an_old_file_that_is_cut_off_leaves_the_old_file(
     assert not cloud.user().uploads
 
 
-def test_small_upload_over_an_old_file_that_is_cut_off_is_made_whole_by_the_next_attempt(
-    function: Function, cloud: Nextcloud, s3: Storage
+@pytest.mark.parametrize("release", ["32", "without chunks", "old address"])
+@pytest.mark.parametrize("cut", [None, 50_000])
+def test_files_below_a_public_link_are_replaced_safely(
+    cut: int | None, release: str, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    # Nextcloud writes over the old file in place, so until then it is cut off.
-    expected = s3.fill("bucket/cut-small", {"f": os.urandom(100_000)})
-    cloud.write("/to/f", b"old")
-    cloud.fail("PUT", "*", nextcloud.reset(50_000), times=1)
-    answer = function.copy(s3.endpoint("cut-small"), cloud.storage().endpoint("to"))
-    assert answer.status_code == 200, answer.text
-    assert cloud.hashes("to") == expected
+    base = f"link/{release}/{cut}"
+    expected = s3.fill(f"bucket/{base}", {"small": os.urandom(100_000), "f": os.urandom(300_000)})
+    old = {"small": digest(b"old"), "f": digest(b"old")}
+    for name in old:
+        cloud.write(f"/shared/{name}", b"old")
+    link = cloud.link("/shared", writable=True)
+    parameters = {"url": f"{cloud.url}/public.php/dav/files/{link.token}", "vendor": "nextcloud"}
+    if release == "old address":
+        parameters |= {"url": f"{cloud.url}/public.php/webdav", "user": link.token}
+    if release == "without chunks":
+        cloud.fail("MKCOL", "*/uploads/*", nextcloud.status(404))
+    if cut is not None:
+        cloud.fail("PUT", "*", nextcloud.reset(cut))
+    to = {"type": "webdav", "parameters": parameters, "path": ""}
+    answer = function.copy(s3.endpoint(base), to, options={"attempts": 1})
+    assert (answer.status_code == 200) is (cut is None), answer.text
+    assert cloud.hashes("shared") == (expected if cut is None else old)
 
 
 @pytest.mark.parametrize("code", [413, 502, 507])

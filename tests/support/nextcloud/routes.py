@@ -114,16 +114,26 @@ def _public_webdav(exchange: Exchange, rest: str) -> None:
 def _public_dav(exchange: Exchange, rest: str) -> None:
     kind, _, inside = rest.partition("/")
     token, _, path = inside.partition("/")
-    link = link_of_path(exchange, token if kind == "files" else "")
-    _linked(exchange, link, f"{PUBLIC_DAV}/files/{token}", path)
+    link = link_of_path(exchange, token if kind in ("files", "uploads") else "")
+    href = f"{PUBLIC_DAV}/files/{token}"
+    if kind == "uploads":
+        # As seen, although the capabilities say public_shares_chunking: false.
+        space = _shared(exchange, link, href)
+        uploads.serve(exchange, space.user, space, path)
+    else:
+        _linked(exchange, link, href, path)
 
 
-def _linked(exchange: Exchange, link: Link, href: str, path: str) -> None:
+def _shared(exchange: Exchange, link: Link, href: str) -> Space:
     owner = exchange.cloud.users[link.owner]
     root = owner.tree.find(link.path)
     if root is None:
         raise errors.unavailable("Sabre\\DAV\\Exception\\NotFound: ")
-    _act(exchange, Space(owner, root, href, link), path)
+    return Space(owner, root, href, link)
+
+
+def _linked(exchange: Exchange, link: Link, href: str, path: str) -> None:
+    _act(exchange, _shared(exchange, link, href), path)
 
 
 _ENTRIES: Final = {

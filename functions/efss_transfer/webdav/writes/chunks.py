@@ -31,6 +31,7 @@ LONGEST_SECONDS: Final = 86_400.0
 
 _FILES: Final = ("dav", "files")
 _SESSION: Final = re.compile(r"efss-transfer-([0-9a-f]{8})[0-9a-f]{24}")
+_PUBLIC: Final = "public.php"
 _WHOLE: Final = ".file"
 _TIDY_SECONDS: Final = 10.0
 _LONGEST: Final = 1 << 20
@@ -38,6 +39,14 @@ _TIMES: Final = (
     b'<?xml version="1.0" encoding="utf-8"?><d:propfind xmlns:d="DAV:"><d:prop>'
     b"<d:getlastmodified/><d:resourcetype/></d:prop></d:propfind>"
 )
+
+
+class NoChunks(Exception):
+    """A server without chunked uploads, as older releases are below a public link."""
+
+    def __init__(self, failed: Failed) -> None:
+        super().__init__(str(failed))
+        self.failed = failed
 
 
 class Chunks:
@@ -49,6 +58,7 @@ class Chunks:
         home = segments(session.home)
         at = next((at for at in range(len(home) - 2) if home[at : at + 2] == _FILES), None)
         self._folder = None if at is None else encoded((*home[: at + 1], "uploads", home[at + 2]))
+        self._is_link = _PUBLIC in home
 
     def session(self) -> str | None:
         """Build a new session's path; None if the URL does not reveal the location."""
@@ -97,7 +107,7 @@ class Chunks:
     async def send(self, session: str, path: Segments, upload: Upload) -> int | None:
         """Open a session and send the whole file as its only chunk; return its size.
 
-        Raises Failed.
+        Raises Failed, and NoChunks before anything is read of the file.
         """
         headers = {"Destination": self._listings.url(path)}
         await self._open(session, path, headers)
@@ -109,7 +119,10 @@ class Chunks:
     async def send_pieces(
         self, session: str, path: Segments, piece: Held | None, more: AsyncGenerator[Held, None]
     ) -> int:
-        """Open a session and send a file as many chunks; return its size. Raises Failed."""
+        """Open a session and send a file as many chunks; return its size.
+
+        Raises Failed and NoChunks.
+        """
         # With a Destination, chunks may become parts in an object store, which have a least size.
         await self._open(session, path, {})
         size = number = 0
@@ -125,8 +138,13 @@ class Chunks:
         call = Call("MKCOL", session, headers)
         async with self._session.call(call, key(path)) as answer:
             # No other upload has this name: an earlier request, whose answer was lost, made it.
-            if answer.status >= 300 and answer.status != 405:
-                raise await self._session.error(call, key(path), answer)
+            if answer.status < 300 or answer.status == 405:
+                return
+            failed = await self._session.error(call, key(path), answer)
+        if not self._is_link:
+            raise failed
+        self._folder = None
+        raise NoChunks(failed)
 
     async def assemble(
         self,

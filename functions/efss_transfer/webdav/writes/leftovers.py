@@ -22,13 +22,13 @@ from efss_transfer.webdav.writes.chunks import (
     Chunks,
 )
 
-PARTIAL: Final = re.compile(r"\.efss-transfer-([0-9a-f]{8})[0-9a-f]{8}\.part")
+PARTIAL: Final = re.compile(r"\.efss-transfer-([0-9a-f]{8})[0-9a-f]{8}\.partial")
 """Names of incomplete uploads beside a file: their start time, then random digits."""
 
 
 def partial_name() -> str:
     """Make up a name for an upload beside its file."""
-    return f".efss-transfer-{int(time.time()):08x}{secrets.token_hex(4)}.part"
+    return f".efss-transfer-{int(time.time()):08x}{secrets.token_hex(4)}.partial"
 
 
 class Leftovers:

@@ -7,7 +7,7 @@ temporary name beside the file, and a MOVE replaces the file once all have arriv
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final
 
 from efss_transfer.webdav import words
@@ -23,7 +23,7 @@ from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, ServerSession
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes import refusals
-from efss_transfer.webdav.writes.chunks import Chunks
+from efss_transfer.webdav.writes.chunks import Chunks, NoChunks
 from efss_transfer.webdav.writes.cleanups import CleanUps
 from efss_transfer.webdav.writes.conditions import ABSENT, Conditions
 from efss_transfer.webdav.writes.leftovers import Leftovers, partial_name
@@ -107,13 +107,13 @@ class Uploads:
             # Otherwise rclone asks Nextcloud for a hash of each file after storing it.
             headers.setdefault("oc-checksum", f"SHA1:{upload.sha1}")
         is_new = self._memory.is_absent(path)
-        session = None
-        if self._dialect.in_place and not is_new and not is_small:
-            session = self._chunks.session()
+        replaces_in_place = self._dialect.in_place and not is_new
+        session = self._chunks.session() if replaces_in_place else None
         if session is not None:
             sending = self._chunks.send(session, path, upload)
-            return await self._in_chunks(session, path, sending, headers)
-        if self._dialect.atomic:
+            with suppress(NoChunks):
+                return await self._in_chunks(session, path, sending, headers)
+        if self._dialect.atomic and not replaces_in_place:
             return await self._in_place(path, upload, headers)
         if not self._moves or (is_new and is_small):
             return await self._directly(path, upload, headers, is_new=is_new)
@@ -130,7 +130,10 @@ class Uploads:
                 call = Call("PUT", self._listings.target(path))
                 raise self._session.failed(call, key(path), refusals.NO_LENGTH, _NEVER)
             sending = self._chunks.send_pieces(session, path, first, pieces)
-            return await self._in_chunks(session, path, sending, headers)
+            try:
+                return await self._in_chunks(session, path, sending, headers)
+            except NoChunks as error:
+                raise error.failed from error
 
     def _headers(self, request: EngineRequest) -> dict[str, str]:
         headers = {name: text for name in _PASSED if (text := request.header(name)) is not None}
@@ -177,6 +180,8 @@ class Uploads:
         try:
             size = await sending
             answer = await self._chunks.assemble(session, path, size, headers, condition)
+        except NoChunks:
+            raise
         except Failed as failed:
             await self.clean_ups.run(self._chunks.remove(session))
             if condition and failed.status in self._dialect.mismatch:
