@@ -65,7 +65,7 @@ function buildEndpoint(side) {
     error,
   );
   endpoints[side] = { choice, fields: [], error, card };
-  const path = field(schema, described.properties.path, `/${side}/path`, { changed });
+  const path = field(schema, described.properties.path, `/${side}/path`, { required: true, changed });
   const show = () => {
     const type = choice.value;
     const fields = type === SITE ? siteFields(side, described) : typeFields(side, type);

@@ -19,6 +19,7 @@
         ├── Busy                        503  nothing was started: a retry is safe and helps
         ├── TransferFailed              a transfer ran: a retry is safe and skips what arrived
         │   ├── SourceNotFound          422
+        │   ├── DestinationNotFound     422
         │   ├── NotADirectory           422
         │   ├── AuthenticationFailed    422
         │   ├── PermissionDenied        422
@@ -193,6 +194,12 @@ class SourceNotFound(TransferFailed):
     """The source's path does not exist."""
 
     code = "source_not_found"
+
+
+class DestinationNotFound(TransferFailed):
+    """The destination's bucket does not exist, and the request does not ask to create it."""
+
+    code = "destination_not_found"
 
 
 class NotADirectory(TransferFailed):

@@ -16,6 +16,7 @@ from efss_transfer.contract.validation import MAX_VIOLATIONS, load, violations
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Violation
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
 from efss_transfer.model.result import Shard
+from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.verification import VerifyMode
 
 StorageLookup = Callable[[str, Mapping[str, Any]], Endpoint]
@@ -79,6 +80,11 @@ def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> Transf
             refused += error.violations
     if refused:
         raise Forbidden(refused)
+    destination = endpoints["destination"]
+    if traits(destination.type).has_buckets and not destination.path.strip("/"):
+        # The schema cannot know the type and the folder of a storage of the site.
+        text = "Must begin with a bucket, such as bucket/folder."
+        raise InvalidRequest([Violation("/destination/path", "pattern", text)])
     return TransferRequest(
         source=endpoints["source"],
         destination=endpoints["destination"],

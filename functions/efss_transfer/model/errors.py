@@ -51,6 +51,7 @@ CODES: Final[dict[str, Code]] = {
     "body_too_large": Code(413, "The body is too large"),
     "unsupported_media_type": Code(415, "The body is not application/json"),
     "source_not_found": Code(422, "The source does not exist"),
+    "destination_not_found": Code(422, "The destination does not exist"),
     "not_a_directory": Code(422, "The path is a file where a folder is needed, or the reverse"),
     "authentication_failed": Code(422, "The storage refused the credentials"),
     "permission_denied": Code(422, "The storage refused access"),

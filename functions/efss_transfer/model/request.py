@@ -130,6 +130,7 @@ class Options:
     verify: VerifyMode = VerifyMode.NONE
     metadata: bool = False
     dry_run: bool = False
+    create_bucket: bool = False
     on_error: Literal["continue", "stop"] = "continue"
     attempts: int = 3
     deadline_seconds: float | None = None

@@ -120,7 +120,10 @@ def test_validate_accepts_a_valid_request() -> None:
         ("{", "line 1, column 2"),
         ("[]", "(entire request): Must be an object."),
         (json.dumps({**json.loads(GOOD.read_text()), "options": {"attempts": 99}}), "/attempts"),
-        ('{"source": {"storage": "a"}, "destination": {"storage": "a"}}', "[distinct]"),
+        (
+            '{"source": {"storage": "a", "path": ""}, "destination": {"storage": "a", "path": ""}}',
+            "[distinct]",
+        ),
         ('{"source": {"storage": "a"}}', "Missing: destination."),
     ],
 )

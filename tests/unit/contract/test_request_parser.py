@@ -17,10 +17,15 @@ from efss_transfer.contract.request_parser import parse
 from efss_transfer.contract.schemas import schema
 from efss_transfer.contract.validation import MAX_VIOLATIONS
 from efss_transfer.model.errors import InvalidJson, InvalidRequest, Violation
+from efss_transfer.model.request import Endpoint
 
 CANARY = "canary-3f1d"
 GOOD: dict[str, Any] = {
-    "source": {"type": "webdav", "parameters": {"url": "https://cloud.example.org/dav"}},
+    "source": {
+        "type": "webdav",
+        "parameters": {"url": "https://cloud.example.org/dav"},
+        "path": "",
+    },
     "destination": {"type": "s3", "parameters": {"anonymous": True}, "path": "bucket"},
 }
 TEXT = json.dumps(GOOD)
@@ -232,28 +237,39 @@ def test_single_error_is_singular() -> None:
             "Must be a date, a time and an offset, such as 2026-01-31T12:00:00Z.",
         ),
         (
-            {"destination": {"type": "ftp", "parameters": {**FTP, "host": "ftp://h"}}},
+            {"destination": {"type": "ftp", "parameters": {**FTP, "host": "ftp://h"}, "path": ""}},
             "Expected: A host name or an IP address, without a port.",
         ),
         ({"id": "x" * 129}, "Must have at most 128 characters."),
         ({"engine": "x"}, "Must be one of: rclone."),
         ({"priority": 1}, "Unknown member."),
-        ({"source": {}}, "Missing: type, parameters."),
-        ({"source": {"type": "webdav"}}, "Missing: parameters."),
+        ({"source": {}}, "Missing: type, parameters, path."),
+        ({"source": {"type": "webdav"}}, "Missing: parameters, path."),
+        ({"source": {"storage": "archive"}}, "Missing: path."),
         (
-            {"source": {"type": "sftp", "parameters": {"host": "h", "user": "u"}}},
+            {"destination": {"type": "s3", "parameters": {"anonymous": True}, "path": "/"}},
+            "Must begin with a bucket, such as bucket/folder.",
+        ),
+        (
+            {"source": {"type": "sftp", "parameters": {"host": "h", "user": "u"}, "path": ""}},
             "Must have one of: pass, key_pem.",
         ),
         (
-            {"destination": {"type": "google cloud storage", "parameters": {"anonymous": False}}},
+            {
+                "destination": {
+                    "type": "google cloud storage",
+                    "parameters": {"anonymous": False},
+                    "path": "bucket",
+                }
+            },
             "Must be true.",
         ),
         (
-            {"destination": {"type": "ftp", "parameters": {**FTP, "port": 0}}},
+            {"destination": {"type": "ftp", "parameters": {**FTP, "port": 0}, "path": ""}},
             "Must be at least 1.",
         ),
         (
-            {"destination": {"type": "ftp", "parameters": {**FTP, "port": 70000}}},
+            {"destination": {"type": "ftp", "parameters": {**FTP, "port": 70000}, "path": ""}},
             "Must be at most 65535.",
         ),
     ],
@@ -291,7 +307,7 @@ def test_long_member_name_is_shortened() -> None:
 def test_half_of_a_key_pair_reports_the_missing_half(
     parameters: dict[str, str], missing: str
 ) -> None:
-    document = {**GOOD, "destination": {"type": "s3", "parameters": parameters}}
+    document = {**GOOD, "destination": {"type": "s3", "parameters": parameters, "path": "b"}}
     with pytest.raises(InvalidRequest) as refused:
         parse(json.dumps(document).encode())
     assert missing in refused.value.violations[0].message
@@ -478,3 +494,17 @@ def test_misspelt_member_is_told_the_one_that_was_meant(
     (told,) = [it.message for it in refused.value.violations if it.pointer == pointer]
     question = f" Did you mean `{meant}`?" if meant else ""
     assert told == f"Unknown member.{question}"
+
+
+@pytest.mark.parametrize(("path", "is_refused"), [("", True), ("/", True), ("bucket", False)])
+def test_storage_of_the_site_needs_a_bucket_as_a_destination(path: str, is_refused: bool) -> None:
+    def find(_: str, document: Any) -> Endpoint:
+        return Endpoint("s3", {}, document["path"], storage="archive")
+
+    body = json.dumps({**GOOD, "destination": {"storage": "archive", "path": path}}).encode()
+    if is_refused:
+        with pytest.raises(InvalidRequest) as refused:
+            parse(body, find)
+        assert [it.pointer for it in refused.value.violations] == ["/destination/path"]
+    else:
+        assert parse(body, find).destination.path == path

@@ -102,7 +102,8 @@ def test_no_block_is_left_out(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [README, *sorted(DOCS.rglob("*.md"))], ids=name_of)
 def test_json_fits_its_schema(page: Path) -> None:
-    ends = {"source": {"storage": "here"}, "destination": {"storage": "there"}}
+    here, there = ({"storage": name, "path": ""} for name in ("here", "there"))
+    ends = {"source": here, "destination": there}
     for block in blocks(page):
         if block.language != "json":
             continue

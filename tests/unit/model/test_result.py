@@ -46,7 +46,7 @@ ENDED = BEGUN + timedelta(seconds=90)
 BODY = json.dumps(
     {
         "id": "run-42",
-        "source": {"type": "webdav", "parameters": {"url": "https://8.8.8.8"}},
+        "source": {"type": "webdav", "parameters": {"url": "https://8.8.8.8"}, "path": ""},
         "destination": {"type": "s3", "parameters": {"anonymous": True}, "path": "bucket"},
         "options": {"report": "all"},
     }

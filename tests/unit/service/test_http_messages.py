@@ -28,7 +28,7 @@ from support.contract import complaints
 JSON, NDJSON, SSE = "application/json", "application/x-ndjson", "text/event-stream"
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 BODY = {
-    "source": {"type": "webdav", "parameters": {"url": "https://8.8.8.8"}},
+    "source": {"type": "webdav", "parameters": {"url": "https://8.8.8.8"}, "path": ""},
     "destination": {"type": "s3", "parameters": {"anonymous": True}, "path": "bucket"},
     "options": {"report": "all"},
 }

@@ -35,7 +35,7 @@ REQUEST = parse(
     json.dumps(
         {
             "id": "run-42",
-            "source": {"type": "webdav", "parameters": {"url": "https://8.8.8.8"}},
+            "source": {"type": "webdav", "parameters": {"url": "https://8.8.8.8"}, "path": ""},
             "destination": {"type": "s3", "parameters": {"anonymous": True}, "path": "bucket"},
         }
     ).encode()

@@ -52,7 +52,7 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def ask(side: str, end: dict[str, Any], caller: Caller | None = None) -> Endpoint:
     """One side of a request, as the site completes it."""
     storages = Storages(SITE)
-    body = {"source": OTHER, "destination": OTHER, side: end}
+    body = {"source": OTHER, "destination": OTHER, side: {"path": "", **end}}
     asked = parse(json.dumps(body).encode(), lambda *it: storages.endpoint(caller or Caller(), *it))
     return asked.source if side == "source" else asked.destination
 
@@ -187,7 +187,10 @@ def test_misspelt_storage_is_told_the_one_that_the_caller_may_use(
 
 def test_both_sides_are_reported_together() -> None:
     storages = Storages(SITE)
-    body = {"source": {"storage": "archive"}, "destination": {"storage": "nope"}}
+    body = {
+        "source": {"storage": "archive", "path": ""},
+        "destination": {"storage": "nope", "path": ""},
+    }
     with pytest.raises(Forbidden) as error:
         parse(json.dumps(body).encode(), lambda *it: storages.endpoint(Caller(), *it))
     assert [it.pointer for it in error.value.violations] == [

@@ -57,6 +57,12 @@ from efss_transfer.config.environment import PREFIX
     type=click.Choice(["none", "size", "checksum", "download"]),
     help="Compare source and destination after the copy.",
 )
+@click.option(
+    "--create-bucket",
+    is_flag=True,
+    default=None,
+    help="Create the destination's bucket if it is missing.",
+)
 @click.option("--metadata", is_flag=True, default=None, help="Also copy metadata.")
 @click.option(
     "--dry-run", "-n", is_flag=True, default=None, help="Copy nothing; report what would be copied."

@@ -77,7 +77,7 @@ def _endpoints() -> Iterator[tuple[str, Any]]:
                     "parameters": reference(f"request.{name}"),
                     "path": members["path"],
                 },
-                "required": ["type", "parameters"],
+                "required": ["type", "parameters", "path"],
             },
         )
     yield (
@@ -86,7 +86,7 @@ def _endpoints() -> Iterator[tuple[str, Any]]:
             **common,
             "description": members["storage"]["description"],
             "properties": {name: members[name] for name in ("storage", "parameters", "path")},
-            "required": ["storage"],
+            "required": ["storage", "path"],
         },
     )
 
@@ -97,7 +97,10 @@ def _alternatives(side: str) -> dict[str, Any]:
     types = document["$defs"]["endpoint"]["properties"]["type"]["enum"]
     if "then" in member:  # some types are read-only
         types = member["then"]["properties"]["type"]["enum"]
+    # In an object store the destination has a bucket: a condition, which generators pass over.
+    condition = {key: member["else"][key] for key in ("if", "then") if "else" in member}
     return {
+        **condition,
         "description": member["description"],
         "oneOf": [reference(_endpoint_name(name)) for name in [*types, "storage"]],
         "examples": member["examples"],

@@ -57,6 +57,7 @@ _FAILED_PATH: Final = "raw/b.h5"
 # The side that failed, and the message of its storage, by code.
 _FAILURES: Final = {
     "source_not_found": (Side.SOURCE, "The folder or file does not exist."),
+    "destination_not_found": (Side.DESTINATION, "There is no bucket `measurements`."),
     "not_a_directory": (Side.DESTINATION, "The path is a file, but a folder is needed."),
     "authentication_failed": (Side.SOURCE, "401 Unauthorized"),
     "permission_denied": (Side.DESTINATION, "403 Forbidden"),
@@ -73,7 +74,9 @@ _FAILURES: Final = {
 def _refusals() -> Iterator[EfssTransferError]:
     """An error of each kind that is raised before a transfer starts."""
     yield InvalidJson("The body is not JSON: see line 3, column 14.")
-    found, has_more = violations("request", {"source": {"storage": "archive"}, "priority": 1})
+    found, has_more = violations(
+        "request", {"source": {"storage": "archive", "path": ""}, "priority": 1}
+    )
     yield InvalidRequest(found, has_more=has_more)
     yield Unauthenticated(MISSING)
     yield _unknown_storage()

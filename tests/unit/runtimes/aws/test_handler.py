@@ -353,7 +353,7 @@ def test_response_stays_within_the_limit_of_lambda(
     real = Service(Settings.read({}), site, {"rclone": StubEngine(state)})
     monkeypatch.setattr(handler, "_service", lambda: real)
     body = {
-        "source": {"type": "webdav", "parameters": {"url": "https://8.8.8.8"}},
+        "source": {"type": "webdav", "parameters": {"url": "https://8.8.8.8"}, "path": ""},
         "destination": {"type": "s3", "parameters": {"anonymous": True}, "path": "bucket"},
         "options": {"report": "all"},
     }

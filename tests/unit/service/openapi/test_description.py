@@ -138,9 +138,10 @@ def test_stream_examples_show_all_kinds_of_events(document: Any) -> None:
 
 def requests() -> Iterator[tuple[str, dict[str, Any]]]:
     """A request for each refusal that the service itself can produce."""
-    named = {"source": {"storage": "archive"}, "destination": {"storage": "archive"}}
+    end = {"storage": "archive", "path": ""}
+    named = {"source": end, "destination": end}
     yield "invalid_json", {"content": b"{"}
-    yield "invalid_request", {"content": b'{"source": {"storage": "archive"}, "priority": 1}'}
+    yield "invalid_request", {"content": json.dumps({"source": end, "priority": 1}).encode()}
     yield "forbidden", {"content": json.dumps(named).encode()}
     yield "not_found", {"path": "/nothing"}
     yield "method_not_allowed", {"method": "PUT"}

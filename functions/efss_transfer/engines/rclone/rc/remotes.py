@@ -18,6 +18,11 @@ from efss_transfer.model.request import Endpoint, TransferRequest, Value
 from efss_transfer.model.result import Side
 from efss_transfer.model.storage_traits import traits
 
+_NO_BUCKET_CHECK: Final = {
+    "s3": "no_check_bucket",
+    "google cloud storage": "no_check_bucket",
+    "azureblob": "no_check_container",
+}
 _NEXTCLOUD_FILES: Final = re.compile(r"^(?P<url>.*/dav/files/[^/]+)/(?P<path>.*[^/])/*$")
 
 
@@ -57,6 +62,12 @@ class RemotePath:
         return "/" not in path if traits(self.remote.backend).has_buckets else path == ""
 
     @property
+    def bucket(self) -> str | None:
+        """The bucket that contains the path; None where a storage has no buckets."""
+        first = self.path.lstrip("/").partition("/")[0]
+        return first if traits(self.remote.backend).has_buckets else None
+
+    @property
     def parent(self) -> str:
         """The fs of the parent folder."""
         head, _ = posixpath.split(self.path.rstrip("/"))
@@ -80,9 +91,10 @@ def remote_paths(
     storage copy on its own only within a remote. (Across two remotes it would need
     `ServerSideAcrossConfigs`, which has copied wrong objects, so that is never used.)
     """
-    source = _remote_path("source", Side.SOURCE, request.source, extra_parameters)
-    destination = _remote_path(
-        "destination", Side.DESTINATION, request.destination, extra_parameters
+    creates_bucket = request.options.create_bucket
+    source, destination = (
+        _remote_path(side.value, side, end, extra_parameters, creates_bucket=creates_bucket)
+        for side, end in ((Side.SOURCE, request.source), (Side.DESTINATION, request.destination))
     )
     if (source.remote.backend, source.remote.parameters) == (
         destination.remote.backend,
@@ -97,6 +109,8 @@ def _remote_path(
     side: Side,
     endpoint: Endpoint,
     extra_parameters: Callable[[str], Mapping[str, str]],
+    *,
+    creates_bucket: bool,
 ) -> RemotePath:
     allowed = rclone_parameters(endpoint.type, endpoint.parameters)
     parameters = {key: _text(key, value) for key, value in allowed.items()}
@@ -116,6 +130,10 @@ def _remote_path(
         path = posixpath.join(unquote(nested["path"]), path.lstrip("/"))
     if not traits(endpoint.type).has_home:
         path = path.lstrip("/")
+    if not creates_bucket and endpoint.type in _NO_BUCKET_CHECK:
+        # rclone would create a missing bucket, and needs the right to do so even if it is there.
+        # The source has it as well, so that both sides can be one remote.
+        parameters[_NO_BUCKET_CHECK[endpoint.type]] = "true"
     return RemotePath(Remote(name, endpoint.type, parameters), path, side)
 
 

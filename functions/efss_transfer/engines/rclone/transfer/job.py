@@ -50,7 +50,8 @@ class Transfer:
         self._progress = ProgressReporter(run)
         self._early_stop = EarlyStop(run, on_first_failure=self._options.on_error == "stop")
         self._jobs = JobRunner(run, self._progress, self._early_stop.should_stop)
-        probe = SourceProbe(run, self._progress)
+        needs_bucket = not self._options.create_bucket
+        probe = SourceProbe(run, self._progress, needs_bucket=needs_bucket)
         self._tuner = Tuner(run, probe, self._request, concurrent_runs)
         self._copier = Copier(run, self._jobs, self._early_stop, self._tuner, self._selection)
         self.verification: Verification | None = None

@@ -40,6 +40,12 @@ def source_not_found(side: Side) -> CopyRefused:
     return refusal("source_not_found", message, side)
 
 
+def bucket_not_found(bucket: str) -> CopyRefused:
+    """The refusal of a destination whose bucket does not exist."""
+    message = f"There is no bucket `{bucket}`. Check `path`, or set `options.create_bucket`."
+    return refusal("destination_not_found", message, Side.DESTINATION)
+
+
 def not_a_folder(side: Side) -> CopyRefused:
     """The refusal of a file where only a folder will do."""
     message = "The path is a file, but a folder is needed here. Check `path` of this endpoint."

@@ -11,6 +11,7 @@ first.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from efss_transfer.engines.rclone.rc.client import Job, RcClient
 from efss_transfer.engines.rclone.rc.progress import ProgressReporter
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.rclone.transfer.path_kind import bucket_not_found
 from efss_transfer.engines.rclone.transfer.tuning import (
     LARGE,
     UNKNOWN,
@@ -56,11 +58,17 @@ _LIST_OPTIONS: Final = {"recurse": True, "filesOnly": True, "noModTime": True, "
 
 
 class SourceProbe:
-    """Probes the source. Its methods are generators: they yield events while they wait."""
+    """Probes the source. Its methods are generators: they yield events while they wait.
 
-    def __init__(self, run: RunContext, progress: ProgressReporter) -> None:
+    With `needs_bucket` the destination's bucket must exist, if it has one.
+    """
+
+    def __init__(
+        self, run: RunContext, progress: ProgressReporter, *, needs_bucket: bool = True
+    ) -> None:
         self._run = run
         self._progress = progress
+        self._needs_bucket = needs_bucket
 
     def probe(
         self,
@@ -72,6 +80,8 @@ class SourceProbe:
     ) -> Generator[Event, None, LargeFiles]:
         """Look for large files in the source. Meanwhile open the destination with the `config` of
         the copy; rclone itself would open it only after the source.
+
+        Raises CopyRefused if the destination's bucket does not exist.
         """
         until = time.monotonic() + _PROBE_SECONDS
         rc, log = self._run.rc, self._run.log
@@ -79,7 +89,9 @@ class SourceProbe:
             opening = rc.start_probe(
                 "operations/fsinfo", {"fs": destination.fs, "_config": dict(config)}
             )
+            looking = self._look_for_bucket(destination)
             found = yield from self._large_files(source, destination, selection, limits, until)
+            yield from self._confirm_bucket(looking, destination, until)
             # The copy would have to wait for it as well.
             is_open = (yield from self._wait(opening, until)) and not opening.error
             if not is_open:
@@ -93,6 +105,32 @@ class SourceProbe:
                 # last.
                 log.last_opened_side = Side.DESTINATION
             return found
+
+    def confirm_bucket(self, destination: RemotePath) -> Generator[Event, None, None]:
+        """Confirm that the destination's bucket exists. Raises CopyRefused if it does not."""
+        with self._run.log.probing():
+            looking = self._look_for_bucket(destination)
+            until = time.monotonic() + _PROBE_SECONDS
+            yield from self._confirm_bucket(looking, destination, until)
+
+    def _look_for_bucket(self, destination: RemotePath) -> Job | None:
+        """List nothing in the destination's bucket, if it must exist."""
+        if destination.bucket is None or not self._needs_bucket:
+            return None
+        # A folder that is not there has no entries, however large the bucket is.
+        nothing = f".efss-transfer-{secrets.token_hex(8)}"
+        fs = f"{destination.remote.name}:{destination.bucket}"
+        parameters = {"fs": fs, "remote": nothing, "opt": _LIST_OPTIONS}
+        return self._run.rc.start_probe("operations/list", parameters)
+
+    def _confirm_bucket(
+        self, looking: Job | None, destination: RemotePath, until: float
+    ) -> Generator[Event, None, None]:
+        """Wait for the look. A key may be denied it; then the copy finds out."""
+        if looking is None or not (yield from self._wait(looking, until)):
+            return
+        if error_codes.DIRECTORY_NOT_FOUND in looking.error:
+            raise bucket_not_found(destination.bucket or "")
 
     def _large_files(
         self,

@@ -51,11 +51,16 @@ class Tuner:
         return min(wanted, int(self.config["Transfers"]))
 
     def choose(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
-        """Probe the source, and choose what makes the copy fast."""
+        """Probe the source, and choose what makes the copy fast.
+
+        Raises CopyRefused if the destination's bucket does not exist.
+        """
         limits = self._limits()
         config = rc_config.copy_config(self._request)
         large_files = NOTHING_LARGE
-        if not self._request.options.dry_run:  # It moves nothing, and is a probe itself.
+        if self._request.options.dry_run:  # It moves nothing, and is a probe itself.
+            yield from self._probe.confirm_bucket(destination)
+        else:
             # rclone keeps as many connections open as are expected when it opens a storage.
             most = tuning.checkers(source.remote, destination.remote, limits)
             opening = {**config, "Transfers": most, "Checkers": most}
