@@ -128,6 +128,7 @@ class Options:
     overwrite: Overwrite = "changed"
     compare: Compare = "default"
     verify: VerifyMode = VerifyMode.NONE
+    require_checksum: bool = False
     metadata: bool = False
     dry_run: bool = False
     create_bucket: bool = False

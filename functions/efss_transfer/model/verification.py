@@ -32,6 +32,11 @@ class Verification:
     hash: str | None = None
     by_size: int = 0
 
+    @property
+    def compared_by_size(self) -> int:
+        """The number of files that were compared by size alone."""
+        return self.checked if self.mode is VerifyMode.SIZE else self.by_size
+
     def to_json(self) -> dict[str, Any]:
         """A result's `verification`."""
         json: dict[str, Any] = {"mode": self.mode.value}

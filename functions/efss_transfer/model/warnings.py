@@ -26,5 +26,10 @@ WARNINGS: Final[dict[str, str]] = {
         "The storage ignores preconditions, so the transfer may overwrite what another client "
         "writes at the same time; let nobody else write to the destination during a transfer."
     ),
+    "compared_by_size": (
+        "The verification compared these files by size alone, because the storages have no "
+        "checksum of the same kind for them; to compare their content, set `options.verify` to "
+        "`download`."
+    ),
 }
 """The message of each code: what happened, why it matters, and what to do."""

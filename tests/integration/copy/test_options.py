@@ -224,6 +224,9 @@ def test_verification_finds_what_its_mode_can_find(
     assert answer.status_code == 200, answer.text
     seen = {**told_as, "checked": count, "differing": 0, "missing": 0}
     assert checked_result(answer)["verification"] == seen
+    is_weaker = verify != told_as["mode"]
+    warnings = [(it["code"], it["count"]) for it in checked_result(answer).get("warnings", ())]
+    assert warnings == ([("compared_by_size", count)] if is_weaker else [])
 
     spoilt(s3, f"{path}/b", b"spoilt!!")
     answer = copy()
@@ -269,6 +272,32 @@ def test_a_single_file_is_verified(
         "differing": 0,
         "missing": 0,
     }
+
+
+@pytest.mark.parametrize(("source", "is_error"), [("gcs", False), ("rclone", True)])
+@pytest.mark.parametrize("listed", [False, True])
+def test_checksum_that_is_required_and_missing_is_an_error(
+    function: Function,
+    storages: dict[str, Storage],
+    s3: Storage,
+    source: str,
+    is_error: bool,
+    listed: bool,
+) -> None:
+    path = uuid.uuid4().hex
+    folder = "/".join(filter(None, (storages[source].base, path)))
+    expected = storages[source].fill(folder, {"a": b"a" * 8, "b": b"b" * 8})
+    answer = function.copy(
+        storages[source].endpoint(path),
+        s3.endpoint(path),
+        options={"verify": "checksum", "require_checksum": True},
+        **({"selection": {"files": [{"path": "a"}, {"path": "b"}]}} if listed else {}),
+    )
+    assert answer.status_code == (502 if is_error else 200), answer.text
+    errors = [(it["code"], it["retryable"]) for it in checked_result(answer)["errors"]]
+    assert errors == ([("unsupported", False)] if is_error else [])
+    assert "warnings" not in checked_result(answer)
+    assert arrived(s3, path) == expected
 
 
 def test_a_stream_tells_the_phase_and_of_what_differs_twice(

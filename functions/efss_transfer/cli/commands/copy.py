@@ -58,6 +58,12 @@ from efss_transfer.config.environment import PREFIX
     help="Compare source and destination after the copy.",
 )
 @click.option(
+    "--require-checksum",
+    is_flag=True,
+    default=None,
+    help="With --verify checksum: fail where a file has no checksum.",
+)
+@click.option(
     "--create-bucket",
     is_flag=True,
     default=None,

@@ -103,6 +103,7 @@ class Transfer:
             self._progress.phase = Phase.VERIFYING
             self._run.forget()
             yield from self._verify(source, destination)
+            self._report_missing_checksums()
 
     def _copy_with_retries(
         self, source: RemotePath, destination: RemotePath
@@ -187,6 +188,20 @@ class Transfer:
             )
             return
         self.verification = yield from verifier.verify_files(pairs, self._tuner.files_at_once)
+
+    def _report_missing_checksums(self) -> None:
+        """Say that files were compared by size, where the request asks for checksums."""
+        found = self.verification
+        if self._options.verify is not VerifyMode.CHECKSUM or found is None:
+            return
+        if (count := found.compared_by_size) == 0:
+            return
+        text = f"{count} of {found.checked} files have no checksum of a kind that both sides have."
+        if not self._options.require_checksum:
+            self._run.outcomes.warn("compared_by_size", "", text, count)
+            return
+        text += " Set `options.verify` to `download`, or leave out `options.require_checksum`."
+        self._run.outcomes.add_final_error(Failure("unsupported", text, retryable=False, side=None))
 
     @property
     def _tree_config(self) -> dict[str, object]:
