@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from efss_transfer.contract import storage_types
+from efss_transfer.contract import addresses, storage_types
 from efss_transfer.contract.validation import MAX_VIOLATIONS, load, violations
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Violation
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
@@ -71,6 +71,7 @@ def _load_valid(schema_name: str, body: bytes) -> dict[str, Any]:
 
 def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> TransferRequest:
     selection = _selection(document.get("selection", {}))
+    _check_addresses(document)
     refused: list[Violation] = []
     endpoints: dict[str, Endpoint] = {}
     for side in ("source", "destination"):
@@ -94,6 +95,18 @@ def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> Transf
         id=document.get("id"),
         notify=document.get("notify", {}).get("url"),
     )
+
+
+def _check_addresses(document: Mapping[str, Any]) -> None:
+    """Refuse addresses of an EFSS that are not those of its WebDAV. Raises InvalidRequest."""
+    wrong = [
+        Violation(f"/{side}/parameters/url", "address", text)
+        for side in ("source", "destination")
+        if document[side].get("type") == "webdav"
+        and (text := addresses.mistake(document[side]["parameters"])) is not None
+    ]
+    if wrong:
+        raise InvalidRequest(wrong)
 
 
 def _endpoint(side: str, document: Mapping[str, Any], find_storage: StorageLookup) -> Endpoint:

@@ -218,8 +218,10 @@ def test_rclone_does_not_use_the_memory_of_the_gateways(tmp_path: Path) -> None:
         ) as function,
     ):
         dav.fill("from", {"f": b"x"})
+        dav.fill("webdav", {"g": b"y"})
         source = dav.storage.endpoint("from")
-        destination = dav.storage.endpoint("to", vendor="owncloud")
+        url = f"{dav.storage.parameters['url']}/webdav"
+        destination = dav.storage.endpoint("to", url=url, vendor="owncloud")
         answer = function.copy(source, destination, options={"transfers": 64})
     assert answer.status_code == 200, answer.text
     # Three quarters of what the gateways leave, without what rclone needs itself, for 64 files.
