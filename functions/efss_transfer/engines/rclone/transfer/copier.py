@@ -92,6 +92,12 @@ class Copier:
     def _copy_file(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Copy a single file, because rclone said that the source or the destination is one."""
         kind = yield from self._inspector.kind_of(source)
+        if kind is PathKind.FOLDER:
+            # For S3, rclone calls whatever it cannot look at a file, and says why only the first
+            # time. This look raises the true cause.
+            if not destination.is_root:
+                yield from self._inspector.kind_of(destination)
+            raise not_a_folder(Side.DESTINATION)
         self._check_single_file(source, kind)
         if (shard := self._selection.shard) and not sharding.contains(shard, source.name):
             self.selects_nothing, self.status = True, {}
@@ -127,8 +133,6 @@ class Copier:
 
     def _check_single_file(self, source: RemotePath, kind: PathKind) -> None:
         """Raise CopyRefused if the source cannot be copied as a single file."""
-        if kind is PathKind.FOLDER:
-            raise not_a_folder(Side.DESTINATION)
         if kind is PathKind.MISSING:
             text = "The file does not exist. Check `path` of this endpoint."
             raise refusal("source_not_found", text, Side.SOURCE)
