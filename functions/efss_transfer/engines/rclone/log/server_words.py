@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
+from efss_transfer.engines import globs
 from efss_transfer.engines.rclone.log.error_codes import side_of
 from efss_transfer.engines.rclone.log.server_codes import failure_of
 from efss_transfer.engines.sharding import contains
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from efss_transfer.engines.outcomes import FileOutcomes
     from efss_transfer.engines.redaction import Redactor
     from efss_transfer.model.request import Selection
-    from efss_transfer.model.result import Shard
     from efss_transfer.webdav.words import Record, RequestFailure
 
 # rclone's own findings, after both servers had answered.
@@ -93,9 +93,8 @@ class ServerWords:
         and files that the destination had not finished processing when they were verified. Call it
         when the gateways are closed and rclone's log is read.
         """
-        if not (selection.include or selection.exclude or selection.files):
-            # rclone alone can tell which files its patterns select.
-            self._add_passed_over(outcomes, selection.shard)
+        if not selection.files:
+            self._add_passed_over(outcomes, selection)
         self._add_unready(outcomes)
         for record in {id(record): record for record in self._records.values()}.values():
             for code, warned in record.warnings.items():
@@ -105,15 +104,17 @@ class ServerWords:
                     outcomes.warn(code, self._relative(path), shown, count)
                     count = 1
 
-    def _add_passed_over(self, outcomes: FileOutcomes, shard: Shard | None) -> None:
+    def _add_passed_over(self, outcomes: FileOutcomes, selection: Selection) -> None:
         record = self._records.get(Side.SOURCE)
         if record is None:
             return
         root = self._roots[Side.SOURCE]
         inside = f"{root}/" if root else ""
+        shard = selection.shard
         for failed in record.entries.values():
             path = failed.path.removeprefix(inside)
-            if failed.path.startswith(inside) and (shard is None or contains(shard, path)):
+            is_ours = shard is None or contains(shard, path)
+            if failed.path.startswith(inside) and is_ours and globs.selects(selection, path):
                 failure = failure_of(failed, Side.SOURCE, self._redactor)
                 outcomes.add_unreported(FileOutcome(path, FileState.FAILED, error=failure))
         if record.dropped_entries:

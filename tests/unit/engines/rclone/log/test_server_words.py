@@ -164,16 +164,24 @@ def test_entry_that_can_be_read_later_has_not_failed(two: Two) -> None:
     "selection",
     [
         Selection(include=("*.h5",)),
-        Selection(exclude=("lost",)),
+        Selection(exclude=("a",)),
         Selection(shard=Shard(1, 2)),
     ],
     ids=["include", "exclude", "shard"],
 )
-def test_entry_that_may_not_be_selected_has_not_failed(two: Two, selection: Selection) -> None:
+def test_entry_that_is_not_selected_has_not_failed(two: Two, selection: Selection) -> None:
     two.source.fail_entry(failed("from/data/a", 403, "PROPFIND"))  # in the first of two shards
     assert add(two, FileOutcomes(), selection) == []
     if selection.shard is not None:
         assert add(two, FileOutcomes(), Selection(shard=Shard(0, 2))) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "selection", [Selection(include=("*",)), Selection(exclude=("lost", "*.h5"))]
+)
+def test_entry_that_the_patterns_select_has_failed(two: Two, selection: Selection) -> None:
+    two.source.fail_entry(failed("from/data/a", 403, "PROPFIND"))
+    assert add(two, FileOutcomes(), selection) == ["a"]
 
 
 def test_entries_beyond_the_bound_fail_the_transfer(two: Two) -> None:
