@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from efss_transfer.contract import storage_types
 from efss_transfer.contract.schemas import schema
+from reference_listings import odd_listings
 from reference_webdav import field_conditions
 
 Schema = Mapping[str, Any]
@@ -67,6 +68,8 @@ def storages() -> str:
         parts.append(walk.table(described, kind))
         if kind == "webdav":
             parts.append(field_conditions())
+        if listings := odd_listings(kind):
+            parts.append(listings)
     return "\n\n".join(parts) + "\n"
 
 

@@ -26,8 +26,8 @@ CONDITIONS: Final = (
         "It writes other paths in its listings than it was asked for: a proxy strips or adds a "
         "prefix, the host, case, escapes or Unicode form differ.",
         "All files are copied; as a destination it gets only new and changed files.",
-        "The transfer succeeds without these files. As a destination it gets all files again in "
-        "each transfer.",
+        "An error that names both paths; these files are not copied. As a destination it gets all "
+        "files again in each transfer.",
         "rclone drops an entry whose path does not begin as its own URL.",
     ),
     Condition(
@@ -40,8 +40,9 @@ CONDITIONS: Final = (
     Condition(
         "A listing has an error for one file (403, 404, 423, 500, 507).",
         "A failed file, with its path and code.",
-        "The transfer succeeds without the file, or with 0 bytes in its place.",
-        "rclone drops such an entry, or reads it as a file without properties.",
+        "A failed file with its path and code if the error is in `propstat`. If it is in "
+        "`response`, the transfer succeeds with 0 bytes in the file's place.",
+        "rclone drops such an entry, and logs that; or reads it as a file without properties.",
     ),
     Condition(
         "A sign-in page, JSON or another document comes in place of a listing.",
@@ -54,9 +55,9 @@ CONDITIONS: Final = (
         "OpenCloud or ownCloud Infinite Scale still processes a file (status 425).",
         "Reading waits within the deadline; then `storage_busy` for this file. `verify` "
         "and `overwrite` know the file.",
-        "A source file is missing, and the transfer succeeds. `verify` reports an uploaded file "
-        "as missing. `overwrite: never` and `newer` overwrite it.",
-        "rclone drops an entry with status 425.",
+        "`storage_busy` for a source file, if each attempt meets it. `verify` reports an uploaded "
+        "file as missing. `overwrite: never` and `newer` overwrite it.",
+        "rclone drops an entry with status 425, and logs that.",
     ),
     Condition(
         "It sends a file with `Content-Encoding: gzip`.",

@@ -11,16 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from efss_transfer.engines.groups import ErrorGroups, WarningGroups
 from efss_transfer.engines.seen_paths import SeenPaths, SeenState
 from efss_transfer.model.result import (
-    MAX_SAMPLES,
     ErrorGroup,
     Failure,
     FileOutcome,
     FileState,
     Reason,
-    Sample,
-    Side,
     Totals,
     WarningGroup,
 )
@@ -32,8 +30,6 @@ counts as failed."""
 # Each of these failures takes seconds, because rclone slows down for a busy storage.
 _OUTAGE_FAILURES_IN_A_ROW: Final = 8
 _OUTAGE_CODES: Final = frozenset({"storage_unreachable", "storage_busy"})
-
-_ErrorKey = tuple[str, Side | None, bool]
 
 
 class FileOutcomes:
@@ -51,14 +47,13 @@ class FileOutcomes:
         self._counts: Counter[FileState] = Counter()
         self._reasons: Counter[Reason] = Counter()
         self._bytes = self._dry_run_bytes = 0
-        self._error_counts: Counter[_ErrorKey] = Counter()
-        self._error_samples: dict[_ErrorKey, list[Sample]] = {}
-        self._warning_counts: Counter[str] = Counter()
-        self._warning_samples: dict[str, list[Sample]] = {}
+        self._errors = ErrorGroups()
+        self._warnings = WarningGroups()
         self._is_last_attempt = True
         self._expected: set[str] = set()
         self._held_back_files: dict[str, FileOutcome] = {}
         self._held_back_errors: list[tuple[Failure, str]] = []
+        self._held_back_entries: dict[str, FileOutcome] = {}
         self._outage_failures_in_a_row = 0
         self.failures_in_attempt = 0
         """Number of failures in this attempt, of files and of anything else."""
@@ -73,6 +68,7 @@ class FileOutcomes:
             self._is_last_attempt = last
             self._expected = set(expected)
             self._held_back_errors.clear()
+            self._held_back_entries.clear()
             self._outage_failures_in_a_row = self.failures_in_attempt = 0
 
     def close(self) -> None:
@@ -80,10 +76,11 @@ class FileOutcomes:
         with self._changed:
             self._is_last_attempt = True
             for failure, path in self._held_back_errors:
-                self._count_error(failure, path)
+                self._errors.add(failure, path)
             self._held_back_errors.clear()
-            for outcome in self._held_back_files.values():
+            for outcome in {**self._held_back_entries, **self._held_back_files}.values():
                 self._append(outcome)
+            self._held_back_entries.clear()
             self._held_back_files.clear()
 
     def add(self, outcome: FileOutcome) -> None:
@@ -112,6 +109,28 @@ class FileOutcomes:
             self._seen.seal()
             if self._seen.state_of(outcome.path) is None:
                 self._append(outcome)
+
+    def add_passed_over(self, outcome: FileOutcome) -> None:
+        """Add a failed entry that the source's listing names and the engine left out, which may be
+        a folder. If another attempt may cure it, that one lists everything again.
+        """
+        error = outcome.error
+        with self._changed:
+            if error is None or self._seen.state_of(outcome.path) is not None:
+                return  # An earlier attempt has copied it.
+            has_room = len(self._held_back_entries) < MOST_HELD_BACK
+            if error.retryable and not self._is_last_attempt and has_room:
+                self.failures_in_attempt += 1
+                self._held_back_entries[outcome.path] = outcome
+                return
+        self.add(outcome)
+
+    def is_reported(self, path: str) -> bool:
+        """Whether the file has an outcome so far. Call it when the engine reports none."""
+        with self._changed:
+            self._seen.seal()
+            is_held_back = path in self._held_back_files or path in self._held_back_entries
+            return is_held_back or self._seen.state_of(path) is not None
 
     def add_mismatch(self, path: str, failure: Failure) -> bool:
         """Add a difference that verification found, and return whether it counts.
@@ -145,29 +164,27 @@ class FileOutcomes:
             if failure.retryable and not self._is_last_attempt and has_room:
                 self._held_back_errors.append((failure, path))
             else:
-                self._count_error(failure, path)
+                self._errors.add(failure, path)
 
     def add_final_error(self, failure: Failure) -> None:
         """Add an error of the whole transfer; never held back."""
         with self._changed:
             self.failures_in_attempt += 1
-            self._count_error(failure, "")
+            self._errors.add(failure, "")
 
     def warn(self, code: str, path: str, message: str, count: int = 1) -> None:
         """Add `count` warnings of a code of model/warnings.py, with one sample: a path, or empty,
         and a redacted text about this case.
         """
         with self._changed:
-            self._warning_counts[code] += count
-            samples = self._warning_samples.setdefault(code, [])
-            if len(samples) < MAX_SAMPLES:
-                samples.append(Sample(path, message))
+            self._warnings.add(code, path, message, count)
 
     @property
     def files_to_retry(self) -> tuple[str, ...] | None:
         """The paths for the next attempt; None if it must look at all files again."""
         with self._changed:
-            if self._held_back_errors or len(self._held_back_files) >= MOST_HELD_BACK:
+            must_list = self._held_back_errors or self._held_back_entries
+            if must_list or len(self._held_back_files) >= MOST_HELD_BACK:
                 return None
             return tuple(self._held_back_files)
 
@@ -175,7 +192,8 @@ class FileOutcomes:
     def held_back_failures(self) -> tuple[Failure, ...]:
         """The failures that another attempt may cure; empty if none is needed."""
         with self._changed:
-            of_files = (outcome.error for outcome in self._held_back_files.values())
+            held_back = (*self._held_back_files.values(), *self._held_back_entries.values())
+            of_files = (outcome.error for outcome in held_back)
             return (
                 *(failure for failure in of_files if failure is not None),
                 *(failure for failure, _ in self._held_back_errors),
@@ -205,7 +223,7 @@ class FileOutcomes:
             self._dry_run_bytes += outcome.size or 0
         self._queue.append(outcome)
         if outcome.error is not None:
-            self._count_error(outcome.error, outcome.path)
+            self._errors.add(outcome.error, outcome.path)
 
     def _change_to_failed(self, path: str, failure: Failure) -> None:
         """Correct a file that was reported as copied or unchanged, and failed after all."""
@@ -220,14 +238,7 @@ class FileOutcomes:
         self._seen.mark_failed(path)
         self._counts[FileState.FAILED] += 1
         self._queue.append(FileOutcome(path, FileState.FAILED, error=failure))
-        self._count_error(failure, path)
-
-    def _count_error(self, failure: Failure, path: str) -> None:
-        key = (failure.code, failure.side, failure.retryable)
-        self._error_counts[key] += 1
-        samples = self._error_samples.setdefault(key, [])
-        if len(samples) < MAX_SAMPLES:
-            samples.append(Sample(path, failure.message))
+        self._errors.add(failure, path)
 
     @contextmanager
     def bounded(self) -> Iterator[None]:
@@ -275,23 +286,10 @@ class FileOutcomes:
     def errors(self) -> tuple[ErrorGroup, ...]:
         """All errors so far, grouped by code and side, the most frequent group first."""
         with self._changed:
-            groups = [
-                ErrorGroup(code, side, retryable, self._error_counts[key], tuple(samples))
-                for key, samples in self._error_samples.items()
-                for code, side, retryable in [key]
-            ]
-        return tuple(sorted(groups, key=lambda group: -group.count))
+            return self._errors.groups()
 
     @property
     def warnings(self) -> tuple[WarningGroup, ...]:
         """All warnings so far, grouped by code, the most frequent group first."""
-        if not self._warning_counts:
-            return ()
-        # Most transfers have none, and then a cold start on AWS Lambda does not pay for it.
-        from efss_transfer.model.warnings import WARNINGS
-
         with self._changed:
-            return tuple(
-                WarningGroup(code, WARNINGS[code], count, tuple(self._warning_samples[code]))
-                for code, count in self._warning_counts.most_common()
-            )
+            return self._warnings.groups()

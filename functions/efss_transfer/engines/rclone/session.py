@@ -8,11 +8,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote, urlsplit
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.outcomes import FileOutcomes
+from efss_transfer.engines.rclone.log.copy_lines import Explain, unexplained
+from efss_transfer.engines.rclone.log.listing_lines import ListingRoot
 from efss_transfer.engines.rclone.log.parser import LogParser
+from efss_transfer.engines.rclone.log.passed_over import PassedOver
 from efss_transfer.engines.rclone.outcome import RunOutcome
 from efss_transfer.engines.rclone.process.launcher import DaemonLauncher
 from efss_transfer.engines.rclone.rc import config
@@ -119,12 +123,31 @@ class Session:
                 **gateways.remote_parameters(type_),
             },
         )
+        explain: Explain = unexplained
         if gateways.records:
             from efss_transfer.engines.rclone.log.server_words import ServerWords
 
             roots = {path.side: path.path for path in (self.source, self.destination)}
             self._server_words = ServerWords(gateways.records, roots, self._redactor)
-            self._log.explain = self._server_words.explain
+            explain = self._server_words.explain
+        self._read_listings(gateways.records, explain)
+
+    def _read_listings(self, gateways: Mapping[Side, Record], explain: Explain) -> None:
+        """Read from the log which entries rclone passes over, on the sides without a gateway."""
+        roots = {
+            path.side: ListingRoot(
+                path.remote.backend,
+                path.path,
+                unquote(urlsplit(path.remote.parameters.get("url", "")).path),
+            )
+            for path in (self.source, self.destination)
+            if path.side not in gateways
+        }
+        passed_over = PassedOver(self._outcomes, roots, self._request.selection, self._redactor)
+        self._log.passed_over = passed_over
+        self._log.explain = lambda path, text, found: passed_over.explain(
+            path, explain(path, text, found)
+        )
 
     def create_remote(self, path: RemotePath) -> None:
         """POST config/create: a remote in the memory of the daemon. One that both sides share is

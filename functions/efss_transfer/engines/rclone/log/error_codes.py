@@ -88,6 +88,7 @@ def _expression(statuses: list[int], pattern: str | None) -> re.Pattern[str]:
 _SOURCE_TEXTS: Final = re.compile(
     r"error reading source|failed to open source object|source file is being updated"
     r"|failed to reopen|http: ContentLength=\d+ with Body length"
+    r"|failed to stat: (?:HTTP Error|Head )"
 )
 _DESTINATION_TEXTS: Final = re.compile(
     r"error reading destination|mkParentDir|chunked upload|uploading chunk|prepare upload"

@@ -18,6 +18,7 @@ from typing import Any, Final
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.check_lines import CheckCounts, CheckLines
 from efss_transfer.engines.rclone.log.copy_lines import CopyLines, Explain
+from efss_transfer.engines.rclone.log.passed_over import PassedOver
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import Side
 
@@ -63,6 +64,8 @@ class LogParser:
         self.last_opened_side: Side | None = None
         """The side whose storage rclone opened last. An error before the copy that mentions no
         side belongs to it."""
+        self.passed_over: PassedOver | None = None
+        """Takes the lines about entries that listings lose, once both sides are known."""
 
     @property
     def cut_off(self) -> dict[str, int]:
@@ -86,6 +89,8 @@ class LogParser:
     def begin_attempt(self) -> None:
         """Read the lines of a new attempt."""
         self._copy.begin_attempt()
+        if self.passed_over is not None:
+            self.passed_over.begin_attempt()
         self._check = None
         self._enter(LogPhase.RUNNING)
 
@@ -154,10 +159,23 @@ class LogParser:
             self.head_error = message.partition("): ")[2] or message
         elif opening := _OPENING.match(message):
             self.last_opened_side = Side(opening[1])
+        elif self._is_passed_over(message, name, kind):
+            return
         elif name and self._check is None:
             self._copy.take_line(message, name, kind, entry.get("size"))
 
+    def _is_passed_over(self, message: str, name: str, kind: str) -> bool:
+        if self.passed_over is None:
+            return False
+        is_stopping = self._phase is LogPhase.STOPPING
+        is_verifying = self._check is not None
+        return self.passed_over.take(
+            message, name, kind, verifying=is_verifying, stopping=is_stopping
+        )
+
     def _take_call(self, call: str, *, is_reply: bool) -> None:
+        if self.passed_over is not None:
+            self.passed_over.take_call(call, is_reply=is_reply)
         with self._changed:
             if call == self._last_call:
                 self._phase = LogPhase.FINISHED

@@ -15,6 +15,7 @@ from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
 from efss_transfer.engines.rclone.transfer.listed_files import ListedFiles
+from efss_transfer.engines.rclone.transfer.listing_check import ListingCheck
 from efss_transfer.engines.rclone.transfer.partial_files import PartialFiles, Placement
 from efss_transfer.engines.rclone.transfer.path_kind import (
     CopyRefused,
@@ -46,7 +47,9 @@ class Copier:
         self._jobs = jobs
         self._tuner = tuner
         self._selection = selection
+        self._early_stop = early_stop
         self._inspector = PathInspector(run, jobs)
+        self._listing_check = ListingCheck(run, jobs, self._inspector, selection)
         self._listed_files = ListedFiles(run, jobs, early_stop)
         self.single_file: Placement | None = None
         """Where the source arrives, once it has proved to be a single file."""
@@ -79,6 +82,8 @@ class Copier:
         error = self._inspector.true_cause(self._error)
         if error_codes.MAX_DURATION_REACHED in error:
             raise TransferInterrupted(State.INCOMPLETE)
+        if not error and not self._early_stop.has_stopped:
+            yield from self._listing_check.settle(source)
         if self._run.outcomes.failures_in_attempt:
             return
         if not error:

@@ -1,0 +1,91 @@
+"""A web server with an index of its files, as people put data on the web: a source of type `http`.
+
+with http_index.serving({"data/a.txt": b"1", "data/sub/b.txt": b"2"}) as index:
+    index.fail = lambda method, path: 403 if (method, path) == ("HEAD", "/data/a.txt") else 0
+    function.copy(index.endpoint("data/"), …)
+"""
+
+from __future__ import annotations
+
+import http.server
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+from urllib.parse import quote, unquote
+
+from support.http_servers import misbehaving
+
+
+@dataclass
+class Index:
+    """The server. `fail` returns the status of a request that fails, or 0; `links` are added to
+    each index. `slashes`: whether links to folders end in `/`. `pages` are the files of HTML.
+    """
+
+    files: dict[str, bytes]
+    url: str = ""
+    slashes: bool = True
+    links: tuple[str, ...] = ()
+    pages: set[str] = field(default_factory=set)
+    fail: Callable[[str, str], int] = lambda _method, _path: 0
+    seen: list[tuple[str, str]] = field(default_factory=list)
+
+    def endpoint(self, path: str) -> dict[str, Any]:
+        """As a request names it."""
+        return {"type": "http", "parameters": {"url": self.url}, "path": path}
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        """Answer one request."""
+        path = unquote(handler.path.partition("?")[0])
+        status = self.fail(handler.command, path)
+        self.seen.append((handler.command, path))
+        content = self.files.get(path.strip("/")) if not path.endswith("/") else None
+        inside = f"{path.strip('/')}/" if path.strip("/") else ""
+        names = {it.removeprefix(inside) for it in self.files if it.startswith(inside)}
+        if status:
+            _send(handler, status, b"", "text/plain")
+        elif content is not None:
+            is_page = path.strip("/") in self.pages
+            _send(handler, 200, content, "text/html" if is_page else "application/octet-stream")
+        elif not names:
+            _send(handler, 404, b"", "text/plain")
+        elif path.endswith("/"):
+            _send(handler, 200, self._page(names), "text/html; charset=utf-8")
+        else:
+            _send(handler, 301, b"", "text/plain", Location=quote(f"{path}/"))
+
+    def _page(self, names: set[str]) -> bytes:
+        shown = {
+            name.partition("/")[0] + ("/" if "/" in name and self.slashes else "") for name in names
+        }
+        links = [quote(name) for name in sorted(shown)] + list(self.links)
+        items = "".join(f'<li><a href="{escape(link)}">{escape(link)}</a>' for link in links)
+        return f'<html><body><ul><li><a href="../">..</a>{items}</ul></body></html>'.encode()
+
+
+def _send(
+    handler: http.server.BaseHTTPRequestHandler,
+    status: int,
+    body: bytes,
+    kind: str,
+    **headers: str,
+) -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Type", kind)
+    handler.send_header("Content-Length", str(len(body)))
+    for name, value in headers.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    if handler.command != "HEAD":
+        handler.wfile.write(body)
+
+
+@contextmanager
+def serving(files: dict[str, bytes]) -> Iterator[Index]:
+    """The server, with these files."""
+    index = Index(dict(files))
+    with misbehaving(index.answer) as url:
+        index.url = url
+        yield index
