@@ -17,8 +17,8 @@ class OddListing(NamedTuple):
 _INTRODUCTION: Final = (
     "rclone leaves out entries of a listing that it cannot use, and succeeds without them. The "
     "service reads them from rclone's log, in a copy, a dry run, a plan, a shard and a "
-    "verification. Each row is a test in `tests/integration/failures/test_lost_entries.py`, "
-    "through the HTTP API."
+    "verification. Each row is a test in `tests/integration/failures` (`test_lost_entries.py`, "
+    "`test_linked_folders.py`), through the HTTP API."
 )
 
 ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
@@ -32,6 +32,11 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Its index links to a file that does not exist (404), such as a dangling link.",
             "Not copied, and no failure.",
             "None is needed.",
+        ),
+        OddListing(
+            "Its index links to folders without a `/` at the end.",
+            "`unsupported` for each of these folders, whose page arrives in its place.",
+            "Set `no_slash`, delete the pages at the destination, and repeat the transfer.",
         ),
     ),
     "s3": (

@@ -65,6 +65,7 @@ class CopyLines:
         self._whole_names: dict[str, str] = {}
         self._source_errors = SourceErrors()
         self.explain: Explain = unexplained
+        self.on_outcome: Callable[[FileOutcome], None] = lambda _: None
         self.cut_off: dict[str, int] = {}
         """Files that were cut off when this attempt was stopped, and the size in bytes that each
         had at the destination before it; MISSING_SIZE if it was not there."""
@@ -143,6 +144,7 @@ class CopyLines:
         self._sizes_before.pop(outcome.path, None)
         if self._whole_names:
             self._whole_names.pop(_cut_for_upload(outcome.path), None)
+        self.on_outcome(outcome)
         self._outcomes.add(outcome)
 
     def _whole_name(self, name: str) -> str:

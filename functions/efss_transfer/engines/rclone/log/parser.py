@@ -10,7 +10,7 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any, Final
@@ -20,7 +20,7 @@ from efss_transfer.engines.rclone.log.check_lines import CheckCounts, CheckLines
 from efss_transfer.engines.rclone.log.copy_lines import CopyLines, Explain
 from efss_transfer.engines.rclone.log.passed_over import PassedOver
 from efss_transfer.engines.redaction import Redactor
-from efss_transfer.model.result import Side
+from efss_transfer.model.result import FileOutcome, Side
 
 # A line about an rc call: its beginning, or its reply or error, which is its last line. The
 # error is in the call's reply as well, and is counted from there.
@@ -85,6 +85,10 @@ class LogParser:
     @explain.setter
     def explain(self, explain: Explain) -> None:
         self._copy.explain = explain
+
+    def on_outcome(self, take: Callable[[FileOutcome], None]) -> None:
+        """Let `take` have each outcome that the log of a copy has for a file."""
+        self._copy.on_outcome = take
 
     def begin_attempt(self) -> None:
         """Read the lines of a new attempt."""

@@ -14,6 +14,7 @@ from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
+from efss_transfer.engines.rclone.transfer.linked_folders import LinkedFolders, may_link_folders
 from efss_transfer.engines.rclone.transfer.listed_files import ListedFiles
 from efss_transfer.engines.rclone.transfer.listing_check import ListingCheck
 from efss_transfer.engines.rclone.transfer.partial_files import PartialFiles, Placement
@@ -51,6 +52,7 @@ class Copier:
         self._inspector = PathInspector(run, jobs)
         self._listing_check = ListingCheck(run, jobs, self._inspector, selection)
         self._listed_files = ListedFiles(run, jobs, early_stop)
+        self._linked_folders: LinkedFolders | None = None
         self.single_file: Placement | None = None
         """Where the source arrives, once it has proved to be a single file."""
         self.selects_nothing = False
@@ -62,6 +64,9 @@ class Copier:
         self, source: RemotePath, destination: RemotePath, paths: tuple[str, ...] | None
     ) -> Iterator[Event]:
         """Copy the files `paths`; None means the whole source, be it a folder or a file."""
+        if self._linked_folders is None and may_link_folders(source, self._selection):
+            self._linked_folders = LinkedFolders(self._run, self._jobs, self._tuner.pages)
+            self._run.log.on_outcome(self._linked_folders.note)
         if paths is None:
             yield from self._copy_folder(source, destination)
         elif paths:
@@ -71,6 +76,8 @@ class Copier:
             # None of the listed files is in this shard; but the source must be readable.
             yield from self._inspector.confirm_folder(source)
             self.selects_nothing = True
+        if self._linked_folders is not None and not self._early_stop.has_stopped:
+            yield from self._linked_folders.check(source)
 
     def _copy_folder(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         # Most sources are folders, so this is tried without asking first.

@@ -69,6 +69,8 @@ class SourceProbe:
         self._run = run
         self._progress = progress
         self._needs_bucket = needs_bucket
+        self.pages: frozenset[str] | None = None
+        """The HTML pages of a source of type `http`; None if they are unknown."""
 
     def probe(
         self,
@@ -170,14 +172,20 @@ class SourceProbe:
                 return None
             return source.fs, {file.path: file.size or 0 for file in selection.files}
         filters = rc_config.filter_options(selection)
-        filters["MinSize"] = max(filters.get("MinSize", 0), limits.smallest_size_that_matters)
+        smallest = max(filters.get("MinSize", 0), limits.smallest_size_that_matters)
+        options = _LIST_OPTIONS
+        if has_pages := source.remote.backend == "http":
+            # rclone asks for the size and the type of each file anyway, at the same time.
+            options = {**_LIST_OPTIONS, "noMimeType": False}
+        else:
+            filters["MinSize"] = smallest
         config = {"Checkers": checkers(source.remote, destination.remote, limits)}
         job = yield from self._run_job(
             "operations/list",
             {
                 "fs": source.fs,
                 "remote": "",
-                "opt": _LIST_OPTIONS,
+                "opt": options,
                 "_filter": filters,
                 "_config": config,
             },
@@ -187,7 +195,11 @@ class SourceProbe:
             return None
         if not job.error:
             files = job.output.get("list") or ()
-            return source.fs, {item["Path"]: int(item["Size"]) for item in files}
+            if has_pages:
+                pages = (it["Path"] for it in files if is_page(it))
+                self.pages = frozenset(pages)
+            sizes = {item["Path"]: int(item["Size"]) for item in files}
+            return source.fs, {path: size for path, size in sizes.items() if size >= smallest}
         if error_codes.IS_A_FILE in job.error:
             file = {"fs": source.parent, "remote": source.name, "opt": _LIST_OPTIONS}
             job = yield from self._run_job("operations/stat", file, until)
@@ -212,6 +224,11 @@ class SourceProbe:
                 return False
             yield from self._progress.events()
         return True
+
+
+def is_page(item: Mapping[str, Any]) -> bool:
+    """Whether an item of a listing is an HTML page."""
+    return str(item.get("MimeType", "")).startswith("text/html")
 
 
 def stream_rate(rc: RcClient, fs: str, path: str, size: int, *, at_once: int = 3) -> float | None:

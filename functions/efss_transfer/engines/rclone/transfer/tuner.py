@@ -50,6 +50,11 @@ class Tuner:
         wanted = self._request.options.transfers or CALLS_AT_ONCE
         return min(wanted, int(self.config["Transfers"]))
 
+    @property
+    def pages(self) -> frozenset[str] | None:
+        """The HTML pages of the source, as far as the probe has found out: see SourceProbe."""
+        return self._probe.pages
+
     def choose(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Probe the source, and choose what makes the copy fast.
 
