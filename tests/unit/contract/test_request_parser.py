@@ -17,7 +17,6 @@ from efss_transfer.contract.request_parser import parse
 from efss_transfer.contract.schemas import schema
 from efss_transfer.contract.validation import MAX_VIOLATIONS
 from efss_transfer.model.errors import InvalidJson, InvalidRequest, Violation
-from efss_transfer.model.request import Endpoint
 
 CANARY = "canary-3f1d"
 GOOD: dict[str, Any] = {
@@ -494,17 +493,3 @@ def test_misspelt_member_is_told_the_one_that_was_meant(
     (told,) = [it.message for it in refused.value.violations if it.pointer == pointer]
     question = f" Did you mean `{meant}`?" if meant else ""
     assert told == f"Unknown member.{question}"
-
-
-@pytest.mark.parametrize(("path", "is_refused"), [("", True), ("/", True), ("bucket", False)])
-def test_storage_of_the_site_needs_a_bucket_as_a_destination(path: str, is_refused: bool) -> None:
-    def find(_: str, document: Any) -> Endpoint:
-        return Endpoint("s3", {}, document["path"], storage="archive")
-
-    body = json.dumps({**GOOD, "destination": {"storage": "archive", "path": path}}).encode()
-    if is_refused:
-        with pytest.raises(InvalidRequest) as refused:
-            parse(body, find)
-        assert [it.pointer for it in refused.value.violations] == ["/destination/path"]
-    else:
-        assert parse(body, find).destination.path == path

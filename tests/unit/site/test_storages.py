@@ -228,3 +228,18 @@ def test_unusable_secret_is_a_configuration_error_without_details(
 def test_endpoint_has_a_type_or_a_storage_but_not_both(end: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         ask("source", end)
+
+
+@pytest.mark.parametrize(("path", "is_refused"), [("", True), ("/", True), ("bucket", False)])
+def test_storage_of_the_site_needs_a_bucket_as_a_destination(path: str, is_refused: bool) -> None:
+    def find(_: str, document: Any) -> Endpoint:
+        return Endpoint("s3", {}, document["path"], storage="archive")
+
+    to = {"storage": "archive", "path": path}
+    body = json.dumps({"source": OTHER, "destination": to}).encode()
+    if is_refused:
+        with pytest.raises(InvalidRequest) as refused:
+            parse(body, find)
+        assert [it.pointer for it in refused.value.violations] == ["/destination/path"]
+    else:
+        assert parse(body, find).destination.path == path
