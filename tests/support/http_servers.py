@@ -17,6 +17,7 @@ from support.storages import Storage, serving
 def misbehaving(
     answer: Callable[[http.server.BaseHTTPRequestHandler], None],
     tls: ssl.SSLContext | None = None,
+    address: str = "127.0.0.1",
 ) -> Iterator[str]:
     """An HTTP server, or one of HTTPS, that answers every request as it is told; its URL."""
 
@@ -37,7 +38,7 @@ def misbehaving(
         def handle_error(self, *_: object) -> None:
             pass
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with Server((address, 0), Handler) as server:
         if tls is not None:
             # Each handshake in its client's own thread, when that first reads.
             server.socket = tls.wrap_socket(
@@ -45,7 +46,7 @@ def misbehaving(
             )
         with serving(lambda: server.serve_forever(0.02), server.shutdown):
             scheme = "http" if tls is None else "https"
-            yield f"{scheme}://127.0.0.1:{server.server_address[1]}"
+            yield f"{scheme}://{address}:{server.server_address[1]}"
 
 
 @contextmanager

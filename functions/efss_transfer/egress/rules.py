@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from efss_transfer.egress.addresses import ConnectionCheck, is_public
 from efss_transfer.model.targets import Address, Network, Target, canonical_host, unwrap_ipv4
 
+_FIRST_DATA_PORT: Final = 1024
 _HOST_DENIED: Final = "This site denies connections to this host."
 _HOST_NOT_ALLOWED: Final = "This host is not among the hosts that this site allows."
 _NETWORK_NOT_ALLOWED: Final = (
@@ -20,13 +21,18 @@ _NETWORK_NOT_ALLOWED: Final = (
 class EgressRules:
     """The site's rules for outgoing connections.
 
+    The last two attributes belong to one side of one transfer, if that names a storage of the
+    site's: only this storage's own connections may go there.
+
     Attributes:
         hosts: If given, the only host names that are allowed besides those in `networks`.
             Their addresses must be public.
         networks: Networks that are allowed whatever the host's name.
         denied_hosts: Host names that are refused whatever allows them.
         denied_networks: Networks that are refused whatever allows them.
-        site_targets: Hosts of storages from the site file.
+        site_targets: Hosts and ports of a storage from the site file.
+        data_hosts: Hosts among them whose other ports are allowed from 1024 on: an FTP server
+            chooses another port for each data connection.
 
     """
 
@@ -34,7 +40,8 @@ class EgressRules:
     networks: tuple[Network, ...] = ()
     denied_hosts: tuple[str, ...] = ()
     denied_networks: tuple[Network, ...] = ()
-    site_targets: frozenset[Target] = field(default=frozenset())
+    site_targets: frozenset[Target] = frozenset()
+    data_hosts: frozenset[str] = frozenset()
 
     def permits(self, host: str, port: int, address: Address) -> bool:
         """Whether a connection to one of a host's addresses is allowed."""
@@ -85,7 +92,9 @@ class EgressRules:
         return _NETWORK_NOT_ALLOWED
 
     def _is_site_target(self, target: Target) -> bool:
-        return target in self.site_targets or Target(target.host, None) in self.site_targets
+        if target in self.site_targets:
+            return True
+        return target.host in self.data_hosts and (target.port or 0) >= _FIRST_DATA_PORT
 
 
 def _matches(host: str, patterns: Iterable[str]) -> bool:
@@ -105,9 +114,28 @@ class Egress:
 
     `proxy`, if given, is the HTTP proxy `http://host:port` that every connection must use. It
     resolves the names, so `permits_unresolved` says of a host and a port what is known without
-    addresses.
+    addresses. `sides` are the stricter rules of each side's own connections, by its name.
     """
 
     permits: ConnectionCheck = lambda _host, _port, _address: False
     proxy: str | None = None
     permits_unresolved: Callable[[str, int], bool] = lambda _host, _port: False
+    sides: Mapping[str, Egress] = field(default_factory=dict)
+
+    @classmethod
+    def of_sides(cls, rules: Mapping[str, EgressRules], proxy: str | None) -> Egress:
+        """Permit each side what its rules permit, and the transfer what any side may do."""
+        sides = {
+            side: cls(its_rules.permits, proxy, its_rules.permits_unresolved)
+            for side, its_rules in rules.items()
+        }
+        return cls(
+            lambda *to: any(it.permits(*to) for it in sides.values()),
+            proxy,
+            lambda *to: any(it.permits_unresolved(*to) for it in sides.values()),
+            sides,
+        )
+
+    def of(self, side: str) -> Egress:
+        """Where the connections of one side may go."""
+        return self.sides.get(side, self)

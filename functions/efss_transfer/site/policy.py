@@ -30,18 +30,16 @@ class AdmittedRequest:
 
 @dataclass(frozen=True)
 class _NamedHost:
-    """A host that a parameter of an endpoint names."""
+    """A host and a port that an endpoint names. `pointer` is where the request names them.
+
+    `set_by_site` says that both are the site file's, and none is the caller's.
+    """
 
     side: str
     parameter: str
     target: Target
     set_by_site: bool
-
-    @property
-    def pointer(self) -> str:
-        """Where the request names it."""
-        name = "storage" if self.set_by_site else f"parameters/{self.parameter}"
-        return f"/{self.side}/{name}"
+    pointer: str
 
 
 def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) -> AdmittedRequest:
@@ -49,12 +47,14 @@ def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) 
     check_sensible(request)
     endpoints = {"source": request.source, "destination": request.destination}
     connections = _connections(endpoints)
-    site_targets = frozenset(it.target for it in connections if it.set_by_site)
-    rules = replace(site.egress_rules, site_targets=site_targets)
+    rules = {
+        side: _side_rules(endpoint, [it for it in connections if it.side == side], site)
+        for side, endpoint in endpoints.items()
+    }
     receiver = None if request.notify is None else _receiver(request.notify)
     refused = [
         *_check_types(endpoints, site, caller, engine),
-        *_check_default_services(endpoints, rules),
+        *_check_default_services(endpoints, site.egress_rules),
         *([] if receiver is None else _check_receiver_name(receiver, site)),
     ]
     # Names are not looked up for a side that is refused anyway.
@@ -62,7 +62,9 @@ def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) 
     for connection in connections:
         side = connection.side
         is_refused_already = side in refused_sides
-        found, reason = _check_connection(connection, rules, may_resolve=not is_refused_already)
+        found, reason = _check_connection(
+            connection, rules[side], may_resolve=not is_refused_already
+        )
         if reason is not None:
             refused.append(Violation(connection.pointer, "policy", reason))
         elif (
@@ -78,7 +80,7 @@ def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) 
         raise Forbidden(refused)
     return AdmittedRequest(
         replace(request, source=endpoints["source"], destination=endpoints["destination"]),
-        Egress(rules.permits, site.egress_proxy, rules.permits_unresolved),
+        Egress.of_sides(rules, site.egress_proxy),
     )
 
 
@@ -99,10 +101,41 @@ def check_sensible(request: TransferRequest) -> None:
 
 def _connections(endpoints: Mapping[str, Endpoint]) -> list[_NamedHost]:
     return [
-        _NamedHost(side, parameter, target, parameter in endpoint.site_parameters)
+        _named_host(side, endpoint, parameter, target)
         for side, endpoint in endpoints.items()
         for parameter, target in endpoint.targets.items()
     ]
+
+
+def _named_host(side: str, endpoint: Endpoint, parameter: str, target: Target) -> _NamedHost:
+    by_site = endpoint.site_parameters
+    deciding = [parameter]
+    if endpoint.target_forms[parameter] == "host" and "port" in endpoint.parameters:
+        deciding.append("port")
+    callers = [name for name in deciding if name not in by_site]
+    return _NamedHost(
+        side,
+        parameter,
+        Target(target.host, target.port or traits(endpoint.type).default_port),
+        set_by_site=not callers,
+        # A caller may set the port of a storage whose host is the site's.
+        pointer=f"/{side}/parameters/{callers[0]}" if callers else f"/{side}/storage",
+    )
+
+
+def _side_rules(endpoint: Endpoint, connections: list[_NamedHost], site: Site) -> EgressRules:
+    """The site's rules, with what this side may reach because it names a storage of the site's.
+
+    The other side does not get it: it may be any server of a caller's, which could redirect to
+    the site's private hosts.
+    """
+    targets = frozenset(it.target for it in connections if it.set_by_site)
+    hosts = frozenset(it.host for it in targets)
+    return replace(
+        site.egress_rules,
+        site_targets=targets,
+        data_hosts=hosts if endpoint.type == "ftp" else frozenset(),
+    )
 
 
 def _check_connection(

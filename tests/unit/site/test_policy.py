@@ -162,6 +162,72 @@ def test_site_storage_may_have_a_private_address() -> None:
     ]
 
 
+INSIDE = ip_address("10.0.0.1")
+HOST = "inside.example.org"
+OWN: dict[str, SiteStorage] = {
+    "cloud": SiteStorage("cloud", "webdav", {"url": f"http://{HOST}:8080/dav"}),
+    "files": SiteStorage("files", "sftp", {"host": HOST, "user": "a", "pass": "b"}),
+    "drop": SiteStorage("drop", "ftp", {"host": HOST, "user": "a", "pass": "b"}),
+    "any-port": SiteStorage(
+        "any-port", "sftp", {"host": HOST, "user": "a", "pass": "b"}, frozenset({"port"})
+    ),
+}
+OWN_SITE = Site(storages=OWN)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        webdav("a", f"http://{HOST}:8080/dav"),
+        webdav("a", f"http://{HOST.upper()}.:8080/dav", user="mallory", **{"pass": "x"}),
+        webdav("a", f"http://{HOST}/dav"),
+        webdav("a", "http://10.0.0.1:8080/dav"),
+        s3("b/a", f"http://{HOST}:8080"),
+        sftp("a", host=HOST),
+        ftp("a", host=HOST, port=8080),
+        smb("share/a", host=HOST),
+    ],
+    ids=["same URL", "credentials", "port", "address", "s3", "sftp", "ftp", "smb"],
+)
+@pytest.mark.parametrize("name", ["cloud", "files", "drop"])
+def test_naming_a_site_storage_does_not_open_its_host_to_the_other_end(
+    end: dict[str, Any], name: str
+) -> None:
+    member = next(key for key in end["parameters"] if key in ("url", "endpoint", "host"))
+    own = {"storage": name, "path": "own"}
+    assert refusals(own, end, OWN_SITE) == [f"/destination/parameters/{member}"]
+    assert refusals(end, own, OWN_SITE) == [f"/source/parameters/{member}"]
+
+
+def test_site_that_allows_the_host_admits_it_at_both_ends() -> None:
+    allowed = replace(OWN_SITE, egress_rules=EgressRules(networks=(ip_network("10.0.0.0/8"),)))
+    egress = admit({"storage": "cloud", "path": "a"}, sftp("b", host=HOST), allowed).egress
+    for side in ("source", "destination"):
+        assert egress.of(side).permits(HOST, 22, INSIDE)
+
+
+@pytest.mark.parametrize(
+    ("name", "ports", "others"),
+    [("cloud", (8080,), (80, 22)), ("files", (22,), (80, 2222)), ("drop", (21, 40000), (22, 80))],
+)
+def test_site_storage_is_reached_from_its_own_side_at_its_own_ports(
+    name: str, ports: tuple[int, ...], others: tuple[int, ...]
+) -> None:
+    egress = admit({"storage": name, "path": "a"}, webdav("b"), OWN_SITE).egress
+    for port in ports:
+        assert egress.of("source").permits(HOST, port, INSIDE)
+        assert not egress.of("destination").permits(HOST, port, INSIDE)
+        assert not egress.of("destination").permits_unresolved("10.0.0.1", port)
+    for port in others:
+        assert not egress.of("source").permits(HOST, port, INSIDE)
+
+
+def test_port_that_a_caller_chooses_is_not_the_sites() -> None:
+    end = {"storage": "any-port", "path": "a", "parameters": {"port": 25}}
+    assert refusals(end, ftp("b"), OWN_SITE) == ["/source/parameters/port"]
+    admit({"storage": "any-port", "path": "a"}, ftp("b"), OWN_SITE)
+
+
 def test_denied_site_storage_is_reported_without_its_address() -> None:
     storage = SiteStorage("cloud", "webdav", {"url": "http://inside.example.org/dav"})
     rules = EgressRules(denied_networks=(ip_network("10.0.0.0/8"),))
