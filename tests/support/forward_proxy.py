@@ -21,6 +21,7 @@ class Seen:
     method: str
     host: str
     authorization: str | None
+    proxy_authorization: str | None = None
 
 
 @dataclass
@@ -87,7 +88,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _port_of(self, host: str) -> int | None:
         """Note the request; answer it, if there is no such host."""
-        seen = Seen(self.command, host, self.headers.get("Authorization"))
+        names = ("Authorization", "Proxy-Authorization")
+        seen = Seen(self.command, host, *(self.headers.get(name) for name in names))
         self.proxy.requests.append(seen)
         port = self.proxy.hosts.get(host)
         if port is None:

@@ -8,21 +8,46 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from efss_transfer.egress.proxy import Guard
+from efss_transfer.egress import proxy
+from efss_transfer.egress.addresses import ConnectionCheck
+from efss_transfer.egress.proxy import ANYBODY, Guard
 from efss_transfer.model.targets import Address
 
 MIB = 1 << 20
 PATIENCE = 60.0
 """A time limit in seconds that only a hang exceeds."""
-GREETING = b"\x05\x01\x00"
-WELCOME = b"\x05\x00"
+SECRET = "0123456789abcdef" * 2
+METHOD = b"\x05\x01\x02"
+"""The offer to send a password, and nothing else."""
+
+
+def password(user: str = ANYBODY, secret: str = SECRET) -> bytes:
+    """A user and a secret (RFC 1929)."""
+    return b"\x01" + b"".join(bytes([len(it)]) + it.encode() for it in (user, secret))
+
+
+GREETING = METHOD + password()
+"""A whole greeting of the engine, which need not wait for the answers."""
+WELCOME = b"\x05\x02\x01\x00"
+"""The answers to it."""
+
+
+@contextmanager
+def guard(
+    permits: ConnectionCheck, users: Mapping[str, ConnectionCheck] = MappingProxyType({})
+) -> Iterator[Guard]:
+    """A guard whose secret is `SECRET`."""
+    with proxy.guard(permits, users) as gate:
+        gate.access.secret = SECRET
+        yield gate
 
 
 def allow_all(host: str, port: int, address: Address) -> bool:
@@ -184,7 +209,7 @@ def literal(address: str, port: int) -> bytes:
 def ask(connection: socket.socket, asked: bytes) -> int:
     """The reply to a request."""
     connection.sendall(GREETING)
-    assert read(connection, 2) == WELCOME
+    assert read(connection, len(WELCOME)) == WELCOME
     connection.sendall(asked)
     reply = read(connection, 10)
     assert (reply[:1], reply[2:]) == (b"\x05", b"\x00\x01" + bytes(6))

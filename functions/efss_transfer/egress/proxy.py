@@ -5,8 +5,8 @@ may have another address by the time it is used. So an engine connects only thro
 which checks each address before it connects to it. It relays the bytes unread: TLS is between
 the engine and the storage, as it is without a guard.
 
-A guard lives for one transfer. It listens on loopback, in a thread that it may share with the
-guards of other transfers.
+A guard lives for one transfer, and serves that transfer's engine alone: see access.py. It listens
+on loopback, in a thread that it may share with the guards of other transfers.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar, cast
 
+from efss_transfer.egress.access import Access
 from efss_transfer.egress.addresses import ConnectionCheck
 from efss_transfer.egress.dialer import Dialer, DialRefused
 from efss_transfer.egress.event_loops import (
@@ -29,9 +31,20 @@ from efss_transfer.egress.event_loops import (
     useful_loop_count,
 )
 from efss_transfer.egress.relay import BufferPool, relay
-from efss_transfer.egress.socks5 import Destination, Rejected, Reply, handshake
+from efss_transfer.egress.socks5 import (
+    ConnectRequest,
+    Destination,
+    Login,
+    NotAdmitted,
+    Rejected,
+    Reply,
+    handshake,
+)
 
 __all__ = ["ConnectionCheck", "Guard", "guard"]
+
+ANYBODY: Final = "either"
+"""The user whose connections may be of any side: the check `permits` applies to them."""
 
 _LOG = logging.getLogger(__name__)
 _BACKLOG: Final = 1024
@@ -48,15 +61,20 @@ def _loop_pool() -> LoopPool:
 
 
 @contextmanager
-def guard(permits: ConnectionCheck) -> Iterator[Guard]:
-    """Run a guard for the length of the block. Its connections are broken at the end."""
+def guard(
+    permits: ConnectionCheck, users: Mapping[str, ConnectionCheck] = MappingProxyType({})
+) -> Iterator[Guard]:
+    """Run a guard for the length of the block. Its connections are broken at the end.
+
+    `users` has the checks of the connections that name a user; `permits` is that of ANYBODY.
+    """
     with (
         socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener,
         BufferPool() as buffers,
         _loop_pool().acquire() as loop,
     ):
         listener.setblocking(False)
-        running = Guard(permits, listener, buffers, loop)
+        running = Guard({ANYBODY: permits, **users}, listener, buffers, loop)
         loop.call_soon(running._listen)
         try:
             yield running
@@ -78,11 +96,14 @@ class LocalServer(Protocol):
 
 
 class Guard:
-    """A SOCKS 5 server on 127.0.0.1 that connects only where `permits` allows."""
+    """A SOCKS 5 server on 127.0.0.1 that connects only where its user's check allows.
+
+    `access` decides which clients it serves.
+    """
 
     def __init__(
         self,
-        permits: ConnectionCheck,
+        checks: Mapping[str, ConnectionCheck],
         listener: socket.socket,
         buffers: BufferPool,
         loop: LoopThread,
@@ -90,9 +111,13 @@ class Guard:
         self.port: int = listener.getsockname()[1]
         self._listener = listener
         self._buffers = buffers
-        self._dialer = Dialer(permits, loop.call_soon, log_unexpected)
+        self.access: Final = Access(checks)
+        self._dialers = {
+            user: Dialer(check, loop.call_soon, log_unexpected) for user, check in checks.items()
+        }
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refused: list[str] = []
+        self._has_refused_client = False
         self._is_closed = False
         self._loop = loop
         self._reserved: dict[str, LocalServer] = {}
@@ -134,9 +159,19 @@ class Guard:
         self._loop.call_soon(begin)
         return done
 
-    async def dial(self, host: str, port: int) -> socket.socket:
-        """Connect where `permits` allows, within the event loop. Raises Rejected."""
-        return await self._dial(Destination(host, port))
+    def login(self, user: str) -> str:
+        """The user and the secret, as a URL has them before its host."""
+        return f"{user}:{self.access.secret}"
+
+    async def dial(self, host: str, port: int, user: str = ANYBODY) -> socket.socket:
+        """Connect where the user's check allows, within the event loop. Raises Rejected."""
+        return await self._dial(ConnectRequest(user, Destination(host, port)))
+
+    def log_refused_client(self) -> None:
+        """Log the first client that was refused because it has not the secret."""
+        if not self._has_refused_client:
+            self._has_refused_client = True
+            _LOG.warning("refused a local client of the egress guard that is not its engine")
 
     @property
     def refused(self) -> Sequence[str]:
@@ -152,7 +187,8 @@ class Guard:
         asyncio.get_running_loop().remove_reader(self._listener)
         for server in self._reserved.values():
             server.begin_close()
-        unfinished = {*self._tasks, *self._dialer.running_lookups}
+        lookups = (task for dialer in self._dialers.values() for task in dialer.running_lookups)
+        unfinished: set[asyncio.Task[Any]] = {*self._tasks, *lookups}
         for task in unfinished:
             task.cancel()
         if unfinished:
@@ -186,6 +222,8 @@ class Guard:
             _disable_nagle(client)
             await self._attend(client)
         except Rejected as rejected:
+            if isinstance(rejected, NotAdmitted):
+                self.log_refused_client()
             with suppress(OSError):
                 await asyncio.get_running_loop().sock_sendall(client, rejected.response)
         except OSError:
@@ -195,19 +233,19 @@ class Guard:
 
     async def _serve_socks(self, client: socket.socket) -> None:
         """Raises Rejected, and OSError if one side broke or the handshake timed out."""
-        to = await self._read_request(client)
-        if (local := self._reserved.get(to.host)) is not None:
+        request = await self._read_request(client)
+        if (local := self._reserved.get(request.to.host)) is not None:
             await asyncio.get_running_loop().sock_sendall(client, Reply.SUCCEEDED.encode())
             await local.attend(client)
             return
-        with await self._dial(to) as server:
+        with await self._dial(request) as server:
             _disable_nagle(server)
             await asyncio.get_running_loop().sock_sendall(client, Reply.SUCCEEDED.encode())
             await relay(client, server, self._buffers)
 
-    async def _read_request(self, client: socket.socket) -> Destination:
-        """The destination that a client asks for. Raises Rejected and TimeoutError."""
-        steps = handshake()
+    async def _read_request(self, client: socket.socket) -> ConnectRequest:
+        """What a client asks for. Raises Rejected and TimeoutError."""
+        steps = handshake(Login(self.access.user, lambda: self.access.stranger(client)))
         step = next(steps)
         async with asyncio.timeout(_HANDSHAKE_SECONDS):
             while True:
@@ -219,7 +257,7 @@ class Guard:
                 try:
                     step = steps.send(received)
                 except StopIteration as end:
-                    return cast(Destination, end.value)
+                    return cast(ConnectRequest, end.value)
 
     async def _read_exactly(self, client: socket.socket, count: int) -> bytes:
         received = b""
@@ -230,9 +268,10 @@ class Guard:
             received += chunk
         return received
 
-    async def _dial(self, to: Destination) -> socket.socket:
+    async def _dial(self, request: ConnectRequest) -> socket.socket:
+        to = request.to
         try:
-            return await self._dialer.dial(to)
+            return await self._dialers[request.user].dial(to)
         except DialRefused:
             # Escaped, because it is logged, and a client can send any bytes.
             host = to.host.encode("unicode_escape").decode("ascii")[:_MAX_HOST_LENGTH]

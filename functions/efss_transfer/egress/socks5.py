@@ -1,11 +1,11 @@
-"""The server's side of a SOCKS 5 handshake (RFC 1928): CONNECT only, no authentication.
+"""The server's side of a SOCKS 5 handshake: CONNECT only (RFC 1928), with a password (RFC 1929).
 
 This module does no I/O: proxy.py reads and writes the bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -13,7 +13,11 @@ from typing import Final
 
 _VERSION: Final = 5
 _NO_AUTHENTICATION: Final = 0
+_PASSWORD: Final = 2
 _NO_ACCEPTABLE_METHOD: Final = 0xFF
+_PASSWORD_VERSION: Final = 1
+_PASSWORD_ACCEPTED: Final = bytes((_PASSWORD_VERSION, 0))
+_PASSWORD_REFUSED: Final = bytes((_PASSWORD_VERSION, 1))
 _CONNECT: Final = 1
 _IPV4, _NAME, _IPV6 = 1, 3, 4
 
@@ -47,6 +51,27 @@ class Destination:
     port: int
 
 
+@dataclass(frozen=True)
+class ConnectRequest:
+    """A client's request. `user` is the name that it gave with its password."""
+
+    user: str
+    to: Destination
+
+
+@dataclass(frozen=True)
+class Login:
+    """Decides which clients are served.
+
+    `user` returns the name of the user with this name and password, or None. `stranger`
+    returns the name of the user that a client without a password is, or None; it is called only
+    for such a client, because it may be slow.
+    """
+
+    user: Callable[[bytes, bytes], str | None]
+    stranger: Callable[[], str | None]
+
+
 class Rejected(Exception):
     """The request is refused. The client gets `response`, if any, and is disconnected."""
 
@@ -55,7 +80,11 @@ class Rejected(Exception):
         self.response = response
 
 
-def handshake() -> Generator[int | bytes, bytes, Destination]:
+class NotAdmitted(Rejected):
+    """The client has not the guard's secret."""
+
+
+def handshake(login: Login) -> Generator[int | bytes, bytes, ConnectRequest]:
     """Run one client's handshake up to its request, which the caller must still reply to.
 
     Yields the number of bytes that it needs next, and is sent exactly these; or yields bytes
@@ -65,10 +94,32 @@ def handshake() -> Generator[int | bytes, bytes, Destination]:
     version, count = yield 2
     if version != _VERSION:
         raise Rejected
-    methods = yield count
-    if _NO_AUTHENTICATION not in methods:
-        raise Rejected(bytes((_VERSION, _NO_ACCEPTABLE_METHOD)))
-    yield bytes((_VERSION, _NO_AUTHENTICATION))
+    user = yield from _authenticated((yield count), login)
+    return ConnectRequest(user, (yield from _destination()))
+
+
+def _authenticated(methods: bytes, login: Login) -> Generator[int | bytes, bytes, str]:
+    """The user that the client is. Raises NotAdmitted, and Rejected."""
+    if _PASSWORD in methods:
+        yield bytes((_VERSION, _PASSWORD))
+        version, length = yield 2
+        if version != _PASSWORD_VERSION:
+            raise Rejected
+        name = yield length
+        (length,) = yield 1
+        user = login.user(name, (yield length))
+        if user is None:
+            raise NotAdmitted(_PASSWORD_REFUSED)
+        yield _PASSWORD_ACCEPTED
+        return user
+    if _NO_AUTHENTICATION in methods and (user := login.stranger()) is not None:
+        yield bytes((_VERSION, _NO_AUTHENTICATION))
+        return user
+    raise NotAdmitted(bytes((_VERSION, _NO_ACCEPTABLE_METHOD)))
+
+
+def _destination() -> Generator[int | bytes, bytes, Destination]:
+    """The destination of the request that follows. Raises Rejected."""
     version, command, reserved, address_type = yield 4
     if version != _VERSION or reserved != 0:
         raise Rejected(Reply.FAILED.encode())

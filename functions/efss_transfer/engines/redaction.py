@@ -29,7 +29,13 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets for form in _forms(secret)}
+        self._forms: set[str] = set()
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """Remove these secrets, too."""
+        self._forms |= {form for secret in secrets for form in _forms(secret)}
+        forms = self._forms
         # The longest first: a secret that contains another one must be replaced as a whole.
         self._long = sorted((f for f in forms if len(f) >= _MIN_REPLACED), key=len, reverse=True)
         self._short = [f for f in forms if 0 < len(f) < _MIN_REPLACED]

@@ -247,6 +247,29 @@ def test_request_that_names_no_storage_reaches_none(site: Inside) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", ["webdav", "http", "s3", "swift", "moved", "moved-page"])
+def test_redirect_does_not_reach_the_other_ends_storage(site: Inside, kind: str) -> None:
+    """Only the end that names a storage connects there, whoever sends the other end there."""
+    parameters: dict[str, dict[str, Any]] = {
+        "webdav": {"url": site.stranger},
+        "http": {"url": site.stranger},
+        "s3": {**site.s3.parameters, "endpoint": site.stranger},
+        "swift": {"auth": f"{site.stranger}/v1.0", "user": "a", "key": "b"},
+    }
+    end: dict[str, Any] = {"storage": kind, "path": "bucket/x"}
+    if kind in parameters:
+        end = {"type": kind, "parameters": parameters[kind], "path": "bucket/x"}
+    refusal = f"refused a connection to 127.0.0.1:{site.archive.port}"
+    before = site.function.log.read_text().count(refusal)
+    answer = site.function.copy(end, archive("redirected"))
+    assert answer.status_code == 403, answer.text
+    problem = answer.json()
+    assert (problem["code"], problem["result"]["errors"][0]["side"]) == ("forbidden", "source")
+    assert site.function.log.read_text().count(refusal) == before + 1
+    assert not [piece for piece in site.archive.received if b"stolen" in piece]
+    assert site.s3.hashes("bucket/redirected") == {}
+
+
 def test_ftp_storage_at_a_private_host_has_its_data_connections(
     tmp_path: Path, storages: dict[str, Storage], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
@@ -19,6 +20,9 @@ from support.certificates import certificate
 from support.faulty_webdav import Faulty, sabre, status
 from support.service_process import Function
 from support.storages import Storage, digest
+
+LOGIN = re.compile(rb"(source|destination|both|either):([0-9a-f]{32})@127\.0\.0\.1")
+"""A user and the secret of a guard, as rclone's memory has them."""
 
 
 def endpoint(dav: Faulty, path: str, base: str = "", **changes: Any) -> dict[str, Any]:
@@ -68,19 +72,25 @@ def test_credential_is_not_in_the_memory_of_rclone(
     secret = str(nextcloud.parameters["pass"]).encode()
     rclones = function.daemons()
     assert rclones
+    logins: set[tuple[bytes, bytes]] = set()
     for process in rclones:
         held = memory(process)
+        logins |= set(LOGIN.findall(held))
         # So that the search is known to find what is there.
         assert str(s3.parameters["secret_access_key"]).encode() in held
         assert secret not in held
     assert all("basic" in one.headers["authorization"].lower() for one in dav.seen())
+    assert logins
     before = len(dav.seen())
     guards = listening_ports(function)
     assert guards
     for port in guards:
-        for name in (b"source", b"to", b"destination", b"gateway"):
-            host = name + b".efss-gateway.invalid"
-            assert reach(port, host) != 0  # RFC 1928: succeeded
+        assert reach(port, b"source.efss-gateway.invalid") is None
+        # Nor would it help to know the guard's secret: the gateways' names are random.
+        for user, password in logins:
+            for name in (b"source", b"to", b"destination", b"gateway"):
+                host = name + b".efss-gateway.invalid"
+                assert reach(port, host, user, password) not in (None, 0)  # RFC 1928: succeeded
     assert len(dav.seen()) == before
     dav.heal()
     dav.ended.set()
@@ -95,11 +105,15 @@ def listening_ports(function: Function) -> list[int]:
     return [it.laddr.port for it in sockets if it.status == "LISTEN" and it.laddr.port != door]
 
 
-def reach(port: int, host: bytes) -> int:
-    """The guard's reply to a process that asks it for a host."""
+def reach(port: int, host: bytes, user: bytes = b"", password: bytes = b"") -> int | None:
+    """The guard's reply to a process that asks it for a host; None if it is not admitted."""
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
-        connection.sendall(b"\x05\x01\x00")
-        assert connection.recv(2) == b"\x05\x00"
+        connection.sendall(b"\x05\x01\x02" if user else b"\x05\x01\x00")
+        if connection.recv(2) == b"\x05\xff":
+            return None
+        login = b"".join(bytes([len(it)]) + it for it in (user, password))
+        connection.sendall(b"\x01" + login)
+        assert connection.recv(2) == b"\x01\x00"
         connection.sendall(b"\x05\x01\x00\x03" + bytes([len(host)]) + host + b"\x00\x50")
         return connection.recv(10)[1]
 

@@ -8,11 +8,11 @@ import threading
 import pytest
 
 from efss_transfer.egress.event_loops import LoopPool
-from efss_transfer.egress.proxy import guard
 from support.socks import (
     PATIENCE,
     allow_all,
     eventually,
+    guard,
 )
 
 

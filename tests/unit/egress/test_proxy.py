@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 
 from efss_transfer.egress import dialer, event_loops
-from efss_transfer.egress.proxy import guard
+from efss_transfer.egress.proxy import ANYBODY
 from efss_transfer.model.targets import Address
 from support.socks import (
     GREETING,
+    METHOD,
     MIB,
     PATIENCE,
+    SECRET,
     RecordingCheck,
     allow_all,
     allow_none,
@@ -29,10 +31,12 @@ from support.socks import (
     connect,
     echo,
     eventually,
+    guard,
     idle,
     listening,
     literal,
     loop_threads,
+    password,
     read,
     read_all,
     reply_to,
@@ -230,6 +234,57 @@ def test_reply_says_why_a_connection_failed(
     monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_connect", fail)
     with guard(allow_all) as gate:
         assert reply_to(gate, "127.0.0.1", 80) == reply
+
+
+# Users
+
+
+def test_each_user_has_a_check_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve(monkeypatch, lambda _: ["127.0.0.1"])
+    checks = {"source": RecordingCheck(), "destination": RecordingCheck("127.0.0.1")}
+    with listening(echo) as server, guard(allow_none, checks) as gate:
+        for user, answer in (("source", 0), ("destination", 2), (ANYBODY, 2)):
+            for host in ("127.0.0.1", "storage.test"):
+                with connect(gate) as client:
+                    client.sendall(METHOD + password(user) + request(host, server.port))
+                    assert read(client, 6)[5] == answer
+        assert len(server.reached) == 2
+    assert checks["source"].calls == checks["destination"].calls
+
+
+def test_client_without_the_secret_gets_no_connection_and_is_logged_once(
+    nothing_left: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "efss_transfer.egress.proxy")
+    policy = RecordingCheck()
+    with listening(echo) as server, guard(policy) as gate:
+        asked = request("127.0.0.1", server.port)
+        for greeting in (
+            b"\x05\x01\x00",
+            METHOD + password(secret="0" * 32),
+            METHOD + password("nobody"),
+        ):
+            with connect(gate) as client:
+                with suppress(OSError):
+                    client.sendall(greeting + asked)
+                with suppress(ConnectionResetError):
+                    assert read_all(client)[-1] in (1, 0xFF)
+        assert policy.calls == []
+        assert server.reached == []
+        assert serves(gate)
+        assert gate.refused == ()
+    assert [record.getMessage() for record in caplog.records] == [
+        "refused a local client of the egress guard that is not its engine"
+    ]
+    assert SECRET not in caplog.text
+
+
+def test_admitted_process_needs_no_secret() -> None:
+    with listening(echo) as server, guard(allow_none, {"source": allow_all}) as gate:
+        gate.access.admit_process(os.getpid(), "source")
+        with connect(gate) as client:
+            client.sendall(b"\x05\x01\x00" + request("127.0.0.1", server.port))
+            assert read(client, 4) == b"\x05\x00\x05\x00"
 
 
 # Lifetime

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from efss_transfer.egress.proxy import Guard, guard
+from efss_transfer.egress.proxy import ANYBODY, Guard
 from support import http_servers
 from support.socks import (
     MIB,
     PATIENCE,
     RecordingCheck,
+    guard,
     listening,
     read,
     read_all,
@@ -40,7 +41,7 @@ class Rclone:
         for name, endpoint in remotes.items():
             options = {"type": endpoint["type"], **endpoint["parameters"]}
             if options["type"] in ("sftp", "ftp"):
-                options["socks_proxy"] = f"127.0.0.1:{gate.port}"
+                options["socks_proxy"] = f"{gate.login(ANYBODY)}@127.0.0.1:{gate.port}"
             for option, value in options.items():
                 text = str(value).lower() if isinstance(value, bool) else str(value)
                 environment[f"RCLONE_CONFIG_{name}_{option}".upper()] = (
@@ -54,7 +55,7 @@ class Rclone:
                 "--use-json-log",
                 "--retries=1",
                 "--low-level-retries=1",
-                f"--http-proxy=socks5://127.0.0.1:{gate.port}",
+                f"--http-proxy=socks5://{gate.login(ANYBODY)}@127.0.0.1:{gate.port}",
             ],
             env=environment,
             capture_output=True,

@@ -8,14 +8,17 @@ from contextlib import suppress
 import pytest
 
 from efss_transfer.egress import proxy
-from efss_transfer.egress.proxy import guard
 from support.socks import (
     GREETING,
+    METHOD,
+    SECRET,
     WELCOME,
     allow_all,
     connect,
     echo,
+    guard,
     listening,
+    password,
     read,
     read_all,
     request,
@@ -33,8 +36,21 @@ MALFORMED = {
     "zeros": (bytes(1000), b""),
     "half a greeting": (b"\x05", b""),
     "no methods": (b"\x05\x00", b"\x05\xff"),
-    "a password wanted": (b"\x05\x01\x02", b"\x05\xff"),
+    "no password offered": (b"\x05\x01\x00", b"\x05\xff"),
+    "another method": (b"\x05\x02\x01\x80", b"\x05\xff"),
+    "no password": (METHOD, b"\x05\x02"),
     "methods missing": (b"\x05\xff\x01\x02", b""),
+    "half a password": (METHOD + password()[:-1], b"\x05\x02"),
+    "another version of passwords": (METHOD + b"\x05\x06", b"\x05\x02"),
+    "an empty password": (METHOD + b"\x01\x06either\x00", b"\x05\x02\x01\x01"),
+    "a wrong password": (METHOD + password(secret="f" * 32), b"\x05\x02\x01\x01"),
+    "the beginning of the password": (
+        METHOD + password(secret=SECRET[:-1]),
+        b"\x05\x02\x01\x01",
+    ),
+    "the password and more": (METHOD + password(secret=SECRET + "0"), b"\x05\x02\x01\x01"),
+    "a wrong user": (METHOD + password("nobody"), b"\x05\x02\x01\x01"),
+    "no user": (METHOD + password(""), b"\x05\x02\x01\x01"),
     "no request": (GREETING, WELCOME),
     "half a request": (GREETING + b"\x05\x01\x00", WELCOME),
     "half a name": (GREETING + b"\x05\x01\x00\x03\xfflocalhost", WELCOME),
@@ -54,7 +70,7 @@ MALFORMED = {
 @pytest.mark.parametrize("case", MALFORMED)
 def test_malformed_handshake_is_answered_or_closed(case: str, nothing_left: None) -> None:
     sent, answer = MALFORMED[case]
-    if len(answer) == 4:
+    if answer[-2:-1] == b"\x05" and len(answer) > 2:
         answer += b"\x00\x01" + bytes(6)
     with guard(allow_all) as gate:
         with connect(gate) as client:
@@ -77,7 +93,7 @@ def test_malformed_handshake_byte_by_byte_is_answered_before_closing(case: str) 
         for number, byte in enumerate(sent):
             client.sendall(bytes([byte]))
             if sent[: number + 1] == GREETING:
-                assert read(client, 2) == WELCOME
+                assert read(client, len(WELCOME)) == WELCOME
         client.shutdown(socket.SHUT_WR)
         rest = read_all(client)
         assert (WELCOME + rest if sent.startswith(GREETING) else rest)[: len(answer)] == answer
@@ -101,5 +117,6 @@ def test_request_may_arrive_byte_by_byte_or_with_early_data() -> None:
                 for start in range(0, len(whole), size):
                     client.sendall(whole[start : start + size])
                 assert (
-                    read(client, 2 + 10 + 5) == WELCOME + b"\x05\x00\x00\x01" + bytes(6) + b"early"
+                    read(client, len(WELCOME) + 10 + 5)
+                    == WELCOME + b"\x05\x00\x00\x01" + bytes(6) + b"early"
                 )

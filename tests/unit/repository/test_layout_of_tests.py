@@ -72,7 +72,6 @@ COVERED_ELSEWHERE = {
     "engines/rclone/process/gateway_route.py": "integration/webdav/test_gateway_proxy.py",
     "engines/rclone/process/landlock.py": "unit/engines/rclone/process/test_sandbox.py",
     "engines/rclone/process/launcher.py": "unit/engines/rclone/process/test_daemon.py",
-    "engines/rclone/process/network.py": "unit/egress/test_rclone_guard.py",
     "engines/rclone/process/run_as.py": "unit/engines/rclone/process/test_sandbox.py",
     "engines/rclone/process/seccomp.py": "unit/engines/rclone/process/test_sandbox.py",
     "engines/rclone/process/standby.py": "integration/runtimes/test_standby.py",

@@ -101,6 +101,7 @@ class Session:
         # While rclone boots, an import costs nothing: in a cold start on AWS Lambda it would.
         import efss_transfer.engines.rclone.transfer.job  # noqa: F401
 
+        self._redactor.add(daemon.route.secrets)
         gateways = _gateways(daemon.route, context, settings, self._request)
         self.run = RunContext(
             daemon.rc,
@@ -114,14 +115,17 @@ class Session:
             settings.memory_bytes - gateways.memory,
         )
         self._version = self._launcher.version(binary, daemon.rc)
+        if (proxy := daemon.route.global_proxy(self._request)) is not None:
+            daemon.rc.set_proxy(proxy)
+        daemon.route.admit_process(daemon.pid, self._request)
         config.check_filters(daemon.rc, self._request.selection)
         self.source, self.destination = remote_paths(
             gateways.routed(),
             lambda type_: {
-                **daemon.route.remote_parameters(type_),
                 **self._tuning_parameters(type_),
                 **gateways.remote_parameters(type_),
             },
+            daemon.route.remote_parameters,
         )
         explain: Explain = unexplained
         if gateways.records:

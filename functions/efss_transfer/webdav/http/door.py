@@ -19,22 +19,30 @@ from efss_transfer.webdav.http.streams import ByteStream
 
 _LONGEST: Final = 1 << 20
 _UNREACHABLE: Final = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_NOT_ADMITTED: Final = (
+    b'HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm="guard"\r\n'
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+)
+_AUTHORIZATION: Final = b"proxy-authorization"
 
 
 class Door:
     """HTTP proxy for one engine.
 
     `dial` connects to the site's proxy, or raises NoAnswer. `relay` passes bytes on between two
-    connections until both have ended.
+    connections until both have ended. `admits` decides by a connection and its Proxy-Authorization,
+    None if it has none, whether the client is the engine.
     """
 
     def __init__(
         self,
         dial: Callable[[], Awaitable[socket.socket]],
         relay: Callable[[socket.socket, socket.socket], Awaitable[None]],
+        admits: Callable[[socket.socket, str | None], bool],
     ) -> None:
         self._dial = dial
         self._relay = relay
+        self._admits = admits
         self._handlers: dict[str, Handler] = {}
 
     def reserve(self, host: str, handle: Handler) -> None:
@@ -49,7 +57,10 @@ class Door:
         await self._handlers[_host(request.head.target)](request, reply)
 
     async def _elsewhere(self, stream: ByteStream) -> bool:
-        head = await messages.read_head(stream)
+        head, authorization = _without_authorization(await messages.read_head(stream))
+        if head and not self._admits(stream.connection, authorization):
+            await stream.write(_NOT_ADMITTED)
+            return True
         method, _, rest = head.partition(b" ")
         if not head or _host(rest.partition(b" ")[0].decode("latin-1")) in self._handlers:
             stream.unread(head)
@@ -73,3 +84,16 @@ class Door:
 def _host(target: str) -> str:
     """Return the host of a target in absolute form; a CONNECT has none, but a port."""
     return target.partition("://")[2].partition("/")[0].partition(":")[0].lower()
+
+
+def _without_authorization(head: bytes) -> tuple[bytes, str | None]:
+    """Take the header for this proxy out of a head: the next hop must not see it."""
+    value: str | None = None
+    kept = []
+    for line in head.split(b"\r\n"):
+        name, _, given = line.partition(b":")
+        if name.strip().lower() == _AUTHORIZATION:
+            value = given.decode("latin-1")
+        else:
+            kept.append(line)
+    return b"\r\n".join(kept), value

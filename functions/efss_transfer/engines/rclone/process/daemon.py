@@ -253,7 +253,8 @@ def _launcher(
         if name in os.environ:
             environment[name] = os.environ[name]
     if proxy is not None:
-        # For backends with HTTP clients of their own, which ignore the flag.
+        # For backends with HTTP clients of their own, which ignore the flag: they must not bypass
+        # the guard. Neither has its secret, so it refuses them: see network.py.
         environment |= {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy}
     script = _LAUNCH.format(limits=sandbox.ulimit_commands(settings))
     account = run_as.find_account(settings.rclone.user)

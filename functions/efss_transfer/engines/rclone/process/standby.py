@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.egress.rules import Egress
 from efss_transfer.engines.rclone.process.daemon import running_daemon
-from efss_transfer.engines.rclone.process.network import UNGUARDED, Route, open_route
+from efss_transfer.engines.rclone.process.network import SIDES, UNGUARDED, Route, open_route
 from efss_transfer.engines.rclone.rc.client import RcClient, RcError
 from efss_transfer.model.errors import EfssTransferError
 from efss_transfer.model.request import TransferRequest
@@ -129,7 +130,10 @@ class _Spare:
         self._egress = Egress()
         self._take_line: Callable[[bytes], None] = lambda _: None
         with ExitStack() as undo:
-            egress = Egress(self._permits)
+            egress = Egress(
+                self._permits,
+                sides={side: Egress(partial(self._permits_side, side)) for side in SIDES},
+            )
             self._daemon = undo.enter_context(boot(binary, settings, self._forward_line, egress))
             self._daemon.rc.version()
             self._undo = undo.pop_all()
@@ -156,6 +160,9 @@ class _Spare:
 
     def _permits(self, host: str, port: int, address: Address) -> bool:
         return self._egress.permits(host, port, address)
+
+    def _permits_side(self, side: str, host: str, port: int, address: Address) -> bool:
+        return self._egress.of(side).permits(host, port, address)
 
     def _forward_line(self, line: bytes) -> None:
         self._take_line(line)

@@ -85,9 +85,9 @@ class Gateways:
         self._is_shared = request.source.parameters == request.destination.parameters and (
             request.source.type == request.destination.type
         )
-        self._servers = {"source": self._server(request.source)}
+        self._servers = {"source": self._server("source", request.source)}
         if not self._is_shared:
-            self._servers["destination"] = self._server(request.destination)
+            self._servers["destination"] = self._server("destination", request.destination)
         self.made: dict[str, Gateway] = {}
         self.records: dict[Side, Record] = {}
         """What each side's gateway has seen, by the paths below its URL."""
@@ -134,7 +134,7 @@ class Gateways:
             self._guard.call_soon(gateway.record.begin_attempt)
             self._guard.call_soon(gateway.begin_verification)
 
-    def _server(self, end: Endpoint) -> _Server | None:
+    def _server(self, side: str, end: Endpoint) -> _Server | None:
         """Begin to ask a server what it is; None for an endpoint that gets no gateway."""
         vendor = str(end.parameters.get("vendor", "other"))
         if end.type != "webdav" or vendor in _NOT_OURS:
@@ -144,7 +144,7 @@ class Gateways:
             origin, home = Origin.of(url), urlsplit(url).path
         except (KeyError, ValueError):
             return None  # rclone reports the error
-        route = self._route
+        route = self._route.of(side)
         connections = Connections(route.dial, proxy=route.proxy, most=_MOST)
         upstream = Upstream(
             origin,

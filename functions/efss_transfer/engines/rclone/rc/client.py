@@ -114,6 +114,10 @@ class RcClient:
         """POST debug/set-gc-percent: turn on Go's collector, which is off while rclone boots."""
         self._call("debug/set-gc-percent", **{"gc-percent": 100})
 
+    def set_proxy(self, url: str) -> None:
+        """POST options/set: the proxy of the HTTP clients that are made from now on."""
+        self._call("options/set", main={"HTTPProxy": url})
+
     def set_log_level(self, level: str) -> None:
         """POST options/set: change the level of rclone's log."""
         self._call("options/set", main={"LogLevel": level})

@@ -82,26 +82,39 @@ class RemotePath:
 def remote_paths(
     request: TransferRequest,
     extra_parameters: Callable[[str], Mapping[str, str]] = lambda _: {},
+    route_parameters: Callable[[str, str], Mapping[str, str]] = lambda _side, _type: {},
 ) -> tuple[RemotePath, RemotePath]:
-    """The source and the destination; `extra_parameters` returns more parameters for a type.
+    """The source and the destination.
 
-    Raises EngineError if a parameter is not allowed.
+    `extra_parameters` returns more parameters for a type, and `route_parameters` those that
+    route the connections of a side with this type. Raises EngineError if a parameter is not
+    allowed.
 
-    If both sides have the same server and credentials, they share one remote: rclone lets a
-    storage copy on its own only within a remote. (Across two remotes it would need
-    `ServerSideAcrossConfigs`, which has copied wrong objects, so that is never used.)
+    If both sides have the same server and credentials, they share one remote, with the source's
+    route: rclone lets a storage copy on its own only within a remote. (Across two remotes it
+    would need `ServerSideAcrossConfigs`, which has copied wrong objects, so that is never used.)
     """
     creates_bucket = request.options.create_bucket
     source, destination = (
         _remote_path(side.value, side, end, extra_parameters, creates_bucket=creates_bucket)
         for side, end in ((Side.SOURCE, request.source), (Side.DESTINATION, request.destination))
     )
-    if (source.remote.backend, source.remote.parameters) == (
+    is_shared = (source.remote.backend, source.remote.parameters) == (
         destination.remote.backend,
         destination.remote.parameters,
-    ):
-        destination = RemotePath(source.remote, destination.path, Side.DESTINATION)
-    return source, destination
+    )
+    source = _routed(source, route_parameters)
+    if is_shared:
+        return source, RemotePath(source.remote, destination.path, Side.DESTINATION)
+    return source, _routed(destination, route_parameters)
+
+
+def _routed(
+    path: RemotePath, route_parameters: Callable[[str, str], Mapping[str, str]]
+) -> RemotePath:
+    remote = path.remote
+    parameters = {**remote.parameters, **route_parameters(path.side.value, remote.backend)}
+    return RemotePath(Remote(remote.name, remote.backend, parameters), path.path, path.side)
 
 
 def _remote_path(
