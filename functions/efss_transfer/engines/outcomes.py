@@ -153,6 +153,12 @@ class FileOutcomes:
         with self._changed:
             return self._seen.state_of(path) in (SeenState.TRANSFERRED, SeenState.SAME)
 
+    def is_known(self, path: str) -> bool:
+        """Whether the file has an outcome, or waits for another attempt."""
+        with self._changed:
+            self._seen.seal()
+            return path in self._held_back_files or self._seen.state_of(path) is not None
+
     def add_error(self, failure: Failure, path: str = "") -> None:
         """Add an error that is no file's, and hold it back if another attempt may cure it.
 
@@ -173,9 +179,7 @@ class FileOutcomes:
             self._errors.add(failure, "")
 
     def warn(self, code: str, path: str, message: str, count: int = 1) -> None:
-        """Add `count` warnings of a code of model/warnings.py, with one sample: a path, or empty,
-        and a redacted text about this case.
-        """
+        """Add `count` warnings of a code, with one sample: a path or "", and a redacted text."""
         with self._changed:
             self._warnings.add(code, path, message, count)
 

@@ -27,6 +27,7 @@ class StorageTraits:
         parts_in_any_order: The parts of a file may arrive in any order, and so over several
             connections.
         parallel_files: How many files at a time the usual servers handle well; None if unknown.
+        ignores_case: `README` and `readme` are one file in every such storage.
 
     """
 
@@ -37,6 +38,7 @@ class StorageTraits:
     has_home: bool = False
     parts_in_any_order: bool = False
     parallel_files: int | None = None
+    ignores_case: bool = False
 
 
 # parallel_files: object stores are built for many requests. sshd refuses connections that are
@@ -48,7 +50,7 @@ _TRAITS: Final[Mapping[str, StorageTraits]] = {
     # The user is part of the location, because a path may begin in the user's home.
     "sftp": StorageTraits(default_port=22, identity=("user",), has_home=True, parallel_files=8),
     "ftp": StorageTraits(default_port=21, identity=("user",), has_home=True),
-    "smb": StorageTraits(default_port=445, identity=(), parallel_files=8),
+    "smb": StorageTraits(default_port=445, identity=(), parallel_files=8, ignores_case=True),
     "hdfs": StorageTraits(identity=()),
     "seafile": StorageTraits(identity=("library",), parallel_files=8),
     "swift": StorageTraits(has_buckets=True, parallel_files=32),
@@ -70,7 +72,9 @@ _TRAITS: Final[Mapping[str, StorageTraits]] = {
         parallel_files=64,
     ),
     "azurefiles": StorageTraits(
-        service_host="account.file.core.windows.net", identity=("account", "share_name")
+        service_host="account.file.core.windows.net",
+        identity=("account", "share_name"),
+        ignores_case=True,
     ),
     "b2": StorageTraits(
         service_host="api.backblazeb2.com",
@@ -83,11 +87,15 @@ _TRAITS: Final[Mapping[str, StorageTraits]] = {
         service_host="s3.us.archive.org", identity=(), has_buckets=True
     ),
     "drive": StorageTraits(service_host="www.googleapis.com"),
-    "dropbox": StorageTraits(service_host="api.dropboxapi.com"),
-    "onedrive": StorageTraits(service_host="graph.microsoft.com"),
-    "box": StorageTraits(service_host="api.box.com"),
-    "koofr": StorageTraits(service_host="app.koofr.net"),
+    "dropbox": StorageTraits(service_host="api.dropboxapi.com", ignores_case=True),
+    "onedrive": StorageTraits(service_host="graph.microsoft.com", ignores_case=True),
+    "box": StorageTraits(service_host="api.box.com", ignores_case=True),
+    "koofr": StorageTraits(service_host="app.koofr.net", ignores_case=True),
     "doi": StorageTraits(service_host="doi.org"),
+    "filefabric": StorageTraits(ignores_case=True),
+    "filescom": StorageTraits(ignores_case=True),
+    "opendrive": StorageTraits(ignores_case=True),
+    "sharefile": StorageTraits(ignores_case=True),
 }
 _UNLISTED: Final = StorageTraits()
 

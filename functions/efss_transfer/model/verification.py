@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -46,3 +46,14 @@ class Verification:
         if self.by_size:
             json["by_size"] = self.by_size
         return json
+
+
+def added(one: Verification | None, other: Verification | None) -> Verification | None:
+    """The outcome of two comparisons by the same mode, of different files."""
+    if one is None or other is None:
+        return one or other
+    sums = {
+        name: getattr(one, name) + getattr(other, name)
+        for name in ("checked", "differing", "missing", "by_size")
+    }
+    return replace(one, **sums)

@@ -83,3 +83,30 @@ def test_what_others_say_of_a_status(
     answer = function.copy(source, webdav.endpoint(uuid.uuid4().hex), options=ONE_ATTEMPT)
     assert time.monotonic() - began < SECONDS
     assert reported_error(answer)[1:3] == (code, "source")
+
+
+def test_listed_files_that_are_one_where_case_is_ignored(
+    function: Function, dav: Faulty, s3: Storage
+) -> None:
+    """No server of such a type runs here: the first file fails, and the second is not tried."""
+    here = uuid.uuid4().hex
+    s3.fill(f"bucket/{here}", {"README": b"1", "readme": b"22"})
+    dav.fail("*", "*", faulty_webdav.status(403))
+    destination = {
+        "type": "koofr",
+        "parameters": {
+            "provider": "other",
+            "endpoint": dav.url,
+            "user": servers.USER,
+            "password": servers.password(),
+        },
+        "path": "to",
+    }
+    files = {"files": [{"path": "README"}, {"path": "readme"}]}
+    answer = function.copy(s3.endpoint(here), destination, selection=files, options=ONE_ATTEMPT)
+    errors = {error["code"]: error["samples"] for error in answer.json()["result"]["errors"]}
+    (sample,) = errors["name_refused"]
+    assert sample["path"] == "readme"
+    assert "'README'" in sample["message"]
+    (sample,) = errors["permission_denied"]
+    assert sample["path"] == "README"

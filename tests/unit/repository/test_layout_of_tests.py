@@ -69,6 +69,8 @@ COVERED_ELSEWHERE = {
     "egress/http_post.py": "unit/service/test_webhook.py",
     "engines/base.py": "engine_contract.py",
     "engines/rclone/engine.py": "integration/copy/test_rclone_contract.py",
+    "engines/rclone/transfer/duplicates.py": "integration/copy/test_unclean_names.py",
+    "engines/rclone/transfer/unclean_files.py": "integration/copy/test_unclean_names.py",
     "engines/rclone/process/gateway_route.py": "integration/webdav/test_gateway_proxy.py",
     "engines/rclone/process/landlock.py": "unit/engines/rclone/process/test_sandbox.py",
     "engines/rclone/process/launcher.py": "unit/engines/rclone/process/test_daemon.py",

@@ -13,10 +13,16 @@ from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.error_codes import MAX_DURATION_REACHED, classify
 from efss_transfer.engines.rclone.log.source_errors import SourceErrors
 from efss_transfer.engines.redaction import Redactor
+from efss_transfer.engines.unclean_names import MOST_NAMES, is_unclean
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Reason, Side
 
 _COPIED: Final = re.compile(r"(Multi-thread )?Copied \(")
-_DUPLICATE: Final = "Duplicate object found in source"
+_DUPLICATE: Final = re.compile("Duplicate (object|directory) found in source")
+_EXCLUDED: Final = "Excluded"
+# A folder of an object store that ends in `/`: rclone lists the folder above in its place.
+_UNLISTED: Final = re.compile(
+    r'Entry doesn\'t belong in directory "(.*/)" \((?:too short|same as directory)\)'
+)
 _SKIPPED: Final = {
     "Unchanged skipping": Reason.SAME,
     "Destination exists, skipping": Reason.EXISTS,
@@ -40,6 +46,7 @@ _PARTIAL: Final = re.compile(r"\.[0-9a-f]{8}\.partial$")
 _PARTIAL_BYTES: Final = len(".01234567.partial")
 _LONGEST_WHOLE: Final = 100
 _NEEDED: Final = "Need to transfer"
+_MOST_DUPLICATES: Final = 10_000
 # The size at the destination before the copy: the last of these lines about a file has it.
 _SIZE: Final = re.compile(r"size = (\d+) (?:OK$|\()")
 MISSING_SIZE: Final = -1
@@ -64,11 +71,17 @@ class CopyLines:
         self._sizes_before: dict[str, int] = {}
         self._whole_names: dict[str, str] = {}
         self._source_errors = SourceErrors()
+        self._unlisted: set[str] = set()
         self.explain: Explain = unexplained
         self.on_outcome: Callable[[FileOutcome], None] = lambda _: None
         self.cut_off: dict[str, int] = {}
         """Files that were cut off when this attempt was stopped, and the size in bytes that each
         had at the destination before it; MISSING_SIZE if it was not there."""
+        self.duplicates: dict[str, bool] = {}
+        """Names that rclone takes for another name in the same folder of the source, so that it
+        passed them over; and whether each is a folder."""
+        self.unclean_names: set[str] = set()
+        """Files with unclean names that a filter of this attempt excluded."""
         self.destination_list_failed = False
         """Whether the destination could not be listed in this attempt. rclone then continues as if
         it were empty; but a listing that failed does not mean an empty folder."""
@@ -78,7 +91,10 @@ class CopyLines:
         self._sizes_before.clear()
         self._whole_names.clear()
         self._source_errors = SourceErrors()
+        self._unlisted = set()
         self.cut_off = {}
+        self.duplicates = {}
+        self.unclean_names = set()
         self.destination_list_failed = False
 
     def take_line(self, message: str, name: str, kind: str, size: object) -> None:
@@ -100,11 +116,11 @@ class CopyLines:
         elif message.startswith(_DRY_RUN) and kind != "*fs.Dir":
             reason = Reason.DRY_RUN
             self._add(FileOutcome(name, FileState.SKIPPED, _bytes(size), reason=reason))
-        elif message.startswith(_DUPLICATE):
-            # For rclone two names that differ only in how their letters are composed are one, and
-            # it copies only one of the files: without this the other would be lost in silence.
-            failure = classify(message, Side.SOURCE, self._redactor)
-            self._add(FileOutcome(name, FileState.FAILED, error=failure))
+        elif message == _EXCLUDED:
+            if kind != "*fs.Dir" and is_unclean(name) and len(self.unclean_names) <= MOST_NAMES:
+                self.unclean_names.add(name)
+        elif duplicate := _DUPLICATE.match(message):
+            self._take_duplicate(message, name, is_folder=duplicate[1] == "directory")
         else:
             self._source_errors.record(message, name)
 
@@ -114,6 +130,9 @@ class CopyLines:
             return  # The service set that limit; files that were not begun have not failed.
         if message.startswith(_DESTINATION_UNLISTED):
             self.destination_list_failed = True
+        if unlisted := _UNLISTED.match(message):
+            self._take_unlisted(unlisted[1])
+            return
         is_cancellation = is_stopping and _CANCELLED in message
         failed = _FAILED.match(message)
         if failed is None:
@@ -135,6 +154,33 @@ class CopyLines:
         failure = classify(text, Side.DESTINATION, self._redactor)
         failure = self.explain(path, text, failure)
         self._add(FileOutcome(path, FileState.FAILED, error=failure))
+
+    def _take_duplicate(self, message: str, name: str, *, is_folder: bool) -> None:
+        """Keep a name that rclone passed over: without this its files would be lost in silence.
+
+        For rclone two names are one that differ only in how their letters are composed, or in
+        case if that makes no difference at the destination.
+        """
+        if name in self.duplicates or len(self.duplicates) < _MOST_DUPLICATES:
+            self.duplicates[name] = is_folder
+            return
+        failure = classify(message, Side.SOURCE, self._redactor)
+        if is_folder:
+            self._outcomes.add_error(failure, name)
+        else:
+            self._add(FileOutcome(name, FileState.FAILED, error=failure))
+
+    def _take_unlisted(self, folder: str) -> None:
+        if folder in self._unlisted:
+            return
+        self._unlisted.add(folder)
+        text = (
+            "The files below this folder were not copied, because rclone cannot list it: an empty "
+            "part of its name is not at the beginning. Copy it by a request of its own, with the "
+            "whole bucket as the source, or rename its files."
+        )
+        failure = Failure("name_refused", text, retryable=False, side=Side.SOURCE)
+        self._outcomes.add_error(failure, f"{folder}/")
 
     def _add_skipped(self, name: str, reason: Reason) -> None:
         size = self._sizes_before.get(name) if reason is Reason.SAME else None

@@ -73,6 +73,16 @@ class LogParser:
         return self._copy.cut_off
 
     @property
+    def duplicates(self) -> dict[str, bool]:
+        """The names that rclone passed over in this attempt: see CopyLines."""
+        return self._copy.duplicates
+
+    @property
+    def unclean_names(self) -> set[str]:
+        """The files with unclean names that this attempt left out: see CopyLines."""
+        return self._copy.unclean_names
+
+    @property
     def destination_list_failed(self) -> bool:
         """Whether the destination could not be listed in this attempt: see CopyLines."""
         return self._copy.destination_list_failed

@@ -5,6 +5,7 @@ rclone ignores names that it does not know, so each name here has a test that sh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -61,9 +62,9 @@ def cutoff(seconds: float) -> dict[str, Any]:
     return {"MaxDuration": int(seconds * _NANOSECONDS), "CutoffMode": "SOFT"}
 
 
-def filter_options(selection: Selection) -> dict[str, Any]:
-    """The `_filter` of a selection; the first rule that matches decides."""
-    rules = [f"- {glob}" for glob in selection.exclude]
+def filter_options(selection: Selection, first: Sequence[str] = ()) -> dict[str, Any]:
+    """The `_filter` of a selection, after the rules `first`; the first that matches decides."""
+    rules = [*first, *(f"- {glob}" for glob in selection.exclude)]
     rules += [f"+ {glob}" for glob in selection.include]
     if selection.include:
         rules.append("- **")
@@ -84,9 +85,9 @@ def filter_options(selection: Selection) -> dict[str, Any]:
     return options
 
 
-def filter_parameter(selection: Selection) -> dict[str, Any]:
-    """A call's parameter `_filter`; empty if the selection filters nothing."""
-    options = filter_options(selection)
+def filter_parameter(selection: Selection, first: Sequence[str] = ()) -> dict[str, Any]:
+    """A call's parameter `_filter`; empty if nothing is filtered."""
+    options = filter_options(selection, first)
     return {"_filter": options} if options else {}
 
 

@@ -68,6 +68,12 @@ class RemotePath:
         return first if traits(self.remote.backend).has_buckets else None
 
     @property
+    def ignores_case(self) -> bool:
+        """Whether names that differ only in case are known to be one here."""
+        is_told_apart = self.remote.parameters.get("case_insensitive") == "false"
+        return traits(self.remote.backend).ignores_case and not is_told_apart
+
+    @property
     def parent(self) -> str:
         """The fs of the parent folder."""
         head, _ = posixpath.split(self.path.rstrip("/"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from efss_transfer.engines.rclone.rc import config as rc_config
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.rclone.transfer.duplicates import Duplicates
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
 from efss_transfer.engines.rclone.transfer.linked_folders import LinkedFolders, may_link_folders
 from efss_transfer.engines.rclone.transfer.listed_files import ListedFiles
@@ -26,6 +27,11 @@ from efss_transfer.engines.rclone.transfer.path_kind import (
     refusal,
 )
 from efss_transfer.engines.rclone.transfer.tuner import Tuner
+from efss_transfer.engines.rclone.transfer.unclean_files import (
+    WITHOUT_UNCLEAN,
+    UncleanFiles,
+    are_merged,
+)
 from efss_transfer.model.events import Event
 from efss_transfer.model.request import Selection
 from efss_transfer.model.result import Failure, Json, Side, State, Totals
@@ -53,6 +59,8 @@ class Copier:
         self._listing_check = ListingCheck(run, jobs, self._inspector, selection)
         self._listed_files = ListedFiles(run, jobs, early_stop)
         self._linked_folders: LinkedFolders | None = None
+        self._duplicates = Duplicates(run, jobs)
+        self._unclean_files = UncleanFiles(run, jobs, selection)
         self.single_file: Placement | None = None
         """Where the source arrives, once it has proved to be a single file."""
         self.selects_nothing = False
@@ -70,8 +78,7 @@ class Copier:
         if paths is None:
             yield from self._copy_folder(source, destination)
         elif paths:
-            config, at_once = self._tuner.config, self._tuner.files_at_once
-            yield from self._listed_files.copy(source, destination, paths, config, at_once)
+            yield from self._copy_listed(source, destination, paths)
         else:
             # None of the listed files is in this shard; but the source must be readable.
             yield from self._inspector.confirm_folder(source)
@@ -79,27 +86,44 @@ class Copier:
         if self._linked_folders is not None and not self._early_stop.has_stopped:
             yield from self._linked_folders.check(source)
 
+    @property
+    def unclean_names(self) -> frozenset[str]:
+        """The files that were copied apart from all others, because of their names."""
+        return self._unclean_files.free
+
     def _copy_folder(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         # Most sources are folders, so this is tried without asking first.
+        are_apart = are_merged(source, destination)
         yield from self._run_copy(
             "sync/copy",
             {"srcFs": source.fs, "dstFs": destination.fs},
             Placement(destination.fs),
+            [WITHOUT_UNCLEAN] if are_apart else [],
         )
         error = self._inspector.true_cause(self._error)
         if error_codes.MAX_DURATION_REACHED in error:
             raise TransferInterrupted(State.INCOMPLETE)
         if not error and not self._early_stop.has_stopped:
             yield from self._listing_check.settle(source)
-        if self._run.outcomes.failures_in_attempt:
-            return
-        if not error:
-            if self._run.outcomes.totals == Totals():
-                yield from self._inspector.confirm_empty(source)
-        elif error_codes.IS_A_FILE in error:
+        outcomes = self._run.outcomes
+        if error and not outcomes.failures_in_attempt:
+            if error_codes.IS_A_FILE not in error:
+                raise CopyRefused(self._failure(error, source, destination))
             yield from self._copy_file(source, destination)
-        else:
-            raise CopyRefused(self._failure(error, source, destination))
+            return
+        if are_apart and self._run.log.unclean_names and not self._early_stop.should_stop():
+            yield from self._unclean_files.find(source)
+            if (names := sorted(self.unclean_names)) and not self._early_stop.should_stop():
+                yield from self._copy_listed(source, destination, tuple(names))
+        yield from self._duplicates.report(source)
+        if not outcomes.failures_in_attempt and outcomes.totals == Totals():
+            yield from self._inspector.confirm_empty(source)
+
+    def _copy_listed(
+        self, source: RemotePath, destination: RemotePath, paths: tuple[str, ...]
+    ) -> Iterator[Event]:
+        config, at_once = self._tuner.config, self._tuner.files_at_once
+        yield from self._listed_files.copy(source, destination, paths, config, at_once)
 
     def _copy_file(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Copy a single file, because rclone said that the source or the destination is one."""
@@ -163,7 +187,11 @@ class Copier:
         return self._run.classify(error, self._inspector.failing_side(source, destination))
 
     def _run_copy(
-        self, call: str, parameters: Mapping[str, Any], placement: Placement
+        self,
+        call: str,
+        parameters: Mapping[str, Any],
+        placement: Placement,
+        rules: Sequence[str] = (),
     ) -> Iterator[Event]:
         self.status = {}
         context = self._run.context
@@ -174,7 +202,7 @@ class Copier:
             call,
             {
                 "_config": self._tuner.config | rc_config.cutoff(seconds),
-                **rc_config.filter_parameter(self._selection),
+                **rc_config.filter_parameter(self._selection, rules),
                 **parameters,
             },
             PartialFiles(self._run, placement).remove,

@@ -20,12 +20,14 @@ from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
 from efss_transfer.engines.rclone.transfer.source_probe import SourceProbe
 from efss_transfer.engines.rclone.transfer.tuner import CALLS_AT_ONCE, Tuner
 from efss_transfer.engines.rclone.transfer.tuning import Tuning
+from efss_transfer.engines.rclone.transfer.unclean_files import WITHOUT_UNCLEAN
 from efss_transfer.engines.rclone.transfer.verification import FilePair, Verifier
 from efss_transfer.engines.retry import RetrySchedule
+from efss_transfer.engines.unclean_names import place
 from efss_transfer.model.events import Event, Phase
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Failure, Json
-from efss_transfer.model.verification import Verification, VerifyMode
+from efss_transfer.model.verification import Verification, VerifyMode, added
 
 # With less memory rclone collects its garbage from the start. With 256 MiB the listing of 20,000
 # files used all of it and rclone ended (RLIMIT_DATA), although Go aims at four fifths.
@@ -183,9 +185,20 @@ class Transfer:
                 for file in self._selection.files
             ]
         else:
+            unclean = self._copier.unclean_names
+            rules = [WITHOUT_UNCLEAN] if unclean else []
+            filters = rc_config.filter_options(self._selection, rules)
             self.verification = yield from verifier.verify_tree(
-                source, destination, self._tree_config, rc_config.filter_options(self._selection)
+                source, destination, self._tree_config, filters
             )
+            if unclean:
+                pairs = [
+                    FilePair(name, source.fs, destination.fs, place(name))
+                    for name in sorted(unclean)
+                    if not name.endswith("/")  # rclone cannot look it up in an object store
+                ]
+                more = yield from verifier.verify_files(pairs, self._tuner.files_at_once)
+                self.verification = added(self.verification, more)
             return
         self.verification = yield from verifier.verify_files(pairs, self._tuner.files_at_once)
 

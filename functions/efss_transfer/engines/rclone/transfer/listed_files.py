@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Generator, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
@@ -13,6 +14,8 @@ from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
 from efss_transfer.engines.rclone.transfer.partial_files import PartialFiles, Placement
+from efss_transfer.engines.rclone.transfer.unclean_files import are_merged, name_taken
+from efss_transfer.engines.unclean_names import place
 from efss_transfer.model.events import Event
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Side
 
@@ -45,13 +48,19 @@ class ListedFiles:
 
         If the attempt is stopped, files without an outcome stay without one.
         """
+        if destination.ignores_case:
+            paths = self._distinct(paths)
         errors: dict[str, str] = {}
 
         def keep_error(path: str, job: Job) -> None:
             if job.error:
                 errors[path] = job.error
 
-        calls = (_copy_call(source, destination, path, config) for path in paths)
+        is_merged = are_merged(source, destination)
+        calls = (
+            _copy_call(source, destination, path, place(path) if is_merged else path, config)
+            for path in paths
+        )
         # The first file alone: rclone opens both storages for it, and keeps them. Two calls at
         # once would open each twice, and one would not see the folders that the other makes.
         first = [next(calls)]
@@ -62,7 +71,8 @@ class ListedFiles:
             yield from self._jobs.run_all(calls, at_once, keep_error, after_stop)
         except TransferInterrupted as error:
             interruption = error
-        unreported = self._run.outcomes.unreported
+        outcomes = self._run.outcomes
+        unreported = outcomes.unreported | {path for path in paths if not outcomes.is_known(path)}
         errors = {path: error for path, error in errors.items() if path in unreported}
         sides: Mapping[str, Side] = _NOT_FOUND
         if interruption is None:
@@ -75,9 +85,19 @@ class ListedFiles:
                 continue
             else:
                 failure = Failure("storage_error", _UNREPORTED, retryable=False)
-            self._run.outcomes.add(FileOutcome(path, FileState.FAILED, error=failure))
+            outcomes.add(FileOutcome(path, FileState.FAILED, error=failure))
         if interruption is not None:
             raise interruption
+
+    def _distinct(self, paths: tuple[str, ...]) -> tuple[str, ...]:
+        """The first of all paths that are one at the destination; add the others as failed."""
+        first: dict[str, str] = {}
+        for path in paths:
+            other = first.setdefault(unicodedata.normalize("NFC", path).lower(), path)
+            if other != path:
+                failure = name_taken(self._run, other)
+                self._run.outcomes.add(FileOutcome(path, FileState.FAILED, error=failure))
+        return tuple(first.values())
 
     def _sides(
         self, source: RemotePath, errors: Mapping[str, str], at_once: int
@@ -104,7 +124,7 @@ class ListedFiles:
 
 
 def _copy_call(
-    source: RemotePath, destination: RemotePath, path: str, config: Mapping[str, Any]
+    source: RemotePath, destination: RemotePath, path: str, to: str, config: Mapping[str, Any]
 ) -> RcCall:
     return RcCall(
         path,
@@ -113,7 +133,7 @@ def _copy_call(
             "srcFs": source.fs,
             "srcRemote": path,
             "dstFs": destination.fs,
-            "dstRemote": path,
+            "dstRemote": to,
             "_config": config,
         },
     )
