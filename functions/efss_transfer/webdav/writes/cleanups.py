@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final
 
-_SECONDS: Final = 3.0
+# Half of the time that a transfer keeps for its end: the answer must not be late.
+_SECONDS: Final = 1.5
 
 
 class CleanUps:
