@@ -149,7 +149,7 @@ def test_failed_shard_does_not_stop_the_others(function: Function, s3: Storage) 
 
 @pytest.mark.slow
 def test_refusal_is_reported_once_for_all_shards(function: Function, webdav: Storage) -> None:
-    request = {"source": webdav.endpoint("a"), "destination": {"storage": "nowhere"}}
+    request = {"source": webdav.endpoint("a"), "destination": {"storage": "nowhere", "path": ""}}
     done = run(["--shards", "3"], request, url=function.url)
     assert done.returncode == 7, done.stderr
     assert done.stderr.count("forbidden") == 1

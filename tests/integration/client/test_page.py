@@ -65,7 +65,7 @@ def filled(seen: Seen, side: str, storage: Storage, path: str) -> None:
         else:
             it.fill(str(value))
     where = storage.endpoint(path)["path"]
-    seen.page.locator(f"#{side}").get_by_label("Path", exact=True).fill(where)
+    seen.page.locator(f"#{side}").get_by_label("Path (required)", exact=True).fill(where)
 
 
 def test_person_fills_in_the_form_and_sees_which_file_failed(
@@ -112,6 +112,8 @@ def test_violation_is_shown_at_its_field_while_the_user_types(
         assert any(message in seen.text(f"#{name}") for name in described)
         url.fill("https://cloud.example.org/dav")
         assert url.get_attribute("aria-invalid") == "false"
+        for side in ("source", "destination"):
+            seen.field(side, "Path (required)").fill("a")
 
         seen.page.get_by_role("button", name="Start transfer").click()
         message = "Must have one of: Access key ID and Secret access key, Anonymous."
@@ -268,7 +270,7 @@ def test_page_works_by_keyboard_alone(
             keyboard.type(given["user"])
             reach(seen, f"{side} Password")
             keyboard.type(given["pass"])
-            reach(seen, f"{side} Path")
+            reach(seen, f"{side} Path (required)")
             keyboard.type(path)
         keyboard.press("Enter")
         seen.ends("Copy complete.")
@@ -313,6 +315,7 @@ def test_refusal_by_the_service_is_shown_at_its_field(
         filled(seen, "destination", s3, "nowhere")
         url = seen.field("source", "URL")
         url.fill("http://10.0.0.1/dav")
+        seen.field("source", "Path (required)").fill("a")
         seen.page.get_by_role("button", name="Start transfer").click()
         seen.ends("This site does not allow the request.")
 
