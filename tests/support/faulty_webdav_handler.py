@@ -48,7 +48,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             time.monotonic(),
         )
         fault = dav.fault_of(request)
-        path = dav.spelled(path)
         if fault is None:
             body = self._body(request)
             _ANSWERS.get(self.command, _Handler._unknown)(self, path, body)
@@ -131,8 +130,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def _propfind(self, path: str, _: bytes) -> None:
-        asked = unquote(urlsplit(self.path).path).rstrip("/")
-        listed = self.server.dav.listing(asked, self.headers.get("Depth") or "1")
+        listed = self.server.dav.listing(path, self.headers.get("Depth") or "1")
         if listed is None:
             self._answer(404)
         else:
@@ -210,7 +208,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _move(self, path: str, _: bytes) -> None:
         dav = self.server.dav
-        target = dav.spelled(unquote(urlsplit(self.headers["Destination"]).path).rstrip("/"))
+        target = unquote(urlsplit(self.headers["Destination"]).path).rstrip("/")
         with dav.lock:
             there = target in dav.files
             wanted = self.headers.get("If")  # <URL> (["etag"])

@@ -20,7 +20,6 @@ from efss_transfer.webdav.processing import Processing
 from efss_transfer.webdav.session import Failed
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes.leftovers import PARTIAL
-from efss_transfer.webdav.writes.twins import Twins
 
 XML: Final = {"Content-Type": listings.XML_TYPE}
 LONGEST_REQUEST: Final = 1 << 20
@@ -45,7 +44,7 @@ async def send_error(reply: EngineReply, status: int, said: Words) -> None:
 
 class Lookups:
     """Answers to PROPFIND. `tidy` removes abandoned uploads; `early` keeps listings; `processing`
-    waits for files; `twins` are names at a destination.
+    waits for files.
     """
 
     def __init__(
@@ -58,7 +57,6 @@ class Lookups:
         tidy: Tidy | None,
         early: EarlyListings | None,
         processing: Processing,
-        twins: Twins,
     ) -> None:
         self._listings = server
         self._folders = folders
@@ -67,7 +65,6 @@ class Lookups:
         self._tidy = tidy
         self._early = early
         self._processing = processing
-        self._twins = twins
         # Whether the configured URL exists; None if that must be asked.
         self._has_home: bool | None = None
 
@@ -85,10 +82,7 @@ class Lookups:
             await self._show(request, reply, one)
         else:
             folder = request.raw.endswith("/")
-            await self._twins.settled(path)
             found = await self._one(path, folder=folder, quota=b"quota-" in body)
-            if found and not found.entry.collection and await self._twins.replaced_by(path):
-                found = None  # it is another file of the source: not to be compared with this one
             if found is None:
                 await self._missing(request, reply)
                 return
@@ -97,7 +91,6 @@ class Lookups:
                 self._folders.exists(path)
             else:
                 self._memory.etags.put(key(path), strong(found.entry.get("getetag")))
-                self._twins.found(path)
             await self._show(request, reply, found)
 
     def forget(self) -> None:
@@ -214,7 +207,6 @@ class Lookups:
             if not one.entry.collection:
                 etag = strong(one.entry.get("getetag"))
                 self._memory.etags.put(key((*path, one.name)), etag)
-                self._twins.found((*path, one.name))
                 if not one.size:
                     self._memory.empty.put(key((*path, one.name)), value=True)
             shown.append(one)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -123,18 +121,6 @@ class Gateways:
     def remote_parameters(self, storage_type: str) -> dict[str, str]:
         """Return more parameters for a remote of this type: the gateway gets files unchunked."""
         return {"nextcloud_chunk_size": "0"} if storage_type == "webdav" and self.made else {}
-
-    def ask_source(self, has_file: Callable[[str], bool]) -> None:
-        """Let the destination's gateway ask whether the source has a file, by its whole path at
-        the destination. The function may block.
-        """
-        gateway = self.made.get("source" if self._is_shared else "destination")
-        if gateway is not None:
-
-            async def is_in_source(path: str) -> bool:
-                return await asyncio.to_thread(has_file, path)
-
-            gateway.twins.is_in_source = is_in_source
 
     def begin_attempt(self, number: int) -> None:
         """Clear the gateways' caches; the first attempt may use the listings of the probe."""
