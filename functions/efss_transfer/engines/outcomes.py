@@ -126,7 +126,9 @@ class FileOutcomes:
         self.add(outcome)
 
     def is_reported(self, path: str) -> bool:
-        """Whether the file has an outcome so far. Call it when the engine reports none."""
+        """Whether the file has an outcome, or waits for another attempt. Call it when the engine
+        reports none.
+        """
         with self._changed:
             self._seen.seal()
             is_held_back = path in self._held_back_files or path in self._held_back_entries
@@ -152,12 +154,6 @@ class FileOutcomes:
         """Whether an earlier attempt copied the file, or found it unchanged."""
         with self._changed:
             return self._seen.state_of(path) in (SeenState.TRANSFERRED, SeenState.SAME)
-
-    def is_known(self, path: str) -> bool:
-        """Whether the file has an outcome, or waits for another attempt."""
-        with self._changed:
-            self._seen.seal()
-            return path in self._held_back_files or self._seen.state_of(path) is not None
 
     def add_error(self, failure: Failure, path: str = "") -> None:
         """Add an error that is no file's, and hold it back if another attempt may cure it.

@@ -72,7 +72,8 @@ class ListedFiles:
         except TransferInterrupted as error:
             interruption = error
         outcomes = self._run.outcomes
-        unreported = outcomes.unreported | {path for path in paths if not outcomes.is_known(path)}
+        missing = {path for path in paths if not outcomes.is_reported(path)}
+        unreported = outcomes.unreported | missing
         errors = {path: error for path, error in errors.items() if path in unreported}
         sides: Mapping[str, Side] = _NOT_FOUND
         if interruption is None:

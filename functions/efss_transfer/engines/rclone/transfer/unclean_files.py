@@ -89,7 +89,7 @@ class UncleanFiles:
     ) -> Generator[Event, None, set[str]]:
         """Those of the paths at which the source itself has a file."""
         outcomes = self._run.outcomes
-        found = {path for path in places if outcomes.is_known(path)}
+        found = {path for path in places if outcomes.is_reported(path)}
         if self._selection.shard is None and not outcomes.failures_in_attempt:
             return found  # Every other file has an outcome.
         opt = {"filesOnly": True, "noModTime": True, "noMimeType": True}
