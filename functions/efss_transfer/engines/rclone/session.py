@@ -14,9 +14,7 @@ from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.copy_lines import Explain, unexplained
-from efss_transfer.engines.rclone.log.listing_lines import ListingRoot
 from efss_transfer.engines.rclone.log.parser import LogParser
-from efss_transfer.engines.rclone.log.passed_over import PassedOver
 from efss_transfer.engines.rclone.outcome import RunOutcome
 from efss_transfer.engines.rclone.process.launcher import DaemonLauncher
 from efss_transfer.engines.rclone.rc import config
@@ -138,6 +136,10 @@ class Session:
 
     def _read_listings(self, gateways: Mapping[Side, Record], explain: Explain) -> None:
         """Read from the log which entries rclone passes over, on the sides without a gateway."""
+        # `boot_daemon` has imported both, with the transfer: a cold start does not pay for them.
+        from efss_transfer.engines.rclone.log.listing_lines import ListingRoot
+        from efss_transfer.engines.rclone.log.passed_over import PassedOver
+
         roots = {
             path.side: ListingRoot(
                 path.remote.backend,

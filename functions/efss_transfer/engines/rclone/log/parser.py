@@ -13,14 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.check_lines import CheckCounts, CheckLines
 from efss_transfer.engines.rclone.log.copy_lines import CopyLines, Explain
-from efss_transfer.engines.rclone.log.passed_over import PassedOver
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import FileOutcome, Side
+
+if TYPE_CHECKING:
+    from efss_transfer.engines.rclone.log.passed_over import PassedOver
 
 # A line about an rc call: its beginning, or its reply or error, which is its last line. The
 # error is in the call's reply as well, and is counted from there.

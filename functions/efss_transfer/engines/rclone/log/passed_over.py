@@ -46,8 +46,8 @@ class PassedOver:
     """Adds the entries that the source's listings lose to `outcomes`.
 
     `roots` has each side whose listings are read; a gateway tells of its own. The thread that
-    reads the log calls `take`, `take_call` and `saw`; the thread that drives the transfer calls
-    the rest, once the lines of its job are read.
+    reads the log calls `take` and `take_call`; the thread that drives the transfer calls the rest,
+    once the lines of its job are read.
     """
 
     def __init__(
@@ -65,11 +65,6 @@ class PassedOver:
         self._unsure: list[Finding] = []
         self._elsewhere: dict[str, _Elsewhere] = {}
         self._failures: dict[str, Failure] = {}
-
-    @property
-    def asks_source(self) -> bool:
-        """Whether the source alone is listed, to find out whose a line is."""
-        return self._asks_source
 
     def begin_attempt(self) -> None:
         """Forget what the attempt before left open."""
