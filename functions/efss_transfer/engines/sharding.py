@@ -24,7 +24,7 @@ _HASH_BYTES: Final = 8
 
 def contains(shard: Shard, path: str) -> bool:
     """Whether a path, relative to the source, belongs to the shard."""
-    digest = hashlib.md5(_folded(path).encode("utf-8", "replace"), usedforsecurity=False).digest()
+    digest = hashlib.md5(folded(path).encode("utf-8", "replace"), usedforsecurity=False).digest()
     return int.from_bytes(digest[:_HASH_BYTES], "little") % shard.count == shard.index
 
 
@@ -38,6 +38,6 @@ def select_shard(selection: Selection) -> Selection:
     )
 
 
-def _folded(path: str) -> str:
+def folded(path: str) -> str:
     """The path in lower case, as Go converts it: letter by letter, each to a single letter."""
     return "".join(letter.lower()[:1] for letter in unicodedata.normalize("NFC", path))

@@ -5,14 +5,14 @@ for others in the same folder.
 from __future__ import annotations
 
 import posixpath
-import unicodedata
 from collections import defaultdict
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Any, Final
 
 from efss_transfer.engines.rclone.rc.jobs import JobRunner
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.sharding import folded
 from efss_transfer.model.events import Event
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Side
 
@@ -29,28 +29,28 @@ class Duplicates:
     def report(self, source: RemotePath) -> Generator[Event, None, None]:
         """Add each of them as a failure that names the other file or folder."""
         folders: dict[str, list[str]] = defaultdict(list)
-        duplicates = dict(self._run.log.duplicates)
-        for name in duplicates:
+        are_folders = dict(self._run.log.duplicates)
+        for name in are_folders:
             folders[name.rpartition("/")[0]].append(name)
         for folder, names in folders.items():
-            others = yield from self._others(source, folder, names)
+            copied = yield from self._copied(source, folder, are_folders)
             for name in names:
-                self._add(name, others.get(name), is_folder=duplicates[name])
+                is_folder = are_folders[name]
+                self._add(name, copied.get((_last_name(name), is_folder)), is_folder=is_folder)
 
-    def _others(
-        self, source: RemotePath, folder: str, names: list[str]
-    ) -> Generator[Event, None, dict[str, str]]:
-        """The name that rclone took each of them for."""
+    def _copied(
+        self, source: RemotePath, folder: str, duplicates: Collection[str]
+    ) -> Generator[Event, None, dict[tuple[str, bool], str]]:
+        """The paths in a folder that rclone did not pass over, by what it compares: the last name,
+        and whether it is a folder's.
+        """
         parameters: dict[str, Any] = {"fs": source.fs, "remote": folder, "opt": _LIST_OPTIONS}
         job = yield from self._jobs.run("operations/list", parameters)
-        copied = {
-            (_folded(item["Path"]), item["IsDir"]): item["Path"]
+        return {
+            (_last_name(item["Path"]), item["IsDir"]): item["Path"]
             for item in job.output.get("list") or ()
-            if item["Path"] not in self._run.log.duplicates
+            if item["Path"] not in duplicates
         }
-        kinds = self._run.log.duplicates
-        found = {name: copied.get((_folded(name), kinds[name])) for name in names}
-        return {name: other for name, other in found.items() if other is not None}
 
     def _add(self, name: str, other: str | None, *, is_folder: bool) -> None:
         kind = "folder" if is_folder else "file"
@@ -69,6 +69,6 @@ class Duplicates:
             self._run.outcomes.add(FileOutcome(name, FileState.FAILED, error=failure))
 
 
-def _folded(path: str) -> str:
+def _last_name(path: str) -> str:
     """The last name of a path, as rclone compares it with others at most."""
-    return unicodedata.normalize("NFC", posixpath.basename(path.rstrip("/"))).lower()
+    return folded(posixpath.basename(path.rstrip("/")))
