@@ -9,16 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from efss_transfer.contract import addresses, storage_types
-from efss_transfer.contract.validation import MAX_VIOLATIONS, load, violations
+from efss_transfer.contract.validation import MAX_VIOLATIONS, load, pattern_message, violations
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Violation
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
 from efss_transfer.model.result import Shard
 from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.verification import VerifyMode
 
+_BEGINS_WITH_BUCKET: Final = "[^/]"
 StorageLookup = Callable[[str, Mapping[str, Any]], Endpoint]
 """Builds the endpoint of a storage from the site file, given the side's name and that side of
 the request. Raises Forbidden or InvalidRequest.
@@ -84,7 +85,7 @@ def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> Transf
     destination = endpoints["destination"]
     if traits(destination.type).has_buckets and not destination.path.strip("/"):
         # The schema cannot know the type and the folder of a storage of the site.
-        text = "Must begin with a bucket, such as bucket/folder."
+        text = pattern_message(_BEGINS_WITH_BUCKET)
         raise InvalidRequest([Violation("/destination/path", "pattern", text)])
     return TransferRequest(
         source=endpoints["source"],

@@ -200,9 +200,14 @@ def _message(keyword: str, error: ValidationError, described: Mapping[str, Any])
             return str(described.get("description", "Must not have this value."))
         case "pattern":
             otherwise = f"Expected: {described.get('description', 'another form.')}"
-            return str(_WORDING["patterns"].get(expected, otherwise))
+            return pattern_message(expected, otherwise)
         case _:
             return f"Must satisfy the schema's `{keyword}`."
+
+
+def pattern_message(pattern: str, otherwise: str = "") -> str:
+    """What is said of a text that does not match a pattern of the schemas."""
+    return str(_WORDING["patterns"].get(pattern, otherwise))
 
 
 def _missing(names: Iterable[str]) -> str:

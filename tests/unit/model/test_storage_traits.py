@@ -20,6 +20,13 @@ def test_table_has_only_types_of_the_schema() -> None:
     assert set(_TRAITS) <= TYPES
 
 
+def test_schema_asks_for_a_bucket_where_the_table_has_buckets() -> None:
+    asks = schema("request")["properties"]["destination"]["else"]["if"]["properties"]["type"][
+        "enum"
+    ]
+    assert set(asks) == {name for name in TYPES if traits(name).has_buckets}
+
+
 def test_identity_names_parameters_of_the_type() -> None:
     unknown = {
         name: missing
