@@ -25,12 +25,13 @@ from efss_transfer.egress.proxy import ANYBODY, Guard, guard
 from efss_transfer.egress.rules import Egress
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.request import Endpoint, TransferRequest
+from efss_transfer.model.result import Side
 from efss_transfer.model.targets import Address
 
 UNGUARDED: Final[Mapping[str, str | None]] = {"smb": "host", "hdfs": None}
 """Types for which rclone supports no proxy: see `Engine.unguarded`."""
 
-SIDES: Final = ("source", "destination")
+SIDES: Final = tuple(side.value for side in Side)
 
 # These backends ignore rclone's proxy flag, and have a proxy parameter of their own.
 _TYPES_WITH_PROXY_PARAMETER: Final = frozenset({"sftp", "ftp"})
