@@ -168,7 +168,7 @@ class Guard:
         return await self._dial(ConnectRequest(user, Destination(host, port)))
 
     def log_refused_client(self) -> None:
-        """Log the first client that was refused because it has not the secret."""
+        """Log the first client that was refused because it does not know the secret."""
         if not self._has_refused_client:
             self._has_refused_client = True
             _LOG.warning("refused a local client of the egress guard that is not its engine")

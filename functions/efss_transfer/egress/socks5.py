@@ -81,7 +81,7 @@ class Rejected(Exception):
 
 
 class NotAdmitted(Rejected):
-    """The client has not the guard's secret."""
+    """The client does not know the guard's secret."""
 
 
 def handshake(login: Login) -> Generator[int | bytes, bytes, ConnectRequest]:

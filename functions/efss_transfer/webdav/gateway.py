@@ -121,7 +121,7 @@ class Gateway:
             self._early.clear()
 
     def begin_close(self) -> None:
-        """Prepare for `close`: whatever removes leftovers has a few seconds from now on."""
+        """Limit the requests that remove leftovers to a few more seconds, before `close`."""
         self._uploads.clean_ups.begin_end()
 
     async def close(self) -> None:
