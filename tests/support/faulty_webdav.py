@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
@@ -120,6 +120,10 @@ class Faulty:
     def storage(self) -> Storage:
         """As the tests name a storage."""
         return Storage("webdav", {"url": self.url, "vendor": "other"}, self._write, self.hashes)
+
+    def endpoint(self, path: str, base: str = "", **changes: Any) -> dict[str, Any]:
+        """As a request names a path below the folder `base`, which is part of the URL."""
+        return self.storage.endpoint(path, url=self.url + base, **changes)
 
     @property
     def nextcloud(self) -> Storage:

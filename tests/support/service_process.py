@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -90,6 +91,15 @@ class Function:
                     found.append(process)
         (worker,) = found
         return worker
+
+    def standby(self, number: int = 1) -> int:
+        """The process of the `number`-th rclone on standby, once it is ready."""
+        until = time.monotonic() + 20
+        pattern = r"booted a standby rclone as process (\d+)"
+        while len(booted := re.findall(pattern, self.log.read_text())) < number:
+            assert time.monotonic() < until, f"there are {booted}"
+            time.sleep(0.05)
+        return int(booted[number - 1])
 
     def leftovers(self) -> list[str]:
         """What a transfer has left: daemons, keepers, folders. Empty within a moment."""

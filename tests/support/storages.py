@@ -108,7 +108,7 @@ def wsgidav(folder: Path) -> Iterator[Storage]:
     from wsgidav.fs_dav_provider import FileResource, FilesystemProvider
     from wsgidav.wsgidav_app import WsgiDAVApp
 
-    class ClosingResource(FileResource):  # type: ignore[misc]  # it has no types
+    class ClosingResource(FileResource):  # type: ignore[misc]  # WsgiDAV has no types
         """A file that is closed, too, when its upload is cut off.
 
         WsgiDAV leaves it to the garbage collector, whose warning then fails any later test.
@@ -121,7 +121,7 @@ def wsgidav(folder: Path) -> Iterator[Storage]:
         def end_write(self, *, with_errors: bool) -> None:
             self.written.close()
 
-    class ClosingProvider(FilesystemProvider):  # type: ignore[misc]
+    class ClosingProvider(FilesystemProvider):  # type: ignore[misc]  # WsgiDAV has no types
         """A folder of such files."""
 
         def get_resource_inst(self, path: str, environ: dict[str, Any]) -> Any:

@@ -300,11 +300,6 @@ def test_odd_listing_counts_at_the_source_alone(
         assert s3.hashes(f"second/{path}") == {"a.txt": digest(b"1"), "old.txt": digest(b"0")}
 
 
-def endpoint(dav: Faulty, path: str, base: str = "") -> dict[str, Any]:
-    parameters = {"url": dav.url + base, "vendor": "other"}
-    return {"type": "webdav", "parameters": parameters, "path": path}
-
-
 HREFS: Final = {
     "prefix stripped": (b"<d:href>/web/", b"<d:href>/"),
     "prefix replaced": (b"<d:href>/web/", b"<d:href>/dav/"),
@@ -319,7 +314,7 @@ def test_webdav_paths_that_do_not_match_are_no_success_without_the_gateway(
 ) -> None:
     dav.fill("web/data", {"a": b"1", "sub/b": b"22"})
     dav.rewrite = lambda _, body: body.replace(*HREFS[spelling])
-    answer = direct.copy(endpoint(dav, "data", "/web"), s3.endpoint(folder))
+    answer = direct.copy(dav.endpoint("data", "/web"), s3.endpoint(folder))
     assert answer.status_code == 502, answer.text
     ((code, side, _),) = errors(answer)
     assert (code, side) == ("storage_error", "source")
@@ -334,7 +329,7 @@ def test_one_folder_whose_paths_do_not_match_is_no_success_without_the_gateway(
     dav.rewrite = lambda path, body: (
         body.replace(b"<d:href>/data/sub/b", b"<d:href>/4711/b") if path == "/data/sub" else body
     )
-    answer = direct.copy(endpoint(dav, "data"), s3.endpoint(folder))
+    answer = direct.copy(dav.endpoint("data"), s3.endpoint(folder))
     assert answer.json()["code"] == "partial"
     assert [(it[0], it[1]) for it in errors(answer)] == [("storage_error", "source")]
     assert s3.hashes(f"bucket/{folder}") == {"a": digest(b"1")}
@@ -362,7 +357,7 @@ def test_webdav_entry_with_an_error_is_a_failed_file_without_the_gateway(
     dav.fill("data", {"good": b"1", "bad": b"22"})
     dav.rewrite = lambda _, body: with_status(body, "/data/bad", code, "propstat")
     options = {"attempts": 2, "verify": "size"}
-    answer = direct.copy(endpoint(dav, "data"), s3.endpoint(folder), options=options)
+    answer = direct.copy(dav.endpoint("data"), s3.endpoint(folder), options=options)
     assert answer.json()["code"] == "partial"
     assert errors(answer) == [(expected, "source", ["bad"])]
     assert answer.json()["result"]["attempts"] == attempts
@@ -380,7 +375,7 @@ def test_webdav_entry_is_copied_once_its_error_has_passed_without_the_gateway(
         if dav.seen("GET", "/data/good")
         else with_status(body, f"/data/{where}", 503, "propstat")
     )
-    answer = direct.copy(endpoint(dav, "data"), s3.endpoint(folder))
+    answer = direct.copy(dav.endpoint("data"), s3.endpoint(folder))
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/{folder}") == expected
 
@@ -392,7 +387,7 @@ def test_webdav_folder_with_an_error_fails_every_shard_without_the_gateway(
     dav.rewrite = lambda _, body: with_status(body, "/data/sub/", 403, "propstat")
     for shard in range(2):
         answer = direct.copy(
-            endpoint(dav, "data"),
+            dav.endpoint("data"),
             s3.endpoint(folder),
             selection={"shard": {"index": shard, "count": 2}, "include": ["x", "good"]},
         )
@@ -421,7 +416,7 @@ def test_odd_entry_that_loses_nothing_is_no_failure_without_the_gateway(
     dav.rewrite = lambda path, body: (
         body.replace(b"</d:multistatus>", more + b"</d:multistatus>") if path == "/data" else body
     )
-    answer = direct.copy(endpoint(dav, "data"), s3.endpoint(folder))
+    answer = direct.copy(dav.endpoint("data"), s3.endpoint(folder))
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/{folder}") == expected
 
@@ -441,7 +436,7 @@ def test_webdav_sides_are_told_apart_without_the_gateway(
         odd.fill("data", {"bad": b"22"})
         source, destination = (odd, right) if side == "source" else (right, odd)
         source.fill("data", {"good": b"1"})
-        answer = direct.copy(endpoint(source, "data"), endpoint(destination, "data"))
+        answer = direct.copy(source.endpoint("data"), destination.endpoint("data"))
         arrived = destination.hashes("data")
     if side == "destination":
         assert answer.status_code == 200, answer.text

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import http.server
-import re
 import signal
 import socket
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,29 +39,13 @@ def rclones(function: Function) -> set[int]:
     return found
 
 
-def standing_by(function: Function, number: int = 1) -> int:
-    """The `number`-th that is ready, once it is: its process."""
-    until = time.monotonic() + 20
-    while (
-        len(
-            told := re.findall(
-                r"booted a standby rclone as process (\d+)", function.log.read_text()
-            )
-        )
-        < number
-    ):
-        assert time.monotonic() < until, f"there are {told}"
-        time.sleep(0.05)
-    return int(told[number - 1])
-
-
 def test_each_serves_one_transfer_and_another_takes_its_place(
     ready: Function, webdav: Storage, s3: Storage
 ) -> None:
     hashes = webdav.fill("ahead", {"a": b"a", "b/ü": b"b"})
     used: list[int] = []
     for number in range(3):
-        used.append(standing_by(ready, number + 1))
+        used.append(ready.standby(number + 1))
         assert rclones(ready) == {used[-1]}
         name = uuid.uuid4().hex
         answer = ready.copy(webdav.endpoint("ahead"), s3.endpoint(name))
@@ -72,14 +54,14 @@ def test_each_serves_one_transfer_and_another_takes_its_place(
         assert used[-1] not in rclones(ready)
     assert len(set(used)) == 3
     # None was booted but those.
-    assert standing_by(ready, 4) not in used
+    assert ready.standby(4) not in used
 
 
 def test_at_once_one_is_ahead_and_the_others_are_booted(
     ready: Function, webdav: Storage, s3: Storage
 ) -> None:
     hashes = webdav.fill("at-once", {"a": b"a"})
-    standing_by(ready)
+    ready.standby()
     names = [uuid.uuid4().hex for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         answers = list(
@@ -87,7 +69,7 @@ def test_at_once_one_is_ahead_and_the_others_are_booted(
         )
     assert [answer.status_code for answer in answers] == [200] * 4
     assert all(s3.hashes(f"bucket/{name}") == hashes for name in names)
-    standing_by(ready, 2)
+    ready.standby(2)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["dead", "deaf"])
@@ -95,13 +77,13 @@ def test_one_that_does_not_answer_is_ended_and_another_is_booted(
     ready: Function, webdav: Storage, s3: Storage, how: signal.Signals
 ) -> None:
     hashes = webdav.fill("broken", {"a": b"a"})
-    pid = standing_by(ready)
+    pid = ready.standby()
     psutil.Process(pid).send_signal(how)
     name = uuid.uuid4().hex
     answer = ready.copy(webdav.endpoint("broken"), s3.endpoint(name))
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/{name}") == hashes
-    assert rclones(ready) <= {standing_by(ready, 2)}
+    assert rclones(ready) <= {ready.standby(2)}
     assert "stopped the standby rclone, which does not respond" in ready.log.read_text()
 
 
@@ -129,7 +111,7 @@ def test_its_guard_lets_out_what_the_transfer_may_reach_and_nothing_else(
             ) as strict,
         ):
             strict.get("/healthz")
-            standing_by(strict)
+            strict.standby()
             source = {"type": "webdav", "parameters": {"url": url}, "path": "data"}
             refused = strict.copy(source, s3.endpoint(uuid.uuid4().hex))
             assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
@@ -138,7 +120,7 @@ def test_its_guard_lets_out_what_the_transfer_may_reach_and_nothing_else(
 
 
 def test_it_holds_no_secret_and_has_no_remote(ready: Function) -> None:
-    process = psutil.Process(standing_by(ready))
+    process = psutil.Process(ready.standby())
     assert set(process.environ()) <= {
         "PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LISTEN_FDS",
         "LISTEN_PID", "GOGC", "GOMEMLIMIT", "GOMAXPROCS", "PWD", "HTTP_PROXY", "HTTPS_PROXY",

@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 import threading
-import time
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +33,7 @@ from support.forward_proxy import forward_proxy
 from support.service_process import Function
 from support.socks import GREETING, METHOD, password, read_all, request
 from support.storages import Storage
+from support.watching import Watching
 
 MIB = 1 << 20
 SECRET = "cafe" * 8
@@ -112,10 +112,7 @@ def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Function
     with service_process.function(tmp_path / "run", LOG_LEVEL="DEBUG", STANDBY=standby) as function:
         if is_standby:
             function.get("/healthz")
-            until = time.monotonic() + 20
-            while "booted a standby" not in function.log.read_text():
-                assert time.monotonic() < until
-                time.sleep(0.02)
+            function.standby()
         yield function
     service_process.wait_clean(tmp_path / "run", 8)
 
@@ -154,37 +151,25 @@ def test_other_local_process_is_refused_and_the_transfer_succeeds(
     assert not re.search(r"\w+:\w+@127\.0\.0\.1", log + json.dumps(last))
 
 
-class Watch(threading.Thread):
-    """Looks at all processes for a text, over and over, until it is stopped."""
+class Watch(Watching):
+    """Looks for a text in what all processes show of themselves."""
+
+    period = 0.002
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.text = text
         self.rclones: set[int] = set()
         self.found: list[str] = []
-        self.stopped = threading.Event()
 
-    def run(self) -> None:
-        while not self.stopped.is_set():
-            for process in psutil.Process().children(recursive=True):
-                with suppress(psutil.Error):
-                    if process.name() == "rclone":
-                        self.rclones.add(process.pid)
-                    shown = " ".join(process.cmdline()) + json.dumps(process.environ())
-                    if self.text in shown:
-                        self.found.append(process.name())
-            time.sleep(0.002)
-
-
-@contextmanager
-def watched(text: str) -> Iterator[Watch]:
-    watch = Watch(text)
-    watch.start()
-    try:
-        yield watch
-    finally:
-        watch.stopped.set()
-        watch.join()
+    def look(self) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if process.name() == "rclone":
+                    self.rclones.add(process.pid)
+                shown = " ".join(process.cmdline()) + json.dumps(process.environ())
+                if self.text in shown:
+                    self.found.append(process.name())
 
 
 @pytest.mark.parametrize(
@@ -229,7 +214,7 @@ def test_secret_is_shown_nowhere(
     engine = RcloneEngine(settings)
     ends = [Endpoint(it["type"], it["parameters"], it["path"]) for it in (from_, to)]
     asked = TransferRequest(ends[0], ends[1])
-    with watched(SECRET) as watch:
+    with Watch(SECRET) as watch:
         events = list(engine.run(asked, context()))
     engine.close()
     last = events[-1]

@@ -6,8 +6,6 @@ import base64
 import http.server
 import json
 import os
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from support import http_servers, service_process
 from support.http_servers import reply
 from support.service_process import Function
 from support.storages import Storage
+from support.watching import Watching
 
 CANARY = "kAnArY-7/+ %&\"'é-do-not-show"
 KEY_LINE = "b3BlbnNzaC1rZXktdjEAAAAACANARYLINECANARYLINE"
@@ -40,45 +39,36 @@ def assert_hidden(where: str, text: str) -> None:
         assert form not in text, f"a secret is in {where}"
 
 
-class Watch:
-    """Looks at every process and file of a function, over and over, while it works."""
+class Watch(Watching):
+    """Looks at every process and file of a function while it works."""
+
+    period = 0.005
 
     def __init__(self, function: Function) -> None:
+        super().__init__()
         self.function = function
         self.seen = 0
         self.problems: list[str] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look)
 
-    def __enter__(self) -> Watch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._stop.is_set():
-            for process in self.function.family():
+    def look(self) -> None:
+        for process in self.function.family():
+            try:
+                # In this order: what has just been forked is the function itself until
+                # it is another program, and then its environment is that program's.
+                program = " ".join(process.cmdline())
+                environment = str(process.environ())
+                self.seen += process.name() == "rclone"
+            except psutil.Error:
+                continue
+            self._search(f"process {program}", program + environment)
+        # Not rglob: a folder that is removed while it looks would end it, and the watch.
+        for folder, _, names in os.walk(self.function.runtime_dir):
+            for file in (Path(folder, name) for name in names):
                 try:
-                    # In this order: what has just been forked is the function itself until
-                    # it is another program, and then its environment is that program's.
-                    program = " ".join(process.cmdline())
-                    environment = str(process.environ())
-                    self.seen += process.name() == "rclone"
-                except psutil.Error:
+                    if file.is_file():
+                        self._search(str(file), file.read_text(errors="replace"))
+                except OSError:
                     continue
-                self._search(f"process {program}", program + environment)
-            # Not rglob: a folder that is removed while it looks would end it, and the watch.
-            for folder, _, names in os.walk(self.function.runtime_dir):
-                for file in (Path(folder, name) for name in names):
-                    try:
-                        if file.is_file():
-                            self._search(str(file), file.read_text(errors="replace"))
-                    except OSError:
-                        continue
-            time.sleep(0.005)
 
     def _search(self, where: str, text: str) -> None:
         self.problems += [where for form in FORMS if form in text]

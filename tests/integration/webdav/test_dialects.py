@@ -17,6 +17,7 @@ from support import nextcloud, sizeless
 from support.nextcloud import Nextcloud
 from support.nextcloud.tree import File
 from support.service_process import Function
+from support.stand_in.faults import most_at_once
 from support.storages import Storage, digest, hash_tree
 from support.webdav_gateway import gateway, run
 
@@ -107,10 +108,7 @@ def test_only_four_requests_at_a_time_make_nextcloud_hash_a_password(
         answer = function.copy(s3.endpoint(folder), end, options={"transfers": 16})
         assert answer.status_code == 200, answer.text
         assert cloud.hashes("to") == expected
-        puts = cloud.seen("PUT")
-        # In the middle of each: a request ends here a moment after the gateway knows.
-        halves = [put.at + 0.1 for put in puts]
-        at_once = max(sum(one.at <= half < one.ended for one in puts) for half in halves)
+        at_once = most_at_once(cloud.seen("PUT"), after=0.1)
     assert 4 <= at_once <= most
     assert most == 4 or at_once > 4
 

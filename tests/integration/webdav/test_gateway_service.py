@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -23,11 +22,6 @@ from support.storages import Storage, digest
 
 LOGIN = re.compile(rb"(source|destination|both|either):([0-9a-f]{32})@127\.0\.0\.1")
 """A user and the secret of a guard, as rclone's memory has them."""
-
-
-def endpoint(dav: Faulty, path: str, base: str = "", **changes: Any) -> dict[str, Any]:
-    parameters = {"url": dav.url + base, "vendor": "other", **changes}
-    return {"type": "webdav", "parameters": parameters, "path": path}
 
 
 def test_files_arrive_whole_between_two_webdav_servers(
@@ -50,7 +44,7 @@ def test_files_arrive_whole_between_two_webdav_servers(
 def test_server_copies_by_itself_where_both_ends_are_one(function: Function, dav: Faulty) -> None:
     # The server knows no COPY: then the files take the way through rclone, and arrive.
     expected = dav.fill("from", {"a": b"1", "b/c": b"22"})
-    answer = function.copy(endpoint(dav, "from"), endpoint(dav, "to"))
+    answer = function.copy(dav.endpoint("from"), dav.endpoint("to"))
     assert dav.seen("COPY")
     assert answer.status_code == 200 or answer.json()["code"] == "unsupported"
     if answer.status_code == 200:
@@ -140,7 +134,7 @@ def test_folder_that_answers_with_a_login_page_is_no_success(
 ) -> None:
     dav.fill("data", {"a": b"1", "sub/b": b"22"})
     dav.rewrite = lambda path, body: b"<html>Log in" if path == "/data/sub" else body
-    answer = function.copy(endpoint(dav, "data"), s3.endpoint("login"), options={"attempts": 1})
+    answer = function.copy(dav.endpoint("data"), s3.endpoint("login"), options={"attempts": 1})
     assert answer.status_code != 200
     (error,) = answer.json()["result"]["errors"]
     assert (error["code"], error["side"]) == ("unsupported", "source")
@@ -154,7 +148,7 @@ def test_refused_upload_does_not_cost_the_old_file(
     s3.fill(f"bucket/new{code}", {"f": b"new and longer"})
     dav.fill("to", {"f": b"old"})
     dav.fail("PUT", "*", status(code))
-    answer = function.copy(s3.endpoint(f"new{code}"), endpoint(dav, "to"), options={"attempts": 1})
+    answer = function.copy(s3.endpoint(f"new{code}"), dav.endpoint("to"), options={"attempts": 1})
     assert answer.status_code != 200
     assert dav.hashes("to") == {"f": digest(b"old")}
 
@@ -192,7 +186,7 @@ def test_source_folder_is_listed_once_and_again_to_verify(
 ) -> None:
     files = {f"d{number % 7}/f{number}": b"%d" % number for number in range(50)}
     expected = dav.fill(f"once/{verify}", files)
-    source, destination = endpoint(dav, f"once/{verify}"), s3.endpoint(f"once/{verify}")
+    source, destination = dav.endpoint(f"once/{verify}"), s3.endpoint(f"once/{verify}")
     answer = function.copy(source, destination, options={"verify": verify})
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/once/{verify}") == expected
@@ -214,7 +208,7 @@ def test_slow_listing_that_the_probe_does_not_wait_for_is_used_by_the_copy(
         return body
 
     dav.rewrite = slowly
-    answer = function.copy(endpoint(dav, "slow"), s3.endpoint("slow"))
+    answer = function.copy(dav.endpoint("slow"), s3.endpoint("slow"))
     assert answer.status_code == 200, answer.text
     assert s3.hashes("bucket/slow") == expected
     asked = [one.path for one in dav.seen("PROPFIND") if one.headers["depth"] == "1"]
@@ -228,7 +222,7 @@ def test_redirect_to_where_the_site_allows_nothing_is_not_followed(
 ) -> None:
     # Private, and so allowed by no site that does not say so.
     dav.fail("*", "*", status(307, Location="http://10.1.2.3/data/"))
-    answer = function.copy(endpoint(dav, "data"), s3.endpoint("denied"), options={"attempts": 1})
+    answer = function.copy(dav.endpoint("data"), s3.endpoint("denied"), options={"attempts": 1})
     assert answer.status_code == 403, answer.text
     assert answer.json()["code"] == "forbidden"
 

@@ -17,14 +17,6 @@ from support.storages import Storage, digest
 SLOW: Final = pytest.mark.slow
 
 
-def endpoint(dav: Faulty, path: str, base: str = "") -> dict[str, Any]:
-    return {
-        "type": "webdav",
-        "parameters": {"url": dav.url + base, "vendor": "other"},
-        "path": path,
-    }
-
-
 def only_error(answer: Any) -> dict[str, Any]:
     (error,) = answer.json()["result"]["errors"]
     return dict(error)
@@ -48,7 +40,7 @@ def test_every_file_is_copied_whatever_the_servers_hrefs_begin_with(
     expected = dav.fill("web/data", {"a": b"1", "sub/b": b"22", "sub/deep/ü.txt": b"333"})
     dav.rewrite = lambda _, body: body.replace(*HREFS[spelling])
     to = f"hrefs/{list(HREFS).index(spelling)}"
-    answer = function.copy(endpoint(dav, "data", "/web"), s3.endpoint(to))
+    answer = function.copy(dav.endpoint("data", "/web"), s3.endpoint(to))
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/{to}") == expected
 
@@ -62,7 +54,7 @@ def test_second_request_has_nothing_to_upload_whatever_the_hrefs_begin_with(
     dav.fill("web/data", {"old": b"0"})
     dav.rewrite = lambda _, body: body.replace(*HREFS[spelling])
     options = {"compare": "size"}
-    to = endpoint(dav, "data", "/web")
+    to = dav.endpoint("data", "/web")
     answer = function.copy(s3.endpoint("hrefs/up"), to, options=options)
     assert answer.status_code == 200, answer.text
     assert dav.hashes("web/data") == {**expected, "old": digest(b"0")}
@@ -80,7 +72,7 @@ def test_name_that_the_server_writes_decomposed_is_the_same_folder(
     assert composed != decomposed
     expected = dav.fill(unicodedata.normalize("NFC", folder), {"a": b"1", "sub/b": b"22"})
     dav.rewrite = lambda _, body: body.replace(composed.encode(), decomposed.encode())
-    source = endpoint(dav, unicodedata.normalize("NFC", folder))
+    source = dav.endpoint(unicodedata.normalize("NFC", folder))
     to = f"decomposed/{len(folder)}"
     answer = function.copy(source, s3.endpoint(to))
     assert answer.status_code == 200, answer.text
@@ -95,7 +87,7 @@ def test_redirected_listing_is_followed(
     for path in ("/data", "/data/sub", "/data/a", "/data/sub/b"):
         there = faulty.status(code, Location=f"{dav.url}/moved{path}")
         dav.fail("*", path, there)
-    answer = function.copy(endpoint(dav, "data"), s3.endpoint(f"moved/{code}"))
+    answer = function.copy(dav.endpoint("data"), s3.endpoint(f"moved/{code}"))
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/moved/{code}") == expected
 
@@ -117,7 +109,7 @@ def test_redirect_that_leads_to_no_listing_is_named_with_its_target(
     # As single sign-on does it. rclone says that the folder does not exist.
     dav.fail("*", "/data", faulty.status(code, Location=f"{dav.url}/sso/login?back=secret"))
     dav.fail("*", "/sso/login", faulty.status(there, b"<!doctype html><title>Log in</title>"))
-    answer = function.copy(endpoint(dav, "data"), s3.endpoint("named"))
+    answer = function.copy(dav.endpoint("data"), s3.endpoint("named"))
     error = only_error(answer)
     assert (error["code"], error["side"], error["retryable"]) == (expected, "source", False)
     assert f"{dav.url}/sso/login" in answer.text
@@ -146,7 +138,7 @@ def test_entry_with_an_error_is_a_failed_file_with_its_code(
     dav.rewrite = lambda _, body: with_status(body, "/data/bad", code, where)
     to = f"entry/{where}/{code}"
     options = {"attempts": 1, "verify": "size"}
-    answer = function.copy(endpoint(dav, "data"), s3.endpoint(to), options=options)
+    answer = function.copy(dav.endpoint("data"), s3.endpoint(to), options=options)
     error = only_error(answer)
     assert (error["code"], error["side"]) == (expected, "source")
     assert [sample["path"] for sample in error["samples"]] == ["bad"]
@@ -161,7 +153,7 @@ def test_folder_with_an_error_is_no_success(
     dav.fill("data", {"good": b"1", "sub/bad": b"22"})
     dav.fail("*", "/data/sub*", faulty.status(403))
     dav.rewrite = lambda _, body: with_status(body, "/data/sub/", 403, where)
-    answer = function.copy(endpoint(dav, "data"), s3.endpoint(f"folder/{where}"))
+    answer = function.copy(dav.endpoint("data"), s3.endpoint(f"folder/{where}"))
     error = only_error(answer)
     assert (error["code"], error["side"]) == ("permission_denied", "source")
     assert "sub" in error["samples"][0]["path"]
@@ -184,7 +176,7 @@ def test_answer_that_is_no_listing_says_what_was_asked_and_what_came(
     # rclone reports an unreachable storage, tries three times, and says "EOF".
     body, said = SOMETHING_ELSE[kind]
     dav.fail("*", "*", faulty.status(code, body))
-    answer = function.copy(endpoint(dav, "data"), s3.endpoint("else"))
+    answer = function.copy(dav.endpoint("data"), s3.endpoint("else"))
     error = only_error(answer)
     assert (error["code"], error["side"], error["retryable"]) == ("unsupported", "source", False)
     assert f"PROPFIND {dav.url}/data" in answer.text

@@ -17,6 +17,7 @@ from efss_transfer.webdav.writes.uploads import SMALL
 from support import opencloud, sizeless
 from support.opencloud import OpenCloud
 from support.service_process import Function
+from support.stand_in.faults import most_at_once
 from support.stand_in.site import Cost
 from support.storages import Storage, digest, hash_tree
 from support.webdav_gateway import Running, gateway, run
@@ -226,9 +227,7 @@ def test_only_four_requests_at_a_time_make_opencloud_hash_a_password(
         assert answer.status_code == 200, answer.text
         assert ocis.hashes("to") == expected
         puts = ocis.seen("PUT")
-    # In the middle of each: a request ends here a moment after the gateway knows.
-    halves = [put.at + 0.1 for put in puts]
-    at_once = max(sum(one.at <= half < one.ended for one in puts) for half in halves)
+    at_once = most_at_once(puts, after=0.1)
     assert 4 <= at_once <= most
     assert most == 4 or at_once > 4
 

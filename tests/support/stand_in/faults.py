@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -33,6 +33,16 @@ class Request:
     def depth(self) -> str:
         """The header Depth, or nothing."""
         return self.headers.get("depth", "")
+
+
+def most_at_once(requests: Sequence[Request], after: float) -> int:
+    """The largest number of requests that were being served at one time.
+
+    It looks so many seconds after the start of each, in the middle of a request that takes twice
+    as long: a request ends here a moment after the client knows.
+    """
+    moments = [one.at + after for one in requests]
+    return max(sum(one.at <= moment < one.ended for one in requests) for moment in moments)
 
 
 class Kind(Enum):

@@ -36,6 +36,9 @@ ALIAS = {"msg": 'Item with unknown path received: "/4711/a", "/web/data/"'}
 SEEN = {"msg": "Excluded", "object": "b", "objectType": "*webdav.Object"}
 
 
+EVERYTHING = Selection()
+
+
 class Run:
     """A log, and what it adds to."""
 
@@ -43,7 +46,7 @@ class Run:
         self,
         source: ListingRoot,
         destination: ListingRoot = S3,
-        selection: Selection = Selection(),  # noqa: B008  # frozen
+        selection: Selection = EVERYTHING,
         *,
         last: bool = True,
     ) -> None:

@@ -103,7 +103,10 @@ def test_answers_of_an_earlier_attempt_explain_nothing(two: Two) -> None:
     assert two.told("f", "403 Forbidden") == ("permission_denied", "destination")
 
 
-def add(two: Two, outcomes: FileOutcomes, selection: Selection = Selection()) -> list[str]:  # noqa: B008 - frozen
+EVERYTHING = Selection()
+
+
+def add(two: Two, outcomes: FileOutcomes, selection: Selection = EVERYTHING) -> list[str]:
     two.words.add_to(outcomes, selection)
     return [outcome.path for outcome in outcomes.drain() if outcome.state is FileState.FAILED]
 
