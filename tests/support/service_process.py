@@ -147,12 +147,18 @@ GATEWAY: Final = os.environ.get("TESTED_WEBDAV_GATEWAY", "1") == "1"
 """Whether WebDAV storages are reached through the gateway. All tests pass with it and without."""
 
 
+CHECKOUT: Final = Path(os.environ.get("TESTED_CHECKOUT", ROOT))
+"""The checkout, set up, whose service is tested: an old one shows that a test fails there."""
+
+SCRIPTS: Final = Path(sys.executable).parent if CHECKOUT == ROOT else CHECKOUT / ".venv" / "bin"
+
+
 @contextmanager
 def function(
     runtime_dir: Path,
     *,
-    main: Path = ROOT / "functions" / "main.py",
-    command: tuple[str, ...] = (str(Path(sys.executable).parent / "functions-framework"),),
+    main: Path = CHECKOUT / "functions" / "main.py",
+    command: tuple[str, ...] = (str(SCRIPTS / "functions-framework"),),
     cwd: Path | None = None,
     site: Any = LOOPBACK,
     unix: Path | None = None,
@@ -188,6 +194,8 @@ def function(
         settings["SITE"] = str(state / "site.json")
         Path(settings["SITE"]).write_text(json.dumps(site))
     settings.setdefault("WEBDAV_GATEWAY", str(int(GATEWAY)))
+    if CHECKOUT != ROOT:
+        settings.pop("WEBDAV_GATEWAY")  # an old service may not know it
     environment = {
         **clean,
         "EFSS_TRANSFER_RUNTIME_DIR": str(runtime_dir),
