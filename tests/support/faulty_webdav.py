@@ -161,6 +161,14 @@ class Faulty:
                 self.folders.add("".join(f"/{part}" for part in parts[:depth]))
             self.store("/" + "/".join(parts), content)
 
+    def read(self, path: str) -> bytes | None:
+        """Content that is sent; None if no file is at the path."""
+        return self.files.get(path)
+
+    def receive(self, path: str, content: bytes, modified: float | None) -> None:
+        """Store what was uploaded."""
+        self.store(path, content, modified)
+
     def store(self, path: str, content: bytes, modified: float | None = None) -> None:
         """Put content at a path."""
         with self.lock:

@@ -138,7 +138,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(207, listed, ("Content-Type", "application/xml"))
 
     def _get(self, path: str, _: bytes) -> None:
-        content = self.server.dav.files.get(path)
+        dav = self.server.dav
+        content = dav.read(path) if self.command == "GET" else dav.files.get(path)
         if content is None:
             self._answer(404)
             return
@@ -164,7 +165,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._answer(412)
                 return
             there = path in dav.files
-            dav.store(path, body, self._modified())
+            dav.receive(path, body, self._modified())
         told = [("ETag", etag(body))]
         if self._modified() is not None:
             told.append(("X-OC-Mtime", "accepted"))

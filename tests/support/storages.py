@@ -250,8 +250,8 @@ def s3() -> Iterator[Storage]:
 
 
 @contextmanager
-def sftp(folder: Path) -> Iterator[Storage]:
-    """AsyncSSH's SFTP server."""
+def sftp(folder: Path, files: Callable[..., Any] | None = None) -> Iterator[Storage]:
+    """AsyncSSH's SFTP server. `files` makes its file operations, of a channel and `chroot`."""
     import asyncssh
 
     secret = password()
@@ -266,9 +266,8 @@ def sftp(folder: Path) -> Iterator[Storage]:
         def validate_password(self, username: str, password: str) -> bool:
             return (username, password) == (USER, secret)
 
-    class Files(asyncssh.SFTPServer):
-        def __init__(self, channel: Any) -> None:
-            super().__init__(channel, chroot=os.fsencode(folder))
+    def factory(channel: Any) -> Any:
+        return (files or asyncssh.SFTPServer)(channel, chroot=os.fsencode(folder))
 
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
@@ -276,7 +275,7 @@ def sftp(folder: Path) -> Iterator[Storage]:
 
     async def listen() -> Any:
         return await asyncssh.create_server(
-            Server, "127.0.0.1", 0, server_host_keys=[key], sftp_factory=Files
+            Server, "127.0.0.1", 0, server_host_keys=[key], sftp_factory=factory
         )
 
     server = loop.run_until_complete(listen())
@@ -304,10 +303,11 @@ def sftp(folder: Path) -> Iterator[Storage]:
 
 
 @contextmanager
-def ftp(folder: Path) -> Iterator[Storage]:
-    """pyftpdlib's FTP server."""
+def ftp(folder: Path, files: type[Any] | None = None) -> Iterator[Storage]:
+    """pyftpdlib's FTP server. `files` is its class of file operations."""
     from pyftpdlib.authorizers import DummyAuthorizer
     from pyftpdlib.handlers import FTPHandler
+    from pyftpdlib.ioloop import IOLoop
     from pyftpdlib.servers import ThreadedFTPServer
 
     logging.getLogger("pyftpdlib").setLevel(logging.CRITICAL)
@@ -316,11 +316,12 @@ def ftp(folder: Path) -> Iterator[Storage]:
     authorizer.add_user(USER, secret, str(folder), perm="elradfmwMT")
 
     class Handler(FTPHandler):  # type: ignore[misc]
-        pass
+        abstracted_fs = files or FTPHandler.abstracted_fs
 
     Handler.authorizer = authorizer
     Handler.auth_failed_timeout = 0
-    server = ThreadedFTPServer(("127.0.0.1", 0), Handler)
+    # A loop of its own: the usual one is shared by all servers of the process.
+    server = ThreadedFTPServer(("127.0.0.1", 0), Handler, ioloop=IOLoop())
     with serving(server.serve_forever, server.close_all):
         yield on_disk(
             "ftp",

@@ -29,6 +29,7 @@ from efss_transfer.webdav.processing import Processing
 from efss_transfer.webdav.reads import Reads
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.words import Record, RequestFailure, Words
+from efss_transfer.webdav.writes.confirmations import Confirmations
 from efss_transfer.webdav.writes.uploads import SMALL, Uploads
 
 _RECALCULATE: Final = "x-recalculate-hash"
@@ -69,6 +70,7 @@ class Gateway:
         # What is listed at a destination changes by the copy itself.
         self._early = None if is_destination else EarlyListings(self._budget.caches // 8)
         self._processing = Processing(session.record)
+        self._confirmations = Confirmations(self._listings, session.record)
         self._lookups = Lookups(
             self._listings,
             self._folders,
@@ -77,6 +79,7 @@ class Gateway:
             tidy=self._uploads.leftovers.tidy if is_destination else None,
             early=self._early,
             processing=self._processing,
+            confirmations=self._confirmations,
         )
         self._methods = {
             "OPTIONS": self._options,
@@ -120,6 +123,10 @@ class Gateway:
         if self._early is not None:
             self._early.clear()
 
+    async def confirm_uploads(self) -> None:
+        """Look at the uploads that were answered for without a request; see `record`."""
+        await self._confirmations.confirm()
+
     def begin_close(self) -> None:
         """Limit the requests that remove leftovers to a few more seconds, before `close`."""
         self._uploads.clean_ups.begin_end()
@@ -162,6 +169,7 @@ class Gateway:
     async def _put(self, request: EngineRequest, reply: EngineReply) -> None:
         # Until the file is stored, a DELETE is rclone's own, after a failed upload.
         self._memory.failed.put(key(request.path), value=True)
+        self._confirmations.forget(request.path)
         body, is_plain = request.body, self._session.is_plain
         length = body.length if isinstance(body.length, int) else None
         if length is not None and length <= SMALL:
@@ -211,6 +219,7 @@ class Gateway:
             self.forget()
         self._memory.etags.pop(key(request.path))
         self._memory.stored.pop(key(request.path))
+        self._confirmations.forget(request.path)
         await reply.send(204)
 
     async def _transfer(self, request: EngineRequest, reply: EngineReply) -> None:

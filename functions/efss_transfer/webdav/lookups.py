@@ -19,6 +19,7 @@ from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.processing import Processing
 from efss_transfer.webdav.session import Failed
 from efss_transfer.webdav.words import Words
+from efss_transfer.webdav.writes.confirmations import Confirmations
 from efss_transfer.webdav.writes.leftovers import PARTIAL
 
 XML: Final = {"Content-Type": listings.XML_TYPE}
@@ -44,7 +45,7 @@ async def send_error(reply: EngineReply, status: int, said: Words) -> None:
 
 class Lookups:
     """Answers to PROPFIND. `tidy` removes abandoned uploads; `early` keeps listings; `processing`
-    waits for files.
+    waits for files; `confirmations` gets the uploads that are answered for without a request.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class Lookups:
         tidy: Tidy | None,
         early: EarlyListings | None,
         processing: Processing,
+        confirmations: Confirmations,
     ) -> None:
         self._listings = server
+        self._confirmations = confirmations
         self._folders = folders
         self._memory = memory
         self._budget = budget
@@ -78,6 +81,7 @@ class Lookups:
             async with self._budget.holding(_LISTING):
                 await self._list(request, reply)
         elif (stored := self._memory.stored.pop(key(path))) is not None:
+            await self._confirmations.expect(path, stored.size)
             one = Named(None, listings.stored_entry(stored), stored.size)
             await self._show(request, reply, one)
         else:

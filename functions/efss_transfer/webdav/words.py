@@ -139,6 +139,8 @@ class Record:
 
     `failures` are those of requests since the attempt began. `entries` are files that a listing
     names with an error in place of their properties: the engine may pass over them.
+    `contradicted` are uploads that a listing does not show as they were reported, `unlisted`
+    folders whose uploads no listing could confirm; both have texts.
 
     Written in the event loop. Another thread may look up a path at any time, and read the rest
     once the gateway is closed.
@@ -146,6 +148,8 @@ class Record:
 
     failures: dict[str, RequestFailure] = field(default_factory=dict)
     entries: dict[str, RequestFailure] = field(default_factory=dict)
+    contradicted: dict[str, str] = field(default_factory=dict)
+    unlisted: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, Warned] = field(default_factory=dict)
     dropped_entries: int = 0
     adding: set[str] = field(default_factory=set)

@@ -111,6 +111,7 @@ class Session:
             gateways.begin_attempt,
             gateways.forget,
             settings.memory_bytes - gateways.memory,
+            gateways.confirm_uploads,
         )
         self._version = self._launcher.version(binary, daemon.rc)
         if (proxy := daemon.route.global_proxy(self._request)) is not None:
@@ -226,6 +227,9 @@ class _NoGateways:
 
     def forget(self) -> None:
         """Do nothing: nothing is remembered."""
+
+    def confirm_uploads(self) -> None:
+        """Do nothing: rclone itself asks for each file after its upload."""
 
 
 def _gateways(

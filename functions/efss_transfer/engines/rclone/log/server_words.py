@@ -96,6 +96,7 @@ class ServerWords:
         if not selection.files:
             self._add_passed_over(outcomes, selection)
         self._add_unready(outcomes)
+        self._add_unconfirmed(outcomes)
         for record in {id(record): record for record in self._records.values()}.values():
             for code, warned in record.warnings.items():
                 count = warned.count - len(warned.samples) + 1
@@ -124,12 +125,34 @@ class ServerWords:
     def _add_unready(self, outcomes: FileOutcomes) -> None:
         record = self._records.get(Side.DESTINATION)
         for failed in list(record.entries.values()) if record else ():
-            path = self._relative(failed.path)
-            if failed.path == self._roots[Side.DESTINATION]:
-                # A single file, whose outcome has the source's name.
-                path = self._roots[Side.SOURCE].rpartition("/")[2]
+            path = self._outcome_path(failed.path)
             if failed.words.status == _PROCESSING and outcomes.has_arrived(path):
                 outcomes.add_mismatch(path, failure_of(failed, Side.DESTINATION, self._redactor))
+
+    def _add_unconfirmed(self, outcomes: FileOutcomes) -> None:
+        """Add uploads that the server reported as successful, and does not show."""
+        record = self._records.get(Side.DESTINATION)
+        if record is None:
+            return
+        for path, text in record.contradicted.items():
+            failure = Failure("storage_error", text, retryable=True, side=Side.DESTINATION)
+            if outcomes.is_reported(self._outcome_path(path)):
+                outcomes.add_mismatch(self._outcome_path(path), failure)
+        if record.unlisted and not outcomes.errors:
+            folder, said = next(iter(record.unlisted.items()))
+            text = (
+                f"The uploads to {len(record.unlisted)} folders, such as {folder or '/'}, could "
+                f"not be confirmed: {self._redactor.redact(said, 'the text had a secret')} "
+                "Send the same request again."
+            )
+            outcomes.add_final_error(Failure("storage_error", text, True, Side.DESTINATION))
+
+    def _outcome_path(self, path: str) -> str:
+        """The path by which the outcome of a file at the destination is known."""
+        if path == self._roots[Side.DESTINATION]:
+            # A single file, whose outcome has the source's name.
+            return self._roots[Side.SOURCE].rpartition("/")[2]
+        return self._relative(path)
 
     def _relative(self, path: str) -> str:
         """A path at the destination, relative to the folder of the copy if it is in it."""

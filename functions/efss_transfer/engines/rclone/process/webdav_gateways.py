@@ -134,6 +134,11 @@ class Gateways:
             self._guard.call_soon(gateway.record.begin_attempt)
             self._guard.call_soon(gateway.begin_verification)
 
+    def confirm_uploads(self) -> Future[None] | None:
+        """Begin to confirm the uploads by listings; None if nothing is uploaded by a gateway."""
+        gateway = self.made.get("source" if self._is_shared else "destination")
+        return None if gateway is None else self._guard.start(gateway.confirm_uploads)
+
     def _server(self, side: str, end: Endpoint) -> _Server | None:
         """Begin to ask a server what it is; None for an endpoint that gets no gateway."""
         vendor = str(end.parameters.get("vendor", "other"))

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -124,6 +125,16 @@ class JobRunner:
             self._check_interruption()
             yield from self._progress.events()
             time.sleep(min(left, _POLL_SECONDS))
+
+    def wait_for(self, work: Future[None]) -> Iterator[Event]:
+        """Wait for work that is done elsewhere, and yield events meanwhile."""
+        try:
+            while not wait([work], _POLL_SECONDS).done:
+                self._check_interruption()
+                yield from self._progress.events()
+        finally:
+            work.cancel()
+        work.result()
 
     def _check_interruption(self) -> None:
         if (state := self._run.context.end_state()) is not None:

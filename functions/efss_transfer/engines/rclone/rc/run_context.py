@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from efss_transfer.engines.base import Context
@@ -20,7 +21,8 @@ class RunContext:
 
     `stop_seconds` is how long stopping the work may take. `begin_attempt` and `forget` make what
     the gateways know of the storages unknown: each attempt, which `begin_attempt` gets the number
-    of, and a verification ask them again. `memory_bytes` is what rclone may use: the transfer's
+    of, and a verification ask them again. `confirm_uploads` begins to look at the files that a
+    gateway has uploaded. `memory_bytes` is what rclone may use: the transfer's
     memory without what its gateways may hold.
     """
 
@@ -33,6 +35,7 @@ class RunContext:
     begin_attempt: Callable[[int], None] = lambda _: None
     forget: Callable[[], None] = lambda: None
     memory_bytes: int = 0
+    confirm_uploads: Callable[[], Future[None] | None] = lambda: None
 
     def classify(self, text: str, side: Side | None, path: str = "") -> Failure:
         """The failure that a text of rclone's describes, without secrets.

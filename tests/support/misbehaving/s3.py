@@ -1,0 +1,208 @@
+"""An S3 server that misbehaves: a gateway before moto's."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import parse_qs, unquote
+
+import requests
+
+from support.http_servers import misbehaving
+from support.misbehaving.troubles import JSON, PAGE, Kind, Troubles, changed, shortened
+from support.storages import Storage
+
+_HOP_BY_HOP: Final = {"connection", "transfer-encoding", "content-encoding", "content-length"}
+_ERROR: Final = (
+    b'<?xml version="1.0"?><Error><Code>InternalError</Code><Message>x</Message></Error>'
+)
+_ENTRY: Final = re.compile(r"<Contents>.*?</Contents>", re.DOTALL)
+
+SOURCE_KINDS: Final = (
+    Kind.LISTING_REFUSED,
+    Kind.LISTING_CUT,
+    Kind.LISTING_PAGE,
+    Kind.LISTING_JSON,
+    Kind.ENTRY_LONGER,
+    Kind.ENTRY_SHORTER,
+    Kind.ENTRY_ZERO,
+    Kind.ENTRY_HASH,
+    Kind.ENTRY_LOST,
+    Kind.READ_REFUSED,
+    Kind.READ_CUT,
+    Kind.READ_SHORT,
+    Kind.READ_CHANGED,
+    Kind.DELAY,
+)
+DESTINATION_KINDS: Final = (
+    Kind.LISTING_REFUSED,
+    Kind.LISTING_CUT,
+    Kind.LISTING_PAGE,
+    Kind.ENTRY_LOST,
+    Kind.WRITE_REFUSED,
+    Kind.WRITE_SHORT,
+    Kind.WRITE_CHANGED,
+    Kind.WRITE_LOST,
+    Kind.WRITE_UNANSWERED,
+    Kind.DELAY,
+)
+
+
+@dataclass
+class MisbehavingS3:
+    """The gateway. The paths of its troubles are keys."""
+
+    behind: Storage
+    url: str = ""
+    troubles: Troubles = field(default_factory=Troubles)
+
+    @property
+    def storage(self) -> Storage:
+        """As the tests name a storage."""
+        parameters = {**self.behind.parameters, "endpoint": self.url}
+        return Storage("s3", parameters, self.behind.write, self.behind.hashes, self.behind.base)
+
+    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+        """Pass a request to the server behind, and its answer back."""
+        path, _, query = handler.path.partition("?")
+        key = unquote(path).strip("/").partition("/")[2]
+        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        if not key:
+            key = parse_qs(query).get("prefix", [""])[0].strip("/")
+            self._list(handler, key, body)
+        elif handler.command == "PUT":
+            self._write(handler, key, body)
+        else:
+            self._read(handler, key, body)
+
+    def _behind(
+        self, handler: http.server.BaseHTTPRequestHandler, body: bytes
+    ) -> requests.Response:
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(
+                handler.command,
+                self.behind.details["url"] + handler.path,
+                headers={k: v for k, v in handler.headers.items() if k.lower() != "connection"},
+                data=body,
+                timeout=30,
+            )
+
+    def _list(self, handler: http.server.BaseHTTPRequestHandler, key: str, body: bytes) -> None:
+        if self.troubles.meets(Kind.DELAY, key):
+            time.sleep(0.2)
+        answer = self._behind(handler, body)
+        listing = answer.content
+        kinds = (Kind.LISTING_REFUSED, Kind.LISTING_CUT, Kind.LISTING_PAGE, Kind.LISTING_JSON)
+        found = self.troubles.first(kinds, key) if answer.status_code == 200 else None
+        if found is Kind.LISTING_REFUSED:
+            _reply(handler, 503, _ERROR, {"Content-Type": "application/xml"})
+        elif found is not None:
+            bodies = {Kind.LISTING_PAGE: PAGE, Kind.LISTING_JSON: JSON}
+            _reply(handler, 200, bodies.get(found, shortened(listing)), answer.headers)
+        else:
+            text = _ENTRY.sub(lambda entry: self._entry(entry[0]), listing.decode())
+            _reply(handler, answer.status_code, text.encode(), answer.headers)
+
+    def _entry(self, entry: str) -> str:
+        named = re.search(r"(?<=<Key>)[^<]*", entry)
+        key = unquote(named[0]) if named else ""
+        sized = re.search(r"(?<=<Size>)\d+", entry)
+        size = int(sized[0]) if sized else 0
+        if self.troubles.meets(Kind.ENTRY_LOST, key):
+            return ""
+        sizes = {Kind.ENTRY_LONGER: size + 7, Kind.ENTRY_SHORTER: size // 2, Kind.ENTRY_ZERO: 0}
+        if (kind := self.troubles.first(sizes, key)) is not None:
+            entry = re.sub(r"(?<=<Size>)\d+", str(sizes[kind]), entry)
+        if self.troubles.meets(Kind.ENTRY_HASH, key):
+            other = hashlib.md5(b"other", usedforsecurity=False).hexdigest()
+            entry = re.sub(r"(?<=<ETag>).*(?=</ETag>)", f'"{other}"', entry)
+        return entry
+
+    def _read(self, handler: http.server.BaseHTTPRequestHandler, key: str, body: bytes) -> None:
+        if self.troubles.meets(Kind.DELAY, key):
+            time.sleep(0.2)
+        answer = self._behind(handler, body)
+        content = answer.content
+        kinds = (Kind.READ_REFUSED, Kind.READ_CUT, Kind.READ_SHORT, Kind.READ_CHANGED)
+        is_read = handler.command == "GET" and answer.status_code in (200, 206)
+        match self.troubles.first(kinds, key) if is_read else None:
+            case Kind.READ_REFUSED:
+                _reply(handler, 500, _ERROR, {})
+            case Kind.READ_CUT:
+                _reply(handler, answer.status_code, content, answer.headers, len(content) // 2)
+            case Kind.READ_SHORT:
+                _reply(handler, answer.status_code, shortened(content), answer.headers)
+            case Kind.READ_CHANGED:
+                _reply(handler, answer.status_code, changed(content), answer.headers)
+            case _:
+                length = answer.headers.get("Content-Length", "0")
+                _reply(handler, answer.status_code, content, answer.headers, length=length)
+
+    def _write(self, handler: http.server.BaseHTTPRequestHandler, key: str, body: bytes) -> None:
+        folder = key.partition("/")[0]
+        if self.troubles.meets(Kind.DELAY, folder):
+            time.sleep(0.2)
+        kinds = (
+            Kind.WRITE_REFUSED,
+            Kind.WRITE_SHORT,
+            Kind.WRITE_CHANGED,
+            Kind.WRITE_LOST,
+            Kind.WRITE_UNANSWERED,
+        )
+        found = self.troubles.first(kinds, folder)
+        if found is Kind.WRITE_REFUSED:
+            _reply(handler, 503, _ERROR, {})
+            return
+        if found is Kind.WRITE_LOST:
+            told = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+            _reply(handler, 200, b"", {"ETag": told})
+            return
+        if found in (Kind.WRITE_SHORT, Kind.WRITE_CHANGED):
+            stored = shortened(body) if found is Kind.WRITE_SHORT else changed(body)
+            for name in ("Content-MD5", "Content-Length", "x-amz-content-sha256"):
+                del handler.headers[name]
+            answer = self._behind(handler, stored)
+        else:
+            answer = self._behind(handler, body)
+        if found is Kind.WRITE_UNANSWERED:
+            _reply(handler, 503, _ERROR, {})
+        else:
+            _reply(handler, answer.status_code, answer.content, answer.headers)
+
+
+def _reply(
+    handler: http.server.BaseHTTPRequestHandler,
+    code: int,
+    body: bytes,
+    headers: object,
+    sent: int | None = None,
+    length: str | None = None,
+) -> None:
+    """Answer; with `sent`, the connection ends after so many bytes of the body."""
+    handler.send_response(code)
+    for name, value in dict(headers).items():  # type: ignore[call-overload]
+        if name.lower() not in _HOP_BY_HOP:
+            handler.send_header(name, value)
+    told = length if length is not None and handler.command == "HEAD" else str(len(body))
+    handler.send_header("Content-Length", told)
+    handler.end_headers()
+    if handler.command != "HEAD":
+        handler.wfile.write(body if sent is None else body[:sent])
+    if sent is not None:
+        handler.close_connection = True
+
+
+@contextmanager
+def before(storage: Storage) -> Iterator[MisbehavingS3]:
+    """The gateway before that server."""
+    odd = MisbehavingS3(storage)
+    with misbehaving(odd.answer) as url:
+        odd.url = url
+        yield odd
