@@ -88,13 +88,20 @@ class Faulty:
         self._times: dict[str, float] = {}
 
     def fail(
-        self, method: str, path: str, fault: Fault, *, times: int | None = None, skip: int = 0
+        self,
+        method: str,
+        path: str,
+        fault: Fault,
+        *,
+        times: int | None = None,
+        skip: int = 0,
+        when: Callable[[Request], bool] = lambda _: True,
     ) -> None:
-        """Let requests of a method (`*`: any) for a path (a pattern of fnmatch) meet a fault:
-        all of them, or `times`; the first `skip` of them are served.
+        """Let requests of a method (`*`: any) for a path (a pattern of fnmatch), of which `when`
+        is true, meet a fault: all of them, or `times`; the first `skip` of them are served.
         """
         with self.lock:
-            self._faults.plan(method, path, fault, times=times, skip=skip)
+            self._faults.plan(method, path, fault, times=times, skip=skip, when=when)
 
     def heal(self) -> None:
         """Fail no more, and forget the requests so far."""

@@ -68,6 +68,11 @@ NO_LISTING = (
     '403 Forbidden","object":"webdav root \'nope\'","objectType":"*webdav.Fs",'
     '"source":"march/march.go:568"}'
 )
+NO_LISTING_OF_FOLDER = (
+    '{"level":"error","msg":"error reading destination directory: couldn\'t list files: '
+    '500 Internal Server Error","object":"sub","objectType":"string",'
+    '"source":"march/march.go:579"}'
+)
 NO_FOLDER = (
     '{"level":"error","msg":"error reading source directory \\"deep/er\\": 403 Forbidden",'
     '"object":"deep/er","objectType":"string","source":"march/march.go:570"}'

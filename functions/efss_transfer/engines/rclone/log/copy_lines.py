@@ -37,7 +37,7 @@ _FAILED: Final = re.compile(
     r"Failed to copy: |corrupted on transfer: |partial file rename failed: "
 )
 _FAILED_TO_COPY: Final = "Failed to copy: "
-_DESTINATION_UNLISTED: Final = "error reading destination root directory: "
+_DESTINATION_UNLISTED: Final = re.compile("error reading destination (root )?directory: ")
 _CANCELLED: Final = "context canceled"
 # A file that was refused after its upload is logged under the name of its upload. To make that
 # name, rclone cuts the end off a name of more than a hundred bytes (fs/operations/copy.go,
@@ -76,15 +76,15 @@ class CopyLines:
         self.on_outcome: Callable[[FileOutcome], None] = lambda _: None
         self.cut_off: dict[str, int] = {}
         """Files that were cut off when this attempt was stopped, and the size in bytes that each
-        had at the destination before it; MISSING_SIZE if it was not there."""
+        had at the destination before it; MISSING_SIZE if its folder was listed without it."""
         self.duplicates: dict[str, bool] = {}
         """Names that rclone takes for another name in the same folder of the source, so that it
         passed them over; and whether each is a folder."""
         self.unclean_names: set[str] = set()
         """Files with unclean names that a filter of this attempt excluded."""
-        self.destination_list_failed = False
-        """Whether the destination could not be listed in this attempt. rclone then continues as if
-        it were empty; but a listing that failed does not mean an empty folder."""
+        self.unlisted_at_destination: set[str] = set()
+        """Folders of the destination that could not be listed whole in this attempt; the root's
+        path is empty. rclone copies the files below them as if they were not there."""
 
     def begin_attempt(self) -> None:
         """Forget the files of the attempt before."""
@@ -95,7 +95,15 @@ class CopyLines:
         self.cut_off = {}
         self.duplicates = {}
         self.unclean_names = set()
-        self.destination_list_failed = False
+        self.unlisted_at_destination = set()
+
+    def is_unlisted_at_destination(self, path: str) -> bool:
+        """Whether a file is below a folder of the destination that could not be listed."""
+        folders = self.unlisted_at_destination
+        if not folders:
+            return False
+        parts = path.split("/")
+        return any("/".join(parts[:depth]) in folders for depth in range(len(parts)))
 
     def take_line(self, message: str, name: str, kind: str, size: object) -> None:
         """Take a line about a file that is no error. `kind` is the Go type of what it names."""
@@ -126,10 +134,11 @@ class CopyLines:
 
     def take_error(self, message: str, name: str, kind: str, *, is_stopping: bool) -> None:
         """Take an error. While the copy `is_stopping`, a cancellation is no failure."""
+        if unlisted := _DESTINATION_UNLISTED.match(message):
+            # It names the root by a description of the storage, and a folder by its path.
+            self.unlisted_at_destination.add("" if unlisted[1] else name)
         if MAX_DURATION_REACHED in message:
             return  # The service set that limit; files that were not begun have not failed.
-        if message.startswith(_DESTINATION_UNLISTED):
-            self.destination_list_failed = True
         if unlisted := _UNLISTED.match(message):
             self._take_unlisted(unlisted[1])
             return

@@ -86,8 +86,17 @@ class LogParser:
 
     @property
     def destination_list_failed(self) -> bool:
-        """Whether the destination could not be listed in this attempt: see CopyLines."""
-        return self._copy.destination_list_failed
+        """Whether the destination's folder could not be listed in this attempt.
+
+        rclone then continues as if it were empty; but a listing that failed does not mean an
+        empty folder.
+        """
+        return "" in self._copy.unlisted_at_destination
+
+    def is_unlisted_at_destination(self, path: str) -> bool:
+        """Whether a file may be at the destination although no listing has it."""
+        is_passed_over = self.passed_over is not None and self.passed_over.lost_at_destination
+        return is_passed_over or self._copy.is_unlisted_at_destination(path)
 
     @property
     def explain(self) -> Explain:

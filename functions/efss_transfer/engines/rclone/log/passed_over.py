@@ -65,9 +65,12 @@ class PassedOver:
         self._unsure: list[Finding] = []
         self._elsewhere: dict[str, _Elsewhere] = {}
         self._failures: dict[str, Failure] = {}
+        self.lost_at_destination = False
+        """Whether a listing of the destination may have lost an entry in this attempt."""
 
     def begin_attempt(self) -> None:
         """Forget what the attempt before left open."""
+        self.lost_at_destination = False
         self._unsure.clear()
         self._elsewhere.clear()
 
@@ -88,6 +91,7 @@ class PassedOver:
         if not self._is_listing or (stopping and _CANCELLED in message):
             return True
         sides = (Side.SOURCE,) if self._asks_source else finding.sides
+        self.lost_at_destination |= Side.DESTINATION in sides
         if verifying:
             self._take_in_verification(finding, sides)
         elif sides == (Side.SOURCE,):

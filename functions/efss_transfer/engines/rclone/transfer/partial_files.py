@@ -6,13 +6,15 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from efss_transfer.engines.rclone.log.copy_lines import MISSING_SIZE
 from efss_transfer.engines.rclone.rc.client import RcError
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.result import FileOutcome, FileState
+
+_STOP_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,14 @@ class PartialFiles:
     def remove(self, sizes: Mapping[str, int]) -> None:
         """Remove each file that was cut off. `sizes` are the complete sizes in bytes.
 
-        A file that is as it was before the copy stays. A new file with all of its bytes has
-        arrived, although rclone did not see it: it is added to the outcomes.
+        A file that is as it was before the copy stays, and so does one that may have been there
+        although no listing had it. A new file with all of its bytes has arrived, although rclone
+        did not see it: it is added to the outcomes.
         """
         until = time.monotonic() + self._run.stop_seconds
         for path, size_before in dict(self._run.log.cut_off).items():
+            if size_before == MISSING_SIZE and self._run.log.is_unlisted_at_destination(path):
+                continue
             file = {"fs": self._placement.folder, "remote": self._placement.name or path}
             with suppress(EngineError, RcError):
                 item = self._run_job("operations/stat", file, until).get("item") or {}
@@ -56,5 +61,8 @@ class PartialFiles:
 
     def _run_job(self, call: str, parameters: Mapping[str, Any], until: float) -> dict[str, Any]:
         job = self._run.rc.start_job(call, parameters)
-        job.wait(max(0.0, until - time.monotonic()))
+        if not job.wait(max(0.0, until - time.monotonic())):
+            # It must not remove what the next attempt stores.
+            self._run.rc.stop_jobs()
+            job.wait(_STOP_SECONDS)
         return job.output

@@ -29,6 +29,7 @@ from support.rclone_log import (
     DENIED,
     NO_FOLDER,
     NO_LISTING,
+    NO_LISTING_OF_FOLDER,
     NO_SOURCE,
     NOT_RENAMED,
     REMOVING,
@@ -151,6 +152,22 @@ def test_failed_listing_of_destination_is_remembered() -> None:
     log = parsed(NO_LISTING)
     assert log.parser.destination_list_failed
     assert [group.side for group in log.outcomes.errors] == [Side.DESTINATION]
+    assert log.parser.is_unlisted_at_destination("any/file")
+
+
+def test_new_attempt_forgets_failed_listing_of_destination() -> None:
+    log = parsed(NO_LISTING)
+    log.parser.begin_attempt()
+    assert not log.parser.destination_list_failed
+    assert not log.parser.is_unlisted_at_destination("any/file")
+
+
+def test_failed_listing_of_folder_at_destination_is_remembered_for_files_below_it() -> None:
+    log = parsed(NO_LISTING_OF_FOLDER)
+    assert not log.parser.destination_list_failed
+    paths = ["a", "sub", "sub/a", "sub/x/a", "subs/a"]
+    unlisted = list(filter(log.parser.is_unlisted_at_destination, paths))
+    assert unlisted == ["sub/a", "sub/x/a"]
 
 
 def test_lines_without_outcome_count_for_nothing() -> None:

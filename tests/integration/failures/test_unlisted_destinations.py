@@ -1,0 +1,81 @@
+"""A destination that cannot be listed: its files are not taken for incomplete copies."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from support import service_process
+from support.faulty_webdav import Faulty, stall, status, truncate
+from support.listings import with_status
+from support.service_process import Function
+from support.stand_in.faults import Fault, Request
+from support.storages import Storage, digest
+
+OLD: Final = b"an older version"
+FILES: Final = {
+    "old.bin": b"n" * 5000,
+    "new.bin": b"o" * 6000,
+    "sub/old.bin": b"p" * 7000,
+}
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    """The function without its WebDAV gateway."""
+    runtime = tmp_path_factory.mktemp("direct")
+    with service_process.function(runtime, WEBDAV_GATEWAY="0") as running:
+        yield running
+        running.wait_clean()
+
+
+def lists(request: Request) -> bool:
+    return request.depth == "1"
+
+
+@pytest.fixture
+def source(s3: Storage) -> dict[str, Any]:
+    here = uuid.uuid4().hex
+    s3.fill(f"bucket/{here}", FILES)
+    return s3.endpoint(here)
+
+
+@pytest.mark.field_case("K3")
+@pytest.mark.parametrize("served_by", ["function", "direct"])
+@pytest.mark.parametrize("folder", ["/to", "/to/sub"])
+@pytest.mark.parametrize("fault", [status(500), truncate(200)], ids=["500", "cut off"])
+def test_old_file_stays_when_its_folder_cannot_be_listed_and_the_copy_is_stopped(
+    served_by: str,
+    folder: str,
+    fault: Fault,
+    dav: Faulty,
+    source: dict[str, Any],
+    request: pytest.FixtureRequest,
+) -> None:
+    function: Function = request.getfixturevalue(served_by)
+    old = {f"{folder}/old.bin".removeprefix("/to/"): OLD}
+    dav.fill("to", old)
+    dav.fail("PROPFIND", folder, fault, when=lists)
+    # Uploads are under way when the attempt is stopped, and no byte of them is sent yet.
+    dav.fail("MKCOL", folder, stall())
+    answer = function.copy(
+        source, dav.endpoint("to"), options={"attempts": 1, "deadline_seconds": 5}
+    )
+    assert answer.status_code != 200
+    assert dav.hashes("to").items() >= {path: digest(OLD) for path in old}.items()
+
+
+@pytest.mark.field_case("K3")
+def test_old_file_stays_when_the_listing_lost_it_and_the_copy_is_stopped(
+    direct: Function, dav: Faulty, source: dict[str, Any]
+) -> None:
+    dav.fill("to", {"old.bin": OLD})
+    dav.rewrite = lambda path, body: (
+        with_status(body, "/to/old.bin", 403, "propstat") if path == "/to" else body
+    )
+    dav.fail("MKCOL", "*", stall())
+    direct.copy(source, dav.endpoint("to"), options={"attempts": 1, "deadline_seconds": 5})
+    assert dav.hashes("to") == {"old.bin": digest(OLD)}
