@@ -97,6 +97,15 @@ CONDITIONS: Final = (
         "rclone takes 405 for a folder that exists.",
     ),
     Condition(
+        "It takes two names of the source for one: `README` and `readme` on a disk that ignores "
+        "case, or NFC and NFD of a name at Nextcloud.",
+        "The first is copied. The second is `name_refused`, with the other's name, and nothing is "
+        "overwritten.",
+        "The last replaces the others, and the transfer succeeds. NFC and NFD in one folder are "
+        "`name_refused`.",
+        "rclone compares names before it knows which of them the server takes for one.",
+    ),
+    Condition(
         "A password or token is revoked, or the account is disabled, during the transfer.",
         "The transfer ends with `authentication_failed`. Only requests under way are refused, and "
         "one that confirms it.",

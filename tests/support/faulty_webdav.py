@@ -19,6 +19,7 @@ import hashlib
 import ssl
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,13 +70,15 @@ class Faulty:
 
     `conditions`: whether it honours If-Match, If-None-Match and Overwrite. `rewrite` changes the
     body of each listing before it is sent, by the path that was listed. `chunked`: whether it
-    sends contents without their length.
+    sends contents without their length. `blind`: whether names are one to it that differ in case,
+    Unicode form or dots at their end, as on disks of Windows or macOS; it lists the first.
     """
 
     url: str = ""
     ranges: bool = True
     conditions: bool = True
     chunked: bool = False
+    blind: bool = False
     rewrite: Callable[[str, bytes], bytes] = lambda _, body: body
     files: dict[str, bytes] = field(default_factory=dict)
     folders: set[str] = field(default_factory=lambda: {""})
@@ -182,14 +185,26 @@ class Faulty:
             self.files[path] = content
             self._times[path] = modified or time.time()
 
+    def spelled(self, path: str) -> str:
+        """The path as the names are spelled that are there."""
+        if not self.blind:
+            return path
+        with self.lock:
+            there = {_folded(name): name for name in (*self.folders, *self.files)}
+        found = ""
+        for part in path.split("/")[1:]:
+            found = there.get(_folded(f"{found}/{part}"), f"{found}/{part}")
+        return found
+
     def fault_of(self, request: Request) -> Fault | None:
         """What this request meets, if anything; it is counted."""
         with self.lock:
             self.requests.append(request)
             return self._faults.of(request)
 
-    def listing(self, path: str, depth: str) -> bytes | None:
+    def listing(self, asked: str, depth: str) -> bytes | None:
         """What a PROPFIND answers; None if there is nothing at the path."""
+        path = self.spelled(asked)
         with self.lock:
             if path in self.files:
                 found = [path]
@@ -208,26 +223,31 @@ class Faulty:
                 return None
             return (
                 '<?xml version="1.0"?><d:multistatus xmlns:d="DAV:" xmlns:oc="http://owncloud.org/ns">'
-                + "".join(map(self._described, found))
+                + "".join(self._described(name, asked + name[len(path) :]) for name in found)
                 + "</d:multistatus>"
             ).encode()
 
-    def _described(self, path: str) -> str:
+    def _described(self, path: str, shown: str) -> str:
         if path in self.files:
-            href, size = quote(path), len(self.files[path])
+            href, size = quote(shown), len(self.files[path])
             kind = f"<d:resourcetype/><d:getcontentlength>{size}</d:getcontentlength>"
             kind += f"<d:getetag>{escape(etag(self.files[path]))}</d:getetag>"
             if path.startswith(NEXTCLOUD):
                 claimed = checksum(self.files[path])
                 kind += f"<oc:checksums><oc:checksum>{claimed}</oc:checksum></oc:checksums>"
         else:
-            href, kind = quote(path) + "/", "<d:resourcetype><d:collection/></d:resourcetype>"
+            href, kind = quote(shown) + "/", "<d:resourcetype><d:collection/></d:resourcetype>"
         modified = formatdate(self._times.get(path, 0), usegmt=True)
         return (
             f"<d:response><d:href>{href}</d:href><d:propstat><d:prop>{kind}"
             f"<d:getlastmodified>{modified}</d:getlastmodified></d:prop>"
             "<d:status>HTTP/1.1 200 OK</d:status></d:propstat></d:response>"
         )
+
+
+def _folded(path: str) -> str:
+    path = unicodedata.normalize("NFC", path).lower()
+    return "/".join(part.rstrip(". ") for part in path.split("/"))
 
 
 def etag(content: bytes) -> str:

@@ -48,6 +48,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             time.monotonic(),
         )
         fault = dav.fault_of(request)
+        path = dav.spelled(path)
         if fault is None:
             body = self._body(request)
             _ANSWERS.get(self.command, _Handler._unknown)(self, path, body)
@@ -130,7 +131,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def _propfind(self, path: str, _: bytes) -> None:
-        listed = self.server.dav.listing(path, self.headers.get("Depth") or "1")
+        asked = unquote(urlsplit(self.path).path).rstrip("/")
+        listed = self.server.dav.listing(asked, self.headers.get("Depth") or "1")
         if listed is None:
             self._answer(404)
         else:
@@ -209,7 +211,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _move(self, path: str, _: bytes) -> None:
         dav = self.server.dav
-        target = unquote(urlsplit(self.headers["Destination"]).path).rstrip("/")
+        target = dav.spelled(unquote(urlsplit(self.headers["Destination"]).path).rstrip("/"))
         with dav.lock:
             there = target in dav.files
             wanted = self.headers.get("If")  # <URL> (["etag"])

@@ -30,6 +30,7 @@ from efss_transfer.webdav.reads import Reads
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.words import Record, RequestFailure, Words
 from efss_transfer.webdav.writes.confirmations import Confirmations
+from efss_transfer.webdav.writes.twins import Twins
 from efss_transfer.webdav.writes.uploads import SMALL, Uploads
 
 _RECALCULATE: Final = "x-recalculate-hash"
@@ -60,17 +61,24 @@ class Gateway:
         self._base = Base(segments(session.home))
         # A source's files are not replaced, so little need be known of them.
         room = self._budget.caches * (6 if is_destination else 1) // 8
-        self._memory = Memory(room * 7 // 8)
+        self._memory = Memory(room * 5 // 8)
         self._folders = Folders(self._make_folder, room // 8)
         self._listings = Listings(session, self._base, dialect, self._memory)
+        self.twins = Twins(session, self._listings, room // 4 if is_destination else 0)
         self._uploads = Uploads(
-            session, self._listings, self._folders, self._memory, dialect, self._budget.pieces
+            session,
+            self._listings,
+            self._folders,
+            self._memory,
+            dialect,
+            self.twins,
+            self._budget.pieces,
         )
         self._reads = Reads(session, self._listings, self._memory, self._budget)
         # What is listed at a destination changes by the copy itself.
         self._early = None if is_destination else EarlyListings(self._budget.caches // 8)
         self._processing = Processing(session.record)
-        self._confirmations = Confirmations(self._listings, session.record)
+        self.confirmations = Confirmations(self._listings, session.record)
         self._lookups = Lookups(
             self._listings,
             self._folders,
@@ -79,7 +87,8 @@ class Gateway:
             tidy=self._uploads.leftovers.tidy if is_destination else None,
             early=self._early,
             processing=self._processing,
-            confirmations=self._confirmations,
+            confirmations=self.confirmations,
+            twins=self.twins,
         )
         self._methods = {
             "OPTIONS": self._options,
@@ -109,6 +118,7 @@ class Gateway:
         self._memory.forget()
         self._folders.forget()
         self._lookups.forget()
+        self.twins.forget()
         if self._early is not None:
             self._early.is_open = False
 
@@ -122,10 +132,6 @@ class Gateway:
         self.begin_copy()
         if self._early is not None:
             self._early.clear()
-
-    async def confirm_uploads(self) -> None:
-        """Look at the uploads that were answered for without a request; see `record`."""
-        await self._confirmations.confirm()
 
     def begin_close(self) -> None:
         """Limit the requests that remove leftovers to a few more seconds, before `close`."""
@@ -169,17 +175,21 @@ class Gateway:
     async def _put(self, request: EngineRequest, reply: EngineReply) -> None:
         # Until the file is stored, a DELETE is rclone's own, after a failed upload.
         self._memory.failed.put(key(request.path), value=True)
-        self._confirmations.forget(request.path)
+        self.confirmations.forget(request.path)
+        async with self.twins.storing(request.path):
+            status = await self._store(request)
+        await reply.send(status)
+
+    async def _store(self, request: EngineRequest) -> int:
+        """Store a body, in memory or as a stream; return the status for the engine."""
         body, is_plain = request.body, self._session.is_plain
         length = body.length if isinstance(body.length, int) else None
         if length is not None and length <= SMALL:
             async with self._budget.holding(weight_of_body(length, is_plain=is_plain)):
-                status = await self._uploads.store(request)
-        else:
-            with self._budget.lending(length, is_plain=is_plain) as buffer:
-                body.use(buffer)
-                status = await self._uploads.store(request)
-        await reply.send(status)
+                return await self._uploads.store(request)
+        with self._budget.lending(length, is_plain=is_plain) as buffer:
+            body.use(buffer)
+            return await self._uploads.store(request)
 
     async def _mkcol(self, request: EngineRequest, reply: EngineReply) -> None:
         await request.whole(LONGEST_REQUEST)
@@ -208,8 +218,7 @@ class Gateway:
 
     async def _delete(self, request: EngineRequest, reply: EngineReply) -> None:
         if self._memory.failed.pop(key(request.path)):
-            # rclone's own, after a failed upload, of which nothing is left: a file there is the
-            # old one.
+            # rclone's own, after a failed upload: a file there is the old one.
             await reply.send(204)
             return
         folder = request.raw.endswith("/")
@@ -219,7 +228,8 @@ class Gateway:
             self.forget()
         self._memory.etags.pop(key(request.path))
         self._memory.stored.pop(key(request.path))
-        self._confirmations.forget(request.path)
+        self.confirmations.forget(request.path)
+        self.twins.removed(request.path)
         await reply.send(204)
 
     async def _transfer(self, request: EngineRequest, reply: EngineReply) -> None:

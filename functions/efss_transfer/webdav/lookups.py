@@ -21,6 +21,7 @@ from efss_transfer.webdav.session import Failed
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes.confirmations import Confirmations
 from efss_transfer.webdav.writes.leftovers import PARTIAL
+from efss_transfer.webdav.writes.twins import Twins
 
 XML: Final = {"Content-Type": listings.XML_TYPE}
 LONGEST_REQUEST: Final = 1 << 20
@@ -45,7 +46,8 @@ async def send_error(reply: EngineReply, status: int, said: Words) -> None:
 
 class Lookups:
     """Answers to PROPFIND. `tidy` removes abandoned uploads; `early` keeps listings; `processing`
-    waits for files; `confirmations` gets the uploads that are answered for without a request.
+    waits for files; `confirmations` gets the uploads that are answered for without a request, and
+    `twins` are names at a destination.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Lookups:
         early: EarlyListings | None,
         processing: Processing,
         confirmations: Confirmations,
+        twins: Twins,
     ) -> None:
         self._listings = server
         self._confirmations = confirmations
@@ -68,6 +71,7 @@ class Lookups:
         self._tidy = tidy
         self._early = early
         self._processing = processing
+        self._twins = twins
         # Whether the configured URL exists; None if that must be asked.
         self._has_home: bool | None = None
 
@@ -86,7 +90,10 @@ class Lookups:
             await self._show(request, reply, one)
         else:
             folder = request.raw.endswith("/")
+            await self._twins.settled(path)
             found = await self._one(path, folder=folder, quota=b"quota-" in body)
+            if found and not found.entry.collection and await self._twins.replaced_by(path):
+                found = None  # it is another file of the source: not to be compared with this one
             if found is None:
                 await self._missing(request, reply)
                 return
@@ -95,6 +102,7 @@ class Lookups:
                 self._folders.exists(path)
             else:
                 self._memory.etags.put(key(path), strong(found.entry.get("getetag")))
+                self._twins.found(path)
             await self._show(request, reply, found)
 
     def forget(self) -> None:
@@ -211,6 +219,7 @@ class Lookups:
             if not one.entry.collection:
                 etag = strong(one.entry.get("getetag"))
                 self._memory.etags.put(key((*path, one.name)), etag)
+                self._twins.found((*path, one.name))
                 if not one.size:
                     self._memory.empty.put(key((*path, one.name)), value=True)
             shown.append(one)

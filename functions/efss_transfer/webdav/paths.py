@@ -101,10 +101,13 @@ def alike(one: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def _same(one: str, other: str) -> bool:
-    return one == other or _folded(one) == _folded(other)
+    return one == other or folded(one) == folded(other)
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Return the form that a name shares with all that differ at most in case and Unicode form."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

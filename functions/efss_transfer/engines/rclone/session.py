@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from types import MappingProxyType
@@ -129,10 +129,12 @@ class Session:
         explain: Explain = unexplained
         if gateways.records:
             from efss_transfer.engines.rclone.log.server_words import ServerWords
+            from efss_transfer.engines.rclone.transfer.source_lookup import source_lookup
 
             roots = {path.side: path.path for path in (self.source, self.destination)}
             self._server_words = ServerWords(gateways.records, roots, self._redactor)
             explain = self._server_words.explain
+            gateways.ask_source(source_lookup(self.run, self.source, self.destination))
         self._read_listings(gateways.records, explain)
 
     def _read_listings(self, gateways: Mapping[Side, Record], explain: Explain) -> None:
@@ -221,6 +223,9 @@ class _NoGateways:
     def remote_parameters(self, _: str) -> dict[str, str]:
         """Return no parameters."""
         return {}
+
+    def ask_source(self, _: Callable[[str], bool]) -> None:
+        """Do nothing: nobody asks."""
 
     def begin_attempt(self, _: int) -> None:
         """Do nothing: nothing is remembered."""

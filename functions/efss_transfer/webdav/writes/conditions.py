@@ -10,6 +10,7 @@ from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import Memory, key, strong
 from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.writes.twins import Twins
 
 ABSENT: Final[Mapping[str, str]] = {"If-None-Match": "*"}
 
@@ -17,8 +18,9 @@ ABSENT: Final[Mapping[str, str]] = {"If-None-Match": "*"}
 class Conditions:
     """Conditions at one server, as headers of a PUT; empty where nothing is known of a file."""
 
-    def __init__(self, listings: Listings, memory: Memory, dialect: Dialect) -> None:
+    def __init__(self, listings: Listings, memory: Memory, dialect: Dialect, twins: Twins) -> None:
         self._listings = listings
+        self._twins = twins
         self._memory = memory
         self._dialect = dialect
 
@@ -38,12 +40,17 @@ class Conditions:
         return condition
 
     async def looked(self, path: Segments) -> Mapping[str, str]:
-        """Request the file's current state and return the matching condition."""
+        """Request the file's current state and return the matching condition.
+
+        Raises Failed if the file is there, but is another one of the source.
+        """
         found = await self._listings.one(path, folder=False)
         if found is None:
             self._memory.etags.pop(key(path))
             return ABSENT
         etag = strong(found.entry.get("getetag"))
+        if etag is not None and self._memory.is_absent(path):
+            await self._twins.check_unlisted(path, etag)
         self._memory.etags.put(key(path), etag)
         return {"If-Match": etag} if etag else {}
 

@@ -24,3 +24,13 @@ NO_LENGTH: Final = Words(
 def no_space(path: str, size: int, free: int) -> Words:
     """Say that a file does not fit, as Nextcloud says it."""
     return Words(507, "", f"Insufficient space in /{path}, {size} required, {free} available")
+
+
+def name_taken(other: str) -> Words:
+    """Say that a name means the file of another name, which the source has as well."""
+    return Words(
+        None,
+        "",
+        f"The server takes this name for that of another file, /{other}, which is the one that is "
+        "copied: rename one of the two at the source, then copy again.",
+    )

@@ -29,6 +29,7 @@ from efss_transfer.webdav.writes.conditions import ABSENT, Conditions
 from efss_transfer.webdav.writes.leftovers import Leftovers, partial_name
 from efss_transfer.webdav.writes.pieces import Pieces
 from efss_transfer.webdav.writes.quota import Quota
+from efss_transfer.webdav.writes.twins import Twins
 
 SMALL: Final = 1 << 17
 """Largest body that is held in memory before it is sent, so that it can be sent again."""
@@ -49,6 +50,7 @@ class Uploads:
         folders: Folders,
         memory: Memory,
         dialect: Dialect,
+        twins: Twins,
         room: int,
     ) -> None:
         self._session = session
@@ -56,7 +58,7 @@ class Uploads:
         self._folders = folders
         self._memory = memory
         self._dialect = dialect
-        self._conditions = Conditions(listings, memory, dialect)
+        self._conditions = Conditions(listings, memory, dialect, twins)
         self._quota = Quota(listings.free)
         self._pieces = Pieces(room)
         self._chunks = Chunks(session, listings)

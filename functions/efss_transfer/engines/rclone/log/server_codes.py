@@ -100,6 +100,12 @@ CASES: Final = (
         why="the gateway's: the server says that the folder exists, and it does not",
     ),
     Case(
+        "name_refused",
+        methods=("PUT",),
+        message=r"^The server takes this name for that of another file, ",
+        why="the gateway's: the upload would replace another file of the source",
+    ),
+    Case(
         "checksum_mismatch",
         (400,),
         message=r"checksum does not match|[Ee]xpected filesize of",

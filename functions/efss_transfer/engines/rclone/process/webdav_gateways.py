@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -122,6 +124,18 @@ class Gateways:
         """Return more parameters for a remote of this type: the gateway gets files unchunked."""
         return {"nextcloud_chunk_size": "0"} if storage_type == "webdav" and self.made else {}
 
+    def ask_source(self, has_file: Callable[[str], bool]) -> None:
+        """Let the destination's gateway ask whether the source has a file, by its whole path at
+        the destination. The function may block.
+        """
+        gateway = self.made.get("source" if self._is_shared else "destination")
+        if gateway is not None:
+
+            async def is_in_source(path: str) -> bool:
+                return await asyncio.to_thread(has_file, path)
+
+            gateway.twins.is_in_source = is_in_source
+
     def begin_attempt(self, number: int) -> None:
         """Clear the gateways' caches; the first attempt may use the listings of the probe."""
         for gateway in self.made.values():
@@ -137,7 +151,7 @@ class Gateways:
     def confirm_uploads(self) -> Future[None] | None:
         """Begin to confirm the uploads by listings; None if nothing is uploaded by a gateway."""
         gateway = self.made.get("source" if self._is_shared else "destination")
-        return None if gateway is None else self._guard.start(gateway.confirm_uploads)
+        return None if gateway is None else self._guard.start(gateway.confirmations.confirm)
 
     def _server(self, side: str, end: Endpoint) -> _Server | None:
         """Begin to ask a server what it is; None for an endpoint that gets no gateway."""

@@ -12,6 +12,7 @@ from efss_transfer.model.errors import CODES
 from efss_transfer.model.result import Side
 from efss_transfer.webdav import words
 from efss_transfer.webdav.words import RequestFailure, Words
+from efss_transfer.webdav.writes import refusals
 from support.nextcloud import errors
 from support.nextcloud.errors import DavError
 
@@ -244,6 +245,13 @@ def test_secret_that_a_server_repeats_is_removed() -> None:
     assert failure.message.startswith("No entry with [redacted].: Sabre")
 
 
+def test_name_of_another_file_is_refused_with_the_name_of_that_file() -> None:
+    failed = RequestFailure("PUT", "to/readme", refusals.name_taken("to/README"), status=400)
+    failure = failure_of(failed, Side.DESTINATION, NO_SECRETS)
+    assert (failure.code, failure.retryable) == ("name_refused", False)
+    assert "/to/README" in failure.message
+
+
 def test_each_case_is_met_and_says_why_it_differs_from_its_code() -> None:
     met = set()
     moved = RequestFailure(
@@ -259,6 +267,7 @@ def test_each_case_is_met_and_says_why_it_differs_from_its_code() -> None:
         RequestFailure("GET", "f", Words(500, errors.SABRE + "NotAuthenticated")),
         RequestFailure("PUT", "f", Words(500, errors.SABRE + "InsufficientStorage")),
         *(of_system(text) for text, _ in OF_SYSTEMS),
+        RequestFailure("PUT", "readme", refusals.name_taken("README"), status=400),
         moved,
         empty,
     ]
