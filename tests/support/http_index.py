@@ -21,7 +21,8 @@ from support.http_servers import misbehaving
 @dataclass
 class Index:
     """The server. `fail` returns the status of a request that fails, or 0; `links` are added to
-    each index. `slashes`: whether links to folders end in `/`. `pages` are the files of HTML.
+    each index. `slashes`: whether links to folders end in `/`. `pages` are the files of HTML, and
+    `encodings` the Content-Encoding of files that are sent with one.
     """
 
     files: dict[str, bytes]
@@ -29,6 +30,7 @@ class Index:
     slashes: bool = True
     links: tuple[str, ...] = ()
     pages: set[str] = field(default_factory=set)
+    encodings: dict[str, str] = field(default_factory=dict)
     fail: Callable[[str, str], int] = lambda _method, _path: 0
     seen: list[tuple[str, str]] = field(default_factory=list)
 
@@ -47,8 +49,11 @@ class Index:
         if status:
             _send(handler, status, b"", "text/plain")
         elif content is not None:
-            is_page = path.strip("/") in self.pages
-            _send(handler, 200, content, "text/html" if is_page else "application/octet-stream")
+            name = path.strip("/")
+            kind = "text/html" if name in self.pages else "application/octet-stream"
+            encoding = self.encodings.get(name)
+            headers = {"Content-Encoding": encoding} if encoding is not None else {}
+            _send(handler, 200, content, kind, **headers)
         elif not names:
             _send(handler, 404, b"", "text/plain")
         elif path.endswith("/"):

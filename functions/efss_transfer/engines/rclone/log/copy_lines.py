@@ -123,7 +123,8 @@ class CopyLines:
             self._add_skipped(name, Reason.SAME)
         elif message.startswith(_DRY_RUN) and kind != "*fs.Dir":
             reason = Reason.DRY_RUN
-            self._add(FileOutcome(name, FileState.SKIPPED, _bytes(size), reason=reason))
+            known = size if isinstance(size, int) else None  # rclone leaves out one of -1
+            self._add(FileOutcome(name, FileState.SKIPPED, known, reason=reason))
         elif message == _EXCLUDED:
             if kind != "*fs.Dir" and is_unclean(name) and len(self.unclean_names) <= MOST_NAMES:
                 self.unclean_names.add(name)

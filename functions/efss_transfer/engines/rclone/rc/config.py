@@ -25,6 +25,9 @@ _COMPARE: Final[dict[str, dict[str, Any]]] = {
     "size": {"SizeOnly": True},
     "checksum": {"CheckSum": True},
 }
+# Files of unknown size are read into memory first, because some storages need the size before the
+# file. Of longer ones rclone would make a file on disk, which it may not.
+_LONGEST_UNSIZED: Final = 1 << 20
 _NANOSECONDS: Final = 1_000_000_000
 _TOLERANCE: Final = timedelta(milliseconds=1)
 
@@ -44,6 +47,7 @@ def copy_config(request: TransferRequest) -> dict[str, Any]:
         **_OVERWRITE[options.overwrite],
         **_COMPARE[options.compare],
         **destination_lookup(selection),
+        "StreamingUploadCutoff": _LONGEST_UNSIZED,
     }
     if request.destination.parameters.get("vendor") == "nextcloud":
         # Nextcloud assembles the chunks at the end. If it then refuses (423) or is too slow

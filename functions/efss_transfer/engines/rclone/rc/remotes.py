@@ -23,6 +23,9 @@ _NO_BUCKET_CHECK: Final = {
     "google cloud storage": "no_check_bucket",
     "azureblob": "no_check_container",
 }
+# Go's HTTP client would unpack what such a server sends with `Content-Encoding: gzip`, and the file
+# would arrive with other bytes than the source has. The other backends take care of that.
+_UNPACKED: Final = frozenset({"doi", "http", "webdav"})
 _NEXTCLOUD_FILES: Final = re.compile(r"^(?P<url>.*/dav/files/[^/]+)/(?P<path>.*[^/])/*$")
 
 
@@ -137,6 +140,8 @@ def _remote_path(
         # rclone appends a colon and the port, and adds no brackets to an IPv6 address.
         parameters["host"] = f"[{host}]"
     parameters |= extra_parameters(endpoint.type)
+    if endpoint.type in _UNPACKED:
+        parameters["override.no_gzip_encoding"] = "true"
     path = endpoint.path
     if endpoint.type == "s3":
         # Without a provider rclone warns, and uses `Other`.

@@ -56,9 +56,9 @@ class Surveyor:
         if outcome.reason is not Reason.DRY_RUN:
             self._present += 1
             return
-        size = outcome.size or 0
+        size = outcome.size
         self._files += 1
-        if size < 0:  # rclone's size of a file whose size is known only at its end
+        if size is None:  # known only at the file's end
             self._unsized += 1
             return
         self._bytes += size
