@@ -26,6 +26,11 @@ WARNINGS: Final[dict[str, str]] = {
         "The storage ignores preconditions, so the transfer may overwrite what another client "
         "writes at the same time; let nobody else write to the destination during a transfer."
     ),
+    "listing_unchecked": (
+        "The FTP server has no MLSD, and its listings could not be compared with what was read of "
+        "them, so files may be missing; compare the number of files, or let the server list with "
+        "MLSD."
+    ),
     "compared_by_size": (
         "The verification compared these files by size alone, because the storages have no "
         "checksum of the same kind for them; to compare their content, set `options.verify` to "

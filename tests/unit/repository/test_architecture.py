@@ -45,10 +45,11 @@ RCLONE_ROOMS = {
     "log": set[str](),
     "rc": {"log"},
     "process": {"rc", "log"},
-    "transfer": {"rc", "log"},
+    "ftp": {"rc", "log"},
+    "transfer": {"ftp", "rc", "log"},
     "report": {"transfer"},
     "outcome": {"report", "transfer", "rc", "log"},
-    "session": {"outcome", "transfer", "process", "rc", "log"},
+    "session": {"outcome", "transfer", "ftp", "process", "rc", "log"},
     "engine": {"session", "transfer", "process"},
 }
 # What a single module may import beyond its room's rule.

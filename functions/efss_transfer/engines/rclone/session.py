@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from efss_transfer.engines.rclone.transfer.job import Transfer
     from efss_transfer.webdav.words import Record
 
+_ASK_SECONDS: Final = 5.0
+
 
 class Session:
     """One run. Within `cleaned_up` call `boot_daemon`, `create_remote` for each side, and
@@ -167,7 +169,24 @@ class Session:
             self._created_remotes.add(remote.name)
             # Before the call, because a call that fails may have created it.
             self._cleanup.callback(self._delete_remote, remote.name)
-            self.run.rc.create_remote(remote.name, remote.backend, remote.parameters)
+            parameters = {**remote.parameters, **self._listing_parameters(path)}
+            self.run.rc.create_remote(remote.name, remote.backend, parameters)
+
+    def _listing_parameters(self, path: RemotePath) -> dict[str, str]:
+        """More parameters for an FTP server without MLSD, so that it lists hidden files."""
+        if path.remote.backend != "ftp":
+            return {}
+        from efss_transfer.engines.rclone.ftp.listings import guesses
+
+        until = min(time.monotonic() + _ASK_SECONDS, self._context.deadline)
+
+        def may_wait() -> bool:
+            return time.monotonic() < until and self._context.end_state() is None
+
+        hidden = guesses(path.remote.parameters, path.path, may_wait)
+        if hidden is not None:
+            self.run.guessed_listings[path.side] = hidden
+        return {"force_list_hidden": "true"} if hidden else {}
 
     def prepare_transfer(self) -> Transfer:
         """Make everything ready for the copy. From here on an error is part of the result."""

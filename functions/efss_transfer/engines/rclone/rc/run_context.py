@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.outcomes import FileOutcomes
@@ -22,8 +22,9 @@ class RunContext:
     `stop_seconds` is how long stopping the work may take. `begin_attempt` and `forget` make what
     the gateways know of the storages unknown: each attempt, which `begin_attempt` gets the number
     of, and a verification ask them again. `confirm_uploads` begins to look at the files that a
-    gateway has uploaded. `memory_bytes` is what rclone may use: the transfer's
-    memory without what its gateways may hold.
+    gateway has uploaded. `memory_bytes` is what rclone may use: the transfer's memory without what
+    its gateways may hold. `guessed_listings` has the sides whose FTP server lists without MLSD, and
+    whether rclone asks it for hidden files.
     """
 
     rc: RcClient
@@ -36,6 +37,7 @@ class RunContext:
     forget: Callable[[], None] = lambda: None
     memory_bytes: int = 0
     confirm_uploads: Callable[[], Future[None] | None] = lambda: None
+    guessed_listings: dict[Side, bool] = field(default_factory=dict)
 
     def classify(self, text: str, side: Side | None, path: str = "") -> Failure:
         """The failure that a text of rclone's describes, without secrets.

@@ -1,0 +1,189 @@
+"""FTP servers without MLSD: whatever rclone cannot read of their listings is reported."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from support import listing_ftp
+from support.service_process import Function
+from support.storages import Storage, digest
+
+FILES: Final = {
+    "data/a.txt": b"1",
+    "data/b.txt": b"22",
+    "data/c d.txt": b"333",
+    "data/sub/d.txt": b"4444",
+    "data/sub/e.txt": b"55555",
+}
+WHOLE: Final = {name.removeprefix("data/"): digest(content) for name, content in FILES.items()}
+GROUPS: Final = {
+    "all with a space": ["domain users"],
+    "every second": ["users", "domain users"],
+    "three words": ["users", "a b c", "users"],
+    "with a number": ["users", "group 7"],
+}
+
+
+@pytest.fixture
+def folder() -> str:
+    return uuid.uuid4().hex
+
+
+def failed(answer: Any) -> tuple[set[str], set[tuple[str, str | None, bool]]]:
+    """The paths of the samples, and code, side and retryable of the errors."""
+    errors = answer.json()["result"]["errors"]
+    paths = {sample.get("path", "") for error in errors for sample in error["samples"]}
+    return paths, {(error["code"], error["side"], error["retryable"]) for error in errors}
+
+
+@pytest.mark.field_case("E1")
+@pytest.mark.parametrize(
+    ("path", "groups"), [*(("data", groups) for groups in GROUPS), ("", "every second")]
+)
+def test_entry_that_cannot_be_read_is_a_failed_file(
+    path: str, groups: str, function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    with listing_ftp.serving(tmp_path, groups=GROUPS[groups]) as server:
+        server.fill("", FILES)
+        for _ in range(2):
+            answer = function.copy(server.endpoint(path), s3.endpoint(folder))
+            assert answer.status_code != 200, answer.text
+            paths, errors = failed(answer)
+            assert errors == {("storage_error", "source", False)}, answer.text
+            expected = {name if not path else name.removeprefix("data/") for name in FILES}
+            arrived = s3.hashes(f"bucket/{folder}")
+            lost = expected - arrived.keys()
+            assert lost
+            assert all(any(f"{name}/".startswith(f"{at}/") for at in paths) for name in lost)
+            assert all(not name.startswith(tuple(paths)) for name in arrived)
+
+
+@pytest.mark.field_case("E1")
+def test_plan_and_dry_run_and_shard_report_an_entry_that_cannot_be_read(
+    function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    with listing_ftp.serving(tmp_path, groups=["users", "domain users"]) as server:
+        server.fill("", FILES)
+        request = {"source": server.endpoint("data"), "destination": s3.endpoint(folder)}
+        assert function.post(request, "/plan").status_code != 200
+        assert function.post({**request, "options": {"dry_run": True}}).status_code != 200
+        shards = [
+            function.post({**request, "selection": {"shard": {"index": index, "count": 2}}})
+            for index in range(2)
+        ]
+        assert any(shard.status_code != 200 for shard in shards)
+        lost = {name for name in ("b.txt", "sub") if name in str([it.json() for it in shards])}
+        assert lost
+
+
+@pytest.mark.field_case("E1")
+def test_entry_that_cannot_be_read_and_is_not_selected_is_no_failure(
+    function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    with listing_ftp.serving(tmp_path, groups=["users", "domain users", "users"]) as server:
+        server.fill("", FILES)
+        answer = function.copy(
+            server.endpoint("data"), s3.endpoint(folder), selection={"include": ["/a.txt"]}
+        )
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes(f"bucket/{folder}") == {"a.txt": WHOLE["a.txt"]}
+
+
+@pytest.mark.field_case("E1")
+@pytest.mark.parametrize("listing", ["{name} is a file of {size} bytes", "{size}\t{name}\t-"])
+def test_listing_in_a_form_of_its_own_is_no_empty_folder(
+    listing: str, function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    with listing_ftp.serving(tmp_path, line=listing) as server:
+        server.fill("", FILES)
+        answer = function.copy(server.endpoint("data"), s3.endpoint(folder))
+    assert answer.status_code != 200, answer.text
+    paths, errors = failed(answer)
+    assert errors == {("storage_error", "source", False)}
+    assert paths == {"a.txt", "b.txt", "c d.txt", "sub"}
+
+
+@pytest.mark.field_case("E1")
+@pytest.mark.parametrize("groups", [["users"], ["users", "domain users"]])
+def test_lines_are_counted_where_a_server_tells_no_names(
+    groups: list[str], function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    with listing_ftp.serving(tmp_path, lists_names=False, groups=groups) as server:
+        server.fill("", FILES)
+        answer = function.copy(server.endpoint("data"), s3.endpoint(folder))
+    if groups == ["users"]:
+        assert answer.status_code == 200, answer.text
+        assert s3.hashes(f"bucket/{folder}") == WHOLE
+        assert not answer.json().get("warnings")
+    else:
+        assert answer.status_code != 200, answer.text
+        assert "lists 4 entries of this folder, and only 2 of them" in answer.text
+
+
+@pytest.mark.field_case("E1")
+@pytest.mark.parametrize("connections", [1, 2])
+def test_comparison_that_a_server_has_no_connection_for_is_a_warning(
+    connections: int, function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    with listing_ftp.serving(tmp_path, connections=connections) as server:
+        server.fill("", FILES)
+        answer = function.copy(
+            server.endpoint("data"), s3.endpoint(folder), options={"transfers": 1}
+        )
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes(f"bucket/{folder}") == WHOLE
+    warnings = [it["code"] for it in answer.json().get("warnings", ())]
+    assert warnings == (["listing_unchecked"] if connections == 1 else [])
+
+
+@pytest.mark.field_case("E1", "E2")
+@pytest.mark.parametrize("groups", [["users"], ["domain-users", "x"]])
+@pytest.mark.parametrize("mlsd", [False, True])
+def test_listing_that_can_be_read_is_copied_whole(
+    groups: list[str],
+    mlsd: bool,
+    function: Function,
+    s3: Storage,
+    folder: str,
+    tmp_path: Path,
+) -> None:
+    hidden = {"data/.hidden": b"h", "data/sub/.git/config": b"c", "data/sub/.x": b""}
+    with listing_ftp.serving(tmp_path, groups=groups, mlsd=mlsd) as server:
+        expected = server.fill("", FILES | hidden)
+        answer = function.copy(
+            server.endpoint("data"), s3.endpoint(folder), options={"verify": "size"}
+        )
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes(f"bucket/{folder}") == {
+        name.removeprefix("data/"): content for name, content in expected.items()
+    }
+    assert not answer.json().get("warnings")
+
+
+@pytest.mark.field_case("E2")
+def test_hidden_files_at_the_destination_are_found_by_the_next_request(
+    function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    s3.fill(f"bucket/{folder}", {".a": b"1", "b/.c": b"22"})
+    with listing_ftp.serving(tmp_path) as server:
+        for number in range(2):
+            answer = function.copy(
+                s3.endpoint(folder), server.endpoint("to"), options={"compare": "size"}
+            )
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["totals"]["files"]["transferred"] == (0 if number else 2)
+
+
+@pytest.mark.field_case("E2")
+def test_server_that_does_not_know_the_option_is_copied_all_the_same(
+    function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    with listing_ftp.serving(tmp_path, understands_a=False) as server:
+        server.fill("", FILES)
+        answer = function.copy(server.endpoint("data"), s3.endpoint(folder))
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes(f"bucket/{folder}") == WHOLE
