@@ -8,6 +8,7 @@ with listing_ftp.serving(folder, groups=["domain users"]) as server:
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
@@ -34,6 +35,22 @@ class _Disk(AbstractedFS):  # type: ignore[misc]
         return names if everything else [name for name in names if not name.startswith(".")]
 
 
+class _BlindDisk(_Disk):
+    """Takes names that differ only in case for one, as disks of Windows and macOS do."""
+
+    def ftp2fs(self, path: str) -> str:
+        found = Path(self.root)
+        whole = Path(super().ftp2fs(path))
+        for name in whole.relative_to(found).parts:
+            there = (
+                [it for it in found.iterdir() if it.name.lower() == name.lower()]
+                if found.is_dir()
+                else []
+            )
+            found = there[0] if there else found / name
+        return str(found)
+
+
 @contextmanager
 def serving(
     folder: Path,
@@ -44,13 +61,14 @@ def serving(
     mlsd: bool = False,
     lists_names: bool = True,
     connections: int = 0,
+    blind: bool = False,
     line: str = "{kind}rw-r--r-- 1 user {group} {size:8} Nov 28 10:00 {name}",
 ) -> Iterator[Storage]:
     """The server, whose files have the `groups` in turn, in the order of their names.
 
     `line` is the form of LIST. `hides`: whether it lists hidden files only to a client that asks by
     `-a`, if it `understands_a`. `lists_names`: whether it knows NLST. `connections`: how many
-    a client may have; 0 for any number.
+    a client may have; 0 for any number. `blind`: whether names that differ in case are one.
     """
     logging.getLogger("pyftpdlib").setLevel(logging.CRITICAL)
     secret = password()
@@ -63,7 +81,7 @@ def serving(
             for name, facts in FTPHandler.proto_cmds.items()
             if mlsd or name not in _WITHOUT
         }
-        abstracted_fs = _Disk
+        abstracted_fs = _BlindDisk if blind else _Disk
 
         def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
             self.everything = not hides
@@ -107,8 +125,12 @@ def serving(
 
     Handler.authorizer = authorizer
     Handler.auth_failed_timeout = 0
-    # A loop of its own: the one of all servers would end with the first of them.
-    server = ThreadedFTPServer(("127.0.0.1", 0), Handler, ioloop=IOLoop())
+
+    class Server(ThreadedFTPServer):  # type: ignore[misc]
+        # Of its own, as the loop below: those of all servers would end with the first of them.
+        _exit: ClassVar = threading.Event()
+
+    server = Server(("127.0.0.1", 0), Handler, ioloop=IOLoop())
     host, port = server.address[:2]
     server.max_cons_per_ip = connections
     with running(server.serve_forever, server.close_all):

@@ -75,6 +75,7 @@ COVERED_ELSEWHERE = {
     "engines/rclone/transfer/unclean_files.py": "integration/copy/test_unclean_names.py",
     "engines/rclone/ftp/connection.py": "integration/failures/test_ftp_listings.py",
     "engines/rclone/ftp/listings.py": "integration/failures/test_ftp_listings.py",
+    "engines/rclone/log/alike_names.py": "integration/copy/test_names_alike.py",
     "engines/rclone/process/gateway_route.py": "integration/webdav/test_gateway_proxy.py",
     "engines/rclone/process/landlock.py": "unit/engines/rclone/process/test_sandbox.py",
     "engines/rclone/process/launcher.py": "unit/engines/rclone/process/test_daemon.py",

@@ -128,6 +128,7 @@ class Session:
             },
             daemon.route.remote_parameters,
         )
+        self.run.gateways.update(gateways.records)
         explain: Explain = unexplained
         if gateways.records:
             from efss_transfer.engines.rclone.log.server_words import ServerWords

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from efss_transfer.engines.outcomes import FileOutcomes
+from efss_transfer.engines.rclone.log.alike_names import AlikeNames
 from efss_transfer.engines.rclone.log.check_lines import CheckCounts, CheckLines
 from efss_transfer.engines.rclone.log.copy_lines import CopyLines, Explain
 from efss_transfer.engines.redaction import Redactor
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _RC_CALL: Final = re.compile(r'rc: "([^"]*)": (reply |error: )?')
 # fs/newfs.go
 _OPENING: Final = re.compile(r'Creating backend with remote "(source|destination):')
+# fs/filter/filter.go
+_TOO_SMALL: Final = "Excluded (Size Filter)"
 _HEAD_FAILED: Final = re.compile(r"Couldn't check \".*\" for children after HEAD failed")
 
 
@@ -66,6 +69,8 @@ class LogParser:
         self.last_opened_side: Side | None = None
         """The side whose storage rclone opened last. An error before the copy that mentions no
         side belongs to it."""
+        self.alike_names = AlikeNames()
+        """The names of the source's files that a probe has listed."""
         self.passed_over: PassedOver | None = None
         """Takes the lines about entries that listings lose, once both sides are known."""
 
@@ -186,6 +191,8 @@ class LogParser:
             self.last_opened_side = Side(opening[1])
         elif self._is_passed_over(message, name, kind):
             return
+        elif self._phase is LogPhase.PROBING and message == _TOO_SMALL:
+            self.alike_names.add(name)
         elif name and self._check is None:
             self._copy.take_line(message, name, kind, entry.get("size"))
 

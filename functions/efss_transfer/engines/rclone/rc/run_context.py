@@ -24,7 +24,7 @@ class RunContext:
     of, and a verification ask them again. `confirm_uploads` begins to look at the files that a
     gateway has uploaded. `memory_bytes` is what rclone may use: the transfer's memory without what
     its gateways may hold. `guessed_listings` has the sides whose FTP server lists without MLSD, and
-    whether rclone asks it for hidden files.
+    whether rclone asks it for hidden files; `gateways` the sides that are reached through one.
     """
 
     rc: RcClient
@@ -38,6 +38,7 @@ class RunContext:
     memory_bytes: int = 0
     confirm_uploads: Callable[[], Future[None] | None] = lambda: None
     guessed_listings: dict[Side, bool] = field(default_factory=dict)
+    gateways: set[Side] = field(default_factory=set)
 
     def classify(self, text: str, side: Side | None, path: str = "") -> Failure:
         """The failure that a text of rclone's describes, without secrets.

@@ -48,7 +48,7 @@ class ListedFiles:
 
         If the attempt is stopped, files without an outcome stay without one.
         """
-        if destination.ignores_case:
+        if destination.ignores_case or config.get("IgnoreCaseSync"):
             paths = self._distinct(paths)
         errors: dict[str, str] = {}
 

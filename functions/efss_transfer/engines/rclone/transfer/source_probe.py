@@ -108,6 +108,27 @@ class SourceProbe:
                 log.last_opened_side = Side.DESTINATION
             return found
 
+    def ignores_case(self, destination: RemotePath) -> Generator[Event, None, bool]:
+        """Find out whether two names of the source that differ only in case are one to the
+        destination: by a folder that is made there, looked up in another case, and removed.
+        """
+        self._run.log.alike_names.forget()
+        known = traits(destination.remote.backend)
+        is_told = known.has_buckets or known.ignores_case or Side.DESTINATION in self._run.gateways
+        if is_told or not self._run.log.alike_names.found:
+            return False
+        name = f".efss-transfer-{secrets.token_hex(8)}"
+        until = time.monotonic() + _PROBE_SECONDS
+        folder = {"fs": destination.fs, "remote": name}
+        with self._run.log.probing():
+            made = yield from self._run_job("operations/mkdir", folder, until)
+            if made is None or made.error:
+                return False
+            other = {"fs": destination.fs, "remote": name.upper(), "opt": _LIST_OPTIONS}
+            looked = yield from self._run_job("operations/list", other, until)
+            yield from self._run_job("operations/rmdir", folder, until + _PROBE_SECONDS)
+        return looked is not None and not looked.error
+
     def confirm_bucket(self, destination: RemotePath) -> Generator[Event, None, None]:
         """Confirm that the destination's bucket exists. Raises CopyRefused if it does not."""
         with self._run.log.probing():
@@ -168,6 +189,8 @@ class SourceProbe:
     ) -> Generator[Event, None, tuple[str, dict[str, int]] | None]:
         """The sizes that matter, by path, and the fs of the paths; None if they are unknown."""
         if selection.files is not None:
+            for one in selection.files:
+                self._run.log.alike_names.add(one.path)
             if any(file.size is None for file in selection.files):
                 return None
             return source.fs, {file.path: file.size or 0 for file in selection.files}
@@ -199,6 +222,8 @@ class SourceProbe:
                 pages = (it["Path"] for it in files if is_page(it))
                 self.pages = frozenset(pages)
             sizes = {item["Path"]: int(item["Size"]) for item in files}
+            for path in sizes:
+                self._run.log.alike_names.add(path)
             return source.fs, {path: size for path, size in sizes.items() if size >= smallest}
         if error_codes.IS_A_FILE in job.error:
             file = {"fs": source.parent, "remote": source.name, "opt": _LIST_OPTIONS}

@@ -41,6 +41,8 @@ class Tuner:
         self._current: Tuning | None = None
         self.chosen: Tuning | None = None
         """What was chosen for the first attempt; None before `choose`."""
+        self.ignores_case = False
+        """Whether the destination was found to ignore case."""
         self.config: dict[str, Any] = {}
         """`_config` for the calls of this attempt."""
 
@@ -72,6 +74,9 @@ class Tuner:
             large_files = yield from self._probe.probe(
                 source, destination, self._request.selection, limits, opening
             )
+            if (yield from self._probe.ignores_case(destination)):
+                # rclone then passes over the second of two such names, and says so.
+                config["IgnoreCaseSync"] = self.ignores_case = True
         self.chosen = tuning.choose(source.remote, destination.remote, limits, large_files)
         self._current = self.chosen
         self.config = config | self.chosen.config()
