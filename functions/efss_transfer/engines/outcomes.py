@@ -25,8 +25,7 @@ from efss_transfer.model.result import (
 
 _QUEUE_LIMIT: Final = 1_000
 MOST_HELD_BACK: Final = 1_000
-"""Maximum number of failed files that wait for another attempt; with more, the attempt itself
-counts as failed."""
+"""Maximum number of failed files that wait for another attempt; more fail the attempt itself."""
 # Each of these failures takes seconds, because rclone slows down for a busy storage.
 _OUTAGE_FAILURES_IN_A_ROW: Final = 8
 _OUTAGE_CODES: Final = frozenset({"storage_unreachable", "storage_busy"})
@@ -152,8 +151,17 @@ class FileOutcomes:
 
     def has_arrived(self, path: str) -> bool:
         """Whether an earlier attempt copied the file, or found it unchanged."""
+        return self.state_of(path) in (SeenState.TRANSFERRED, SeenState.SAME)
+
+    def state_of(self, path: str) -> SeenState | None:
+        """The state that was reported of a file before this attempt, or `seal`."""
         with self._changed:
-            return self._seen.state_of(path) in (SeenState.TRANSFERRED, SeenState.SAME)
+            return self._seen.state_of(path)
+
+    def seal(self) -> None:
+        """Let `state_of` find all files so far. Their outcomes stay if they come again."""
+        with self._changed:
+            self._seen.seal()
 
     def add_error(self, failure: Failure, path: str = "") -> None:
         """Add an error that is no file's, and hold it back if another attempt may cure it.
@@ -168,11 +176,11 @@ class FileOutcomes:
             else:
                 self._errors.add(failure, path)
 
-    def add_final_error(self, failure: Failure) -> None:
-        """Add an error of the whole transfer; never held back."""
+    def add_final_error(self, failure: Failure, path: str = "") -> None:
+        """Add an error of the whole transfer, or of an unfinished path; never held back."""
         with self._changed:
             self.failures_in_attempt += 1
-            self._errors.add(failure, "")
+            self._errors.add(failure, path)
 
     def warn(self, code: str, path: str, message: str, count: int = 1) -> None:
         """Add `count` warnings of a code, with one sample: a path or "", and a redacted text."""
@@ -193,11 +201,8 @@ class FileOutcomes:
         """The failures that another attempt may cure; empty if none is needed."""
         with self._changed:
             held_back = (*self._held_back_files.values(), *self._held_back_entries.values())
-            of_files = (outcome.error for outcome in held_back)
-            return (
-                *(failure for failure in of_files if failure is not None),
-                *(failure for failure, _ in self._held_back_errors),
-            )
+            of_files = (outcome.error for outcome in held_back if outcome.error is not None)
+            return (*of_files, *(failure for failure, _ in self._held_back_errors))
 
     def is_outage(self) -> bool:
         """Whether so much failed that the rest of the attempt is better tried later."""

@@ -20,7 +20,7 @@ from efss_transfer.config import resources
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.rclone.process.daemon import running_daemon
 from efss_transfer.engines.rclone.rc.client import RcClient
-from efss_transfer.engines.rclone.transfer import source_probe
+from efss_transfer.engines.rclone.rc.stream_rate import stream_rate
 from efss_transfer.engines.rclone.transfer.tuning import LARGE
 from support import faulty_webdav, http_servers, service_process, slow_network
 from support import storages as servers
@@ -238,7 +238,7 @@ def test_ranges_are_believed_only_where_they_were_shown(
     with told(dav.url, tmp_path, rclone) as rc:
 
         def honoured(path: str, size: int = MIB) -> bool:
-            return source_probe.stream_rate(rc, "source:", f"a #?ü]/{path}", size) is not None
+            return stream_rate(rc, "source:", f"a #?ü]/{path}", size) is not None
 
         assert honoured("random [1].bin")
         assert not honoured("zeros.bin"), "a file that repeats itself shows nothing"
@@ -257,7 +257,7 @@ def test_the_parts_of_a_file_that_is_far_away_are_asked_for_at_the_same_time(
         seconds = {}
         for at_once in (3, 1):
             began = time.monotonic()
-            assert source_probe.stream_rate(rc, "source:data", "random.bin", MIB, at_once=at_once)
+            assert stream_rate(rc, "source:data", "random.bin", MIB, at_once=at_once)
             seconds[at_once] = time.monotonic() - began
     # Each takes several round trips of 0.3 s, whatever the machine has to do besides.
     assert seconds[3] < seconds[1] - 0.3
@@ -268,7 +268,7 @@ def test_how_fast_one_connection_is_is_told(
 ) -> None:
     dav.fill("data", {"random.bin": os.urandom(6 * MIB)})
     with slow_network.distant(dav.url, 0, 4e6) as held, told(held, tmp_path, rclone) as rc:
-        rate = source_probe.stream_rate(rc, "source:data", "random.bin", 6 * MIB)
+        rate = stream_rate(rc, "source:data", "random.bin", 6 * MIB)
     assert rate is not None
     assert 0.4e6 < rate < 20e6
 
@@ -278,7 +278,7 @@ def test_how_far_away_a_source_is_says_nothing_of_how_fast_a_connection_is(
 ) -> None:
     dav.fill("data", {"random.bin": os.urandom(6 * MIB)})
     with slow_network.distant(dav.url, 0.2) as far, told(far, tmp_path, rclone) as rc:
-        rate = source_probe.stream_rate(rc, "source:data", "random.bin", 6 * MIB)
+        rate = stream_rate(rc, "source:data", "random.bin", 6 * MIB)
     # The question and its answer take four round trips, the 4 MiB a part of one.
     assert rate is not None
     assert rate > 4 * MIB / 0.4
@@ -305,7 +305,7 @@ def test_a_server_that_answers_with_another_part_is_not_believed(
         return None
 
     with http_servers.misbehaving(answer) as url, told(url, tmp_path, rclone) as rc:
-        assert source_probe.stream_rate(rc, "source:", "data/a", MIB) is None
+        assert stream_rate(rc, "source:", "data/a", MIB) is None
 
 
 @pytest.mark.slow

@@ -114,6 +114,7 @@ class Session:
             gateways.forget,
             settings.memory_bytes - gateways.memory,
             gateways.confirm_uploads,
+            daemon.expect_no_end,
         )
         self._version = self._launcher.version(binary, daemon.rc)
         if (proxy := daemon.route.global_proxy(self._request)) is not None:
@@ -146,6 +147,10 @@ class Session:
         from efss_transfer.engines.rclone.log.listing_lines import ListingRoot
         from efss_transfer.engines.rclone.log.passed_over import PassedOver
 
+        if "sftp" in (self._request.source.type, self._request.destination.type):
+            from efss_transfer.engines.rclone.log.shells import UnansweredShells
+
+            self._log.shells = UnansweredShells()
         roots = {
             path.side: ListingRoot(
                 path.remote.backend,

@@ -24,6 +24,7 @@ from efss_transfer.model.result import FileOutcome, Side
 
 if TYPE_CHECKING:
     from efss_transfer.engines.rclone.log.passed_over import PassedOver
+    from efss_transfer.engines.rclone.log.shells import UnansweredShells
 
 # A line about an rc call: its beginning, or its reply or error, which is its last line. The
 # error is in the call's reply as well, and is counted from there.
@@ -71,6 +72,8 @@ class LogParser:
         side belongs to it."""
         self.alike_names = AlikeNames()
         """The names of the source's files that a probe has listed."""
+        self.shells: UnansweredShells | None = None
+        """Takes the lines about shells of SFTP servers, if a side is one."""
         self.passed_over: PassedOver | None = None
         """Takes the lines about entries that listings lose, once both sides are known."""
 
@@ -142,6 +145,10 @@ class LogParser:
         """From now on take a cancelled file as unfinished, and not as failed."""
         self._enter(LogPhase.STOPPING)
 
+    def end_stopping(self) -> None:
+        """Take errors as such again: the work goes on after a stop."""
+        self._enter(LogPhase.RUNNING)
+
     def finish_at(self, call: str) -> None:
         """Ignore the log from the first line about the next `call` on.
 
@@ -189,12 +196,15 @@ class LogParser:
             self.head_error = message.partition("): ")[2] or message
         elif opening := _OPENING.match(message):
             self.last_opened_side = Side(opening[1])
-        elif self._is_passed_over(message, name, kind):
+        elif self._is_passed_over(message, name, kind) or self._is_of_shell(message, name):
             return
         elif self._phase is LogPhase.PROBING and message == _TOO_SMALL:
             self.alike_names.add(name)
         elif name and self._check is None:
             self._copy.take_line(message, name, kind, entry.get("size"))
+
+    def _is_of_shell(self, message: str, name: str) -> bool:
+        return self.shells is not None and self.shells.take(message, name)
 
     def _is_passed_over(self, message: str, name: str, kind: str) -> bool:
         if self.passed_over is None:

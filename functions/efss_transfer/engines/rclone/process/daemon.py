@@ -37,6 +37,8 @@ _LOG = logging.getLogger(__name__)
 # More connections than there are calls at a time: a busy machine accepts them late.
 _BACKLOG: Final = 1024
 _MAX_LINE_BYTES: Final = 1 << 20
+# Time for the clean-up of what is not stuck: rclone deletes its open uploads one after the other.
+_STUCK_STOP_SECONDS: Final = 0.5
 
 # The socket arrives as standard input, and becomes descriptor 3, which socket activation
 # requires; LISTEN_PID must be the daemon's own pid, which `exec` keeps. The pid goes to the
@@ -87,7 +89,7 @@ _FLAGS: Final = (
     "rcd",
     "--rc-addr=unix:///dev/null/x",
     "--rc-no-auth",
-    # Serves ranges of files, for which the API has no call: see transfer/source_probe.py.
+    # Serves ranges of files, for which the API has no call: see rc/stream_rate.py.
     "--rc-serve",
     "--rc-serve-no-modtime",
     "--rc-server-write-timeout=0",
@@ -107,6 +109,11 @@ class Daemon:
         self.socket_path = socket_path
         self._process = process
         self._log_ended = threading.Event()
+        self._stop_seconds = float("inf")
+
+    def expect_no_end(self) -> None:
+        """Wait only a moment for its end after SIGTERM: a job of it did not stop, either."""
+        self._stop_seconds = _STUCK_STOP_SECONDS
 
     @property
     def pid(self) -> int:
@@ -116,6 +123,7 @@ class Daemon:
     def stop(self, seconds: float) -> None:
         """Stop it: SIGTERM, and after `seconds` SIGKILL to its whole process group."""
         self._process.terminate()
+        seconds = min(seconds, self._stop_seconds)
         until = time.monotonic() + seconds
         try:
             # Its log ends with the process, and can be waited for without polling.

@@ -35,6 +35,7 @@ class BootedDaemon:
     pid: int
     rc: RcClient
     route: Route
+    expect_no_end: Callable[[], None]
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def boot(
         ) as daemon,
         RcClient(daemon.socket_path, settings.rclone.boot_seconds) as rc,
     ):
-        yield BootedDaemon(daemon.pid, rc, route)
+        yield BootedDaemon(daemon.pid, rc, route, daemon.expect_no_end)
 
 
 class Standby:

@@ -5,6 +5,7 @@ rclone ignores names that it does not know, so each name here has a test that sh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ _COMPARE: Final[dict[str, dict[str, Any]]] = {
 # Files of unknown size are read into memory first, because some storages need the size before the
 # file. Of longer ones rclone would make a file on disk, which it may not.
 _LONGEST_UNSIZED: Final = 1 << 20
+_SPECIAL: Final = re.compile(r"([\\*?\[\]{}])")
 _NANOSECONDS: Final = 1_000_000_000
 _TOLERANCE: Final = timedelta(milliseconds=1)
 
@@ -87,6 +89,11 @@ def filter_options(selection: Selection, first: Sequence[str] = ()) -> dict[str,
     if selection.shard is not None:
         options["HashFilter"] = str(selection.shard)
     return options
+
+
+def literal(path: str) -> str:
+    """A pattern that matches exactly this path."""
+    return _SPECIAL.sub(r"\\\1", path)
 
 
 def filter_parameter(selection: Selection, first: Sequence[str] = ()) -> dict[str, Any]:

@@ -11,14 +11,17 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from efss_transfer.engines.rclone.rc.client import Job, RcError
-from efss_transfer.engines.rclone.rc.progress import ProgressReporter, in_flight
+from efss_transfer.engines.rclone.rc.progress import STALLED_SECONDS, ProgressReporter, in_flight
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import Event
-from efss_transfer.model.result import Json, State
+from efss_transfer.model.result import Failure, Json, State
 
 # How often a wait is interrupted to check the deadline and to report progress.
 _POLL_SECONDS: Final = 0.2
+# A job that waits for a storage, and has sent nothing of any file, has nothing to remove.
+_IDLE_STOP_SECONDS: Final = 1.0
+_IDLE_SECONDS: Final = 1.0
 
 AfterStop = Callable[[Mapping[str, int]], None]
 """Called after running jobs were stopped, with the sizes in bytes of the files in flight."""
@@ -107,6 +110,11 @@ class JobRunner:
                         break
         except EngineError:
             raise  # The daemon is dead or silent: no job is left to stop.
+        except TransferInterrupted as interruption:
+            if interruption.state is State.INCOMPLETE:
+                self._report_stalls()
+            self._stop(batch.running, after_stop)
+            raise
         except BaseException:  # GeneratorExit included: the consumer of the events left.
             self._stop(batch.running, after_stop)
             raise
@@ -140,18 +148,40 @@ class JobRunner:
         if (state := self._run.context.end_state()) is not None:
             raise TransferInterrupted(state)
 
+    def _report_stalls(self) -> None:
+        """Name the files in flight that have not moved for a while: they may be why the time ran
+        out.
+        """
+        for file, seconds in self._progress.stalls.unmoved:
+            sent = "nothing" if not file.current_bytes else f"{file.current_bytes} bytes"
+            text = (
+                f"The time ran out while this file was copied: {sent} of it had arrived, and for "
+                f"{seconds:.0f} s no more came. Look whether the file can be read at the source."
+            )
+            failure = Failure("storage_unreachable", text, retryable=True)
+            self._run.outcomes.add_final_error(failure, file.path)
+        shells = self._run.log.shells
+        if shells is not None and shells.silent(STALLED_SECONDS) is not None:
+            text = "The time ran out while the server's SSH shell had not answered."
+            self._run.outcomes.add_final_error(Failure("storage_unreachable", text, retryable=True))
+
     def _stop(self, running: Sequence[tuple[RcCall, Job]], after_stop: AfterStop | None) -> None:
         """Stop the jobs and wait for their end, in which rclone removes partial uploads."""
         rc, log = self._run.rc, self._run.log
         log.begin_stopping()
         rc.limit_timeout(self._run.stop_seconds)
-        until = time.monotonic() + self._run.stop_seconds
+        stalls = self._progress.stalls
+        is_idle = stalls.all_stalled_for(_IDLE_SECONDS) and not stalls.has_sent
+        seconds = self._run.stop_seconds
+        until = time.monotonic() + (min(seconds, _IDLE_STOP_SECONDS) if is_idle else seconds)
         with suppress(EngineError, RcError):
             files = in_flight(rc.stats())
             rc.stop_jobs()
             for call, job in running:
-                self._calls_made[call.name] += 1
-                job.wait(max(0, until - time.monotonic()))
+                if job.wait(max(0, until - time.monotonic())):
+                    self._calls_made[call.name] += 1
+                else:
+                    self._run.expect_no_end()
             for name, times in self._calls_made.items():
                 log.wait_for_reply(name, times, max(0, until - time.monotonic()))
             if after_stop is not None:

@@ -1,15 +1,71 @@
-"""Reports the progress of a run as events, from rclone's statistics."""
+"""Reports the progress of a run as events, and which files stand still, from `core/stats`."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.events import Event, FileDone, InFlight, Phase, Progress
 
 _PROGRESS_SECONDS: Final = 0.5
+STALLED_SECONDS: Final = 5.0
+"""A file that has not moved for this long is named if the time runs out meanwhile."""
+
+
+class Stall(NamedTuple):
+    """A file in flight, and for how many seconds it has not moved."""
+
+    file: InFlight
+    seconds: float
+
+
+class StallWatch:
+    """The files in flight, as `core/stats` had them last, and since when each has been as it is."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, tuple[InFlight, float]] = {}
+        self._given_up: set[str] = set()
+        self._began = time.monotonic()
+        self.listed = 0
+        """How many entries of both sides were listed."""
+
+    def observe(self, files: Iterable[InFlight], listed: int = 0) -> None:
+        """Take the files that are in flight now, and the number of entries listed so far."""
+        now, before = time.monotonic(), self._since
+        self.listed = listed
+        self._since = {}
+        for file in files:
+            if file.path in self._given_up:
+                continue
+            known, since = before.get(file.path, (None, now))
+            self._since[file.path] = (file, since if known == file else now)
+
+    def give_up(self, path: str) -> None:
+        """Ignore a file from now on: its copy was stopped, and rclone still waits for it."""
+        self._given_up.add(path)
+        self._since.pop(path, None)
+
+    @property
+    def unmoved(self) -> tuple[Stall, ...]:
+        """The files that have not moved for STALLED_SECONDS, or for half of a shorter run."""
+        return self.stalled(min(STALLED_SECONDS, (time.monotonic() - self._began) / 2))
+
+    def stalled(self, seconds: float) -> tuple[Stall, ...]:
+        """The files that have not moved for that long."""
+        now = time.monotonic()
+        stalls = (Stall(file, now - since) for file, since in self._since.values())
+        return tuple(stall for stall in stalls if stall.seconds >= seconds)
+
+    def all_stalled_for(self, seconds: float) -> bool:
+        """Whether no file in flight has moved for that long. True if there is none."""
+        return len(self.stalled(seconds)) == len(self._since)
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether a part of any file in flight has arrived."""
+        return any(file.current_bytes > 0 for file, _ in self._since.values())
 
 
 class ProgressReporter:
@@ -22,6 +78,8 @@ class ProgressReporter:
         self._due = time.monotonic() + _PROGRESS_SECONDS
         self.phase = Phase.COPYING
         self.attempt = 1
+        self.stalls = StallWatch()
+        """The files in flight, twice a second."""
 
     def events(self) -> Iterator[Event]:
         """The events since the last call. The log is read without a bound except while their
@@ -42,6 +100,8 @@ class ProgressReporter:
         # rclone's own totals drop for a moment whenever a file is done; a progress bar must not.
         self._expected_files = max(self._expected_files, int(stats.get("totalTransfers") or 0))
         self._expected_bytes = max(self._expected_bytes, int(stats.get("totalBytes") or 0))
+        files = in_flight(stats)
+        self.stalls.observe(files, int(stats.get("listed") or 0))
         return Progress(
             totals=self._run.outcomes.totals,
             current_bytes=int(stats.get("bytes") or 0),
@@ -51,7 +111,7 @@ class ProgressReporter:
             eta_seconds=None if eta is None else float(eta),
             phase=self.phase,
             attempt=self.attempt,
-            in_flight=in_flight(stats),
+            in_flight=files,
         )
 
 

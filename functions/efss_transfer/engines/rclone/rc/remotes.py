@@ -146,6 +146,9 @@ def _remote_path(
     if endpoint.type == "s3":
         # Without a provider rclone warns, and uses `Other`.
         parameters.setdefault("provider", "Other" if "endpoint" in parameters else "AWS")
+    if endpoint.type == "sftp" and parameters.get("disable_hashcheck") == "true":
+        # rclone would ask the server's shell for its type all the same, without a time limit.
+        parameters["shell_type"] = "none"
     if endpoint.type == "webdav" and (nested := _NEXTCLOUD_FILES.match(parameters["url"])):
         # rclone names the folder of an upload's chunks after the path in the remote alone: two
         # transfers whose paths differ only in their URLs would mix their chunks. So the whole

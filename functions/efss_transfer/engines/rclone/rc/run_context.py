@@ -25,6 +25,8 @@ class RunContext:
     gateway has uploaded. `memory_bytes` is what rclone may use: the transfer's memory without what
     its gateways may hold. `guessed_listings` has the sides whose FTP server lists without MLSD, and
     whether rclone asks it for hidden files; `gateways` the sides that are reached through one.
+    `expect_no_end` says that a job has not stopped when it was told to: then rclone, too, is waited
+    for only a moment.
     """
 
     rc: RcClient
@@ -37,6 +39,7 @@ class RunContext:
     forget: Callable[[], None] = lambda: None
     memory_bytes: int = 0
     confirm_uploads: Callable[[], Future[None] | None] = lambda: None
+    expect_no_end: Callable[[], None] = lambda: None
     guessed_listings: dict[Side, bool] = field(default_factory=dict)
     gateways: set[Side] = field(default_factory=set)
 

@@ -15,6 +15,7 @@ from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer.duplicates import Duplicates
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
+from efss_transfer.engines.rclone.transfer.hangs.watch import HangWatch
 from efss_transfer.engines.rclone.transfer.linked_folders import LinkedFolders, may_link_folders
 from efss_transfer.engines.rclone.transfer.listed_files import ListedFiles
 from efss_transfer.engines.rclone.transfer.listing_check import ListingCheck
@@ -50,6 +51,7 @@ class Copier:
         run: RunContext,
         jobs: JobRunner,
         early_stop: EarlyStop,
+        hangs: HangWatch,
         tuner: Tuner,
         selection: Selection,
     ) -> None:
@@ -58,9 +60,12 @@ class Copier:
         self._tuner = tuner
         self._selection = selection
         self._early_stop = early_stop
+        self._hangs = hangs
         self._inspector = PathInspector(run, jobs)
         self._listing_check = ListingCheck(run, jobs, self._inspector, selection)
-        self._listed_files = ListedFiles(run, jobs, early_stop)
+        self._listed_files = ListedFiles(
+            run, jobs, lambda: early_stop.has_stopped or hangs.should_stop()
+        )
         self._linked_folders: LinkedFolders | None = None
         self._duplicates = Duplicates(run, jobs)
         self._unclean_files = UncleanFiles(run, jobs, selection)
@@ -99,12 +104,17 @@ class Copier:
         # Most sources are folders, so this is tried without asking first.
         are_apart = are_merged(source, destination)
         yield from self._look_for_unread(source)
-        yield from self._run_copy(
-            "sync/copy",
-            {"srcFs": source.fs, "dstFs": destination.fs},
-            Placement(destination.fs),
-            [WITHOUT_UNCLEAN] if are_apart else [],
-        )
+        is_complete = False
+        while not is_complete:
+            self._hangs.begin(source, destination, source.fs)
+            rules = [*self._hangs.rules, *([WITHOUT_UNCLEAN] if are_apart else [])]
+            yield from self._run_copy(
+                "sync/copy",
+                {"srcFs": source.fs, "dstFs": destination.fs},
+                Placement(destination.fs),
+                rules,
+            )
+            is_complete = not (yield from self._hangs.settle(self._jobs, source, destination))
         error = self._inspector.true_cause(self._error)
         if error_codes.MAX_DURATION_REACHED in error:
             raise TransferInterrupted(State.INCOMPLETE)
@@ -145,7 +155,12 @@ class Copier:
         self, source: RemotePath, destination: RemotePath, paths: tuple[str, ...]
     ) -> Iterator[Event]:
         config, at_once = self._tuner.config, self._tuner.files_at_once
-        yield from self._listed_files.copy(source, destination, paths, config, at_once)
+        while paths:
+            self._hangs.begin(source, destination, source.fs)
+            yield from self._listed_files.copy(source, destination, paths, config, at_once)
+            if not (yield from self._hangs.settle(self._jobs, source, destination)):
+                return
+            paths = tuple(path for path in paths if not self._run.outcomes.is_reported(path))
 
     def _copy_file(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Copy a single file, because rclone said that the source or the destination is one."""
@@ -172,6 +187,7 @@ class Copier:
             text = "The destination is the source itself. Choose another folder or file name."
             raise refusal("unsupported", text, None)
         self.single_file = Placement(folder, name)
+        self._hangs.begin(source, destination, source.parent)
         yield from self._run_copy(
             "operations/copyfile",
             {
@@ -182,6 +198,8 @@ class Copier:
             },
             self.single_file,
         )
+        if (yield from self._hangs.settle(self._jobs, source, destination)):
+            return
         if self._error and not self._run.outcomes.failures_in_attempt:
             if "HeadObject" in self._error:
                 # S3 answers HEAD without a body, so wrong keys look like missing permissions. The

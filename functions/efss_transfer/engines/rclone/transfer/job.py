@@ -16,6 +16,7 @@ from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer import limits
 from efss_transfer.engines.rclone.transfer.copier import Copier
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
+from efss_transfer.engines.rclone.transfer.hangs.watch import HangWatch
 from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
 from efss_transfer.engines.rclone.transfer.source_probe import SourceProbe
 from efss_transfer.engines.rclone.transfer.tuner import CALLS_AT_ONCE, Tuner
@@ -51,11 +52,16 @@ class Transfer:
         self._request = replace(request, selection=self._selection)
         self._progress = ProgressReporter(run)
         self._early_stop = EarlyStop(run, on_first_failure=self._options.on_error == "stop")
-        self._jobs = JobRunner(run, self._progress, self._early_stop.should_stop)
+        self._hangs = HangWatch(run, self._request, self._progress.stalls)
+        self._jobs = JobRunner(run, self._progress, self._should_stop)
         needs_bucket = not self._options.create_bucket
-        probe = SourceProbe(run, self._progress, needs_bucket=needs_bucket)
+        probe = SourceProbe(
+            run, self._progress, needs_bucket=needs_bucket, note_folder=self._hangs.note_folder
+        )
         self._tuner = Tuner(run, probe, self._request, concurrent_runs)
-        self._copier = Copier(run, self._jobs, self._early_stop, self._tuner, self._selection)
+        self._copier = Copier(
+            run, self._jobs, self._early_stop, self._hangs, self._tuner, self._selection
+        )
         self.verification: Verification | None = None
         """What was compared after the copy; None if nothing was."""
 
@@ -97,6 +103,7 @@ class Transfer:
             self._jobs, source, self._request, self._run.context.limits, CALLS_AT_ONCE
         )
         yield from self._tuner.choose(source, destination)
+        yield from self._hangs.find_loops(self._jobs, source)
         refusal = yield from self._copy_with_retries(source, destination)
         self._run.outcomes.close()
         if refusal is not None:
@@ -138,6 +145,9 @@ class Transfer:
             self._tuner.slow_down()
             self._run.rc.clear_fs_cache()
             paths = listed if refusal is not None else self._paths_to_retry(listed)
+
+    def _should_stop(self) -> bool:
+        return self._early_stop.should_stop() or self._hangs.should_stop()
 
     def _begin_attempt(self, paths: tuple[str, ...] | None, *, is_last: bool) -> None:
         self._run.context.observer.attempt(self._progress.attempt)
@@ -188,7 +198,7 @@ class Transfer:
             ]
         else:
             unclean = self._copier.unclean_names
-            rules = [WITHOUT_UNCLEAN] if unclean else []
+            rules = [*self._hangs.rules, *([WITHOUT_UNCLEAN] if unclean else [])]
             filters = rc_config.filter_options(self._selection, rules)
             self.verification = yield from verifier.verify_tree(
                 source, destination, self._tree_config, filters

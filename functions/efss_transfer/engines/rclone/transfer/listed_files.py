@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -12,7 +12,6 @@ from efss_transfer.engines.rclone.rc.client import Job
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, RcCall, TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
-from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
 from efss_transfer.engines.rclone.transfer.partial_files import PartialFiles, Placement
 from efss_transfer.engines.rclone.transfer.unclean_files import are_merged, name_taken
 from efss_transfer.engines.unclean_names import place
@@ -31,10 +30,10 @@ class ListedFiles:
     files without a message.
     """
 
-    def __init__(self, run: RunContext, jobs: JobRunner, early_stop: EarlyStop) -> None:
+    def __init__(self, run: RunContext, jobs: JobRunner, has_stopped: Callable[[], bool]) -> None:
         self._run = run
         self._jobs = jobs
-        self._early_stop = early_stop
+        self._has_stopped = has_stopped
 
     def copy(
         self,
@@ -82,7 +81,7 @@ class ListedFiles:
             # A file that failed before its copy began is not in the log, but in the reply.
             if path in errors:
                 failure = self._run.classify(errors[path], sides.get(errors[path]), path)
-            elif interruption is not None or self._early_stop.has_stopped:
+            elif interruption is not None or self._has_stopped():
                 continue
             else:
                 failure = Failure("storage_error", _UNREPORTED, retryable=False)

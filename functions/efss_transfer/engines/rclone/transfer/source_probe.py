@@ -2,27 +2,22 @@
 in parts.
 
 The probe is bounded in time, and its errors do not count: the copy would meet them, too.
-
-Some WebDAV and HTTP servers ignore `Range` and answer with the whole file. rclone does not
-notice: each of its streams then writes the beginning of the file, and the copy has the right size
-and the wrong content. So two ranges of the very file that would be read in parts are requested
-first.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, Final
 
 from efss_transfer.engines.rclone.log import error_codes
 from efss_transfer.engines.rclone.rc import config as rc_config
-from efss_transfer.engines.rclone.rc.client import Job, RcClient
+from efss_transfer.engines.rclone.rc.client import Job
 from efss_transfer.engines.rclone.rc.progress import ProgressReporter
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.rclone.rc.stream_rate import stream_rate
 from efss_transfer.engines.rclone.transfer.path_kind import bucket_not_found
 from efss_transfer.engines.rclone.transfer.tuning import (
     LARGE,
@@ -36,22 +31,11 @@ from efss_transfer.model.request import Selection
 from efss_transfer.model.result import Side
 from efss_transfer.model.storage_traits import traits
 
-if TYPE_CHECKING:
-    from efss_transfer.engines.rclone.rc.unix_http import FileRange
-
-# Bytes.
-_BLOCK: Final = 64
-_STEP: Final = 4096
-_BEGINNING: Final = 256 << 10
-# More than a rate limit per connection lets pass in a burst.
-_RATE_SAMPLE: Final = 4 << 20
-_RATE_SAMPLE_SECONDS: Final = 0.25
-_SILENCE_SECONDS: Final = 2.0
-_READ_SECONDS: Final = 2.0
-_SHORTEST_SECONDS: Final = 1e-6
 # A listing that takes longer is one of many folders, whose files keep all transfers busy.
 _PROBE_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.1
+# The folders of a source whose whole listing takes too long: deep enough to show loops of links.
+_UPPER: Final = 8
 _MOST_READS: Final = 3
 """How many ranges of a file are read at the same time."""
 _LIST_OPTIONS: Final = {"recurse": True, "filesOnly": True, "noModTime": True, "noMimeType": True}
@@ -60,13 +44,20 @@ _LIST_OPTIONS: Final = {"recurse": True, "filesOnly": True, "noModTime": True, "
 class SourceProbe:
     """Probes the source. Its methods are generators: they yield events while they wait.
 
-    With `needs_bucket` the destination's bucket must exist, if it has one.
+    With `needs_bucket` the destination's bucket must exist, if it has one. `note_folder` takes the
+    folders that the probe lists.
     """
 
     def __init__(
-        self, run: RunContext, progress: ProgressReporter, *, needs_bucket: bool = True
+        self,
+        run: RunContext,
+        progress: ProgressReporter,
+        *,
+        needs_bucket: bool = True,
+        note_folder: Callable[[str], None] | None = None,
     ) -> None:
         self._run = run
+        self._note_folder = note_folder
         self._progress = progress
         self._needs_bucket = needs_bucket
         self.pages: frozenset[str] | None = None
@@ -202,36 +193,47 @@ class SourceProbe:
             options = {**_LIST_OPTIONS, "noMimeType": False}
         else:
             filters["MinSize"] = smallest
+            options = {**_LIST_OPTIONS, "filesOnly": self._note_folder is None}
         config = {"Checkers": checkers(source.remote, destination.remote, limits)}
-        job = yield from self._run_job(
+        job = self._run.rc.start_probe(
             "operations/list",
-            {
-                "fs": source.fs,
-                "remote": "",
-                "opt": options,
-                "_filter": filters,
-                "_config": config,
-            },
-            until,
+            {"fs": source.fs, "remote": "", "opt": options, "_filter": filters, "_config": config},
         )
-        if job is None:
+        if not (yield from self._wait(job, until)):
+            if job.wait(0):  # A storage that still does not answer would not answer this.
+                yield from self.list_folders(source, selection)
             return None
         if not job.error:
             files = job.output.get("list") or ()
             if has_pages:
                 pages = (it["Path"] for it in files if is_page(it))
                 self.pages = frozenset(pages)
-            sizes = {item["Path"]: int(item["Size"]) for item in files}
+            for item in files:
+                if item["IsDir"] and self._note_folder is not None:
+                    self._note_folder(item["Path"])
+            sizes = {item["Path"]: int(item["Size"]) for item in files if not item["IsDir"]}
             for path in sizes:
                 self._run.log.alike_names.add(path)
             return source.fs, {path: size for path, size in sizes.items() if size >= smallest}
         if error_codes.IS_A_FILE in job.error:
             file = {"fs": source.parent, "remote": source.name, "opt": _LIST_OPTIONS}
-            job = yield from self._run_job("operations/stat", file, until)
-            item = job.output.get("item") if job is not None else None
+            stat = yield from self._run_job("operations/stat", file, until)
+            item = stat.output.get("item") if stat is not None else None
             if item:
                 return source.parent, {source.name: int(item["Size"])}
         return None
+
+    def list_folders(self, source: RemotePath, selection: Selection) -> Iterator[Event]:
+        """List the upper folders of the source for `note_folder`, if that is not None."""
+        if self._note_folder is None:
+            return
+        opt = {**_LIST_OPTIONS, "filesOnly": False, "dirsOnly": True}
+        listing = {"fs": source.fs, "remote": "", "opt": opt, "_config": {"MaxDepth": _UPPER}}
+        filters = rc_config.filter_parameter(selection)
+        until = time.monotonic() + _PROBE_SECONDS
+        job = yield from self._run_job("operations/list", {**listing, **filters}, until)
+        for item in job.output.get("list") or () if job is not None else ():
+            self._note_folder(item["Path"])
 
     def _run_job(
         self, call: str, parameters: Mapping[str, object], until: float
@@ -254,47 +256,3 @@ class SourceProbe:
 def is_page(item: Mapping[str, Any]) -> bool:
     """Whether an item of a listing is an HTML page."""
     return str(item.get("MimeType", "")).startswith("text/html")
-
-
-def stream_rate(rc: RcClient, fs: str, path: str, size: int, *, at_once: int = 3) -> float | None:
-    """The bytes per second of a file over one connection; None if the storage has not proved that
-    it returns ranges of the file as requested.
-
-    The beginning of the file is read without a range. A block of it that differs from the very
-    first one is then requested as a range. A file that repeats itself proves nothing, so it is
-    not read in parts. At most `at_once` reads run at a time: from far away each one spends more
-    time on its way than on its bytes.
-    """
-    if size < 2 * _BEGINNING:
-        return None
-
-    def read(first: int, count: int, seconds: float = _READ_SECONDS) -> FileRange:
-        return rc.read_range(fs, path, first, count, timeout=_SILENCE_SECONDS, max_seconds=seconds)
-
-    def measure_rate() -> float:
-        # Far from the beginning as well, because a cache could answer for that.
-        count = min(_RATE_SAMPLE, size - _BEGINNING)
-        end = read(size - count, count, _RATE_SAMPLE_SECONDS)
-        if len(end.content) < _BLOCK:
-            return 0.0
-        # Measured from the first byte on: the round trip says nothing about the rate.
-        return len(end.content) / max(end.seconds, _SHORTEST_SECONDS)
-
-    likely = _BEGINNING - _STEP
-    with ThreadPoolExecutor(at_once, "rclone-ranges") as reads:
-        whole, part = reads.submit(read, 0, _BEGINNING), reads.submit(read, likely, _BLOCK)
-        rate = reads.submit(measure_rate)
-        beginning, block = whole.result().content, part.result().content
-    if len(beginning) < _BEGINNING:
-        return None
-    first = next(
-        (
-            first
-            for first in range(likely, 0, -_STEP)
-            if beginning[first : first + _BLOCK] != beginning[:_BLOCK]
-        ),
-        0,
-    )
-    if first != likely:
-        block = read(first, _BLOCK).content if first else b""
-    return rate.result() or None if first and block == beginning[first : first + _BLOCK] else None

@@ -109,7 +109,7 @@ class Tuning:
             "Checkers": self.checkers,
             "BufferSize": self.buffer,
             # Several streams corrupt a file without an error if the source ignores Range: see
-            # source_probe.py.
+            # rc/stream_rate.py.
             "MultiThreadStreams": self.streams if self.streams > 1 else 0,
             # Otherwise rclone uses the upload concurrency of S3, even if that is lower.
             "MultiThreadSet": True,

@@ -1,0 +1,1 @@
+"""Finds what never ends in a source, so that the rest can be copied."""
