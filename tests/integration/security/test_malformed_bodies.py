@@ -319,6 +319,7 @@ def test_json_that_is_no_request_is_refused_with_its_reasons(door: Door, name: s
     assert "canary" not in str([error["message"] for error in problem["errors"]])
 
 
+@pytest.mark.field_case("K8")
 def test_a_hundred_thousand_unknown_members_are_refused_in_time(door: Door) -> None:
     surplus = ",".join(f'"{number:x}":0' for number in range(100_000))
     problem = refused(door.function.post(f"{{{surplus}}}".encode()), 400, "invalid_request")

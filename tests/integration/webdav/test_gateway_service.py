@@ -129,6 +129,7 @@ def memory(process: psutil.Process) -> bytes:
     return b"".join(pieces)
 
 
+@pytest.mark.field_case("K13")
 def test_folder_that_answers_with_a_login_page_is_no_success(
     function: Function, dav: Faulty, s3: Storage
 ) -> None:

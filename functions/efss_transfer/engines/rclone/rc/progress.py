@@ -63,6 +63,11 @@ class StallWatch:
         return len(self.stalled(seconds)) == len(self._since)
 
     @property
+    def bytes_in_flight(self) -> int:
+        """How many bytes of the files in flight have arrived."""
+        return sum(file.current_bytes for file, _ in self._since.values())
+
+    @property
     def has_sent(self) -> bool:
         """Whether a part of any file in flight has arrived."""
         return any(file.current_bytes > 0 for file, _ in self._since.values())

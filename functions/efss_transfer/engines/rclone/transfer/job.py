@@ -53,6 +53,7 @@ class Transfer:
         self._progress = ProgressReporter(run)
         self._early_stop = EarlyStop(run, on_first_failure=self._options.on_error == "stop")
         self._hangs = HangWatch(run, self._request, self._progress.stalls)
+        self._limits = limits.LimitWatch(run, self._progress.stalls)
         self._jobs = JobRunner(run, self._progress, self._should_stop)
         needs_bucket = not self._options.create_bucket
         probe = SourceProbe(
@@ -99,9 +100,7 @@ class Transfer:
             self._jobs.collect_garbage()
         if self._options.bandwidth_limit is not None:
             self._run.rc.limit_bandwidth(self._options.bandwidth_limit)
-        yield from limits.enforce(
-            self._jobs, source, self._request, self._run.context.limits, CALLS_AT_ONCE
-        )
+        yield from limits.enforce(self._run, self._jobs, source, self._request, CALLS_AT_ONCE)
         yield from self._tuner.choose(source, destination)
         yield from self._hangs.find_loops(self._jobs, source)
         refusal = yield from self._copy_with_retries(source, destination)
@@ -134,6 +133,7 @@ class Transfer:
                 yield from self._copier.copy(source, destination, paths)
             except CopyRefused as error:
                 refusal = error.failure
+            self._limits.check()
             retryable = self._run.outcomes.held_back_failures
             if refusal is not None and refusal.retryable:
                 retryable = (*retryable, refusal)
@@ -147,7 +147,8 @@ class Transfer:
             paths = listed if refusal is not None else self._paths_to_retry(listed)
 
     def _should_stop(self) -> bool:
-        return self._early_stop.should_stop() or self._hangs.should_stop()
+        watches = (self._early_stop, self._hangs, self._limits)
+        return any(watch.should_stop() for watch in watches)
 
     def _begin_attempt(self, paths: tuple[str, ...] | None, *, is_last: bool) -> None:
         self._run.context.observer.attempt(self._progress.attempt)
