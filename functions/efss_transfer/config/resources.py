@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,19 @@ OWN_GROUPS: Final = Path("/proc/self/cgroup")
 # AWS Lambda's sandbox shows more memory than the function may use; this variable holds the
 # limit in MiB (AWS Lambda's manual, "Using environment variables").
 _LAMBDA_MEMORY: Final = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
+
+# Each transfer needs some twenty descriptors, and each connection through its guard two more. The
+# usual soft limit is 1024, for the sake of programs that use select(2).
+_MOST_DESCRIPTORS: Final = 65_536
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process open as many files as its hard limit allows, up to 65,536."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(OSError, ValueError):  # A sandbox may forbid it; then the limit stays.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def memory_limit(

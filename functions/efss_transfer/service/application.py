@@ -17,6 +17,7 @@ from uuid import uuid4
 from efss_transfer import __version__
 from efss_transfer.auth.admission import Admission
 from efss_transfer.config.platforms import behind_platform_proxy
+from efss_transfer.config.resources import raise_descriptor_limit
 from efss_transfer.config.settings import Settings
 from efss_transfer.contract import problems, request_parser, schemas
 from efss_transfer.engines import registry
@@ -73,6 +74,7 @@ class Service:
         With `log` it writes its log to stderr, at the level and in the format that the
         environment sets.
         """
+        raise_descriptor_limit()
         settings = Settings.read(os.environ)
         site = Site()
         if settings.site is not None:
