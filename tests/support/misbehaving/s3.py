@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote
 import requests
 
 from support.http_servers import misbehaving
-from support.misbehaving.troubles import JSON, PAGE, Kind, Troubles, changed, shortened
+from support.misbehaving.troubles import PAGE, Kind, Troubles, changed, shortened
 from support.storages import Storage
 
 _HOP_BY_HOP: Final = {"connection", "transfer-encoding", "content-encoding", "content-length"}
@@ -24,11 +24,11 @@ _ERROR: Final = (
 )
 _ENTRY: Final = re.compile(r"<Contents>.*?</Contents>", re.DOTALL)
 
+# Not JSON in place of a listing: rclone reads it as an empty one, and says nothing.
 SOURCE_KINDS: Final = (
     Kind.LISTING_REFUSED,
     Kind.LISTING_CUT,
     Kind.LISTING_PAGE,
-    Kind.LISTING_JSON,
     Kind.ENTRY_LONGER,
     Kind.ENTRY_SHORTER,
     Kind.ENTRY_ZERO,
@@ -56,11 +56,17 @@ DESTINATION_KINDS: Final = (
 
 @dataclass
 class MisbehavingS3:
-    """The gateway. The paths of its troubles are keys."""
+    """The gateway. The paths of its troubles are keys.
+
+    `refuse` has a status for each method whose requests are refused, and `cuts_short` ends the
+    connection in the middle of each file.
+    """
 
     behind: Storage
     url: str = ""
     troubles: Troubles = field(default_factory=Troubles)
+    refuse: dict[str, int] = field(default_factory=dict)
+    cuts_short: bool = False
 
     @property
     def storage(self) -> Storage:
@@ -72,8 +78,13 @@ class MisbehavingS3:
         """Pass a request to the server behind, and its answer back."""
         path, _, query = handler.path.partition("?")
         key = unquote(path).strip("/").partition("/")[2]
-        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        if not key:
+        length = int(handler.headers.get("Content-Length") or 0)
+        body = handler.rfile.read(length)
+        if len(body) < length:
+            return  # the client left: what is not whole is not stored
+        if (code := self.refuse.get(handler.command)) is not None:
+            _reply(handler, code, _ERROR, {})
+        elif not key:
             key = parse_qs(query).get("prefix", [""])[0].strip("/")
             self._list(handler, key, body)
         elif handler.command == "PUT":
@@ -99,13 +110,13 @@ class MisbehavingS3:
             time.sleep(0.2)
         answer = self._behind(handler, body)
         listing = answer.content
-        kinds = (Kind.LISTING_REFUSED, Kind.LISTING_CUT, Kind.LISTING_PAGE, Kind.LISTING_JSON)
+        kinds = (Kind.LISTING_REFUSED, Kind.LISTING_CUT, Kind.LISTING_PAGE)
         found = self.troubles.first(kinds, key) if answer.status_code == 200 else None
         if found is Kind.LISTING_REFUSED:
             _reply(handler, 503, _ERROR, {"Content-Type": "application/xml"})
         elif found is not None:
-            bodies = {Kind.LISTING_PAGE: PAGE, Kind.LISTING_JSON: JSON}
-            _reply(handler, 200, bodies.get(found, shortened(listing)), answer.headers)
+            sent = PAGE if found is Kind.LISTING_PAGE else shortened(listing)
+            _reply(handler, 200, sent, answer.headers)
         else:
             text = _ENTRY.sub(lambda entry: self._entry(entry[0]), listing.decode())
             _reply(handler, answer.status_code, text.encode(), answer.headers)
@@ -132,7 +143,8 @@ class MisbehavingS3:
         content = answer.content
         kinds = (Kind.READ_REFUSED, Kind.READ_CUT, Kind.READ_SHORT, Kind.READ_CHANGED)
         is_read = handler.command == "GET" and answer.status_code in (200, 206)
-        match self.troubles.first(kinds, key) if is_read else None:
+        found = self.troubles.first(kinds, key) if is_read else None
+        match Kind.READ_CUT if is_read and self.cuts_short else found:
             case Kind.READ_REFUSED:
                 _reply(handler, 500, _ERROR, {})
             case Kind.READ_CUT:

@@ -54,12 +54,17 @@ DESTINATION_KINDS: Final = (
 
 @dataclass
 class MisbehavingDav(Faulty):
-    """The server; its paths begin with `/`, those of its troubles do not."""
+    """The server; its paths begin with `/`, those of its troubles do not.
+
+    `cuts_short` ends the connection in the middle of each file.
+    """
 
     troubles: Troubles = field(default_factory=Troubles)
+    cuts_short: bool = False
 
     def fault_of(self, request: Request) -> Fault | None:
-        super().fault_of(request)
+        if (planned := super().fault_of(request)) is not None:
+            return planned
         path = request.path.strip("/")
         if self.troubles.meets(Kind.DELAY, path):
             time.sleep(0.2)
@@ -68,7 +73,7 @@ class MisbehavingDav(Faulty):
         if request.method == "GET" and path:
             if self.troubles.meets(Kind.READ_REFUSED, path):
                 return status(500)
-            if self.troubles.meets(Kind.READ_CUT, path):
+            if self.cuts_short or self.troubles.meets(Kind.READ_CUT, path):
                 return truncate(len(self.files.get(request.path, b"")) // 2)
         if request.method == "PUT":
             if self.troubles.meets(Kind.WRITE_REFUSED, self._target(path)):
