@@ -28,6 +28,7 @@ def missing(end: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return name, {**end, "path": f"{name}/to"}
 
 
+@pytest.mark.field_case("I6")
 @pytest.mark.parametrize(
     "options", [{}, {"dry_run": True}, {"verify": "size"}], ids=["copy", "dry-run", "verify"]
 )

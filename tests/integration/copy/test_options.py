@@ -274,6 +274,7 @@ def test_a_single_file_is_verified(
     }
 
 
+@pytest.mark.field_case("I7")
 @pytest.mark.parametrize(("source", "is_error"), [("gcs", False), ("rclone", True)])
 @pytest.mark.parametrize("listed", [False, True])
 def test_checksum_that_is_required_and_missing_is_an_error(

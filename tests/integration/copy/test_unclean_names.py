@@ -57,6 +57,7 @@ def check(answer: Any, contents: dict[str, bytes], place: str, arrived: dict[str
     assert arrived == {place: digest(contents[winner]), "alone": digest(ALONE)}
 
 
+@pytest.mark.field_case("D1")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kind", DESTINATIONS)
 def test_second_of_two_keys_with_one_path_is_refused(
@@ -149,6 +150,7 @@ def test_object_store_keeps_the_keys_apart(function: Function, s3: Storage) -> N
     assert s3.hashes(f"bucket/{here}") == s3.hashes(here)
 
 
+@pytest.mark.field_case("D2")
 @pytest.mark.parametrize("kind", ["s3", "wsgidav"])
 def test_folder_that_rclone_takes_for_another_is_no_silent_loss(
     kind: str, function: Function, storages: dict[str, Storage], s3: Storage

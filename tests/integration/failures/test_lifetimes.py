@@ -73,6 +73,7 @@ def large_copy(slow: Storage, s3: Storage, path: str) -> dict[str, Any]:
     return {"source": slow.endpoint("data"), "destination": s3.endpoint(path)}
 
 
+@pytest.mark.field_case("K5")
 @pytest.mark.parametrize(
     ("accept", "more"),
     [

@@ -33,6 +33,7 @@ def folder() -> str:
     return uuid.uuid4().hex
 
 
+@pytest.mark.field_case("A7")
 def test_folder_without_slash_is_a_problem_that_names_the_remedy(
     function: Function, index: Index, s3: Storage, folder: str
 ) -> None:

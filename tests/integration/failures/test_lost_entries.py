@@ -60,6 +60,7 @@ def head_of_bad(index: Index, status: int) -> None:
     index.fail = lambda method, path: status if (method, path) == ("HEAD", "/data/bad.txt") else 0
 
 
+@pytest.mark.field_case("A6")
 @pytest.mark.parametrize(
     ("status", "code", "attempts"),
     [
@@ -139,6 +140,7 @@ def test_refused_file_that_is_selected_fails(
     assert s3.hashes(f"bucket/{folder}") == GOOD
 
 
+@pytest.mark.field_case("A6")
 @pytest.mark.parametrize("status", [403, 503])
 def test_listed_or_single_file_that_refuses_head_fails_at_the_source(
     status: int, function: Function, index: Index, s3: Storage, folder: str
@@ -205,6 +207,7 @@ def test_file_that_refuses_head_during_verification_is_not_verified(
     assert s3.hashes(f"bucket/{folder}") == WHOLE
 
 
+@pytest.mark.field_case("A8")
 @pytest.mark.parametrize("provider", ["Minio", "AWS", "Wasabi"])
 def test_key_that_the_listing_does_not_encode_is_a_failed_file(
     provider: str, function: Function, odd: OddS3, webdav: Storage, folder: str
@@ -224,6 +227,7 @@ def test_key_that_the_listing_does_not_encode_is_a_failed_file(
     assert webdav.hashes(folder)["100%.txt"] == digest(b"22")
 
 
+@pytest.mark.field_case("A8")
 def test_folder_that_the_listing_does_not_encode_is_no_success(
     function: Function, odd: OddS3, webdav: Storage, folder: str
 ) -> None:
@@ -245,6 +249,7 @@ SPELLINGS: Final = {
 }
 
 
+@pytest.mark.field_case("A9")
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("options", [{"verify": "size"}, {"dry_run": True}])
 def test_keys_in_another_spelling_of_the_folder_are_no_success(
@@ -308,6 +313,7 @@ HREFS: Final = {
 }
 
 
+@pytest.mark.field_case("A1", "A2")
 @pytest.mark.parametrize("spelling", HREFS)
 def test_webdav_paths_that_do_not_match_are_no_success_without_the_gateway(
     spelling: str, direct: Function, dav: Faulty, s3: Storage, folder: str
@@ -335,6 +341,7 @@ def test_one_folder_whose_paths_do_not_match_is_no_success_without_the_gateway(
     assert s3.hashes(f"bucket/{folder}") == {"a": digest(b"1")}
 
 
+@pytest.mark.field_case("A4", "A5")
 @pytest.mark.parametrize(
     ("code", "expected", "attempts"),
     [

@@ -43,7 +43,6 @@ def source(s3: Storage) -> dict[str, Any]:
     return s3.endpoint(here)
 
 
-@pytest.mark.field_case("K3")
 @pytest.mark.parametrize("served_by", ["function", "direct"])
 @pytest.mark.parametrize("folder", ["/to", "/to/sub"])
 @pytest.mark.parametrize("fault", [status(500), truncate(200)], ids=["500", "cut off"])
@@ -68,7 +67,6 @@ def test_old_file_stays_when_its_folder_cannot_be_listed_and_the_copy_is_stopped
     assert dav.hashes("to").items() >= {path: digest(OLD) for path in old}.items()
 
 
-@pytest.mark.field_case("K3")
 def test_old_file_stays_when_the_listing_lost_it_and_the_copy_is_stopped(
     direct: Function, dav: Faulty, source: dict[str, Any]
 ) -> None:

@@ -117,6 +117,7 @@ def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Function
     service_process.wait_clean(tmp_path / "run", 8)
 
 
+@pytest.mark.field_case("K11")
 def test_other_local_process_is_refused_and_the_transfer_succeeds(
     running: Function, s3: Storage
 ) -> None:

@@ -196,6 +196,7 @@ def test_named_storages_at_private_hosts_copy_both_ways(site: Inside) -> None:
     assert site.archive.connections
 
 
+@pytest.mark.field_case("K6")
 @pytest.mark.parametrize("side", ["source", "destination"])
 @pytest.mark.parametrize("own", ["cloud", "archive"])
 def test_caller_reaches_no_storages_host_beside_its_name(site: Inside, side: str, own: str) -> None:

@@ -172,6 +172,7 @@ def test_body_of_unknown_length_that_breaks_off_is_no_file(cloud: Nextcloud) -> 
     assert cloud.seen("PUT")
 
 
+@pytest.mark.field_case("J7")
 @pytest.mark.parametrize("there", [True, False])
 def test_file_beyond_the_quota_is_refused_before_it_is_sent(
     there: bool, cloud: Nextcloud, function: Function, s3: Storage
@@ -210,6 +211,7 @@ def test_large_files_cost_few_questions_for_the_quota(
     assert len(cloud.seen("PROPFIND")) <= 4
 
 
+@pytest.mark.field_case("J8")
 @pytest.mark.parametrize("is_destination", [True, False])
 def test_chunked_uploads_that_a_killed_gateway_left_are_removed(
     is_destination: bool, cloud: Nextcloud

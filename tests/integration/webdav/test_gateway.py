@@ -143,6 +143,7 @@ SPELLINGS = {
 }
 
 
+@pytest.mark.field_case("A1", "A2")
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_hrefs_in_the_servers_own_spelling_are_understood(
     spelling: str, dav: Faulty, rclone: Path, tmp_path: Path
@@ -232,6 +233,7 @@ def test_entry_with_a_bad_status_that_can_be_read_is_copied(
     assert hash_tree(tmp_path / "to") == expected
 
 
+@pytest.mark.field_case("A4")
 def test_file_in_processing_is_waited_for(dav: Faulty, rclone: Path, tmp_path: Path) -> None:
     expected = dav.fill("data", {"ready": b"1", "processed": b"22"})
     dav.fail("GET", "/data/processed", status(425), times=3)

@@ -167,6 +167,7 @@ def test_servers_words_and_their_code_reach_the_caller(
     assert "Insufficient space" in answer.text
 
 
+@pytest.mark.field_case("J4")
 def test_small_files_make_each_folder_once(function: Function, dav: Faulty, s3: Storage) -> None:
     files = {f"d{number % 5}/f{number}": b"%d" % number for number in range(100)}
     expected = s3.fill("bucket/small", files)

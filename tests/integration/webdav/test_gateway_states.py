@@ -375,6 +375,7 @@ def test_outage_in_each_state_leaves_no_file_cut_off(
     function.wait_clean()
 
 
+@pytest.mark.field_case("K4")
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "way"), WAYS)
 def test_service_that_is_killed_in_each_state_leaves_no_file_cut_off(

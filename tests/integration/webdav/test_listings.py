@@ -33,6 +33,7 @@ HREFS: Final = {
 }
 
 
+@pytest.mark.field_case("A1")
 @pytest.mark.parametrize("spelling", HREFS)
 def test_every_file_is_copied_whatever_the_servers_hrefs_begin_with(
     spelling: str, function: Function, dav: Faulty, s3: Storage
@@ -45,6 +46,7 @@ def test_every_file_is_copied_whatever_the_servers_hrefs_begin_with(
     assert s3.hashes(f"bucket/{to}") == expected
 
 
+@pytest.mark.field_case("A1")
 @pytest.mark.parametrize("spelling", ["prefix stripped", "own case"])
 def test_second_request_has_nothing_to_upload_whatever_the_hrefs_begin_with(
     spelling: str, function: Function, dav: Faulty, s3: Storage
@@ -63,6 +65,7 @@ def test_second_request_has_nothing_to_upload_whatever_the_hrefs_begin_with(
     assert len({one.path for one in dav.seen("PUT")}) == len(dav.seen("PUT"))
 
 
+@pytest.mark.field_case("A2")
 @pytest.mark.parametrize("folder", ["zerlegt-é", "Ordner ü"])
 def test_name_that_the_server_writes_decomposed_is_the_same_folder(
     folder: str, function: Function, dav: Faulty, s3: Storage
@@ -79,6 +82,7 @@ def test_name_that_the_server_writes_decomposed_is_the_same_folder(
     assert s3.hashes(f"bucket/{to}") == expected
 
 
+@pytest.mark.field_case("A3")
 @pytest.mark.parametrize("code", [301, 308, *(pytest.param(c, marks=SLOW) for c in (302, 307))])
 def test_redirected_listing_is_followed(
     code: int, function: Function, dav: Faulty, s3: Storage
@@ -92,6 +96,7 @@ def test_redirected_listing_is_followed(
     assert s3.hashes(f"bucket/moved/{code}") == expected
 
 
+@pytest.mark.field_case("A3")
 @pytest.mark.parametrize(
     ("code", "there", "expected"),
     [
@@ -117,6 +122,7 @@ def test_redirect_that_leads_to_no_listing_is_named_with_its_target(
     assert not s3.hashes("bucket/named")
 
 
+@pytest.mark.field_case("A5")
 @pytest.mark.parametrize("where", ["propstat", "response"])
 @pytest.mark.parametrize(
     ("code", "expected"),
@@ -146,6 +152,7 @@ def test_entry_with_an_error_is_a_failed_file_with_its_code(
     assert s3.hashes(f"bucket/{to}") == {"good": digest(b"1")}
 
 
+@pytest.mark.field_case("A5")
 @pytest.mark.parametrize("where", ["propstat", "response"])
 def test_folder_with_an_error_is_no_success(
     where: str, function: Function, dav: Faulty, s3: Storage
@@ -168,6 +175,7 @@ SOMETHING_ELSE: Final = {
 }
 
 
+@pytest.mark.field_case("J12")
 @pytest.mark.parametrize("kind", SOMETHING_ELSE)
 @pytest.mark.parametrize("code", [200, pytest.param(207, marks=SLOW)])
 def test_answer_that_is_no_listing_says_what_was_asked_and_what_came(

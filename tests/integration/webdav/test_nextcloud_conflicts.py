@@ -45,6 +45,7 @@ def cases() -> list[Any]:
     ]
 
 
+@pytest.mark.field_case("J1")
 @pytest.mark.parametrize(("size", "refusal"), cases())
 def test_upload_over_an_old_file_that_is_refused_leaves_the_old_file(
     refusal: str, size: int, function: Function, cloud: Nextcloud, s3: Storage
@@ -110,6 +111,7 @@ def test_files_below_a_public_link_are_replaced_safely(
     assert cloud.hashes("shared") == (expected if cut is None else old)
 
 
+@pytest.mark.field_case("J1")
 @pytest.mark.parametrize("code", [413, 502, 507])
 def test_chunks_that_cannot_be_assembled_leave_the_old_file(
     code: int, function: Function, cloud: Nextcloud, s3: Storage
@@ -126,6 +128,7 @@ def test_chunks_that_cannot_be_assembled_leave_the_old_file(
     assert not cloud.user().uploads
 
 
+@pytest.mark.field_case("J2")
 @pytest.mark.parametrize(
     ("size", "old"),
     [
@@ -172,6 +175,7 @@ def test_two_transfers_to_one_path_never_mix(
     assert not cloud.user().uploads
 
 
+@pytest.mark.field_case("J13")
 @pytest.mark.parametrize(
     ("refused", "expected"),
     [
@@ -196,6 +200,7 @@ def test_name_that_nextcloud_refuses_is_told_and_the_others_arrive(
     assert answer.json()["result"]["attempts"] == 1
 
 
+@pytest.mark.field_case("J15")
 @pytest.mark.parametrize(
     ("modified", "size"), [(-520_000_000, 10), (-1, 300_000), (1, 10), (86_400, 300_000)]
 )

@@ -38,6 +38,7 @@ def after(cloud: Nextcloud, method: str, count: int, act: Callable[[], None]) ->
     cloud.on_request = look
 
 
+@pytest.mark.field_case("J5")
 @pytest.mark.parametrize("side", ["source", "destination"])
 def test_app_password_that_is_revoked_in_mid_copy_is_not_used_again(
     side: str, function: Function, cloud: Nextcloud, s3: Storage
@@ -65,6 +66,7 @@ def test_app_password_that_is_revoked_in_mid_copy_is_not_used_again(
     assert cloud.statuses()[401] == refused
 
 
+@pytest.mark.field_case("J5")
 def test_account_that_is_disabled_in_mid_copy_ends_it(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
@@ -84,6 +86,7 @@ def test_account_that_is_disabled_in_mid_copy_ends_it(
     assert 1 <= cloud.statuses()[503] <= AT_ONCE + 1
 
 
+@pytest.mark.field_case("J6")
 @pytest.mark.parametrize("wrong", ["password", "user"])
 @pytest.mark.parametrize("side", ["source", "destination"])
 def test_wrong_password_is_sent_once(
@@ -112,6 +115,7 @@ def test_bearer_token_that_is_wrong_is_sent_once(
     assert only_error(answer)["code"] == "authentication_failed"
 
 
+@pytest.mark.field_case("J10")
 @pytest.mark.parametrize("side", ["source", pytest.param("destination", marks=pytest.mark.slow)])
 @pytest.mark.slow
 def test_maintenance_of_5_seconds_is_waited_for(
@@ -142,6 +146,7 @@ def test_maintenance_of_5_seconds_is_waited_for(
     assert cloud.statuses()[503] <= 60
 
 
+@pytest.mark.field_case("J11")
 def test_folder_that_is_renamed_in_mid_copy_is_told_as_one_cause(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
@@ -165,6 +170,7 @@ def test_folder_that_is_renamed_in_mid_copy_is_told_as_one_cause(
     assert arrived.items() <= {name: digest(text) for name, text in FILES.items()}.items()
 
 
+@pytest.mark.field_case("J14")
 @pytest.mark.slow
 def test_deadlines_of_6_seconds_copy_400_files_in_few_requests(
     function: Function, s3: Storage
@@ -192,6 +198,7 @@ def test_deadlines_of_6_seconds_copy_400_files_in_few_requests(
         assert len(cloud.seen("PUT")) <= len(files) + 16 * (len(answers) - 1)
 
 
+@pytest.mark.field_case("J9")
 @pytest.mark.parametrize("code", [502, 503])
 def test_chunk_folder_that_is_there_already_costs_no_file(
     code: int, function: Function, cloud: Nextcloud, s3: Storage
@@ -207,6 +214,7 @@ def test_chunk_folder_that_is_there_already_costs_no_file(
     assert not cloud.user().uploads
 
 
+@pytest.mark.field_case("J9")
 def test_chunk_folder_that_vanishes_costs_no_file(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:

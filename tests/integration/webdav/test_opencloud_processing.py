@@ -24,6 +24,7 @@ def fill(ocis: OpenCloud, files: dict[str, bytes]) -> dict[str, str]:
     return {name: digest(content) for name, content in files.items()}
 
 
+@pytest.mark.field_case("L1", "A4")
 @pytest.mark.parametrize("only", ["", "d1"])
 def test_source_files_in_processing_are_waited_for(
     only: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
@@ -96,6 +97,7 @@ def test_source_file_that_is_replaced_while_it_is_copied_is_waited_for(
     assert s3.hashes(f"bucket/{path}") == expected
 
 
+@pytest.mark.field_case("L2")
 @pytest.mark.parametrize(
     "verify", [pytest.param("size", marks=pytest.mark.slow), "checksum", "download"]
 )
@@ -147,6 +149,7 @@ def test_verification_of_a_file_that_is_never_ready_names_it_as_busy(
     assert [sample["path"] for sample in error["samples"]] == ["a"]
 
 
+@pytest.mark.field_case("L12")
 @pytest.mark.parametrize("overwrite", ["never", "newer", "changed"])
 def test_destination_file_in_processing_is_a_file_that_is_there(
     overwrite: str, function: Function, ocis: OpenCloud, s3: Storage, path: str

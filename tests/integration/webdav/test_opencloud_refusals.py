@@ -32,6 +32,7 @@ def group(answer: Any) -> dict[str, Any]:
     return error
 
 
+@pytest.mark.field_case("L9")
 def test_token_that_ends_while_files_go_up_is_one_cause(
     function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
@@ -56,6 +57,7 @@ def test_token_that_ends_while_files_go_up_is_one_cause(
     assert arrived.items() <= expected.items()
 
 
+@pytest.mark.field_case("L9")
 def test_token_that_ends_while_files_come_down_is_one_cause(
     function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
@@ -88,6 +90,7 @@ def test_token_that_had_ended_before_is_used_once(
     assert ocis.statuses()[401] == 1
 
 
+@pytest.mark.field_case("L10")
 @pytest.mark.parametrize("name", ["back\\slash", "l" * 256], ids=["backslash", "long"])
 def test_name_that_is_refused_is_told_as_that(
     name: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
@@ -123,6 +126,7 @@ ADDRESSES = [
 ]
 
 
+@pytest.mark.field_case("L11")
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_destination_of_another_or_of_nobody_is_told_at_the_address(
     address: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
@@ -139,6 +143,7 @@ def test_destination_of_another_or_of_nobody_is_told_at_the_address(
     assert len(ocis.seen()) <= 12
 
 
+@pytest.mark.field_case("L11")
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_source_of_another_or_of_nobody_is_told_at_the_address(
     address: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
@@ -151,6 +156,7 @@ def test_source_of_another_or_of_nobody_is_told_at_the_address(
     assert address in error["samples"][0]["message"]
 
 
+@pytest.mark.field_case("L13")
 @pytest.mark.parametrize(
     "vendor", ["infinitescale", pytest.param("owncloud", marks=pytest.mark.slow)]
 )
@@ -179,6 +185,7 @@ def test_deadline_in_the_middle_of_an_upload_is_told_as_that(
     assert ocis.hashes("/to")["f"] == digest(b"f" * 8_000_000)
 
 
+@pytest.mark.field_case("L6")
 def test_caller_that_hangs_up_leaves_the_old_file(
     function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:

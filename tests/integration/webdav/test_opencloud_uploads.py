@@ -40,6 +40,7 @@ def small(count: int, folders: int) -> dict[str, bytes]:
     return {f"d{number % folders}/f{number}": b"%d" % number * 50 for number in range(count)}
 
 
+@pytest.mark.field_case("L3")
 @VENDORS
 def test_large_file_is_one_upload(
     vendor: str, function: Function, ocis: OpenCloud, s3: Storage, path: str
@@ -55,6 +56,7 @@ def test_large_file_is_one_upload(
     assert len(ocis.seen()) <= 12
 
 
+@pytest.mark.field_case("L3")
 @pytest.mark.slow
 def test_large_file_takes_little_memory(
     function: Function, ocis: OpenCloud, storages: dict[str, Storage], path: str
@@ -93,6 +95,7 @@ def test_large_file_takes_little_memory(
     assert most < 320 << 20
 
 
+@pytest.mark.field_case("L5")
 @pytest.mark.parametrize(("by", "count"), [("password", 60), ("app", 40)])
 def test_small_files_are_one_request_each_and_four_at_a_time(
     by: SignIn, count: int, function: Function, s3: Storage, path: str
@@ -154,6 +157,7 @@ def test_download_is_one_request_a_file(
     assert ocis.most_at_once() <= 4
 
 
+@pytest.mark.field_case("L7")
 @VENDORS
 @pytest.mark.parametrize("size", [4_000, 3_000_000])
 def test_upload_beyond_the_quota_is_not_sent_and_the_old_file_stays(
@@ -216,6 +220,7 @@ def test_quota_counts_what_a_replaced_file_frees(
     assert ocis.hashes("/to") == expected
 
 
+@pytest.mark.field_case("L8")
 @pytest.mark.parametrize(
     ("kind", "refuses"),
     [
@@ -266,6 +271,7 @@ def test_upload_that_lost_a_race_is_sent_again(
     assert ocis.hashes("/to") == expected
 
 
+@pytest.mark.field_case("L14")
 @pytest.mark.parametrize("verify", ["checksum", "size"])
 def test_empty_file_keeps_its_time_and_is_not_sent_again(
     verify: str, function: Function, ocis: OpenCloud

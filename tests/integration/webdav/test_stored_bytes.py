@@ -31,6 +31,7 @@ ENCODED: Final = {
 }
 
 
+@pytest.mark.field_case("B1")
 @pytest.mark.parametrize("encoding", ENCODED)
 def test_encoded_file_is_copied_as_stored_to_an_object_store(
     encoding: str, function: Function, dav: Faulty, s3: Storage
@@ -49,6 +50,7 @@ def test_encoded_file_is_copied_as_stored_to_an_object_store(
     assert again.json()["totals"]["files"] == {"transferred": 0, "skipped": 2, "failed": 0}
 
 
+@pytest.mark.field_case("B1")
 def test_encoded_file_is_copied_as_stored_between_two_servers(
     function: Function, dav: Faulty, webdav: Storage
 ) -> None:
@@ -74,6 +76,7 @@ LENGTHS: Final = {
 FILES: Final = {"a": b"1234", "sub/large": os.urandom(300_000), "empty": b""}
 
 
+@pytest.mark.field_case("C1")
 @pytest.mark.parametrize("length", LENGTHS)
 def test_file_arrives_whole_although_its_listing_has_no_size(
     length: str, function: Function, dav: Faulty, s3: Storage
@@ -91,6 +94,7 @@ def test_file_arrives_whole_although_its_listing_has_no_size(
     assert document["totals"]["files"] == {"transferred": 3, "skipped": 0, "failed": 0}
 
 
+@pytest.mark.field_case("C1")
 @pytest.mark.parametrize("length", ["missing", "0 with content"])
 def test_second_request_skips_files_whose_listing_has_no_size(
     length: str, function: Function, dav: Faulty, s3: Storage
@@ -117,6 +121,7 @@ def test_file_arrives_whole_although_neither_listing_nor_head_has_its_size(
     assert s3.hashes(f"bucket/{to}") == expected
 
 
+@pytest.mark.field_case("C2")
 @pytest.mark.parametrize("length", ["listed", "missing", "0 with content"])
 def test_body_of_unknown_length_arrives_whole(
     length: str, function: Function, dav: Faulty, s3: Storage

@@ -84,6 +84,7 @@ def test_any_address_of_another_server_is_accepted(path: str) -> None:
     assert mistake({"url": f"https://dav.example.org{path}", "vendor": "other"}) is None
 
 
+@pytest.mark.field_case("I5")
 def test_request_with_such_an_address_is_refused_at_its_pointer() -> None:
     def end(url: str) -> dict[str, Any]:
         return {
