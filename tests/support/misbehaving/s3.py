@@ -6,7 +6,7 @@ import hashlib
 import http.server
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -21,6 +21,9 @@ from support.storages import Storage
 _HOP_BY_HOP: Final = {"connection", "transfer-encoding", "content-encoding", "content-length"}
 _ERROR: Final = (
     b'<?xml version="1.0"?><Error><Code>InternalError</Code><Message>x</Message></Error>'
+)
+_DENIED: Final = (
+    b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
 )
 _ENTRY: Final = re.compile(r"<Contents>.*?</Contents>", re.DOTALL)
 
@@ -59,7 +62,8 @@ class MisbehavingS3:
     """The gateway. The paths of its troubles are keys.
 
     `refuse` has a status for each method whose requests are refused, and `cuts_short` ends the
-    connection in the middle of each file.
+    connection in the middle of each file. `denies` says of a method and a key (empty for a bucket)
+    whether the caller's key may not do that.
     """
 
     behind: Storage
@@ -67,6 +71,7 @@ class MisbehavingS3:
     troubles: Troubles = field(default_factory=Troubles)
     refuse: dict[str, int] = field(default_factory=dict)
     cuts_short: bool = False
+    denies: Callable[[str, str], bool] = lambda *_: False
 
     @property
     def storage(self) -> Storage:
@@ -82,7 +87,9 @@ class MisbehavingS3:
         body = handler.rfile.read(length)
         if len(body) < length:
             return  # the client left: what is not whole is not stored
-        if (code := self.refuse.get(handler.command)) is not None:
+        if self.denies(handler.command, key):
+            _reply(handler, 403, _DENIED, {"Content-Type": "application/xml"})
+        elif (code := self.refuse.get(handler.command)) is not None:
             _reply(handler, code, _ERROR, {})
         elif not key:
             key = parse_qs(query).get("prefix", [""])[0].strip("/")

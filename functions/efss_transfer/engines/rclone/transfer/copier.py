@@ -205,6 +205,9 @@ class Copier:
                 # S3 answers HEAD without a body, so wrong keys look like missing permissions. The
                 # answer to this lookup has a body, and the error is raised from it.
                 yield from self._inspector.kind_of(destination)
+                if source.remote.backend == "s3":
+                    # The destination can be looked up, so the source cannot.
+                    raise CopyRefused(self._run.classify(self._error, Side.SOURCE))
             raise CopyRefused(self._failure(self._error, source, destination))
 
     def _check_single_file(self, source: RemotePath, kind: PathKind) -> None:
