@@ -101,6 +101,15 @@ _PORT: Final = re.compile(r"([\w.\]-]):\d+\b")
 # The guard is internal: the message shows the host that it refused, and not the guard's address.
 _GUARD_PREFIX: Final = re.compile(r"socks connect tcp \S+?->(\S+: )unknown error ")
 
+# What the words of Go and of SOCKS leave open.
+_MEANINGS: Final = (
+    (re.compile(r"\bhost unreachable$"), "no such host, or no route to it"),
+    (
+        re.compile(r"\bserver gave HTTP response to HTTPS client$"),
+        "the server does not speak TLS at this port",
+    ),
+)
+
 
 def side_of(text: str) -> Side | None:
     """The side that the text itself names; None if it names none."""
@@ -132,4 +141,6 @@ def classify(text: str, side: Side | None, redactor: Redactor) -> Failure:
     if retryable is None:
         retryable = CODES[code].retryable
     shown = _GUARD_PREFIX.sub(r"\1", text)
+    for words, meaning in _MEANINGS:
+        shown = words.sub(rf"\g<0> ({meaning})", shown)
     return Failure(code, redactor.redact(shown, CODES[code].title), retryable, side)
