@@ -15,7 +15,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 Segments = tuple[str, ...]
 
-_SAFE: Final = "!$&'()*+,;=:@-._~"
+# Not ";": some servers take what follows it in a Destination for a parameter.
+_SAFE: Final = "!$&'()*+,=:@-._~"
 _LONGEST_HREF: Final = 1 << 14
 _MOST_HELD: Final = 100_000
 _SHOWN: Final = 200

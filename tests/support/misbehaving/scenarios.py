@@ -63,7 +63,13 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         source,
         destination,
         sizes,
-        tuple(one for one in reading if _leaves_a_trace(one, is_hashed, verify)),
+        tuple(
+            one
+            for one in reading
+            if _leaves_a_trace(one, is_hashed, verify)
+            # rclone takes the length of what an S3 sends for the size of the file.
+            and (one.kind is not Kind.READ_SHORT or source != "s3" or is_hashed or verify != "none")
+        ),
         tuple(one for one in writing if _leaves_a_trace(one, is_hashed, verify)),
         {"verify": verify, "attempts": draw(st.integers(1, 3)), "report": "all"},
     )

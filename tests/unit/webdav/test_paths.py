@@ -120,3 +120,8 @@ def test_name_survives_encoding(name: str) -> None:
 
 def test_href_of_a_bare_host_is_the_root() -> None:
     assert of_href("https://cloud.example.org") == ()
+
+
+def test_semicolons_are_encoded() -> None:
+    # WsgiDAV takes what follows one in a Destination for a parameter, and drops it.
+    assert encoded(("a;b", "c")) == "/a%3Bb/c"
