@@ -22,7 +22,7 @@ from efss_transfer.webdav.memory import Memory, Stored, key, strong
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, ServerSession
 from efss_transfer.webdav.words import Words
-from efss_transfer.webdav.writes import refusals
+from efss_transfer.webdav.writes import names, refusals
 from efss_transfer.webdav.writes.chunks import Chunks, NoChunks
 from efss_transfer.webdav.writes.cleanups import CleanUps
 from efss_transfer.webdav.writes.conditions import ABSENT, Conditions
@@ -117,7 +117,7 @@ class Uploads:
                 return await self._in_chunks(session, path, sending, headers)
         if self._dialect.atomic and not replaces_in_place:
             return await self._in_place(path, upload, headers)
-        if not self._moves or (is_new and is_small):
+        if not self._moves or (is_new and is_small) or not names.survive_moves(path):
             return await self._directly(path, upload, headers, is_new=is_new)
         return await self._by_the_side(path, upload, headers, is_new=is_new)
 
