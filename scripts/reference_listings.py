@@ -1,4 +1,4 @@
-"""What servers leave out of their listings or spell oddly in them, and what comes of it."""
+"""What is known to go wrong with servers of each type, WebDAV apart, and what comes of it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ class OddListing(NamedTuple):
 
 _INTRODUCTION: Final = (
     "rclone leaves out entries of a listing that it cannot use, and succeeds without them. The "
-    "service reads them from rclone's log, in a copy, a dry run, a plan, a shard and a "
-    "verification. Each row is a test in `tests/integration/failures` (`test_lost_entries.py`, "
-    "`test_linked_folders.py`), through the HTTP API."
+    "service reads them from rclone's log, or looks in another way, in a copy, a dry run, a plan, "
+    "a shard and a verification. Each row is a test in `tests/integration`, through the HTTP API."
 )
 
 ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
@@ -37,6 +36,16 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Its index links to folders without a `/` at the end.",
             "`unsupported` for each of these folders, whose page arrives in its place.",
             "Set `no_slash`, delete the pages at the destination, and repeat the transfer.",
+        ),
+        OddListing(
+            "It sends a file with `Content-Encoding: gzip`.",
+            "Copied as stored.",
+            "None is needed.",
+        ),
+        OddListing(
+            "It tells no size.",
+            "Copied with its real size; a plan counts such files apart.",
+            "None is needed.",
         ),
     ),
     "s3": (
@@ -57,6 +66,53 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "The files of the folder are copied.",
             "None is needed.",
         ),
+        OddListing(
+            "Two keys are one path in a storage with folders: `a//b` and `a/b`.",
+            "One is copied; the other is `name_refused`, with the first one's name.",
+            "Rename one of them, or copy to an object store.",
+        ),
+        OddListing(
+            "The key may not create buckets, or may list objects and not read them.",
+            "Nothing is created, and what may be written is. What may not be read is "
+            "`permission_denied`.",
+            "Ask for the missing permission.",
+        ),
+    ),
+    "sftp": (
+        OddListing(
+            "A folder has a named pipe.",
+            "`unsupported` for it, at the source; all others are copied.",
+            "Exclude the pipe.",
+        ),
+        OddListing(
+            "Its shell never answers, so that a checksum takes forever.",
+            "`unsupported` at that side, after 20 s.",
+            "Set `disable_hashcheck`.",
+        ),
+        OddListing(
+            "A link leads to its own folder, or to one above it.",
+            "The link is a failed folder, and nothing is copied twice. Other links to folders are "
+            "followed.",
+            "Exclude the link, or set `skip_links`.",
+        ),
+    ),
+    "ftp": (
+        OddListing(
+            "It has no MLSD, and rclone cannot read its listings: owners or groups have spaces.",
+            "`storage_error` at the source for each name that rclone does not see. The warning "
+            "`listing_unchecked` says that the names could not be compared.",
+            "Have the server offer MLSD, or list numbers in place of names.",
+        ),
+        OddListing(
+            "It hides names that begin with a dot.",
+            "Copied, if the server lists them on request (`LIST -a`).",
+            "None is needed.",
+        ),
+        OddListing(
+            "Its disk ignores case, and two files differ in case alone.",
+            "One is copied; the other is `name_refused`, with the first one's name.",
+            "Rename one of them.",
+        ),
     ),
 }
 
@@ -66,7 +122,7 @@ def odd_listings(storage_type: str) -> str:
     if storage_type not in ODD_LISTINGS:
         return ""
     lines = [
-        f"### Listings of {storage_type} servers",
+        f"### What is known to go wrong with {storage_type} servers",
         "",
         _INTRODUCTION,
         "",

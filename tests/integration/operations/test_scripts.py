@@ -22,6 +22,7 @@ from support.storages import ROOT
 SECONDS = 120
 DEMO = str(ROOT / "scripts" / "demo")
 RUN = str(ROOT / "scripts" / "run")
+FAULTS = str(ROOT / "scripts" / "faults")
 
 
 @pytest.fixture
@@ -180,13 +181,24 @@ def test_interrupted_demo_stops_everything(folder: Path, number: signal.Signals,
         assert users_of(folder) == []
 
 
-@pytest.mark.parametrize("script", [DEMO, RUN])
+@pytest.mark.parametrize("script", [DEMO, RUN, FAULTS])
 def test_help_has_an_example(folder: Path, script: str) -> None:
     shown = run(folder, script, "--help")
 
     assert shown.returncode == 0
     assert f"usage: scripts/{Path(script).name}" in shown.stdout
     assert "example" in shown.stdout
+
+
+@pytest.mark.slow
+def test_faults_counts_what_went_wrong(folder: Path) -> None:
+    words = ("--points", "1", "--only", "rclone killed", "--generated", "0", "--json")
+    shown = run(folder, FAULTS, *words)
+
+    assert shown.returncode == 0, shown.stderr
+    (row,) = json.loads(shown.stdout)["faults"].values()
+    assert row.pop("runs") == 2
+    assert set(row.values()) == {0}
 
 
 @pytest.mark.parametrize(

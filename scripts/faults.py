@@ -1,0 +1,152 @@
+"""Kills, cuts and fills what takes part in a copy at random moments, and checks each answer.
+
+No answer may be a wrong success, no process or file may be left here, no file may be there in part,
+no answer may come late, and the same request must complete the copy once all works again. Then
+servers that misbehave in generated ways are copied from and to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from fault_runs import DIRECTIONS, FAULTS, Runs, Tally, places
+
+ROOT: Final = Path(__file__).parents[1]
+FIGURES: Final = ROOT / "docs" / "faults.json"
+PAGE: Final = ROOT / "docs" / "reliability.md"
+BEGIN: Final = "<!-- figures of scripts/faults -->"
+END: Final = "<!-- end -->"
+_TEST: Final = "tests/integration/failures/test_misbehaving_servers.py"
+_COLUMNS: Final = (
+    "runs",
+    "wrong_successes",
+    "wrong_files",
+    "orphans",
+    "partial_files",
+    "hangs",
+    "not_completed",
+)
+console = Console(stderr=True)
+
+
+def main() -> int:
+    """Make the runs, and show what went wrong; the exit code is 1 if anything did."""
+    arguments = _parser().parse_args()
+    figures: dict[str, Any] = {"faults": {}, "generated": None}
+    if arguments.points:
+        figures["faults"] = _fault_runs(arguments)
+    if arguments.generated:
+        figures["generated"] = _generated(arguments.generated)
+    if arguments.json:
+        print(json.dumps(figures, indent=2))
+    else:
+        Console().print(_table(figures))
+    if arguments.save:
+        FIGURES.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+        write_page(figures)
+    return int(not is_clean(figures))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/faults",
+        description=__doc__,
+        epilog='example: scripts/faults --points 1 --only "rclone killed" --generated 0',
+    )
+    parser.add_argument(
+        "--points", type=int, default=20, metavar="N", help="moments for each fault (20)"
+    )
+    parser.add_argument(
+        "--generated",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="copies between servers that misbehave in generated ways (1000)",
+    )
+    parser.add_argument("--only", choices=FAULTS, help="this fault alone")
+    parser.add_argument("--seed", type=int, default=0, help="choose other moments")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--save", action="store_true", help="write docs/faults.json and the page")
+    return parser
+
+
+def _fault_runs(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
+    faults = [arguments.only] if arguments.only else list(FAULTS)
+    tallies = {fault: Tally() for fault in faults}
+    with places() as ends, Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("faults", total=len(faults) * arguments.points * len(DIRECTIONS))
+        for direction in DIRECTIONS:
+            source, _, destination = direction.partition(" to ")
+
+            def report(text: str, direction: str = direction) -> None:
+                console.print(f"{direction}: {text}", markup=False, highlight=False)
+
+            runs = Runs(ends[source], ends[destination], arguments.seed, report)
+            seconds = runs.seconds()
+            for fault in faults:
+                for _ in range(arguments.points):
+                    runs.run(fault, seconds, tallies[fault])
+                    progress.advance(task)
+    return {fault: asdict(tally) for fault, tally in tallies.items()}
+
+
+def _generated(number: int) -> dict[str, int]:
+    """Run the property test with other examples each time."""
+    environment = {**os.environ, "GENERATED_COPIES": str(number)}
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", _TEST]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, check=False, stdout=subprocess.PIPE, text=True
+    )
+    if done.returncode:
+        console.print(done.stdout[-8000:], markup=False, highlight=False)
+    return {"runs": number, "wrong_successes": int(done.returncode != 0)}
+
+
+def is_clean(figures: dict[str, Any]) -> bool:
+    """Whether nothing went wrong in any run."""
+    rows = [*figures["faults"].values(), figures["generated"] or {}]
+    return not any(value for row in rows for name, value in row.items() if name != "runs")
+
+
+def _table(figures: dict[str, Any]) -> Table:
+    table = Table("fault", *(name.replace("_", " ") for name in _COLUMNS))
+    for name, row in figures["faults"].items():
+        table.add_row(name, *(str(row[column]) for column in _COLUMNS))
+    if (row := figures["generated"]) is not None:
+        table.add_row("generated servers", str(row["runs"]), str(row["wrong_successes"]))
+    return table
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    """The figures as a table of Markdown."""
+    lines = ["| fault | " + " | ".join(name.replace("_", " ") for name in _COLUMNS) + " |"]
+    lines.append("|---|" + "--:|" * len(_COLUMNS))
+    for name, row in figures["faults"].items():
+        lines.append(f"| {name} | " + " | ".join(str(row[column]) for column in _COLUMNS) + " |")
+    if (row := figures["generated"]) is not None:
+        cells = [str(row["runs"]), str(row["wrong_successes"]), *[""] * (len(_COLUMNS) - 2)]
+        lines.append("| servers that misbehave in generated ways | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write_page(figures: dict[str, Any]) -> None:
+    """Put the figures into docs/reliability.md."""
+    text = PAGE.read_text("utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{markdown(figures)}\n\n{END}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
