@@ -217,8 +217,9 @@ class Gateway:
         return status
 
     async def _delete(self, request: EngineRequest, reply: EngineReply) -> None:
-        if self._memory.failed.pop(key(request.path)):
-            # rclone's own, after a failed upload: a file there is the old one.
+        is_failed = self._memory.failed.pop(key(request.path))
+        if is_failed or await self._uploads.conditions.is_anothers(request.path):
+            # rclone's own, after a failed upload: a file there is the old one, or another client's.
             await reply.send(204)
             return
         folder = request.raw.endswith("/")
@@ -240,8 +241,7 @@ class Gateway:
             "Destination": self._listings.url(to, folder=folder),
             "Overwrite": request.header("overwrite") or "T",
         }
-        if (time := request.header("x-oc-mtime")) is not None:
-            headers["X-OC-Mtime"] = time
+        headers |= {"X-OC-Mtime": it} if (it := request.header("x-oc-mtime")) else {}
         call = Call(request.method, self._listings.target(request.path, folder=folder), headers)
         try:
             answer = await self._session.succeed(call, key(request.path))
@@ -296,5 +296,5 @@ class Gateway:
         wanted = {_RECALCULATE: request.header(_RECALCULATE) or ""}
         call = Call("PATCH", self._listings.target(request.path), wanted, Held(b""))
         answer = await self._session.succeed(call, key(request.path))
-        checksum = answer.header("oc-checksum")
-        await reply.send(204, headers={"OC-Checksum": checksum} if checksum else {})
+        found = answer.header("oc-checksum")
+        await reply.send(204, headers={"OC-Checksum": found} if found else {})

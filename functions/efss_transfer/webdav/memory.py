@@ -112,7 +112,8 @@ class Memory:
     `etags`: files that were listed or stored (None: no ETag that can be a condition). `listed`:
     folders whose files are all in `etags`, and when they were listed. `stored`: uploads that the
     engine has not yet checked. `empty`: files listed without a size or with 0. `sizes`: the real
-    sizes of such files. `failed`: failed uploads, after each of which rclone sends a DELETE.
+    sizes of such files. `own`: ETags of uploads. `failed`: failed uploads, after each of which
+    rclone sends a DELETE.
     """
 
     room: int = _ROOM
@@ -124,12 +125,14 @@ class Memory:
     sizes: Recent[int] = field(init=False)
     empty: Recent[bool] = field(init=False)
     failed: Recent[bool] = field(init=False)
+    own: Recent[str] = field(init=False)
 
     def __post_init__(self) -> None:
         part = self.room // 16
         self.etags = Recent(11 * part, self._drop)
         self.listed, self.stored, self.sizes = Recent(part), Recent(part), Recent(part)
         self.empty = Recent(part)
+        self.own = Recent(part)
         # One that is dropped would let rclone's DELETE through to the old file: those of all
         # uploads that are under way are kept.
         self.failed = Recent(part, least=_MOST_UPLOADS)

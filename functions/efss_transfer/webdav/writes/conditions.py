@@ -39,6 +39,17 @@ class Conditions:
             return await self.looked(path)
         return condition
 
+    async def is_anothers(self, path: Segments) -> bool:
+        """Return whether an upload has been replaced by another client's, or deleted.
+
+        rclone deletes an upload that differs from its source, whoever has stored what it found.
+        """
+        own = self._memory.own.get(key(path))
+        if own is None:
+            return False
+        found = await self._listings.one(path, folder=False)
+        return found is None or found.entry.get("getetag") != own
+
     async def looked(self, path: Segments) -> Mapping[str, str]:
         """Request the file's current state and return the matching condition.
 

@@ -58,7 +58,7 @@ class Uploads:
         self._folders = folders
         self._memory = memory
         self._dialect = dialect
-        self._conditions = Conditions(listings, memory, dialect, twins)
+        self.conditions = Conditions(listings, memory, dialect, twins)
         self._quota = Quota(listings.free)
         self._pieces = Pieces(room)
         self._chunks = Chunks(session, listings)
@@ -147,9 +147,9 @@ class Uploads:
 
     async def _in_place(self, path: Segments, upload: Upload, headers: Mapping[str, str]) -> _Kept:
         """Send one PUT, conditional on the listed state of the file."""
-        condition = await self._conditions.certain(path)
+        condition = await self.conditions.certain(path)
         while True:
-            sent = {**self._conditions.with_unique_time(headers, condition), **condition}
+            sent = {**self.conditions.with_unique_time(headers, condition), **condition}
             call = Call("PUT", self._listings.target(path), sent, upload)
             async with self._session.call(call, key(path)) as answer:
                 if answer.status < 300:
@@ -163,7 +163,7 @@ class Uploads:
                 failed = self._session.failed(call, key(path), refusals.NO_VERSION)
             if not condition or failed.status not in self._dialect.mismatch:
                 raise self._explained(failed)
-            if (looked := await self._conditions.looked(path)) == condition:
+            if (looked := await self.conditions.looked(path)) == condition:
                 # The condition holds, so the refusal has another cause.
                 raise self._explained(failed)
             condition = looked
@@ -178,7 +178,7 @@ class Uploads:
         headers: Mapping[str, str],
     ) -> _Kept:
         """Send chunks to a folder of their own; the server then makes the file of them."""
-        condition = self._conditions.known(path)
+        condition = self.conditions.known(path)
         try:
             size = await sending
             answer = await self._chunks.assemble(session, path, size, headers, condition)
@@ -187,7 +187,7 @@ class Uploads:
         except Failed as failed:
             await self.clean_ups.run(self._chunks.remove(session))
             if condition and failed.status in self._dialect.mismatch:
-                await self._conditions.looked(path)
+                await self.conditions.looked(path)
                 raise Failed(_AGAIN, failed.said) from failed
             raise self._explained(failed) from failed
         except BaseException:
@@ -216,7 +216,7 @@ class Uploads:
                 await self.leftovers.clear(path, upload.length)
             raise
         if condition and failed.status == 412:
-            await self._conditions.looked(path)
+            await self.conditions.looked(path)
             raise Failed(_AGAIN, failed.said)
         raise self._explained(failed)
 
@@ -252,7 +252,7 @@ class Uploads:
                 return
             raise
         if failed.status == 412:
-            await self._conditions.looked(path)
+            await self.conditions.looked(path)
         elif failed.status in _NO_MOVE:
             self._moves = False
             text = f"The server refused MOVE with {failed.status}."
@@ -275,6 +275,7 @@ class Uploads:
         self._memory.etags.put(key(path), kept.etag)
         if kept.etag is None:
             return
+        self._memory.own.put(key(path), kept.etag)
         # The engine checks each file that it has stored. If the server's answer described the
         # file, that check costs no request.
         given = headers.get("x-oc-mtime")
