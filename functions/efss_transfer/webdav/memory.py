@@ -129,10 +129,9 @@ class Memory:
 
     def __post_init__(self) -> None:
         part = self.room // 16
-        self.etags = Recent(11 * part, self._drop)
+        self.etags = Recent(10 * part, self._drop)
         self.listed, self.stored, self.sizes = Recent(part), Recent(part), Recent(part)
-        self.empty = Recent(part)
-        self.own = Recent(part)
+        self.empty, self.own = Recent(part), Recent(part)
         # One that is dropped would let rclone's DELETE through to the old file: those of all
         # uploads that are under way are kept.
         self.failed = Recent(part, least=_MOST_UPLOADS)
@@ -140,8 +139,8 @@ class Memory:
     @property
     def size(self) -> int:
         """Number of bytes that all parts take."""
-        parts = self.etags, self.listed, self.stored, self.sizes, self.empty, self.failed
-        return sum(part.size for part in parts)
+        parts = self.listed, self.stored, self.sizes, self.empty, self.failed, self.own
+        return self.etags.size + sum(part.size for part in parts)
 
     def _drop(self, path: str) -> None:
         # A folder that lacks one of its files here is no longer known in full.
