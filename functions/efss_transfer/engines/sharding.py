@@ -40,4 +40,6 @@ def select_shard(selection: Selection) -> Selection:
 
 def folded(path: str) -> str:
     """The path in lower case, as Go converts it: letter by letter, each to a single letter."""
+    if path.isascii():
+        return path.lower()
     return "".join(letter.lower()[:1] for letter in unicodedata.normalize("NFC", path))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
+
+from efss_transfer.engines.sharding import folded
 
 if TYPE_CHECKING:
     from efss_transfer.webdav.writes.stored_names import StoredNames
@@ -26,7 +27,7 @@ class AlikeNames:
             from efss_transfer.webdav.writes.stored_names import StoredNames
 
             self._names = StoredNames()
-        shared = (name if name.isascii() else unicodedata.normalize("NFC", name)).lower()
+        shared = folded(name)
         self.found = self._names.has_another(name, shared)
         self._names.add(name, shared)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Generator, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
@@ -14,6 +13,7 @@ from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer.partial_files import PartialFiles, Placement
 from efss_transfer.engines.rclone.transfer.unclean_files import are_merged, name_taken
+from efss_transfer.engines.sharding import folded
 from efss_transfer.engines.unclean_names import place
 from efss_transfer.model.events import Event
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Side
@@ -93,7 +93,7 @@ class ListedFiles:
         """The first of all paths that are one at the destination; add the others as failed."""
         first: dict[str, str] = {}
         for path in paths:
-            other = first.setdefault(unicodedata.normalize("NFC", path).lower(), path)
+            other = first.setdefault(folded(path), path)
             if other != path:
                 failure = name_taken(self._run, other)
                 self._run.outcomes.add(FileOutcome(path, FileState.FAILED, error=failure))
