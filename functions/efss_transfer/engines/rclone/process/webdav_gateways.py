@@ -110,7 +110,7 @@ class Gateways:
                 "destination", self._request.destination, is_destination=True
             )
         for side in Side:
-            gateway = self.made.get("source" if self._is_shared else side.value)
+            gateway = self._gateway_of(side)
             if gateway is not None:
                 self.records[side] = gateway.record
         return replace(self._request, source=source, destination=destination)
@@ -128,7 +128,7 @@ class Gateways:
         """Let the destination's gateway ask whether the source has a file, by its whole path at
         the destination. The function may block.
         """
-        gateway = self.made.get("source" if self._is_shared else "destination")
+        gateway = self._gateway_of(Side.DESTINATION)
         if gateway is not None:
 
             async def is_in_source(path: str) -> bool:
@@ -150,8 +150,11 @@ class Gateways:
 
     def confirm_uploads(self) -> Future[None] | None:
         """Begin to confirm the uploads by listings; None if nothing is uploaded by a gateway."""
-        gateway = self.made.get("source" if self._is_shared else "destination")
+        gateway = self._gateway_of(Side.DESTINATION)
         return None if gateway is None else self._guard.start(gateway.confirmations.confirm)
+
+    def _gateway_of(self, side: Side) -> Gateway | None:
+        return self.made.get("source" if self._is_shared else side.value)
 
     def _server(self, side: str, end: Endpoint) -> _Server | None:
         """Begin to ask a server what it is; None for an endpoint that gets no gateway."""

@@ -110,12 +110,9 @@ class JobRunner:
                         break
         except EngineError:
             raise  # The daemon is dead or silent: no job is left to stop.
-        except TransferInterrupted as interruption:
-            if interruption.state is State.INCOMPLETE:
+        except BaseException as error:  # GeneratorExit included: the consumer of the events left.
+            if isinstance(error, TransferInterrupted) and error.state is State.INCOMPLETE:
                 self._report_stalls()
-            self._stop(batch.running, after_stop)
-            raise
-        except BaseException:  # GeneratorExit included: the consumer of the events left.
             self._stop(batch.running, after_stop)
             raise
         finally:
@@ -171,7 +168,7 @@ class JobRunner:
         log.begin_stopping()
         rc.limit_timeout(self._run.stop_seconds)
         stalls = self._progress.stalls
-        is_idle = stalls.all_stalled_for(_IDLE_SECONDS) and not stalls.has_sent
+        is_idle = stalls.all_stalled_for(_IDLE_SECONDS) and not stalls.bytes_in_flight
         seconds = self._run.stop_seconds
         until = time.monotonic() + (min(seconds, _IDLE_STOP_SECONDS) if is_idle else seconds)
         with suppress(EngineError, RcError):

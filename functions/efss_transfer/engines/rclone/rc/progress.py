@@ -28,13 +28,10 @@ class StallWatch:
         self._since: dict[str, tuple[InFlight, float]] = {}
         self._given_up: set[str] = set()
         self._began = time.monotonic()
-        self.listed = 0
-        """How many entries of both sides were listed."""
 
-    def observe(self, files: Iterable[InFlight], listed: int = 0) -> None:
-        """Take the files that are in flight now, and the number of entries listed so far."""
+    def observe(self, files: Iterable[InFlight]) -> None:
+        """Take the files that are in flight now."""
         now, before = time.monotonic(), self._since
-        self.listed = listed
         self._since = {}
         for file in files:
             if file.path in self._given_up:
@@ -66,11 +63,6 @@ class StallWatch:
     def bytes_in_flight(self) -> int:
         """How many bytes of the files in flight have arrived."""
         return sum(file.current_bytes for file, _ in self._since.values())
-
-    @property
-    def has_sent(self) -> bool:
-        """Whether a part of any file in flight has arrived."""
-        return any(file.current_bytes > 0 for file, _ in self._since.values())
 
 
 class ProgressReporter:
@@ -106,7 +98,7 @@ class ProgressReporter:
         self._expected_files = max(self._expected_files, int(stats.get("totalTransfers") or 0))
         self._expected_bytes = max(self._expected_bytes, int(stats.get("totalBytes") or 0))
         files = in_flight(stats)
-        self.stalls.observe(files, int(stats.get("listed") or 0))
+        self.stalls.observe(files)
         return Progress(
             totals=self._run.outcomes.totals,
             current_bytes=int(stats.get("bytes") or 0),

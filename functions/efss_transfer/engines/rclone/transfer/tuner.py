@@ -41,8 +41,6 @@ class Tuner:
         self._current: Tuning | None = None
         self.chosen: Tuning | None = None
         """What was chosen for the first attempt; None before `choose`."""
-        self.ignores_case = False
-        """Whether the destination was found to ignore case."""
         self.config: dict[str, Any] = {}
         """`_config` for the calls of this attempt."""
 
@@ -78,7 +76,7 @@ class Tuner:
             )
             if (yield from self._probe.ignores_case(destination)):
                 # rclone then passes over the second of two such names, and says so.
-                config["IgnoreCaseSync"] = self.ignores_case = True
+                config["IgnoreCaseSync"] = True
         self.chosen = tuning.choose(source.remote, destination.remote, limits, large_files)
         self._current = self.chosen
         self.config = config | self.chosen.config()

@@ -32,6 +32,7 @@ _TEXT: Final = (
     "This folder is a link that leads back to a folder above it. It was left out, because its "
     "content would be copied again and again. Remove the link, or exclude it."
 )
+_FAILURE: Final = Failure("unsupported", _TEXT, retryable=False, side=Side.SOURCE)
 
 Loop = tuple[str, str]
 """A folder, and the folder above it that it leads back to."""
@@ -101,8 +102,7 @@ class LinkLoops:
             if not is_below and listings.get(folder) and listings[folder] == listings.get(above):
                 loops.append(folder)
         for loop in loops:
-            failure = Failure("unsupported", _TEXT, retryable=False, side=Side.SOURCE)
-            self._run.outcomes.add_error(failure, loop)
+            self._run.outcomes.add_error(_FAILURE, loop)
             self.rules.append(f"- /{literal(loop)}/**")
         return loops
 
@@ -110,7 +110,6 @@ class LinkLoops:
         self, jobs: JobRunner, loops: Sequence[str], destination: RemotePath
     ) -> Iterator[Event]:
         """Remove what this transfer has already copied from below the loops."""
-        failure = Failure("unsupported", _TEXT, retryable=False, side=Side.SOURCE)
         self._run.outcomes.seal()
         with self._run.log.probing():
             for loop in loops:
@@ -121,7 +120,7 @@ class LinkLoops:
                     RcCall(path, "operations/deletefile", {"fs": destination.fs, "remote": path})
                     for path in paths
                     if self._run.outcomes.state_of(path) is SeenState.TRANSFERRED
-                    and self._run.outcomes.add_mismatch(path, failure)
+                    and self._run.outcomes.add_mismatch(path, _FAILURE)
                 )
                 yield from jobs.run_all(calls, _AT_ONCE, lambda _path, _job: None)
                 if paths:

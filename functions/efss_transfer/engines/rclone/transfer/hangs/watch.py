@@ -1,8 +1,8 @@
 """Ends a copy that waits for what never comes, so that the rest can be copied without it.
 
 A named pipe is the common case: rclone's SFTP backend lists it as an empty file, and its server
-opens it only once a program writes into it. rclone cannot be told to give up one file, so the copy
-is stopped, and begun again without the file.
+opens it only once a program writes into it. rclone has no call that stops one file. So the service
+stops the whole copy, and starts it again without that file.
 """
 
 from __future__ import annotations
@@ -88,12 +88,11 @@ class HangWatch:
             self._look_at_shells()
             if self._is_sftp:
                 self._look_at_files(self._fs)
-        has_loop = self._loops is not None and self._loops.has_found
-        return bool(self._silent or self._refusal or has_loop)
+        return bool(self._silent or self._refusal or (self._loops and self._loops.has_found))
 
     def find_loops(self, jobs: JobRunner, source: RemotePath) -> Iterator[Event]:
         """Report the loops that the listing before the copy has shown."""
-        if self._loops is not None and self._loops.has_found:
+        if self._loops and self._loops.has_found:
             yield from self._loops.confirm(jobs, source)
 
     def settle(
@@ -106,8 +105,8 @@ class HangWatch:
         if self._refusal is not None:
             raise self._refusal
         silent, self._silent = self._silent, ()
-        has_loop = self._loops is not None and self._loops.has_found
-        if not silent and not has_loop:
+        loops = self._loops if self._loops and self._loops.has_found else None
+        if not silent and loops is None:
             return False
         self._run.log.end_stopping()
         self._run.outcomes.seal()
@@ -116,10 +115,10 @@ class HangWatch:
             self._run.outcomes.add(FileOutcome(path, FileState.FAILED, error=failure))
             self._stalls.give_up(path)
             self._rules.append(f"- /{literal(path)}")
-        if self._loops is not None and has_loop:
-            loops = yield from self._loops.confirm(jobs, source)
+        if loops is not None:
+            confirmed = yield from loops.confirm(jobs, source)
             if self._removes:
-                yield from self._loops.remove(jobs, loops, destination)
+                yield from loops.remove(jobs, confirmed, destination)
         return True
 
     def _look_at_files(self, fs: str) -> None:
