@@ -134,16 +134,18 @@ class ServerWords:
         record = self._records.get(Side.DESTINATION)
         if record is None:
             return
+        outcomes.seal()
         for path, text in record.contradicted.items():
             failure = Failure("storage_error", text, retryable=True, side=Side.DESTINATION)
-            if outcomes.is_reported(self._outcome_path(path)):
-                outcomes.add_mismatch(self._outcome_path(path), failure)
+            outcomes.add_mismatch(self._outcome_path(path), failure)
         if record.unlisted and not outcomes.errors:
             folder, said = next(iter(record.unlisted.items()))
+            more = len(record.unlisted) - 1
+            others = f" and {more} other {'folder' if more == 1 else 'folders'}" if more else ""
+            shown = self._redactor.redact(said, "The text contained a secret.")
             text = (
-                f"The uploads to {len(record.unlisted)} folders, such as {folder or '/'}, could "
-                f"not be confirmed: {self._redactor.redact(said, 'the text had a secret')} "
-                "Send the same request again."
+                f"The uploads to the folder {folder or '/'}{others} could not be confirmed: "
+                f"{shown} Send the same request again."
             )
             outcomes.add_final_error(Failure("storage_error", text, True, Side.DESTINATION))
 

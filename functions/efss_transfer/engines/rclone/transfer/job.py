@@ -107,7 +107,8 @@ class Transfer:
         self._run.outcomes.close()
         if refusal is not None:
             raise CopyRefused(refusal)
-        if (work := self._run.confirm_uploads()) is not None:
+        is_compared = self._is_to_verify and self._options.verify is not VerifyMode.NONE
+        if not is_compared and (work := self._run.confirm_uploads()) is not None:
             yield from self._jobs.wait_for(work)
         if self._is_to_verify:
             self._progress.phase = Phase.VERIFYING
