@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 Segments = tuple[str, ...]
 
-# Not ";": some servers take what follows it in a Destination for a parameter.
+# Not ";": what follows it may be read as a parameter of a URL (RFC 3986, section 3.3).
 _SAFE: Final = "!$&'()*+,=:@-._~"
 _LONGEST_HREF: Final = 1 << 14
 _MOST_HELD: Final = 100_000

@@ -123,5 +123,5 @@ def test_href_of_a_bare_host_is_the_root() -> None:
 
 
 def test_semicolons_are_encoded() -> None:
-    # WsgiDAV takes what follows one in a Destination for a parameter, and drops it.
+    # What follows one may be read as a parameter. WsgiDAV decodes first: see writes/names.py.
     assert encoded(("a;b", "c")) == "/a%3Bb/c"

@@ -25,8 +25,8 @@ class RunContext:
     gateway has uploaded. `memory_bytes` is what rclone may use: the transfer's memory without what
     its gateways may hold. `guessed_listings` has the sides whose FTP server lists without MLSD, and
     whether rclone asks it for hidden files; `gateways` the sides that are reached through one.
-    `expect_no_end` says that a job has not stopped when it was told to: then rclone, too, is waited
-    for only a moment.
+    `expect_no_end` tells the daemon that a job ignored its stop, so that rclone is killed half a
+    second after SIGTERM.
     """
 
     rc: RcClient
