@@ -6,35 +6,29 @@ passes through it, so the server's exact statuses and words are known.
 
 from __future__ import annotations
 
-import re
 import socket
-from email.utils import formatdate
-from typing import Final
 from urllib.parse import urlsplit
 
-from efss_transfer.webdav import listings
 from efss_transfer.webdav.budget import Budget, weight_of_body
 from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.early_listings import EarlyListings
 from efss_transfer.webdav.folders import Folders, Orphan
 from efss_transfer.webdav.http import server
 from efss_transfer.webdav.http.connections import Connections, NoAnswer
-from efss_transfer.webdav.http.exchange import Call, Held
+from efss_transfer.webdav.http.exchange import Call
 from efss_transfer.webdav.http.server import EngineReply, EngineRequest
 from efss_transfer.webdav.listings import Listings
-from efss_transfer.webdav.lookups import LONGEST_REQUEST, XML, Lookups, send_error
+from efss_transfer.webdav.lookups import LONGEST_REQUEST, Lookups, send_error
 from efss_transfer.webdav.memory import Memory, key
-from efss_transfer.webdav.paths import Base, Segments, encoded, segments
+from efss_transfer.webdav.paths import Base, Segments, segments
 from efss_transfer.webdav.processing import Processing
 from efss_transfer.webdav.reads import Reads
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.words import Record, RequestFailure, Words
 from efss_transfer.webdav.writes.confirmations import Confirmations
+from efss_transfer.webdav.writes.properties import Properties
 from efss_transfer.webdav.writes.twins import Twins
 from efss_transfer.webdav.writes.uploads import SMALL, Uploads
-
-_RECALCULATE: Final = "x-recalculate-hash"
-_SET_TIME: Final = re.compile(rb"<lastmodified[^>]*>([0-9]{1,11})<")
 
 
 class Gateway:
@@ -90,6 +84,7 @@ class Gateway:
             confirmations=self.confirmations,
             twins=self.twins,
         )
+        properties = Properties(session, self._listings, self._memory, dialect)
         self._methods = {
             "OPTIONS": self._options,
             "PROPFIND": self._lookups.answer,
@@ -100,8 +95,8 @@ class Gateway:
             "DELETE": self._delete,
             "MOVE": self._transfer,
             "COPY": self._transfer,
-            "PROPPATCH": self._proppatch,
-            "PATCH": self._patch,
+            "PROPPATCH": properties.change,
+            "PATCH": properties.calculate_hash,
         }
 
     @property
@@ -241,7 +236,8 @@ class Gateway:
             "Destination": self._listings.url(to, folder=folder),
             "Overwrite": request.header("overwrite") or "T",
         }
-        headers |= {"X-OC-Mtime": it} if (it := request.header("x-oc-mtime")) else {}
+        if (time := request.header("x-oc-mtime")) is not None:
+            headers["X-OC-Mtime"] = time
         call = Call(request.method, self._listings.target(request.path, folder=folder), headers)
         try:
             answer = await self._session.succeed(call, key(request.path))
@@ -264,37 +260,3 @@ class Gateway:
         call = Call("HEAD", self._listings.target(path))
         async with self._session.call(call, key(path)) as answer:
             return answer.status < 300
-
-    async def _proppatch(self, request: EngineRequest, reply: EngineReply) -> None:
-        body = await request.whole(LONGEST_REQUEST)
-        call = Call("PROPPATCH", self._listings.target(request.path), XML, Held(body))
-        async with self._session.call(call, key(request.path)) as answer:
-            if answer.status not in (200, 207):
-                raise await self._session.error(call, key(request.path), answer)
-            said = await answer.text(LONGEST_REQUEST)
-        self._memory.stored.pop(key(request.path))
-        status = listings.outcome(said)
-        if status == 200 and self._dialect.ignores_times and not await self._shows(body, request):
-            status = 409  # rclone then sends the file again, with its time
-        href = encoded(request.path)
-        entry = (
-            f"<d:response><d:href>{href}</d:href><d:propstat><d:prop/>"
-            f"<d:status>HTTP/1.1 {status} Outcome</d:status></d:propstat></d:response>"
-        )
-        await reply.send(207, listings.OPENING + entry.encode("ascii") + listings.CLOSING, XML)
-
-    async def _shows(self, body: bytes, request: EngineRequest) -> bool:
-        """Return whether a file has the time that a PROPPATCH asked for."""
-        wanted = _SET_TIME.search(body)
-        found = await self._listings.one(request.path, folder=False) if wanted else None
-        text = found.entry.get("getlastmodified") if found is not None else None
-        return wanted is None or text == formatdate(int(wanted[1]), usegmt=True)
-
-    async def _patch(self, request: EngineRequest, reply: EngineReply) -> None:
-        """Have Nextcloud calculate a file's hash: rclone asks for it where none is listed."""
-        await request.whole(LONGEST_REQUEST)
-        wanted = {_RECALCULATE: request.header(_RECALCULATE) or ""}
-        call = Call("PATCH", self._listings.target(request.path), wanted, Held(b""))
-        answer = await self._session.succeed(call, key(request.path))
-        found = answer.header("oc-checksum")
-        await reply.send(204, headers={"OC-Checksum": found} if found else {})

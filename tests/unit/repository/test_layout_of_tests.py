@@ -26,6 +26,7 @@ COVERED_ELSEWHERE = {
     "webdav/processing.py": "integration/webdav/test_opencloud_processing.py",
     "webdav/reads.py": "integration/webdav/test_gateway.py",
     "webdav/writes/leftovers.py": "integration/webdav/test_gateway.py",
+    "webdav/writes/properties.py": "integration/webdav/test_opencloud.py",
     "webdav/session.py": "integration/webdav/test_gateway.py",
     "webdav/writes/refusals.py": "integration/webdav/test_opencloud.py",
     "webdav/writes/twins.py": "integration/webdav/test_names_alike.py",
