@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -70,6 +71,21 @@ def function(shared_function: Function) -> Iterator[Function]:
     """The function; whatever a test did, nothing of it may be left."""
     yield shared_function
     shared_function.wait_clean()
+
+
+@pytest.fixture(scope="module")
+def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    """The function without its WebDAV gateway."""
+    runtime = tmp_path_factory.mktemp("direct")
+    with service_process.function(runtime, WEBDAV_GATEWAY="0") as running:
+        yield running
+        running.wait_clean()
+
+
+@pytest.fixture
+def folder() -> str:
+    """The name of a folder that no other test has."""
+    return uuid.uuid4().hex
 
 
 @pytest.fixture(scope="session")

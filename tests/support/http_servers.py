@@ -8,9 +8,31 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import requests
 
 from support.storages import Storage, serving
+
+HOP_BY_HOP: Final = frozenset(
+    {"connection", "transfer-encoding", "content-encoding", "content-length"}
+)
+"""Headers of an answer that a gateway writes itself, in lower case."""
+
+
+def passed_on(
+    handler: http.server.BaseHTTPRequestHandler, url: str, body: bytes
+) -> requests.Response:
+    """What the server behind a gateway answers to a request at that URL."""
+    with requests.Session() as session:
+        session.trust_env = False
+        return session.request(
+            handler.command,
+            url,
+            headers={k: v for k, v in handler.headers.items() if k.lower() != "connection"},
+            data=body,
+            timeout=30,
+        )
 
 
 @contextmanager

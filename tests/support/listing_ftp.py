@@ -27,7 +27,7 @@ from support.storages import serving as running
 _WITHOUT = ("MLSD", "MLST")
 
 
-class _Disk(AbstractedFS):  # type: ignore[misc]
+class _Disk(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no types
     """Lists hidden files only to a client that asks for them."""
 
     def shown(self, folder: str, *, everything: bool) -> list[str]:
@@ -75,7 +75,7 @@ def serving(
     authorizer = DummyAuthorizer()
     authorizer.add_user(USER, secret, str(folder), perm="elradfmwMT")
 
-    class Handler(FTPHandler):  # type: ignore[misc]
+    class Handler(FTPHandler):  # type: ignore[misc]  # pyftpdlib has no types
         proto_cmds: ClassVar = {
             name: facts
             for name, facts in FTPHandler.proto_cmds.items()
@@ -95,7 +95,7 @@ def serving(
             else:
                 self.push("211-Features:\r\n UTF8\r\n EPSV\r\n SIZE\r\n211 End\r\n")
 
-        def ftp_LIST(self, path: str) -> Any:  # noqa: N802
+        def ftp_LIST(self, path: str) -> Any:  # noqa: N802 - pyftpdlib's names
             if not Path(path).is_dir():
                 return super().ftp_LIST(path)
             names = self.fs.shown(path, everything=self.everything)
@@ -110,7 +110,7 @@ def serving(
             self._send(lines, "LIST")
             return path
 
-        def ftp_NLST(self, path: str) -> Any:  # noqa: N802
+        def ftp_NLST(self, path: str) -> Any:  # noqa: N802 - pyftpdlib's names
             if not lists_names:
                 self.respond("502 NLST is not implemented.")
                 return None
@@ -126,7 +126,7 @@ def serving(
     Handler.authorizer = authorizer
     Handler.auth_failed_timeout = 0
 
-    class Server(ThreadedFTPServer):  # type: ignore[misc]
+    class Server(ThreadedFTPServer):  # type: ignore[misc]  # pyftpdlib has no types
         # Of its own, as the loop below: those of all servers would end with the first of them.
         _exit: ClassVar = threading.Event()
 

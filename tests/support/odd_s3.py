@@ -15,12 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape, unescape
 
-import requests
-
-from support.http_servers import misbehaving
+from support.http_servers import HOP_BY_HOP, misbehaving, passed_on
 from support.storages import Storage
 
-_HOP_BY_HOP = {"connection", "transfer-encoding", "content-encoding", "content-length"}
 _KEY = re.compile(r"(?<=<Key>)[^<]*(?=</Key>)|(?<=<Prefix>)[^<]+(?=</Prefix></CommonPrefixes>)")
 
 
@@ -52,15 +49,8 @@ class OddS3:
         if is_listing and not self.filters:
             query = re.sub(r"(^|&)(prefix|delimiter)=[^&]*", "", query)
         length = int(handler.headers.get("Content-Length") or 0)
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.request(
-                handler.command,
-                f"{self.storage.details['url']}{path}?{query}",
-                headers={k: v for k, v in handler.headers.items() if k.lower() != "connection"},
-                data=handler.rfile.read(length),
-                timeout=30,
-            )
+        url = f"{self.storage.details['url']}{path}?{query}"
+        answer = passed_on(handler, url, handler.rfile.read(length))
         body = answer.content
         if is_listing and answer.status_code == 200:
             body = _KEY.sub(
@@ -68,7 +58,7 @@ class OddS3:
             ).encode()
         handler.send_response(answer.status_code)
         for name, value in answer.headers.items():
-            if name.lower() not in _HOP_BY_HOP:
+            if name.lower() not in HOP_BY_HOP:
                 handler.send_header(name, value)
         told = answer.headers.get("Content-Length", "0") if handler.command == "HEAD" else len(body)
         handler.send_header("Content-Length", str(told))

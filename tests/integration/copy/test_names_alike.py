@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from support import faulty_webdav, listing_ftp, service_process
+from support import faulty_webdav, listing_ftp
 from support.service_process import Function
 from support.storages import Storage, digest
 
@@ -18,20 +16,6 @@ PAIRS: Final = {
     "in a folder": ("sub/Name.txt", "sub/name.TXT"),
     "beyond ASCII": ("ÄRGER.txt", "ärger.txt"),
 }
-
-
-@pytest.fixture(scope="module")
-def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    """The function without its WebDAV gateway."""
-    runtime = tmp_path_factory.mktemp("direct")
-    with service_process.function(runtime, WEBDAV_GATEWAY="0") as running:
-        yield running
-        running.wait_clean()
-
-
-@pytest.fixture
-def folder() -> str:
-    return uuid.uuid4().hex
 
 
 def request_of(pair: tuple[str, str], how: str) -> dict[str, Any]:

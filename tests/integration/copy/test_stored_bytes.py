@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gzip
 import os
-import uuid
 from collections.abc import Iterator
 from typing import Final
 
 import pytest
 
-from support import faulty_webdav, http_index, service_process, sizeless
+from support import faulty_webdav, http_index, sizeless
 from support.faulty_webdav import Faulty
 from support.service_process import Function
 from support.storages import Storage, digest
@@ -22,24 +21,10 @@ FILES: Final = {PATH: STORED, "data/plain.txt": b"plain"}
 EXPECTED: Final = {"table.csv.gz": digest(STORED), "plain.txt": digest(b"plain")}
 
 
-@pytest.fixture(scope="module")
-def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    """The function without its WebDAV gateway."""
-    runtime = tmp_path_factory.mktemp("direct")
-    with service_process.function(runtime, WEBDAV_GATEWAY="0") as running:
-        yield running
-        running.wait_clean()
-
-
 @pytest.fixture
 def dav() -> Iterator[Faulty]:
     with faulty_webdav.serving() as running:
         yield running
-
-
-@pytest.fixture
-def folder() -> str:
-    return uuid.uuid4().hex
 
 
 @pytest.mark.field_case("B1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,11 +25,6 @@ GROUPS: Final = {
     "three words": ["users", "a b c", "users"],
     "with a number": ["users", "group 7"],
 }
-
-
-@pytest.fixture
-def folder() -> str:
-    return uuid.uuid4().hex
 
 
 def failed(answer: Any) -> tuple[set[str], set[tuple[str, str | None, bool]]]:

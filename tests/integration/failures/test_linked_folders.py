@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -26,11 +25,6 @@ def index() -> Iterator[Index]:
     with http_index.serving(FILES) as running:
         running.slashes = False
         yield running
-
-
-@pytest.fixture
-def folder() -> str:
-    return uuid.uuid4().hex
 
 
 @pytest.mark.field_case("A7")

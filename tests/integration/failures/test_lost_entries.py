@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
-from support import faulty_webdav, http_index, odd_s3, service_process
+from support import faulty_webdav, http_index, odd_s3
 from support.faulty_webdav import Faulty
 from support.http_index import Index
 from support.listings import with_status
@@ -31,20 +30,6 @@ def index() -> Iterator[Index]:
 def odd(s3: Storage) -> Iterator[OddS3]:
     with odd_s3.before(s3) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    """The function without its WebDAV gateway."""
-    runtime = tmp_path_factory.mktemp("direct")
-    with service_process.function(runtime, WEBDAV_GATEWAY="0") as running:
-        yield running
-        running.wait_clean()
-
-
-@pytest.fixture
-def folder() -> str:
-    return uuid.uuid4().hex
 
 
 def errors(answer: Any) -> list[tuple[str, str | None, list[str]]]:

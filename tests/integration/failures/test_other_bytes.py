@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,14 @@ def odd(s3: Storage) -> Iterator[MisbehavingS3]:
         yield running
 
 
+def failed_copy(function: Function, source: Any, destination: Any, verify: str) -> dict[str, str]:
+    """The state of each file of a copy that must not succeed."""
+    options = {"verify": verify, "attempts": 1, "report": "all"}
+    answer = function.copy(source, destination, options=options)
+    assert answer.status_code in (422, 502), answer.text
+    return {file["path"]: file["state"] for file in checked_result(answer)["files"]}
+
+
 @pytest.mark.field_case("K14")
 @pytest.mark.parametrize("verify", VERIFY)
 @pytest.mark.parametrize("kind", [Kind.WRITE_CHANGED, Kind.WRITE_SHORT, Kind.WRITE_LOST])
@@ -41,14 +50,12 @@ def test_object_that_is_stored_otherwise_is_no_success(
     folder = uuid.uuid4().hex
     s3.fill(f"bucket/{folder}", {"a.bin": b"a" * 100, "b.bin": b"b" * 5000})
     odd.troubles.plan([Trouble(kind, f"to-{folder}")])
-    options = {"verify": verify, "attempts": 1, "report": "all"}
 
-    answer = function.copy(
-        s3.endpoint(folder), odd.storage.endpoint(f"to-{folder}"), options=options
+    states = failed_copy(
+        function, s3.endpoint(folder), odd.storage.endpoint(f"to-{folder}"), verify
     )
 
-    assert answer.status_code in (422, 502), answer.text
-    assert {file["state"] for file in checked_result(answer)["files"]} == {"failed"}
+    assert set(states.values()) == {"failed"}
 
 
 @pytest.mark.field_case("K14")
@@ -60,14 +67,11 @@ def test_object_that_is_sent_otherwise_is_no_success(
     folder = uuid.uuid4().hex
     expected = s3.fill(f"bucket/{folder}", {"a.bin": b"a" * 100, "b.bin": b"b" * 5000})
     odd.troubles.plan([Trouble(kind, f"{folder}/b.bin")])
-    options = {"verify": verify, "attempts": 1, "report": "all"}
 
-    answer = function.copy(
-        odd.storage.endpoint(folder), s3.endpoint(f"to-{folder}"), options=options
+    states = failed_copy(
+        function, odd.storage.endpoint(folder), s3.endpoint(f"to-{folder}"), verify
     )
 
-    assert answer.status_code in (422, 502), answer.text
-    states = {file["path"]: file["state"] for file in checked_result(answer)["files"]}
     assert states == {"a.bin": "transferred", "b.bin": "failed"}
     assert s3.hashes(f"bucket/to-{folder}").get("a.bin") == expected["a.bin"]
 

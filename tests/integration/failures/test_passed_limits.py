@@ -78,7 +78,7 @@ def test_file_that_is_longer_than_listed_is_stopped_at_the_limit(
             while time.monotonic() < until:
                 handler.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                 sent[0] += len(piece)
-                time.sleep(0.05)
+                time.sleep(0.05)  # 2 MB a second, so that the limit is met in mid-file
 
     target = uuid.uuid4().hex
     with http_servers.misbehaving(answer) as url:
@@ -105,7 +105,7 @@ def test_source_that_grows_while_it_is_copied_is_stopped(limited: Function, s3: 
         elif handler.command == "PROPFIND":
             shown = {path: 40_000}
         else:
-            time.sleep(0.5)
+            time.sleep(0.5)  # a slow server: the copy lasts longer than the watch needs
             http_servers.reply(handler, 200, content)
             return
         http_servers.reply(handler, 207, http_servers.multistatus(shown), "text/xml")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
 
-from support import service_process
 from support.faulty_webdav import Faulty, stall, status, truncate
 from support.listings import with_status
 from support.service_process import Function
@@ -21,15 +19,6 @@ FILES: Final = {
     "new.bin": b"o" * 6000,
     "sub/old.bin": b"p" * 7000,
 }
-
-
-@pytest.fixture(scope="module")
-def direct(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    """The function without its WebDAV gateway."""
-    runtime = tmp_path_factory.mktemp("direct")
-    with service_process.function(runtime, WEBDAV_GATEWAY="0") as running:
-        yield running
-        running.wait_clean()
 
 
 def lists(request: Request) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from pyftpdlib.filesystems import AbstractedFS
 
 from support import storages as servers
-from support.misbehaving.troubles import Kind, Troubles, changed, shortened
+from support.misbehaving.troubles import READS, STORES, Kind, Troubles, changed, shortened
 from support.storages import Storage
 
 SOURCE_KINDS: Final = (
@@ -21,17 +21,12 @@ SOURCE_KINDS: Final = (
     Kind.ENTRY_LONGER,
     Kind.ENTRY_SHORTER,
     Kind.ENTRY_LOST,
-    Kind.READ_REFUSED,
-    Kind.READ_CUT,
-    Kind.READ_SHORT,
-    Kind.READ_CHANGED,
+    *READS,
 )
 DESTINATION_KINDS: Final = (
     Kind.LISTING_REFUSED,
     Kind.ENTRY_LOST,
-    Kind.WRITE_REFUSED,
-    Kind.WRITE_SHORT,
-    Kind.WRITE_CHANGED,
+    *STORES,
 )
 
 

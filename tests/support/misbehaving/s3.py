@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.server
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,11 +13,19 @@ from urllib.parse import parse_qs, unquote
 
 import requests
 
-from support.http_servers import misbehaving
-from support.misbehaving.troubles import PAGE, Kind, Troubles, changed, shortened
+from support.http_servers import HOP_BY_HOP, misbehaving, passed_on
+from support.misbehaving.troubles import (
+    ANSWERS,
+    PAGE,
+    READS,
+    STORES,
+    Kind,
+    Troubles,
+    changed,
+    shortened,
+)
 from support.storages import Storage
 
-_HOP_BY_HOP: Final = {"connection", "transfer-encoding", "content-encoding", "content-length"}
 _ERROR: Final = (
     b'<?xml version="1.0"?><Error><Code>InternalError</Code><Message>x</Message></Error>'
 )
@@ -37,10 +44,7 @@ SOURCE_KINDS: Final = (
     Kind.ENTRY_ZERO,
     Kind.ENTRY_HASH,
     Kind.ENTRY_LOST,
-    Kind.READ_REFUSED,
-    Kind.READ_CUT,
-    Kind.READ_SHORT,
-    Kind.READ_CHANGED,
+    *READS,
     Kind.DELAY,
 )
 DESTINATION_KINDS: Final = (
@@ -48,11 +52,8 @@ DESTINATION_KINDS: Final = (
     Kind.LISTING_CUT,
     Kind.LISTING_PAGE,
     Kind.ENTRY_LOST,
-    Kind.WRITE_REFUSED,
-    Kind.WRITE_SHORT,
-    Kind.WRITE_CHANGED,
-    Kind.WRITE_LOST,
-    Kind.WRITE_UNANSWERED,
+    *STORES,
+    *ANSWERS,
     Kind.DELAY,
 )
 
@@ -102,19 +103,10 @@ class MisbehavingS3:
     def _behind(
         self, handler: http.server.BaseHTTPRequestHandler, body: bytes
     ) -> requests.Response:
-        with requests.Session() as session:
-            session.trust_env = False
-            return session.request(
-                handler.command,
-                self.behind.details["url"] + handler.path,
-                headers={k: v for k, v in handler.headers.items() if k.lower() != "connection"},
-                data=body,
-                timeout=30,
-            )
+        return passed_on(handler, self.behind.details["url"] + handler.path, body)
 
     def _list(self, handler: http.server.BaseHTTPRequestHandler, key: str, body: bytes) -> None:
-        if self.troubles.meets(Kind.DELAY, key):
-            time.sleep(0.2)
+        self.troubles.pause(key)
         answer = self._behind(handler, body)
         listing = answer.content
         kinds = (Kind.LISTING_REFUSED, Kind.LISTING_CUT, Kind.LISTING_PAGE)
@@ -144,13 +136,11 @@ class MisbehavingS3:
         return entry
 
     def _read(self, handler: http.server.BaseHTTPRequestHandler, key: str, body: bytes) -> None:
-        if self.troubles.meets(Kind.DELAY, key):
-            time.sleep(0.2)
+        self.troubles.pause(key)
         answer = self._behind(handler, body)
         content = answer.content
-        kinds = (Kind.READ_REFUSED, Kind.READ_CUT, Kind.READ_SHORT, Kind.READ_CHANGED)
         is_read = handler.command == "GET" and answer.status_code in (200, 206)
-        found = self.troubles.first(kinds, key) if is_read else None
+        found = self.troubles.first(READS, key) if is_read else None
         match Kind.READ_CUT if is_read and self.cuts_short else found:
             case Kind.READ_REFUSED:
                 _reply(handler, 500, _ERROR, {})
@@ -166,16 +156,8 @@ class MisbehavingS3:
 
     def _write(self, handler: http.server.BaseHTTPRequestHandler, key: str, body: bytes) -> None:
         folder = key.partition("/")[0]
-        if self.troubles.meets(Kind.DELAY, folder):
-            time.sleep(0.2)
-        kinds = (
-            Kind.WRITE_REFUSED,
-            Kind.WRITE_SHORT,
-            Kind.WRITE_CHANGED,
-            Kind.WRITE_LOST,
-            Kind.WRITE_UNANSWERED,
-        )
-        found = self.troubles.first(kinds, folder)
+        self.troubles.pause(folder)
+        found = self.troubles.first((*STORES, *ANSWERS), folder)
         if found is Kind.WRITE_REFUSED:
             _reply(handler, 503, _ERROR, {})
             return
@@ -207,7 +189,7 @@ def _reply(
     """Answer; with `sent`, the connection ends after so many bytes of the body."""
     handler.send_response(code)
     for name, value in dict(headers).items():  # type: ignore[call-overload]
-        if name.lower() not in _HOP_BY_HOP:
+        if name.lower() not in HOP_BY_HOP:
             handler.send_header(name, value)
     told = length if length is not None and handler.command == "HEAD" else str(len(body))
     handler.send_header("Content-Length", told)

@@ -14,7 +14,15 @@ from typing import Any, Final
 import asyncssh
 
 from support import storages as servers
-from support.misbehaving.troubles import Kind, Troubles, changed, shortened
+from support.misbehaving.troubles import (
+    DELAY_SECONDS,
+    READS,
+    STORES,
+    Kind,
+    Troubles,
+    changed,
+    shortened,
+)
 from support.storages import Storage
 
 SOURCE_KINDS: Final = (
@@ -23,19 +31,14 @@ SOURCE_KINDS: Final = (
     Kind.ENTRY_LONGER,
     Kind.ENTRY_SHORTER,
     Kind.ENTRY_LOST,
-    Kind.READ_REFUSED,
-    Kind.READ_CUT,
-    Kind.READ_SHORT,
-    Kind.READ_CHANGED,
+    *READS,
     Kind.DELAY,
 )
 DESTINATION_KINDS: Final = (
     Kind.LISTING_REFUSED,
     Kind.LISTING_CUT,
     Kind.ENTRY_LOST,
-    Kind.WRITE_REFUSED,
-    Kind.WRITE_SHORT,
-    Kind.WRITE_CHANGED,
+    *STORES,
     Kind.DELAY,
 )
 
@@ -59,7 +62,7 @@ class _Files(asyncssh.SFTPServer):
     async def scandir(self, path: bytes) -> AsyncIterator[asyncssh.SFTPName]:
         folder, troubles = _name(path), self.troubles
         if troubles.meets(Kind.DELAY, folder):
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(DELAY_SECONDS)
         if troubles.meets(Kind.LISTING_REFUSED, folder):
             raise asyncssh.SFTPFailure("refused")
         is_cut = troubles.meets(Kind.LISTING_CUT, folder)

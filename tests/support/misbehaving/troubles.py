@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -35,6 +36,9 @@ class Kind(StrEnum):
     WRITE_LOST = "write stores nothing"
     WRITE_UNANSWERED = "write is stored and not answered"
     DELAY = "delay"
+
+
+DELAY_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,20 @@ class Troubles:
                 return True
         return False
 
+    def pause(self, path: str) -> None:
+        """Be late, if a delay is met at a path now."""
+        if self.meets(Kind.DELAY, path):
+            time.sleep(DELAY_SECONDS)
+
     def first(self, kinds: Iterable[Kind], path: str) -> Kind | None:
         """The first of some kinds that is met at a path now."""
         return next((kind for kind in kinds if self.meets(kind, path)), None)
 
+
+READS: Final = (Kind.READ_REFUSED, Kind.READ_CUT, Kind.READ_SHORT, Kind.READ_CHANGED)
+STORES: Final = (Kind.WRITE_REFUSED, Kind.WRITE_SHORT, Kind.WRITE_CHANGED)
+"""What a server with files does to an upload; one of HTTP also does `ANSWERS`."""
+ANSWERS: Final = (Kind.WRITE_LOST, Kind.WRITE_UNANSWERED)
 
 PAGE: Final = b"<!doctype html><html><title>Log in</title><form><input name=password></form></html>"
 JSON: Final = b'{"installed": true, "maintenance": false}'

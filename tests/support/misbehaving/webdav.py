@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +12,17 @@ from support import storages as servers
 from support.faulty_webdav import Fault, Faulty, Request, status, truncate
 from support.faulty_webdav_handler import Server
 from support.listings import with_status
-from support.misbehaving.troubles import JSON, PAGE, Kind, Troubles, changed, shortened
+from support.misbehaving.troubles import (
+    ANSWERS,
+    JSON,
+    PAGE,
+    READS,
+    STORES,
+    Kind,
+    Troubles,
+    changed,
+    shortened,
+)
 
 _EMPTY: Final = b'<?xml version="1.0"?><d:multistatus xmlns:d="DAV:"/>'
 _SIZES: Final = (Kind.ENTRY_LONGER, Kind.ENTRY_SHORTER, Kind.ENTRY_ZERO, Kind.ENTRY_SIZELESS)
@@ -35,20 +44,14 @@ SOURCE_KINDS: Final = (
     Kind.ENTRY_ZERO,
     Kind.ENTRY_SIZELESS,
     Kind.ENTRY_LOST,
-    Kind.READ_REFUSED,
-    Kind.READ_CUT,
-    Kind.READ_SHORT,
-    Kind.READ_CHANGED,
+    *READS,
 )
 DESTINATION_KINDS: Final = (
     *_LISTINGS,
     Kind.ENTRY_BAD,
     Kind.ENTRY_LOST,
-    Kind.WRITE_REFUSED,
-    Kind.WRITE_SHORT,
-    Kind.WRITE_CHANGED,
-    Kind.WRITE_LOST,
-    Kind.WRITE_UNANSWERED,
+    *STORES,
+    *ANSWERS,
 )
 
 
@@ -66,8 +69,7 @@ class MisbehavingDav(Faulty):
         if (planned := super().fault_of(request)) is not None:
             return planned
         path = request.path.strip("/")
-        if self.troubles.meets(Kind.DELAY, path):
-            time.sleep(0.2)
+        self.troubles.pause(path)
         if request.method == "PROPFIND" and self.troubles.meets(Kind.LISTING_REFUSED, path):
             return status(503)
         if request.method == "GET" and path:
