@@ -26,6 +26,18 @@ settings.register_profile("ours", deadline=None, derandomize=True)
 settings.load_profile("ours")
 
 _MADE: Final = pytest.StashKey[str]()
+# Slow files that take longest are begun first, so that no worker has one left when all others end.
+_LONGEST: Final = (
+    "security/test_fuzz.py",
+    "webdav/test_gateway_states.py",
+    "failures/test_outages.py",
+    "docs/test_pages.py",
+    "runtimes/test_lambda_layer.py",
+    "failures/test_endless_listings.py",
+    "failures/test_attempts.py",
+)
+# Folders in which each case of a test copies files by a service and its rclone.
+_COPYING: Final = ("integration/copy/", "integration/failures/", "integration/webdav/")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,6 +51,24 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.option.basetemp and not hasattr(config, "workerinput"):
         config.option.basetemp = tempfile.mkdtemp(prefix="et", dir="/tmp")
         config.stash[_MADE] = config.option.basetemp
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave most cases of a test to the slow tests where `scripts/test` runs all tests: the first
+    and the last differ most. Two cores would need a quarter of an hour for all.
+    """
+    if os.environ.get("TESTED_CASES") != "two":
+        return
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        is_fast = item.get_closest_marker("slow") is None
+        if is_fast and any(folder in item.nodeid for folder in _COPYING):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for several in cases.values():
+        for item in several[1:-1]:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: not any(name in item.nodeid for name in _LONGEST))
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

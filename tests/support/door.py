@@ -18,7 +18,7 @@ from support.service_process import Function
 LIMIT = 1 << 20
 
 
-LONGEST_SECONDS = 2.0
+LONGEST_SECONDS = 10.0  # beside other tests; what is quadratic takes minutes
 
 
 CANARY = "canary-password"

@@ -89,6 +89,7 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_types_made_from_the_schemas_compile_and_tell_right_from_wrong(typed: Path) -> None:
     compiles(typed, "example.ts", *(f"{name}.ts" for name in NAMES))
 
@@ -101,6 +102,7 @@ def test_types_made_from_the_schemas_compile_and_tell_right_from_wrong(typed: Pa
     assert found == {"valid": True, "errors": []}
 
 
+@pytest.mark.slow
 def test_types_made_from_the_description_compile(typed: Path) -> None:
     (typed / "openapi.json").write_text(json.dumps(description()), "utf-8")
     command = packages() / "openapi-typescript" / "bin" / "cli.js"

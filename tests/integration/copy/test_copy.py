@@ -83,16 +83,21 @@ def test_a_folder_arrives_whole_and_a_second_run_skips_all(
     )
 
 
-@pytest.mark.parametrize("source_name", ["wsgidav", "rclone", "s3", "sftp", "ftp", "gcs"])
-@pytest.mark.parametrize("destination_name", ["wsgidav", "s3", "sftp", "gcs"])
+NEW_NAME = ("{}/new-name.bin", "{}/new-name.bin")
+SLASH = ("{}/folder/", "{}/folder/data.bin")
+FOLDER = ("{}/existing", "{}/existing/data.bin")
+SOURCES = ["wsgidav", "rclone", "s3", "sftp", "ftp", "gcs"]
+DESTINATIONS = ["wsgidav", "s3", "sftp", "gcs"]
+
+
 @pytest.mark.parametrize(
-    ("to", "arrives_at"),
+    ("source_name", "destination_name", "to", "arrives_at"),
     [
-        ("{}/new-name.bin", "{}/new-name.bin"),
-        ("{}/folder/", "{}/folder/data.bin"),
-        ("{}/existing", "{}/existing/data.bin"),
+        *((source, there, *NEW_NAME) for source in SOURCES for there in DESTINATIONS),
+        # What a destination makes of the path is the same for each source.
+        *(("s3", there, *SLASH) for there in DESTINATIONS),
+        *(("wsgidav", there, *FOLDER) for there in DESTINATIONS),
     ],
-    ids=["new name", "into, by a slash", "into an existing folder"],
 )
 def test_a_file_is_copied_as_a_file(
     function: Function,

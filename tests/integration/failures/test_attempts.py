@@ -96,6 +96,7 @@ def test_only_what_failed_is_tried_again(
         assert set(lists.values()) == {1 if GATEWAY else 2}
 
 
+@pytest.mark.slow  # rclone slows down for a storage that breaks off
 def test_what_stays_broken_is_told_at_the_end(function: Function, dav: Faulty, s3: Storage) -> None:
     name = uuid.uuid4().hex
     hashes = dav.fill("data", FILES)
@@ -144,6 +145,7 @@ def test_a_folder_that_could_not_be_listed_is_looked_at_again(
     assert s3.hashes(f"bucket/{name}") == hashes
 
 
+@pytest.mark.slow
 def test_a_folder_that_can_never_be_listed_is_no_empty_folder(
     function: Function, dav: Faulty, s3: Storage
 ) -> None:
@@ -253,7 +255,11 @@ def test_many_failures_end_an_attempt_and_not_the_transfer(
 
 
 @pytest.mark.parametrize(
-    ("words", "attempts"), [(b"Try again in 77 seconds", 1), (b"Try again later", 2)]
+    ("words", "attempts"),
+    [
+        (b"Try again in 77 seconds", 1),
+        pytest.param(b"Try again later", 2, marks=pytest.mark.slow),
+    ],
 )
 def test_a_wait_is_told_and_must_leave_time_for_an_attempt(
     tmp_path: Path, dav: Faulty, s3: Storage, words: bytes, attempts: int

@@ -16,6 +16,7 @@ from support.storages import Storage
 
 @pytest.mark.field_case("K10")
 @pytest.mark.parametrize("limits", ["-Sn 128", "-Sn 128; ulimit -Hn 2000"], ids=["soft", "hard"])
+@pytest.mark.slow  # many transfers at once
 def test_transfers_side_by_side_need_more_descriptors_than_the_soft_limit(
     limits: str, tmp_path: Path, s3: Storage
 ) -> None:

@@ -252,7 +252,11 @@ def test_a_webdav_server_that_refuses_everything(
 
 @pytest.mark.parametrize(
     ("status", "code", "http_status"),
-    [(507, "quota_exceeded", 507), (403, "permission_denied", 422), (423, "storage_busy", 503)],
+    [
+        (507, "quota_exceeded", 507),
+        (403, "permission_denied", 422),
+        pytest.param(423, "storage_busy", 503, marks=pytest.mark.slow),
+    ],
 )
 def test_a_destination_that_can_be_read_but_refuses_every_upload(
     function: Function, webdav: Storage, filled: str, status: int, code: str, http_status: int

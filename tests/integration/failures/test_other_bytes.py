@@ -76,7 +76,7 @@ def test_object_that_is_sent_otherwise_is_no_success(
     assert s3.hashes(f"bucket/to-{folder}").get("a.bin") == expected["a.bin"]
 
 
-@pytest.mark.parametrize("code", [507, 403])
+@pytest.mark.parametrize("code", [507, pytest.param(403, marks=pytest.mark.slow)])
 def test_many_files_that_are_refused_at_once_are_each_reported(
     code: int, function: Function, s3: Storage, dav: MisbehavingDav
 ) -> None:

@@ -354,6 +354,7 @@ def test_a_connection_that_is_kept_serves_the_next_request_as_it_was(
     one.wait_clean()
 
 
+@pytest.mark.slow
 def test_an_answer_is_no_longer_than_is_set_and_counts_what_it_leaves_out(
     tmp_path: Path, copied: dict[str, Any]
 ) -> None:

@@ -61,6 +61,7 @@ def promtool(*arguments: str | Path) -> str:
     return run.stdout + run.stderr
 
 
+@pytest.mark.slow
 def test_prometheus_takes_the_rules_and_the_example() -> None:
     assert f"{len(RULES)} rules found" in promtool(
         "check", "rules", DEPLOY / "prometheus-rules.yaml"
@@ -69,6 +70,7 @@ def test_prometheus_takes_the_rules_and_the_example() -> None:
     assert "1 rule files found" in promtool("check", "config", DEPLOY / "prometheus.yml")
 
 
+@pytest.mark.slow
 def test_alerts_fire_when_they_should() -> None:
     promtool("test", "rules", DEPLOY / "prometheus-rules.test.yaml")
     document = yaml.safe_load((DEPLOY / "prometheus-rules.test.yaml").read_text("utf-8"))

@@ -93,6 +93,7 @@ def users_of(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_demo_json_summarizes_a_successful_run(folder: Path) -> None:
     shown = run(folder, DEMO, "--json")
 
@@ -132,6 +133,7 @@ def tidy(line: str) -> str:
     return " ".join(line.split())
 
 
+@pytest.mark.slow
 def test_demo_draws_bars_on_a_terminal(folder: Path) -> None:
     screen, end = pty.openpty()
     shown = b""

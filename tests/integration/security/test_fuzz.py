@@ -154,13 +154,13 @@ def fuzz(closed: Function, count: int) -> int:
     return sent
 
 
-def test_a_thousand_requests_that_nobody_wrote(closed: Function) -> None:
-    assert fuzz(closed, 1000) >= 1000
+def test_hundreds_of_requests_that_nobody_wrote(closed: Function) -> None:
+    assert fuzz(closed, 300) >= 300
 
 
 @pytest.mark.slow
-def test_ten_thousand_requests_that_nobody_wrote(closed: Function) -> None:
-    assert fuzz(closed, 10_000) >= 10_000
+def test_thousands_of_requests_that_nobody_wrote(closed: Function) -> None:
+    assert fuzz(closed, 3_000) >= 3_000
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_ten_thousand_requests_that_nobody_wrote(closed: Function) -> None:
     [
         pytest.param(30, "examples,fuzzing", id="few"),
         # It has thousands of cases for what a type of storage may be told.
-        pytest.param(300, "examples,coverage,fuzzing", id="many", marks=pytest.mark.slow),
+        pytest.param(60, "examples,coverage,fuzzing", id="many", marks=pytest.mark.slow),
     ],
 )
 def test_schemathesis_finds_no_answer_outside_the_contract(

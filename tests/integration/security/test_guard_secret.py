@@ -175,7 +175,13 @@ class Watch(Watching):
 
 @pytest.mark.parametrize(
     ("source", "destination"),
-    [("wsgidav", "s3"), ("s3", "gcs"), ("sftp", "ftp"), ("ftp", "sftp"), ("missing", "s3")],
+    [
+        ("wsgidav", "s3"),
+        ("s3", "gcs"),
+        ("sftp", "ftp"),
+        ("ftp", "sftp"),
+        pytest.param("missing", "s3", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("gateway", ["1", "0"])
 def test_secret_is_shown_nowhere(

@@ -110,10 +110,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_unacceptable_json_is_refused(name: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(InvalidJson):
         parse(REFUSED[name])
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(
@@ -212,9 +212,9 @@ def test_many_unknown_members_are_refused_quickly(where: str) -> None:
     }[where]
     place.update(many(40_000))
 
-    began = time.monotonic()
+    began = time.process_time()
     found = violations(document)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert len(found) == MAX_VIOLATIONS
 
 
@@ -339,9 +339,9 @@ def test_long_invalid_text_is_refused_quickly() -> None:
     document["source"]["parameters"]["url"] = "https://" + "a" * 500_000 + "\n"
     document["destination"]["path"] = "a/" * 200_000 + ".."
 
-    began = time.monotonic()
+    began = time.process_time()
     found = violations(document)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert set(found) == {"/source/parameters/url", "/destination/path"}
 
 

@@ -92,7 +92,7 @@ asyncio.run(run())
 """
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
     )
     grown = int(done.stdout)
     assert grown < 28 << 10, f"{grown} KiB more after {count} folders"

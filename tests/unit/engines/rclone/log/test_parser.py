@@ -95,21 +95,21 @@ def test_each_outcome_is_drained_once() -> None:
     assert log.outcomes.totals == Totals(1, 1, transferred_bytes=4, reasons=same)
 
 
-def test_200000_lines_are_read_quickly() -> None:
+def test_50000_lines_are_read_quickly() -> None:
     lines = [
         (COPIED if number % 2 else SKIPPED).replace('"one"', f'"{number}"').encode()
-        for number in range(200_000)
+        for number in range(50_000)
     ]
     log = parsed()
 
     began = time.process_time()
     for line in lines:
         log.parser.take(line)
-    assert sum(1 for _ in log.outcomes.drain()) == 200_000
-    # This takes about 2 s; anything quadratic would take hours.
+    assert sum(1 for _ in log.outcomes.drain()) == 50_000
+    # This takes about 0.5 s; anything quadratic would take hours.
     assert time.process_time() - began < 20
-    same = {Reason.SAME: 100_000}
-    assert log.outcomes.totals == Totals(100_000, 100_000, transferred_bytes=400_000, reasons=same)
+    same = {Reason.SAME: 25_000}
+    assert log.outcomes.totals == Totals(25_000, 25_000, transferred_bytes=100_000, reasons=same)
 
 
 def fed(log: ParsedLog, count: int) -> threading.Thread:
