@@ -72,6 +72,7 @@ OWNERS = {
     "flask": {"runtimes.flask"},
     "werkzeug": {"runtimes.flask"},
     "functions_framework": {"runtimes.flask"},
+    "gunicorn": {"runtimes.flask"},
     "jsonschema": {"contract.validation"},
     "referencing": {"contract.validation"},
     "idna": {"model.targets"},

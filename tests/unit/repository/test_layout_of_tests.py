@@ -17,6 +17,7 @@ ABOUT_SEVERAL = {
 # Modules without unit tests of their own, and what tests them.
 COVERED_ELSEWHERE = {
     "webdav/writes/chunks.py": "integration/webdav/test_gateway.py",
+    "runtimes/flask/header_deadline.py": "integration/security/test_slow_clients.py",
     "webdav/writes/conditions.py": "integration/webdav/test_opencloud.py",
     "webdav/dialects.py": "integration/webdav/test_gateway.py",
     "webdav/drives.py": "integration/webdav/test_opencloud_uploads.py",

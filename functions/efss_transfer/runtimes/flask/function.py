@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 import functions_framework
 from flask import Request, Response
 
-from efss_transfer.runtimes.flask import app
+from efss_transfer.runtimes.flask import app, header_deadline
 
+header_deadline.install(os.environ)
 _service: Final = app.create_service()
 
 
