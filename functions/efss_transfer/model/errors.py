@@ -256,3 +256,10 @@ class EngineUnavailable(EngineError):
     def retryable(self) -> bool:
         """Never: the same machine gives the same answer."""
         return False
+
+
+def lack_of_threads(error: Exception) -> EngineError | None:
+    """Return what to raise in place of an exception that says that no thread can be started."""
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return EngineError("The machine has no more threads. Send the same request again later.")
+    return None

@@ -29,6 +29,7 @@ from efss_transfer.model.errors import (
     NotAcceptable,
     NotFound,
     SurveyIncomplete,
+    lack_of_threads,
 )
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import State
@@ -97,6 +98,9 @@ class Service:
                 self._log_refusal(error, log_context)
             return http_messages.problem_response(problems.of_error(error), request_unread=True)
         except Exception as error:  # noqa: BLE001 - no caller may see a traceback
+            if (lack := lack_of_threads(error)) is not None:
+                self._log_refusal(lack, log_context)
+                return http_messages.problem_response(problems.of_error(lack), request_unread=True)
             runner.log_internal_error(error, log_context)
             return http_messages.problem_response(problems.of_defect())
 

@@ -14,7 +14,7 @@ from efss_transfer.engines.rclone.rc.jobs import TransferInterrupted
 from efss_transfer.engines.rclone.report import exit_code, report
 from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
 from efss_transfer.engines.redaction import Redactor
-from efss_transfer.model.errors import EngineError
+from efss_transfer.model.errors import EngineError, lack_of_threads
 from efss_transfer.model.result import ErrorGroup, Failure, Result, Side, State, Totals, utc_now
 
 if TYPE_CHECKING:
@@ -50,10 +50,13 @@ class RunOutcome:
             # A refused parameter is an error of the side that was opened last, if any was.
             side = self._log.last_opened_side
             self._outcomes.add_final_error(classify(error.text, side, self._redactor))
-        except EngineError as error:
-            if self.transfer is None:
+        except (EngineError, RuntimeError) as error:
+            known = error if isinstance(error, EngineError) else lack_of_threads(error)
+            if known is None:
                 raise
-            self._outcomes.add_final_error(Failure("engine_failed", str(error), error.retryable))
+            if self.transfer is None:
+                raise known from None
+            self._outcomes.add_final_error(Failure("engine_failed", str(known), known.retryable))
             # Even if some files arrived: this is the fault of no storage.
             self._forced_state = State.FAILED
         self._outcomes.close()

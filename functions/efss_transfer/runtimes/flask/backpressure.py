@@ -62,12 +62,14 @@ class DeliveryWatch:
         self._original_options: list[tuple[int, int, int]] = []
         if self._connection is not None:
             self._original_options = _set_options(self._connection)
-            threading.Thread(
+            watch = threading.Thread(
                 target=_close_if_stalled,
                 args=(self._connection, self._ended),
                 name="delivery",
                 daemon=True,
-            ).start()
+            )
+            with suppress(RuntimeError):  # no more threads: the request is answered all the same
+                watch.start()
 
     def wait_until_sent(self) -> None:
         """Wait until the kernel has sent nearly all data, so that unsent data stays out of its
