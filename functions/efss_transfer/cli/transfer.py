@@ -71,12 +71,15 @@ class _Run:
         overwrite = str(_member(request, "options").get("overwrite", ""))
         self._resumable = resume.skips_existing_files(overwrite)
         self._invocations = 1
+        self._last_with_files = 0
 
     def result(self) -> Result:
         """Copy, and return the result. Raises ClientError and SignalReceived."""
-        from efss_transfer.model.events import Finished
+        from efss_transfer.model.events import FileDone, Finished
+        from efss_transfer.model.result import FileState
 
         result: Result | None = None
+        transferred = FileState.TRANSFERRED
         with self._shown:
             self._interruption.polled = self._service.local
             stream = self._events()
@@ -85,6 +88,8 @@ class _Run:
                     self._shown.event(event)
                     if isinstance(event, Finished):
                         result = event.result
+                    elif isinstance(event, FileDone) and event.outcome.state is transferred:
+                        self._last_with_files = self._invocations
             finally:
                 stream.close()
         if result is None:
@@ -105,7 +110,17 @@ class _Run:
             return
         if not self._resumable:
             summary.warn("Not resumed: --overwrite always would copy everything again.")
-        elif self._invocations != self._service.max_invocations:
+        elif self._invocations == self._service.max_invocations:
+            return
+        elif self._service.shards is None and (
+            self._last_with_files > self._invocations - resume.STALLED
+        ):
+            summary.warn(
+                f"Stopped: {resume.STALLED} invocations copied only files that earlier ones had "
+                "copied. The destination shows them with other sizes or times than the source, or "
+                "not at all. Look at a file there, and try --compare size."
+            )
+        else:
             summary.warn(
                 f"Stopped: no file arrived in {resume.STALLED} invocations. The service's time "
                 "limit may be too short to copy one file, or to list and compare all files. "

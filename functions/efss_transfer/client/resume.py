@@ -20,6 +20,7 @@ from typing import Final, Protocol
 
 from efss_transfer.backoff import Backoff
 from efss_transfer.client import merge
+from efss_transfer.client.arrivals import Arrivals
 from efss_transfer.client.decoding import failure
 from efss_transfer.client.errors import ClientError
 from efss_transfer.client.progress import after_earlier
@@ -27,7 +28,7 @@ from efss_transfer.model.events import Event, FileDone, Finished, Progress, Star
 from efss_transfer.model.result import FileState, Result, Shard, State, Totals, utc_now
 
 STALLED: Final = 3
-"""A transfer ends after so many invocations in a row that ran out of time without a file."""
+"""A transfer ends after so many invocations in a row that ran out of time without a new file."""
 
 BACKOFF: Final = Backoff(first=1.0, longest=60.0, jitter=0.5)
 # A caller that is asked to wait longer should come back on a schedule of its own.
@@ -42,8 +43,7 @@ class RetryPolicy:
     or unreachable. A connection that broke after files had arrived starts the count again.
     `invocations` bounds all invocations, the first included; None is no bound. `carry_on` is
     whether a transfer that ran out of time is resumed. With `renewed_by_files` a result with
-    failures starts the count again too, if files arrived. Without `invocations` that could go on
-    for ever: some destinations take the same files again each time, because they keep no times.
+    failures starts the count again too, if files arrived.
     """
 
     retries: int = 3
@@ -56,7 +56,7 @@ class RetryPolicy:
 class ResumeProgress:
     """Counters of the invocations so far.
 
-    `stalled` counts invocations in a row that ran out of time without a file, `tries` failed
+    `stalled` counts invocations in a row that ran out of time without a new file, `tries` failed
     tries in a row.
     """
 
@@ -70,7 +70,8 @@ class Ended:
     """The end of one invocation.
 
     `state` is the result's, or None where the service gave no result. `arrived` is whether a
-    file arrived, `asked` the seconds that the service asked to wait.
+    file arrived that no earlier invocation had copied, `asked` the seconds that the service asked
+    to wait.
     """
 
     state: State | None
@@ -160,9 +161,9 @@ def events(
     where there is no result; its `result` is what earlier invocations have copied.
     """
     merged: Result | None = None
-    progress = ResumeProgress()
+    progress, arrivals = ResumeProgress(), Arrivals()
     while True:
-        invocation = _Invocation(merged.totals if merged else Totals())
+        invocation = _Invocation(merged.totals if merged else Totals(), arrivals)
         error: ClientError | None = None
         try:
             with closing(invoke()) as running:
@@ -205,17 +206,20 @@ def _ended(merged: Result | None, invocation: _Invocation) -> tuple[Ended, Clien
 class _Invocation:
     """What one invocation has reported while it runs."""
 
-    def __init__(self, before: Totals) -> None:
+    def __init__(self, before: Totals, arrivals: Arrivals) -> None:
         self.result: Result | None = None
         self._before = before
+        self._arrivals = arrivals
         self._started: Started | None = None
         self._files = 0
         self._bytes = 0
+        self._has_new_file = False
 
     @property
     def arrived(self) -> bool:
-        """Whether a file has arrived."""
-        return bool(self.result.totals.transferred if self.result else self._files)
+        """Whether a file has arrived that is new, or may be: some services do not name them."""
+        unnamed = self.result is not None and self.result.totals.transferred > self._files
+        return self._has_new_file or unnamed
 
     def shown(self, event: Event) -> Event | None:
         """Return the event as one of the whole transfer, or None for the invocation's own end."""
@@ -226,6 +230,7 @@ class _Invocation:
                 return after_earlier(event, self._before)
             case FileDone(outcome):
                 if outcome.state is FileState.TRANSFERRED:
+                    self._has_new_file |= self._arrivals.add(outcome.path)
                     self._files += 1
                     self._bytes += outcome.size or 0
             case Finished():

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import http.server
+import json
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from efss_transfer.model.events import Event, FileDone, Finished, Started
+from efss_transfer.model.result import FileOutcome, FileState, Result, State, Totals
 from support import http_servers, service_process
 from support.cli_user import User, unused_url
 from support.storages import Storage
+
+NOON: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @pytest.mark.slow
@@ -37,6 +45,30 @@ def test_one_command_resumes_over_four_invocations(
         screen.text.count("The service's time limit was reached. Resuming: invocation")
         == int(found[1]) - 1
     )
+
+
+@pytest.mark.field_case("F1")
+def test_command_ends_if_each_invocation_copies_the_same_files(user: User) -> None:
+    path = "data/a.txt"
+    result = Result(State.INCOMPLETE, "rclone", Totals(1, 0, 0, 5), NOON, NOON, "incomplete")
+    events: list[Event] = [
+        Started("rclone", NOON, None),
+        FileDone(FileOutcome(path, FileState.TRANSFERRED, 5)),
+        Finished(result),
+    ]
+    lines = b"".join(json.dumps(event.to_json()).encode() + b"\n" for event in events)
+    sent = []
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        sent.append(handler.path)
+        status = 200 if len(sent) < 10 else 403
+        http_servers.reply(handler, status, lines, "application/x-ndjson")
+
+    with http_servers.misbehaving(answer) as url:
+        done = user.run("copy", "--url", url, "cloud:x", "archive:x")
+    assert done.returncode == 10, done.stderr
+    assert len(sent) == 4
+    assert "Stopped: 3 invocations copied only files that earlier ones had copied." in done.stderr
 
 
 @pytest.mark.slow

@@ -127,6 +127,28 @@ def test_it_ends_when_no_file_arrives_any_more() -> None:
     assert script.sent == 1 + resume.STALLED
 
 
+@pytest.mark.field_case("F1")
+@pytest.mark.parametrize("later", [(5,), (5, 5, 3), (0, 5)])
+def test_it_ends_when_only_the_same_files_arrive(later: tuple[int, ...]) -> None:
+    script = Script(
+        invocation(State.INCOMPLETE, 5),
+        *(invocation(State.INCOMPLETE, later[n % len(later)]) for n in range(10)),
+    )
+    assert result(script.run()).state is State.INCOMPLETE
+    assert script.sent == 1 + resume.STALLED
+
+
+@pytest.mark.field_case("F1")
+def test_it_goes_on_while_new_files_arrive_among_others() -> None:
+    counts = (3, 3, 4, 4, 4, 5)
+    script = Script(
+        *(invocation(State.INCOMPLETE, number) for number in counts),
+        invocation(State.SUCCEEDED, 5),
+    )
+    assert result(script.run()).state is State.SUCCEEDED
+    assert script.sent == 7
+
+
 def test_it_ends_at_the_bound() -> None:
     script = Script(*(invocation(State.INCOMPLETE, 1) for _ in range(9)))
     done = result(script.run(RetryPolicy(invocations=2)))
@@ -201,8 +223,11 @@ def test_files_that_failed_for_good_are_not_tried_again() -> None:
 
 def test_connections_that_break_now_and_then_do_not_end_a_copy_that_gets_on() -> None:
     broken = [
-        [*invocation(State.SUCCEEDED, 1)[:-1], ServiceUnreachable("gone", retryable=True)]
-        for _ in range(9)
+        [
+            *invocation(State.SUCCEEDED, 1, begun=NOON + timedelta(seconds=number))[:-1],
+            ServiceUnreachable("gone", retryable=True),
+        ]
+        for number in range(1, 10)
     ]
     script = Script(*broken, invocation(State.SUCCEEDED, 1, 9))
     done = result(script.run(RetryPolicy(retries=1)))

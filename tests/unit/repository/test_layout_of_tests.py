@@ -61,6 +61,7 @@ COVERED_ELSEWHERE = {
     "cli/transfer.py": "integration/cli",
     "client/errors.py": "unit/client/test_decoding.py",
     "client/outcomes.py": "unit/client/test_merge.py",
+    "client/arrivals.py": "unit/client/test_resume.py",
     "client/parallel_shards.py": "integration/cli/test_shards.py",
     "client/progress.py": "unit/client/test_merge_shards.py",
     "client/service_pool.py": "integration/cli/test_shards.py",
