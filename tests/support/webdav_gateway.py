@@ -21,11 +21,12 @@ from urllib.parse import urlsplit
 
 from efss_transfer.webdav import recognition
 from efss_transfer.webdav.budget import Budget
+from efss_transfer.webdav.credentials.credential import FixedCredential, basic
 from efss_transfer.webdav.dialects import Dialect, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
 from efss_transfer.webdav.http.connections import Connections, NoAnswer, Origin
-from efss_transfer.webdav.session import ServerSession, basic
+from efss_transfer.webdav.session import ServerSession
 
 
 @dataclass
@@ -98,7 +99,7 @@ def gateway(
     session = ServerSession(
         upstream,
         urlsplit(url).path,
-        authorization=basic(user, password) if user else None,
+        credential=FixedCredential(basic(user, password) if user else None),
         **patience,
     )
     dialect = of_vendor(vendor)

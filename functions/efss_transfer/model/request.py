@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from efss_transfer.model.result import Shard
 from efss_transfer.model.targets import Target, parse_target
@@ -16,6 +16,7 @@ Value = str | int | float | bool
 Report = Literal["summary", "errors", "all"]
 Overwrite = Literal["changed", "newer", "never", "always"]
 Compare = Literal["default", "size", "checksum"]
+_TOKEN_ISSUERS: Final = ("token_source", "token_endpoint")
 _Number = TypeVar("_Number", int, float)
 
 
@@ -51,6 +52,17 @@ class Endpoint:
         is invalid: see `invalid_targets`.
         """
         return self._parsed_targets[0]
+
+    @property
+    def locations(self) -> Mapping[str, Target]:
+        """The `targets` without the addresses that issue tokens: no files are there."""
+        issuers = self.token_issuers
+        return {name: target for name, target in self.targets.items() if name not in issuers}
+
+    @property
+    def token_issuers(self) -> tuple[str, ...]:
+        """The parameters that name where bearer tokens are fetched and renewed; mostly none."""
+        return tuple(name for name in _TOKEN_ISSUERS if name in self.parameters)
 
     @property
     def invalid_targets(self) -> tuple[str, ...]:

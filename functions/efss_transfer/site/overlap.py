@@ -67,7 +67,7 @@ def _location(endpoint: Endpoint) -> tuple[tuple[str, ...], str]:
 
 def _hosts(endpoint: Endpoint) -> list[str]:
     hosts = []
-    for parameter, target in sorted(endpoint.targets.items()):
+    for parameter, target in sorted(endpoint.locations.items()):
         form = endpoint.target_forms[parameter]
         if form == "service_account":
             continue  # its URL identifies who signs in, not a location

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import math
 import time
 from typing import Final
 
 from efss_transfer.webdav import words
+from efss_transfer.webdav.credentials.credential import Credential, FixedCredential, NoToken
 from efss_transfer.webdav.http.client import Upstream
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Answer, Call, Held, Sending
@@ -21,12 +21,6 @@ _FIRST_PAUSE: Final = {423: 0.1, 425: 0.5, 429: 1.0, 503: 1.0}
 _LONGEST_PAUSE: Final = 5.0
 _UNNAMED_SECONDS: Final = 8.0
 _REJECTED: Final = "The server rejected the credential: check the user and password or token."
-# Permanent errors that a server reports as 503, by the start of their message: a disabled
-# account, a link that does not exist. Each with the status that describes it.
-_FOR_GOOD: Final = {
-    "OC\\User\\DisabledUserException": 401,
-    "Sabre\\DAV\\Exception\\NotFound": 404,
-}
 
 
 class Refused(Exception):
@@ -42,11 +36,6 @@ class Failed(Exception):
         self.said = said
 
 
-def basic(user: str, password: str) -> str:
-    """Encode a user and a password as the value of an Authorization header."""
-    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
-
-
 class ServerSession:
     """Session with one credential at one server.
 
@@ -60,7 +49,7 @@ class ServerSession:
         upstream: Upstream,
         home: str,
         *,
-        authorization: str | None = None,
+        credential: Credential | None = None,
         patience: float = 30.0,
         give_up_at: float = math.inf,
         record: Record | None = None,
@@ -70,7 +59,7 @@ class ServerSession:
         self.record = record or Record()
         self.refused = False
         self._rejection = Words(401)
-        self._authorization = authorization
+        self._credential = credential or FixedCredential(None)
         self._patience = patience
         self._give_up_at = give_up_at
         self._accepted = False
@@ -112,15 +101,21 @@ class ServerSession:
     async def _answered(self, call: Call, path: str) -> Answer:
         begun = time.monotonic()
         pause = 0.0
+        is_renewed = False
         while True:
-            answer = await self._sent(call)
+            authorization = await self._authorization(call, path, begun)
+            answer = await self._sent(call, authorization)
             if answer.status < 400:
                 self._is_out = False
                 return answer
             try:
                 own = answer.origin == self.upstream.origin
-                if answer.status == 401 and own and self._authorization is not None:
-                    await self._doubt(answer)
+                if answer.status == 401 and own and authorization is not None:
+                    if not is_renewed and await self._renewed(call, path, authorization):
+                        is_renewed = True
+                        await answer.settle()
+                        continue
+                    await self._doubt(answer, authorization)
                 if answer.status not in _PATIENT:
                     self._is_out = False
                     return answer
@@ -129,12 +124,11 @@ class ServerSession:
                 await answer.settle()
                 raise
             await answer.settle()
-            for start, status in _FOR_GOOD.items():
-                if said.message.startswith(start):
-                    if status == 401 and self._authorization is not None:
-                        self._reject(said)
-                        raise Refused
-                    raise self.failed(call, path, said, status)
+            if (status := words.permanent_status(said)) is not None:
+                if status == 401 and authorization is not None:
+                    self._reject(said)
+                    raise Refused
+                raise self.failed(call, path, said, status)
             pause = max(_FIRST_PAUSE[answer.status], min(2 * pause, _LONGEST_PAUSE))
             wait = pause if said.retry_after is None else said.retry_after
             now = time.monotonic()
@@ -173,14 +167,49 @@ class ServerSession:
         self.record.fail(RequestFailure(call.method, path, said, status=status or None))
         return Failed(status or said.status or 502, said)
 
-    async def _sent(self, call: Call) -> Answer:
-        """Send the call with its credential, unless that is rejected meanwhile."""
+    async def _authorization(self, call: Call, path: str, begun: float) -> str | None:
+        """Return the credential, for which a token may have to be fetched.
+
+        Raises Refused if there will be none, and Failed if none can be had now.
+        """
         await self._ready()
+        while True:
+            try:
+                return await self._credential.header()
+            except NoToken as error:
+                patient_until = begun + self._patience_with(error.said)
+                if error.is_final or time.monotonic() + _FIRST_PAUSE[503] > patient_until:
+                    raise self._without(call, path, error) from None
+            await self._sleep(_FIRST_PAUSE[503])
+
+    async def _renewed(self, call: Call, path: str, rejected: str) -> bool:
+        """Whether there is another token, with which the call can be sent again. Raises Refused and
+        Failed as `_authorization` does, and Failed if it cannot.
+        """
+        try:
+            if not await self._credential.renew(rejected):
+                return False
+        except NoToken as error:
+            raise self._without(call, path, error) from None
+        if call.upload is not None and not call.upload.replayable:
+            # The engine has sent some of the file, and sends it again when it reads 503.
+            raise self.failed(call, path, Words(503, message="The token ended."))
+        return True
+
+    def _without(self, call: Call, path: str, error: NoToken) -> Refused | Failed:
+        """Return what to raise without a token."""
+        if not error.is_final:
+            return self.failed(call, path, error.said)
+        self._reject(error.said)
+        return Refused()
+
+    async def _sent(self, call: Call, authorization: str | None) -> Answer:
+        """Send the call with its credential, unless that is rejected meanwhile."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self._waiting.add(task)
         try:
-            answer = await self.upstream.send(call, self._authorization)
+            answer = await self.upstream.send(call, authorization)
         except asyncio.CancelledError:
             if not self.refused:
                 raise
@@ -216,7 +245,7 @@ class ServerSession:
         if self.refused:
             raise Refused
 
-    async def _doubt(self, answer: Answer) -> None:
+    async def _doubt(self, answer: Answer, authorization: str) -> None:
         """Check after a 401 whether the credential is still valid. Raises Refused if it is not.
 
         A credential that was never accepted is not tried again. One that was accepted is tried
@@ -232,7 +261,7 @@ class ServerSession:
             if self._confirmed > asked:
                 return
             check = Call("PROPFIND", self.home, {"Depth": "0"}, Held(b""), beside=True)
-            async with self.upstream.call(check, self._authorization) as checked:
+            async with self.upstream.call(check, authorization) as checked:
                 if checked.status == 401:
                     await self._refuse(checked)
             self._confirmed = time.monotonic()
@@ -252,7 +281,8 @@ class ServerSession:
     def rejected(self, method: str, path: str) -> Words:
         """Record a request that needs the rejected credential, and return the answer to it."""
         said = self._rejection
-        message = ": ".join(filter(None, (said.message, _REJECTED)))
+        reason = "" if said.message.startswith(words.NO_SIGN_IN) else _REJECTED
+        message = ": ".join(filter(None, (said.message, reason)))
         said = Words(401, said.exception, message, said.conditions)
         self.record.fail(RequestFailure(method, path, said))
         return said

@@ -23,6 +23,14 @@ _DEEPEST: Final = 16
 _MOST_RECORDED: Final = 10_000
 _CREATED: Final = 201
 _MOST_SAMPLES: Final = 5
+# Permanent errors that a server reports as 503, by the start of their message: a disabled
+# account, a link that does not exist. Each with the status that describes it.
+_PERMANENT: Final = {
+    "OC\\User\\DisabledUserException": 401,
+    "Sabre\\DAV\\Exception\\NotFound": 404,
+}
+
+NO_SIGN_IN: Final = "No token could be had: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,3 +202,9 @@ class Record:
         warned.count += 1
         if len(warned.samples) < _MOST_SAMPLES:
             warned.samples.append((path, text))
+
+
+def permanent_status(said: Words) -> int | None:
+    """Return the status that describes an error which no wait can end; None if one may."""
+    found = (status for start, status in _PERMANENT.items() if said.message.startswith(start))
+    return next(found, None)

@@ -49,7 +49,8 @@ RCLONE_ROOMS = {
     "transfer": {"ftp", "rc", "log"},
     "report": {"transfer"},
     "outcome": {"report", "transfer", "rc", "log"},
-    "session": {"outcome", "transfer", "ftp", "process", "rc", "log"},
+    "gateways": {"process"},
+    "session": {"gateways", "outcome", "transfer", "ftp", "process", "rc", "log"},
     "engine": {"session", "transfer", "process"},
 }
 # What a single module may import beyond its room's rule.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.outcomes import FileOutcomes
+from efss_transfer.engines.rclone.gateways import choose_gateways
 from efss_transfer.engines.rclone.log.copy_lines import Explain, unexplained
 from efss_transfer.engines.rclone.log.parser import LogParser
 from efss_transfer.engines.rclone.outcome import RunOutcome
@@ -31,8 +31,6 @@ from efss_transfer.model.verification import VerifyMode
 
 if TYPE_CHECKING:
     from efss_transfer.engines.rclone.log.server_words import ServerWords
-    from efss_transfer.engines.rclone.process.network import Route
-    from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
     from efss_transfer.engines.rclone.transfer.job import Transfer
     from efss_transfer.webdav.words import Record
 
@@ -102,7 +100,7 @@ class Session:
         import efss_transfer.engines.rclone.transfer.job  # noqa: F401
 
         self._redactor.add(daemon.route.secrets)
-        gateways = _gateways(daemon.route, context, settings, self._request)
+        gateways = choose_gateways(daemon.route, context, settings, self._request, self._redactor)
         self.run = RunContext(
             daemon.rc,
             self._log,
@@ -230,54 +228,3 @@ class Session:
         rc.limit_timeout(self._settings.rclone.stop_seconds)
         with suppress(EngineError, RcError):
             rc.delete_remote(name)
-
-
-class _NoGateways:
-    """The ends of a transfer as the request names them."""
-
-    records: Mapping[Side, Record] = MappingProxyType({})
-    memory: Final = 0
-
-    def __init__(self, request: TransferRequest) -> None:
-        self._request = request
-
-    def routed(self) -> TransferRequest:
-        """Return the request unchanged."""
-        return self._request
-
-    def remote_parameters(self, _: str) -> dict[str, str]:
-        """Return no parameters."""
-        return {}
-
-    def ask_source(self, _: Callable[[str], bool]) -> None:
-        """Do nothing: nobody asks."""
-
-    def begin_attempt(self, _: int) -> None:
-        """Do nothing: nothing is remembered."""
-
-    def forget(self) -> None:
-        """Do nothing: nothing is remembered."""
-
-    def confirm_uploads(self) -> None:
-        """Do nothing: rclone itself asks for each file after its upload."""
-
-
-def _gateways(
-    route: Route, context: Context, settings: Settings, request: TransferRequest
-) -> Gateways | _NoGateways:
-    """Return the WebDAV gateways of a transfer, if they are switched on."""
-    if route.guard is None or not settings.rclone.webdav_gateway:
-        return _NoGateways(request)
-    # Here and not above: AWS Lambda's cold start would pay for twenty modules.
-    from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute
-    from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
-
-    gateway_route = GatewayRoute(route.guard, route.site_proxy, context.egress)
-    return Gateways(
-        route.guard,
-        gateway_route,
-        settings.rclone,
-        request,
-        context.deadline,
-        settings.memory_bytes,
-    )

@@ -20,11 +20,18 @@ from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.result import Side
 from efss_transfer.webdav import recognition
 from efss_transfer.webdav.budget import Budget, size_for
+from efss_transfer.webdav.credentials.credential import (
+    Credential,
+    FixedCredential,
+    RenewedToken,
+    basic,
+)
+from efss_transfer.webdav.credentials.token_requests import TokenRequests
 from efss_transfer.webdav.dialects import Dialect, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
 from efss_transfer.webdav.http.connections import Connections, Origin
-from efss_transfer.webdav.session import ServerSession, basic
+from efss_transfer.webdav.session import ServerSession
 from efss_transfer.webdav.words import Record
 
 # A domain that never resolves in DNS (RFC 6761, section 6.4).
@@ -65,7 +72,8 @@ class Gateways:
     """Gateways of one transfer.
 
     Creating it begins to ask the servers what they are. `deadline` is a time of
-    `time.monotonic()`, `memory` in bytes what the transfer may use.
+    `time.monotonic()`, and `memory` the number of bytes that the transfer may use. Each token that
+    a gateway fetches is passed to `keep_secret`, which keeps it out of logs and answers.
     """
 
     def __init__(
@@ -76,9 +84,11 @@ class Gateways:
         request: TransferRequest,
         deadline: float,
         memory: int,
+        keep_secret: Callable[[str], None],
     ) -> None:
         self._guard = guard
         self._route = route
+        self._keep_secret = keep_secret
         self._budget = Budget(size_for(memory))
         self._stall_seconds = settings.stall_seconds
         left = deadline - time.monotonic()
@@ -192,7 +202,7 @@ class Gateways:
         session = ServerSession(
             server.upstream,
             urlsplit(str(end.parameters["url"])).path,
-            authorization=_authorization(end),
+            credential=self._credential(end, server.connections),
             patience=min(self._stall_seconds / 2, _LONGEST_PATIENCE),
             give_up_at=self._give_up_at,
         )
@@ -214,8 +224,14 @@ class Gateways:
         parameters |= {"url": f"http://{host}/", "vendor": vendor}
         return replace(end, parameters=parameters)
 
+    def _credential(self, end: Endpoint, connections: Connections) -> Credential:
+        """Return what the gateway signs in with, which may have to be fetched and renewed."""
+        if end.token_issuers:
+            return RenewedToken(TokenRequests(end, connections, self._keep_secret).fetch)
+        return FixedCredential(_fixed(end))
 
-def _authorization(end: Endpoint) -> str | None:
+
+def _fixed(end: Endpoint) -> str | None:
     user, password = end.parameters.get("user", ""), end.parameters.get("pass", "")
     if user or password:
         return basic(str(user), str(password))

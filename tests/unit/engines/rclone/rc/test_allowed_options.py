@@ -70,7 +70,9 @@ DIALLING = {
     f"#/$defs/{form}"
     for form in ("url", "authority", "host", "host_port", "sas_url", "service_account")
 }
-NAMES_A_HOST = re.compile(r"auth|(.*_)?(url|uri|endpoint|host|hostname|server|address|namenode)")
+NAMES_A_HOST = re.compile(
+    r"auth|token_source|(.*_)?(url|uri|endpoint|host|hostname|server|address|namenode)"
+)
 # These select a host, or become part of its name, and have an enum or a strict pattern.
 SELECTS_A_HOST = {
     ("azureblob", "account"),
