@@ -95,6 +95,11 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "followed.",
             "Exclude the link, or set `skip_links`.",
         ),
+        OddListing(
+            "It cannot rename, or the account may not.",
+            "`unsupported` or `permission_denied`: an upload gets its name once it is complete.",
+            "Ask for the right to rename.",
+        ),
     ),
     "ftp": (
         OddListing(
@@ -112,6 +117,11 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Its disk ignores case, and two files differ in case alone.",
             "One is copied; the other is `name_refused`, with the first one's name.",
             "Rename one of them.",
+        ),
+        OddListing(
+            "It cannot rename (RNFR, RNTO), or the account may not.",
+            "`unsupported` or `permission_denied`: an upload gets its name once it is complete.",
+            "Ask for the right to rename.",
         ),
     ),
 }

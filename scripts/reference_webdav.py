@@ -85,6 +85,19 @@ CONDITIONS: Final = (
         "rclone derives the folder of an upload's chunks from the file's path, so both share it.",
     ),
     Condition(
+        "It accepts Digest authentication only.",
+        "`authentication_failed`, which says so, and asks for an app password, a token or Basic.",
+        "`authentication_failed`, without the reason.",
+        "rclone signs in with Basic or Bearer, and does not say what the server offers.",
+    ),
+    Condition(
+        "It redirects uploads (307, 308), as dCache and EOS do.",
+        "Followed without the credential, as far as the site's rules allow. `forbidden` or "
+        "`unsupported` where it is not, with the target.",
+        "`unsupported`, without the target.",
+        "rclone follows no redirect of a PUT.",
+    ),
+    Condition(
         "Nextcloud refuses a modification time up to 1970-01-02.",
         "Copied without the time, with the warning `time_not_kept`.",
         "The file fails, after all of it was sent.",

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import requests
 
@@ -303,8 +303,10 @@ def sftp(folder: Path, files: Callable[..., Any] | None = None) -> Iterator[Stor
 
 
 @contextmanager
-def ftp(folder: Path, files: type[Any] | None = None) -> Iterator[Storage]:
-    """pyftpdlib's FTP server. `files` is its class of file operations."""
+def ftp(
+    folder: Path, files: type[Any] | None = None, *, without: tuple[str, ...] = ()
+) -> Iterator[Storage]:
+    """pyftpdlib's FTP server, `without` some commands. `files` is its class of file operations."""
     from pyftpdlib.authorizers import DummyAuthorizer
     from pyftpdlib.handlers import FTPHandler
     from pyftpdlib.ioloop import IOLoop
@@ -318,10 +320,16 @@ def ftp(folder: Path, files: type[Any] | None = None) -> Iterator[Storage]:
     class Handler(FTPHandler):  # type: ignore[misc]
         abstracted_fs = files or FTPHandler.abstracted_fs
 
+    known = FTPHandler.proto_cmds.items()
+    Handler.proto_cmds = {name: it for name, it in known if name not in without}
     Handler.authorizer = authorizer
     Handler.auth_failed_timeout = 0
-    # A loop of its own: the usual one is shared by all servers of the process.
-    server = ThreadedFTPServer(("127.0.0.1", 0), Handler, ioloop=IOLoop())
+
+    class Server(ThreadedFTPServer):  # type: ignore[misc]
+        # Of its own, as the loop below: those of all servers would end with the first of them.
+        _exit: ClassVar = threading.Event()
+
+    server = Server(("127.0.0.1", 0), Handler, ioloop=IOLoop())
     with serving(server.serve_forever, server.close_all):
         yield on_disk(
             "ftp",

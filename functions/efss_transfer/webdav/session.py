@@ -160,7 +160,10 @@ class ServerSession:
 
     async def error(self, call: Call, path: str, answer: Answer, status: int = 0) -> Failed:
         """Read an error answer, record it and return it as Failed."""
-        return self.failed(call, path, await _words(answer), status)
+        said = await _words(answer)
+        url = f"{answer.origin}{answer.target}"
+        said = words.with_redirect(said, call.method, url, answer.header("location"))
+        return self.failed(call, path, said, status)
 
     def failed(self, call: Call, path: str, said: Words, status: int = 0) -> Failed:
         """Record an error and return it. `status` replaces the server's for the engine."""
@@ -281,7 +284,8 @@ class ServerSession:
     def rejected(self, method: str, path: str) -> Words:
         """Record a request that needs the rejected credential, and return the answer to it."""
         said = self._rejection
-        reason = "" if said.message.startswith(words.NO_SIGN_IN) else _REJECTED
+        explains = said.message.startswith((words.DIGEST_ONLY, words.NO_SIGN_IN))
+        reason = "" if explains else _REJECTED
         message = ": ".join(filter(None, (said.message, reason)))
         said = Words(401, said.exception, message, said.conditions)
         self.record.fail(RequestFailure(method, path, said))

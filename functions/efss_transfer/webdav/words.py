@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Final
+from urllib.parse import urljoin
 from xml.parsers import expat
 from xml.sax.saxutils import escape
 
@@ -22,15 +23,29 @@ _TAG: Final = re.compile(r"<[^>]*>")
 _DEEPEST: Final = 16
 _MOST_RECORDED: Final = 10_000
 _CREATED: Final = 201
+_UNAUTHORIZED: Final = 401
 _MOST_SAMPLES: Final = 5
+_OURS: Final = re.compile(r"(?i)\b(?:basic|bearer)\b")
 # Permanent errors that a server reports as 503, by the start of their message: a disabled
 # account, a link that does not exist. Each with the status that describes it.
 _PERMANENT: Final = {
     "OC\\User\\DisabledUserException": 401,
     "Sabre\\DAV\\Exception\\NotFound": 404,
 }
+_DIGEST: Final = re.compile(r"(?i)\bdigest\b")
 
 NO_SIGN_IN: Final = "No token could be had: "
+DIGEST_ONLY: Final = (
+    "The server accepts Digest authentication only, and the service signs in by a password (Basic) "
+    "or a token (Bearer): ask for an app password or a token, or have the server allow Basic."
+)
+REDIRECTED: Final = "The server redirects this request to "
+_UNFOLLOWED: Final = (
+    ", and it was not followed: use the URL that it leads to as the storage's, or ask the site to "
+    "allow its host"
+)
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_READING: Final = frozenset({"GET", "HEAD", "PROPFIND"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +110,9 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Words:
             found.clear()
     if not conditions and not found:
         found["message"] = _text_of_page(body)
+    schemes = headers.get("www-authenticate", "")
+    if status == _UNAUTHORIZED and _DIGEST.search(schemes) and not _OURS.search(schemes):
+        found["message"] = DIGEST_ONLY
     return Words(
         status,
         found.get("exception", "").strip(),
@@ -102,6 +120,17 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> Words:
         tuple(conditions[:_DEEPEST]),
         retry_after_seconds(headers.get("retry-after")),
     )
+
+
+def with_redirect(said: Words, method: str, url: str, location: str | None) -> Words:
+    """Name the target of a redirect that a writing request was answered by, without its query."""
+    if said.status not in _REDIRECTS or not location or method in _READING:
+        return said
+    try:
+        target = urljoin(url, location).partition("?")[0]
+    except ValueError:
+        return said
+    return replace(said, message=f"{REDIRECTED}{target[:_LONGEST]}{_UNFOLLOWED}")
 
 
 def _text_of_page(body: bytes) -> str:

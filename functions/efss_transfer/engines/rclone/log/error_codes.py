@@ -101,8 +101,22 @@ _PORT: Final = re.compile(r"([\w.\]-]):\d+\b")
 # The guard is internal: the message shows the host that it refused, and not the guard's address.
 _GUARD_PREFIX: Final = re.compile(r"socks connect tcp \S+?->(\S+: )unknown error ")
 
-# What the words of Go and of SOCKS leave open.
+# What the words of Go, of SOCKS and of rclone leave open.
 _MEANINGS: Final = (
+    (
+        re.compile(r"\bMove Rename failed: (?!EOF|connection lost).*$"),
+        (
+            "an upload gets a name of its own, and its final name once it is complete: ask for the "
+            "right to rename files, or for a server that can"
+        ),
+    ),
+    (
+        re.compile(r"\b30[12378] (?:Moved Permanently|Found|See Other|\w+ Redirect)$"),
+        (
+            "uploads are redirected, which only the service's WebDAV gateway follows: use the URL "
+            "that the server redirects to"
+        ),
+    ),
     (re.compile(r"\bhost unreachable$"), "no such host, or no route to it"),
     (
         re.compile(r"\bserver gave HTTP response to HTTPS client$"),

@@ -144,6 +144,7 @@ CASES: Final = (
     ),
     Case("storage_busy", (421, 423, 425, 429, 503, 509)),
     Case("unsupported", (405, 413, 415, 501)),
+    Case("unsupported", message=r"^The server redirects this request to "),
     Case(
         "storage_unreachable",
         (408, 502, 504, 520, 521, 522, 523, 524),

@@ -270,6 +270,7 @@ def test_each_case_is_met_and_says_why_it_differs_from_its_code() -> None:
         RequestFailure("PUT", "readme", refusals.name_taken("README"), status=400),
         moved,
         empty,
+        RequestFailure("PUT", "f", Words(307, "", "The server redirects this request to x, and")),
     ]
     for failed in examples:
         met.update(
