@@ -81,6 +81,10 @@ CALL = (
     '{"level":"debug","msg":"rc: \\"sync/copy\\": with parameters map[_group:transfer '
     'dstFs:destination:bucket/a srcFs:source:a]","source":"rcserver/rcserver.go:300"}'
 )
+NOOP = (
+    '{"level":"debug","msg":"rc: \\"rc/noop\\": reply map[]: <nil>",'
+    '"source":"rcserver/rcserver.go:313"}'
+)
 REPLY = (
     '{"level":"debug","msg":"rc: \\"sync/copy\\": reply map[]: <nil>",'
     '"source":"rcserver/rcserver.go:313"}'

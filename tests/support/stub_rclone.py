@@ -21,7 +21,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer, or misbehave."""
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parameters = json.loads(body or b"{}")
         call = self.path.lstrip("/")
         if BEHAVIOUR == "dies_at_first_call":
             os._exit(3)
@@ -36,14 +37,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         answer: object = {}
         if call == "core/version":
             answer = {"version": "v1.60.0" if BEHAVIOUR == "old" else "v1.99.0"}
-        # rclone says at the level DEBUG which call it has answered.
-        line = json.dumps({"level": "debug", "msg": f'rc: "{call}": reply map[]: <nil>'})
+        # rclone says at the level DEBUG what it has answered; `rc/noop` repeats its parameters.
+        said = f"marker:{parameters['marker']}" if "marker" in parameters else ""
+        line = json.dumps({"level": "debug", "msg": f'rc: "{call}": reply map[{said}]: <nil>'})
         print(line, file=sys.stderr, flush=True)
-        body = b"<html>" if BEHAVIOUR == "babbles" else json.dumps(answer).encode()
+        reply = b"<html>" if BEHAVIOUR == "babbles" else json.dumps(answer).encode()
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(reply)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(reply)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

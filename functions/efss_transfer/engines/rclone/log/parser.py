@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 # A line about an rc call: its beginning, or its reply or error, which is its last line. The
 # error is in the call's reply as well, and is counted from there.
 _RC_CALL: Final = re.compile(r'rc: "([^"]*)": (reply |error: )?')
+# The reply to a marker: rclone repeats the parameters of `rc/noop` in it.
+_MARKER: Final = re.compile(r'rc: "rc/noop": reply map\[marker:(\d+)\]')
 # fs/newfs.go
 _OPENING: Final = re.compile(r'Creating backend with remote "(source|destination):')
 # fs/filter/filter.go
@@ -63,7 +64,7 @@ class LogParser:
         self._phase = LogPhase.RUNNING
         self._last_call = ""
         self._changed = threading.Condition()
-        self._replies: Counter[str] = Counter()
+        self._last_marker = 0
         self.head_error = ""
         """The true cause where rclone says that something is a file: for S3 it says so
         whatever goes wrong, be it wrong keys or a dead server."""
@@ -157,14 +158,14 @@ class LogParser:
         """
         self._last_call = call
 
-    def wait_for_reply(self, call: str, times: int, seconds: float) -> None:
-        """Wait until the `times`-th reply to a call is read from the log, at most `seconds`.
+    def wait_for_marker(self, marker: int, seconds: float) -> None:
+        """Wait until a marker is read from the log, at most `seconds`.
 
         rclone logs before it replies, but the log takes another way than the reply, and may
-        arrive later.
+        arrive later. All lines that rclone wrote before the marker are then read.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._replies[call] >= times, seconds)
+            self._changed.wait_for(lambda: self._last_marker >= marker, seconds)
 
     def take(self, line: bytes) -> None:
         """Take a line of the log, and ignore it if it is not rclone's JSON: outcomes come from
@@ -180,7 +181,7 @@ class LogParser:
     def _take(self, entry: Mapping[str, Any]) -> None:
         message, name = str(entry.get("msg", "")), str(entry.get("object", ""))
         if call := _RC_CALL.match(message):
-            self._take_call(call[1], is_reply=bool(call[2]))
+            self._take_call(call[1], message, is_reply=bool(call[2]))
         elif self._phase is LogPhase.FINISHED:
             return
         elif self._check is None or not self._check.take(message, name):
@@ -215,14 +216,14 @@ class LogParser:
             message, name, kind, verifying=is_verifying, stopping=is_stopping
         )
 
-    def _take_call(self, call: str, *, is_reply: bool) -> None:
+    def _take_call(self, call: str, message: str, *, is_reply: bool) -> None:
         if self.passed_over is not None:
             self.passed_over.take_call(call, is_reply=is_reply)
         with self._changed:
             if call == self._last_call:
                 self._phase = LogPhase.FINISHED
-            if is_reply:
-                self._replies[call] += 1
+            if is_reply and (marker := _MARKER.match(message)):
+                self._last_marker = max(self._last_marker, int(marker[1]))
                 self._changed.notify_all()
 
     def _enter(self, phase: LogPhase) -> None:

@@ -5,6 +5,7 @@ Calls and members are those of rclone's manual, "Remote controlling rclone".
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Mapping
@@ -57,6 +58,7 @@ class RcClient:
         self._next_timeout = boot_seconds
         self._timeout = _CALL_SECONDS
         self._broken: EngineError | None = None
+        self._markers: Final = itertools.count(1)
         self.first_response_at: float | None = None
         """The time of the first response, by `time.monotonic()`: rclone was booting until then."""
 
@@ -165,9 +167,13 @@ class RcClient:
         """POST rc/noop with filters. Raises RcError if rclone cannot parse them."""
         self._call("rc/noop", _filter=dict(filters))
 
-    def write_log_marker(self) -> None:
-        """POST rc/noop, whose line in the log follows those of all earlier calls."""
-        self._call("rc/noop")
+    def write_log_marker(self) -> int:
+        """POST rc/noop with a number, which is returned. Its line in the log follows all lines of
+        the calls that were answered before.
+        """
+        marker = next(self._markers)
+        self._call("rc/noop", marker=str(marker))
+        return marker
 
     def job_status(self, job_id: int) -> dict[str, Any]:
         """POST job/status: a job's success, error and times."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -59,7 +58,6 @@ class JobRunner:
         self._run = run
         self._progress = progress
         self._should_stop = should_stop
-        self._calls_made: Counter[str] = Counter()
         self._collects_garbage = False
         self.stats: dict[str, Json] = {}
         """`core/stats` after the last jobs: the statistics of all work of this daemon."""
@@ -95,7 +93,6 @@ class JobRunner:
         try:
             while batch.start_more():
                 for call, job in batch.wait(_POLL_SECONDS):
-                    self._calls_made[call.name] += 1
                     on_done(call.key, job)
                 if not batch.is_done:
                     # Not earlier: the garbage of a job of a few moments goes with the daemon,
@@ -118,8 +115,7 @@ class JobRunner:
         finally:
             with suppress(EngineError, RcError):
                 self.stats = self._run.rc.stats()
-        for name, times in self._calls_made.items():
-            self._run.log.wait_for_reply(name, times, self._run.stop_seconds)
+        self._read_log(self._run.stop_seconds)
         if batch.is_too_late:
             raise TransferInterrupted(State.INCOMPLETE)
 
@@ -140,6 +136,13 @@ class JobRunner:
         finally:
             work.cancel()
         work.result()
+
+    def _read_log(self, seconds: float) -> None:
+        """Wait until all that rclone has logged so far is read, at most `seconds`.
+
+        A number of replies would not do: a probe that was given up may be answered meanwhile.
+        """
+        self._run.log.wait_for_marker(self._run.rc.write_log_marker(), seconds)
 
     def _check_interruption(self) -> None:
         if (state := self._run.context.end_state()) is not None:
@@ -174,13 +177,10 @@ class JobRunner:
         with suppress(EngineError, RcError):
             files = in_flight(rc.stats())
             rc.stop_jobs()
-            for call, job in running:
-                if job.wait(max(0, until - time.monotonic())):
-                    self._calls_made[call.name] += 1
-                else:
+            for _, job in running:
+                if not job.wait(max(0, until - time.monotonic())):
                     self._run.expect_no_end()
-            for name, times in self._calls_made.items():
-                log.wait_for_reply(name, times, max(0, until - time.monotonic()))
+            self._read_log(max(0, until - time.monotonic()))
             if after_stop is not None:
                 after_stop({file.path: file.size for file in files if file.size is not None})
 

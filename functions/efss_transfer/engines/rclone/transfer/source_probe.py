@@ -91,8 +91,7 @@ class SourceProbe:
                 # rclone keeps what it took for a file, and would not say a second time why.
                 rc.clear_fs_cache()
             # All lines of the log after the one of this call are the copy's.
-            rc.write_log_marker()
-            log.wait_for_reply("rc/noop", 1, _PROBE_SECONDS)
+            log.wait_for_marker(rc.write_log_marker(), _PROBE_SECONDS)
             if is_open:
                 # Both were opened at the same time, in any order. The copy opens the destination
                 # last.

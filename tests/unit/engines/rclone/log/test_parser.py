@@ -19,6 +19,7 @@ from support.rclone_log import (
     CREATING,
     DENIED,
     NO_FOLDER,
+    NOOP,
     REFUSAL,
     REPLY,
     SKIPPED,
@@ -176,33 +177,36 @@ def test_queue_is_unbounded_by_default() -> None:
     assert log.outcomes.totals.transferred == 5_000
 
 
+def marker(number: int) -> str:
+    """The line of a marker."""
+    return NOOP.replace("map[]", f"map[marker:{number}]")
+
+
 @pytest.mark.parametrize("last", [REPLY, REFUSAL], ids=["a reply", "a refusal"])
-def test_reply_in_log_is_waited_for(last: str) -> None:
+def test_marker_in_log_is_waited_for(last: str) -> None:
     log = parsed(CALL)
 
     def later() -> None:
         time.sleep(0.2)
         log.parser.take(COPIED.encode())
         log.parser.take(last.encode())
+        log.parser.take(marker(1).encode())
 
     threading.Thread(target=later, daemon=True).start()
     began = time.monotonic()
-    log.parser.wait_for_reply("sync/copy", 1, 10)
+    log.parser.wait_for_marker(1, 10)
 
     assert log.outcomes.totals.transferred == 1
     assert time.monotonic() - began < 5
 
 
-def test_reply_is_waited_for_by_name_and_number_until_timeout() -> None:
-    log = parsed(CALL, REPLY)
-    for call, times, shortest in (
-        ("sync/copy", 1, 0.0),
-        ("sync/copy", 2, 0.3),
-        ("operations/stat", 1, 0.3),
-    ):
+def test_marker_is_waited_for_by_its_number_until_timeout() -> None:
+    """Replies to other calls, and calls without a number, are no markers."""
+    log = parsed(CALL, marker(2), NOOP, REPLY)
+    for number, shortest in ((1, 0.0), (2, 0.0), (3, 1.0)):
         began = time.monotonic()
-        log.parser.wait_for_reply(call, times, 0.3)
-        assert shortest <= time.monotonic() - began < shortest + 0.25, (call, times)
+        log.parser.wait_for_marker(number, 1.0)
+        assert shortest <= time.monotonic() - began < shortest + 0.9, number
 
 
 def test_log_of_installed_rclone_is_understood(rclone: Path, tmp_path: Path) -> None:

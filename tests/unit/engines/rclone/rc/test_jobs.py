@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -20,7 +20,7 @@ from efss_transfer.engines.rclone.rc.progress import ProgressReporter
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.events import Event
-from efss_transfer.model.result import State
+from efss_transfer.model.result import Side, State
 
 MakeRun = Callable[[Context], RunContext]
 T = TypeVar("T")
@@ -72,6 +72,27 @@ def test_job_has_output_or_error(make_run: MakeRun) -> None:
     assert "bytes" in jobs.stats
     refused = finish(jobs.run("operations/fsinfo", {"fs": "unknown:"}))
     assert "didn't find section in config file" in refused.error
+
+
+def test_log_of_job_is_read_although_probe_made_the_same_call(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The true cause of an error may be in a line of the log, which arrives later than the reply:
+    the reply to the probe must not be taken for the reply to the job.
+    """
+    run = make_run(context())
+    probe = run.rc.start_probe("operations/fsinfo", {"fs": "source:probe"})
+    assert probe.wait(10)
+    run.log.last_opened_side = None
+    take = LogParser._take
+
+    def late(log: LogParser, entry: Mapping[str, Any]) -> None:
+        time.sleep(0.1)
+        take(log, entry)
+
+    monkeypatch.setattr(LogParser, "_take", late)
+    finish(runner(run).run("operations/fsinfo", {"fs": "source:job"}))
+    assert run.log.last_opened_side is Side.SOURCE
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 16])
