@@ -25,6 +25,7 @@ _MOST_RECORDED: Final = 10_000
 _CREATED: Final = 201
 _UNAUTHORIZED: Final = 401
 _MOST_SAMPLES: Final = 5
+_LONGEST_PATH: Final = 4096
 _OURS: Final = re.compile(r"(?i)\b(?:basic|bearer)\b")
 # Permanent errors that a server reports as 503, by the start of their message: a disabled
 # account, a link that does not exist. Each with the status that describes it.
@@ -197,13 +198,16 @@ class Record:
         self.failures.clear()
 
     def fail(self, failure: RequestFailure) -> None:
-        """Record a failure, unless too many are recorded."""
+        """Record a failure, unless too many are recorded or no storage takes its path."""
+        if len(failure.path) > _LONGEST_PATH:
+            return
         if failure.path in self.failures or len(self.failures) < _MOST_RECORDED:
             self.failures[failure.path] = failure
 
     def fail_entry(self, failure: RequestFailure) -> None:
         """Record a file whose listing has an error for it, or only count it."""
-        if failure.path in self.entries or len(self.entries) < _MOST_RECORDED:
+        has_room = failure.path in self.entries or len(self.entries) < _MOST_RECORDED
+        if has_room and len(failure.path) <= _LONGEST_PATH:
             self.entries[failure.path] = failure
         else:
             self.dropped_entries += 1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.error_codes import classify
 from efss_transfer.engines.rclone.log.parser import LogParser
-from efss_transfer.engines.rclone.rc.client import RcError
+from efss_transfer.engines.rclone.rc.client import RcError, RcloneEnded
 from efss_transfer.engines.rclone.rc.jobs import TransferInterrupted
 from efss_transfer.engines.rclone.report import exit_code, report
 from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
@@ -19,6 +19,13 @@ from efss_transfer.model.result import ErrorGroup, Failure, Result, Side, State,
 
 if TYPE_CHECKING:
     from efss_transfer.engines.rclone.transfer.job import Transfer
+
+_LOG_SECONDS: Final = 2.0
+_OUT_OF_MEMORY: Final = (
+    "rclone used up its memory, as it does for a folder with millions of entries or a listing "
+    "without end. Copy a part of the folder, or ask the site for more memory "
+    "(EFSS_TRANSFER_MEMORY_BYTES)."
+)
 
 
 class RunOutcome:
@@ -56,7 +63,7 @@ class RunOutcome:
                 raise
             if self.transfer is None:
                 raise known from None
-            self._outcomes.add_final_error(Failure("engine_failed", str(known), known.retryable))
+            self._outcomes.add_final_error(self._engine_failure(known))
             # Even if some files arrived: this is the fault of no storage.
             self._forced_state = State.FAILED
         self._outcomes.close()
@@ -84,6 +91,14 @@ class RunOutcome:
             warnings=self._outcomes.warnings,
             engine_report=report(version, code, status, stats, self._redactor, tuning, gateways),
         )
+
+    def _engine_failure(self, error: EngineError) -> Failure:
+        if isinstance(error, RcloneEnded):
+            self._log.wait_for_end(_LOG_SECONDS)  # its last words are why
+        if self._log.is_out_of_memory:
+            # The same request meets the same folder again, unless some files have arrived.
+            return Failure("engine_failed", _OUT_OF_MEMORY, self._outcomes.totals.transferred > 0)
+        return Failure("engine_failed", str(error), error.retryable)
 
     def _code(self, state: State, errors: tuple[ErrorGroup, ...]) -> str | None:
         if state is State.SUCCEEDED:

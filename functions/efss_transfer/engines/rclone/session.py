@@ -100,6 +100,7 @@ class Session:
         import efss_transfer.engines.rclone.transfer.job  # noqa: F401
 
         self._redactor.add(daemon.route.secrets)
+        daemon.rc.log_lines, daemon.rc.log_lines_until = lambda: self._log.lines, context.deadline
         gateways = choose_gateways(daemon.route, context, settings, self._request, self._redactor)
         self.run = RunContext(
             daemon.rc,

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
+from efss_transfer.engines.long_names import is_shortened
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.error_codes import MAX_DURATION_REACHED, classify
 from efss_transfer.engines.rclone.log.source_errors import SourceErrors
@@ -163,6 +165,8 @@ class CopyLines:
         # An error that does not mention the source occurred while the destination was written.
         failure = classify(text, Side.DESTINATION, self._redactor)
         failure = self.explain(path, text, failure)
+        if failure.retryable and is_shortened(path):
+            failure = replace(failure, retryable=False)  # it could not be named
         self._add(FileOutcome(path, FileState.FAILED, error=failure))
 
     def _take_duplicate(self, message: str, name: str, *, is_folder: bool) -> None:

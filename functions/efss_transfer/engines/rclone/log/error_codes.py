@@ -117,6 +117,10 @@ _MEANINGS: Final = (
             "that the server redirects to"
         ),
     ),
+    (
+        re.compile(r"(?s)\berror reading \w+ (?:root )?directory: .*?context deadline exceeded"),
+        "the listing of this folder had not ended when the time was over",
+    ),
     (re.compile(r"\bhost unreachable$"), "no such host, or no route to it"),
     (
         re.compile(r"\bserver gave HTTP response to HTTPS client$"),

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from efss_transfer.engines.long_names import shortened
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.alike_names import AlikeNames
 from efss_transfer.engines.rclone.log.check_lines import CheckCounts, CheckLines
@@ -34,6 +35,11 @@ _MARKER: Final = re.compile(r'rc: "rc/noop": reply map\[marker:(\d+)\]')
 _OPENING: Final = re.compile(r'Creating backend with remote "(source|destination):')
 # fs/filter/filter.go
 _TOO_SMALL: Final = "Excluded (Size Filter)"
+# The words of Go's runtime, which are no JSON, before it ends rclone.
+_OUT_OF_MEMORY: Final = re.compile(
+    rb"^(?:fatal error: )?(?:runtime: )?(?:out of memory|cannot allocate memory|cannot map pages|"
+    rb"failed to (?:reserve|commit) page|failed to create new OS thread .*errno=12)"
+)
 _HEAD_FAILED: Final = re.compile(r"Couldn't check \".*\" for children after HEAD failed")
 
 
@@ -65,12 +71,17 @@ class LogParser:
         self._last_call = ""
         self._changed = threading.Condition()
         self._last_marker = 0
+        self._has_ended = threading.Event()
         self.head_error = ""
         """The true cause where rclone says that something is a file: for S3 it says so
         whatever goes wrong, be it wrong keys or a dead server."""
         self.last_opened_side: Side | None = None
         """The side whose storage rclone opened last. An error before the copy that mentions no
         side belongs to it."""
+        self.lines = 0
+        """How many lines were read so far."""
+        self.is_out_of_memory = False
+        """Whether rclone ended because its memory was used up."""
         self.alike_names = AlikeNames()
         """The names of the source's files that a probe has listed."""
         self.shells: UnansweredShells | None = None
@@ -167,19 +178,28 @@ class LogParser:
         with self._changed:
             self._changed.wait_for(lambda: self._last_marker >= marker, seconds)
 
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until all that an rclone which has ended had logged is read, at most `seconds`."""
+        self._has_ended.wait(seconds)
+
     def take(self, line: bytes) -> None:
         """Take a line of the log, and ignore it if it is not rclone's JSON: outcomes come from
-        known messages only, and the end of the job from rclone's reply.
+        known messages only, and the end of the job from rclone's reply. An empty line is the end.
         """
+        if not line:
+            self._has_ended.set()
+            return
+        self.lines += 1
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):
+            self.is_out_of_memory = self.is_out_of_memory or _OUT_OF_MEMORY.search(line) is not None
             return
         if isinstance(entry, dict):
             self._take(entry)
 
     def _take(self, entry: Mapping[str, Any]) -> None:
-        message, name = str(entry.get("msg", "")), str(entry.get("object", ""))
+        message, name = str(entry.get("msg", "")), shortened(str(entry.get("object", "")))
         if call := _RC_CALL.match(message):
             self._take_call(call[1], message, is_reply=bool(call[2]))
         elif self._phase is LogPhase.FINISHED:

@@ -36,7 +36,8 @@ from efss_transfer.model.errors import EngineError
 _LOG = logging.getLogger(__name__)
 # More connections than there are calls at a time: a busy machine accepts them late.
 _BACKLOG: Final = 1024
-_MAX_LINE_BYTES: Final = 1 << 20
+# A line may hold a name of hundreds of KB several times, with each sign escaped in six bytes.
+_MAX_LINE_BYTES: Final = 1 << 24
 # Time for the clean-up of what is not stuck: rclone deletes its open uploads one after the other.
 _STUCK_STOP_SECONDS: Final = 0.5
 
@@ -51,11 +52,10 @@ exec 3<&0 </dev/null >/dev/null
 LISTEN_PID=$$ exec "$@"
 """
 
-# The keeper reads rclone's pid, and then a line that says that the daemon was stopped. The end
-# of the pipe without that line means that the function is dead. The keeper ignores the signals
-# that end a process group or a service, because it is needed just then; it ends on its own within
-# its ticks of 0.1 s. Its standard output is the reading end of rclone's log: without a reader,
-# rclone would die of SIGPIPE at its next line, before it could abort its uploads.
+# The keeper reads rclone's pid, and then a line that says that the daemon was stopped. If the pipe
+# ends without it, the function is dead. The keeper ignores the signals that end a process group or
+# a service, because it is needed just then, and ends within its ticks of 0.1 s. Its output is the
+# reading end of rclone's log: without one, rclone dies of SIGPIPE before it aborts its uploads.
 _KEEP: Final = """
 trap '' TERM INT HUP QUIT
 folder=$1 ticks=$2
@@ -99,6 +99,8 @@ _FLAGS: Final = (
     "--retries=1",
     "--low-level-retries=2",
     "--contimeout=10s",
+    # From a million entries on, rclone would sort a folder in files, which the sandbox forbids.
+    "--list-cutoff=1000000000",
 )
 
 
@@ -289,9 +291,10 @@ def _join(thread: threading.Thread, seconds: float) -> None:
 
 
 def _drain(log: IO[bytes], take_line: Callable[[bytes], None], ended: threading.Event) -> None:
-    """Read the log to its end: a full pipe would block rclone, and every call to it."""
+    """Read the log to its end, an empty line: a full pipe would block rclone and its callers."""
     try:
-        while line := log.readline(_MAX_LINE_BYTES):
-            take_line(line)
+        line = b"-"
+        while line:
+            take_line(line := log.readline(_MAX_LINE_BYTES))
     finally:
         ended.set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -25,6 +25,17 @@ _CALL_SECONDS: Final = 10.0
 # rclone counts the transfer's jobs, and stops them, as one group.
 _TRANSFER_GROUP: Final = "transfer"
 _PROBE_GROUP: Final = "probe"
+
+
+class RcloneEnded(EngineError):
+    """The daemon has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("rclone ended before the transfer was complete.")
+
+
+class _NoResponse(EngineError):
+    """The daemon did not respond in time."""
 
 
 class RcError(Exception):
@@ -58,6 +69,11 @@ class RcClient:
         self._next_timeout = boot_seconds
         self._timeout = _CALL_SECONDS
         self._broken: EngineError | None = None
+        self.log_lines: Callable[[], int] = lambda: 0
+        """Counts the lines of rclone's log that were read. rclone waits for their reader, which
+        takes seconds where names are hundreds of kilobytes long: while it gets on, no call is
+        given up before `log_lines_until`."""
+        self.log_lines_until = 0.0
         self._markers: Final = itertools.count(1)
         self.first_response_at: float | None = None
         """The time of the first response, by `time.monotonic()`: rclone was booting until then."""
@@ -192,7 +208,16 @@ class RcClient:
     def _call(self, call: str, **parameters: Any) -> dict[str, Any]:
         if self._broken is not None:
             raise self._broken  # at once: the clean-up must not wait for the daemon again
-        body, _ = self._post(call, parameters, self._next_timeout)
+        while True:
+            lines = self.log_lines()
+            try:
+                body, _ = self._post(call, parameters, self._next_timeout)
+                break
+            except _NoResponse:
+                is_reading = self.log_lines() > lines and time.monotonic() < self.log_lines_until
+                if not is_reading:
+                    raise
+                self._broken = None  # every call may be made twice
         if self.first_response_at is None:
             self.first_response_at = time.monotonic()
         self._next_timeout = self._timeout
@@ -206,13 +231,13 @@ class RcClient:
             response = self._http.post(call, parameters, timeout)
             job_id = int(response.headers.get("x-rclone-jobid", 0))
         except self._unix_http.ResponseTimeout:
-            self._broken = EngineError(f"rclone did not respond within {timeout:g} s.")
+            self._broken = _NoResponse(f"rclone did not respond within {timeout:g} s.")
             raise self._broken from None
         except (self._unix_http.InvalidResponse, ValueError):
             self._broken = EngineError("rclone sent a response that is not valid.")
             raise self._broken from None
         except self._unix_http.ConnectionLost:
-            self._broken = EngineError("rclone ended before the transfer was complete.")
+            self._broken = RcloneEnded()
             raise self._broken from None
         if response.status != 200:
             # An error's body repeats all parameters under `input`: only `error` is kept.

@@ -176,6 +176,8 @@ class JobRunner:
         until = time.monotonic() + (min(seconds, _IDLE_STOP_SECONDS) if is_idle else seconds)
         with suppress(EngineError, RcError):
             files = in_flight(rc.stats())
+            if not files:  # a listing, which has nothing to clean up
+                until = min(until, time.monotonic() + _IDLE_STOP_SECONDS)
             rc.stop_jobs()
             for _, job in running:
                 if not job.wait(max(0, until - time.monotonic())):

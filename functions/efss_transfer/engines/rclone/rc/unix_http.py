@@ -27,6 +27,9 @@ from urllib3.exceptions import TimeoutError as TimedOut
 
 _JSON_HEADERS: Final = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _CHUNK_BYTES: Final = 1 << 18
+_LONGEST_REPLY: Final = 64 << 20
+_TOO_LONG: Final = "the reply of rclone is longer than 64 MiB"
+_ERROR: Final = 500
 
 
 class ResponseTimeout(Exception):
@@ -80,8 +83,12 @@ class UnixHttpClient:
                 retries=False,
                 redirect=False,
                 timeout=timeout,
+                preload_content=False,
             )
-            body = json.loads(response.data)
+            content = _read_whole(response)
+            body = {"error": _TOO_LONG} if content is None else json.loads(content)
+            status = _ERROR if content is None else response.status
+            content = None
         # `from None`: an exception of a library can quote the request.
         except TimedOut:
             raise ResponseTimeout from None
@@ -91,7 +98,7 @@ class UnixHttpClient:
             raise ConnectionLost from None
         if not isinstance(body, dict):
             raise InvalidResponse
-        return RcResponse(response.status, response.headers, body)
+        return RcResponse(status, response.headers, body)
 
     def get(
         self, path: str, headers: Mapping[str, str], count: int, timeout: float, max_seconds: float
@@ -124,6 +131,18 @@ class UnixHttpClient:
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
+
+
+def _read_whole(response: BaseHTTPResponse) -> bytes | None:
+    """The body; None if it is longer than a reply may be, and the connection is closed."""
+    content = bytearray()
+    while chunk := response.read(_CHUNK_BYTES):
+        content += chunk
+        if len(content) > _LONGEST_REPLY:
+            response.close()
+            return None
+    response.release_conn()
+    return bytes(content)
 
 
 def _read_start(response: BaseHTTPResponse, count: int, max_seconds: float) -> FileRange:

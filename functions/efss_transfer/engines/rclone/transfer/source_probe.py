@@ -247,6 +247,8 @@ class SourceProbe:
             if time.monotonic() > until or self._run.context.end_state() is not None:
                 self._run.rc.stop_probes()
                 job.wait(_PROBE_SECONDS)
+                if self._run.context.end_state() is not None:
+                    self._run.expect_no_end()  # nothing was sent that would have to be cleaned up
                 return False
             yield from self._progress.events()
         return True

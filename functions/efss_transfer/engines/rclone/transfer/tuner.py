@@ -65,8 +65,9 @@ class Tuner:
         large_files = NOTHING_LARGE
         if self._request.options.dry_run:  # It moves nothing, and is a probe itself.
             yield from self._probe.confirm_bucket(destination)
-            with self._run.log.probing():
-                yield from self._probe.list_folders(source, self._request.selection)
+            if source.remote.backend != "http":  # a web server is asked what each name is
+                with self._run.log.probing():
+                    yield from self._probe.list_folders(source, self._request.selection)
         else:
             # rclone keeps as many connections open as are expected when it opens a storage.
             most = tuning.checkers(source.remote, destination.remote, limits)

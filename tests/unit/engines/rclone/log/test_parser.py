@@ -209,6 +209,30 @@ def test_marker_is_waited_for_by_its_number_until_timeout() -> None:
         assert shortest <= time.monotonic() - began < shortest + 0.9, number
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"fatal error: runtime: out of memory",
+        b"runtime: out of memory: cannot allocate 4194304-byte block (536870912 in use)",
+        b"fatal error: out of memory",
+        b"fatal error: runtime: cannot map pages in arena address space",
+        b"runtime: failed to create new OS thread (have 12 already; errno=12)",
+    ],
+)
+def test_memory_that_is_used_up_is_known_once_log_has_ended(line: bytes) -> None:
+    log = parsed()
+    assert not log.parser.is_out_of_memory
+
+    def later() -> None:
+        time.sleep(0.2)  # the parser waits by then
+        log.parser.take(line + b"\n")
+        log.parser.take(b"")
+
+    threading.Thread(target=later, daemon=True).start()
+    log.parser.wait_for_end(10)
+    assert log.parser.is_out_of_memory
+
+
 def test_log_of_installed_rclone_is_understood(rclone: Path, tmp_path: Path) -> None:
     source, destination = tmp_path / "a", tmp_path / "b"
     files: dict[str, bytes] = {

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from efss_transfer.engines.rclone.rc.client import RcClient
 from efss_transfer.engines.rclone.rc.unix_http import (
     ConnectionLost,
     ResponseTimeout,
     UnixHttpClient,
 )
+from efss_transfer.model.errors import EngineError
 
 
 @pytest.fixture
@@ -119,3 +122,31 @@ def test_call_does_not_reuse_the_connection_of_a_file(
     assert client.get("[x:]/file", {"Range": "bytes=0-3"}, 4, 20, 20).content == b"part"
     assert client.post("rc/noop", {}, 20).body == {}
     server.join(20)
+
+
+@pytest.mark.parametrize(
+    ("reads_log", "seconds", "is_answered"),
+    [(True, 60, True), (False, 60, False), (True, 0, False)],
+)
+def test_rclone_whose_log_is_being_read_may_answer_late(
+    reads_log: bool, seconds: float, is_answered: bool, listener: socket.socket, short: Path
+) -> None:
+    """It waits until its log is read, which takes seconds where names are very long."""
+    lines = itertools.count()
+
+    def silent_at_first() -> None:
+        with suppress(OSError), listener.accept()[0]:
+            serve(listener)
+
+    server = threading.Thread(target=silent_at_first, daemon=True)
+    server.start()
+    with RcClient(short / "rc", 0.5) as rc:
+        rc.log_lines = lambda: next(lines) if reads_log else 0
+        rc.log_lines_until = time.monotonic() + seconds
+        if is_answered:
+            assert rc.version() == ""
+        else:
+            with pytest.raises(EngineError, match="did not respond"):
+                rc.version()
+    listener.shutdown(socket.SHUT_RDWR)
+    server.join(5)
