@@ -71,7 +71,10 @@ class Faulty:
     `conditions`: whether it honours If-Match, If-None-Match and Overwrite. `rewrite` changes the
     body of each listing before it is sent, by the path that was listed. `chunked`: whether it
     sends contents without their length. `blind`: whether names are one to it that differ in case,
-    Unicode form or dots at their end, as on disks of Windows or macOS; it lists the first.
+    Unicode form or dots at their end, as on disks of Windows or macOS; it lists the first. `times`:
+    the time that it keeps of X-OC-Mtime, which may be none. `in_place`: whether what has arrived of
+    an upload that breaks off is its file. `delete_seconds` pass before a DELETE takes effect, after
+    its conditions were looked at.
     """
 
     url: str = ""
@@ -79,6 +82,9 @@ class Faulty:
     conditions: bool = True
     chunked: bool = False
     blind: bool = False
+    times: Callable[[float], float | None] = lambda given: given
+    in_place: bool = False
+    delete_seconds: float = 0
     rewrite: Callable[[str, bytes], bytes] = lambda _, body: body
     files: dict[str, bytes] = field(default_factory=dict)
     folders: set[str] = field(default_factory=lambda: {""})

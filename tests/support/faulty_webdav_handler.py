@@ -72,10 +72,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         wanted = int(self.headers.get("Content-Length") or 0)
         if most is not None:
             wanted = min(wanted, most)
-        parts = []
+        parts: list[bytes] = []
         while request.received < wanted:
             part = self.rfile.read1(min(1 << 16, wanted - request.received))
             if not part:
+                if self.command == "PUT" and self.server.dav.in_place:
+                    self.server.dav.receive(request.path, b"".join(parts), None)
                 raise _Gone
             request.received += len(part)
             parts.append(part)
@@ -184,7 +186,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _modified(self) -> float | None:
         given = self.headers.get("X-OC-Mtime")
-        return float(given) if given else None
+        return self.server.dav.times(float(given)) if given else None
 
     def _mkcol(self, path: str, _: bytes) -> None:
         dav = self.server.dav
@@ -202,6 +204,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if not self._condition_holds(path):
                 self._answer(412)
                 return
+        time.sleep(dav.delete_seconds)  # none, unless a test wants a server that removes slowly
+        with dav.lock:
             names = {*dav.files, *dav.folders}
             gone = {name for name in names if f"{name}/".startswith(f"{path}/")}
             for name in gone:

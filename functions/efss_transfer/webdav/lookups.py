@@ -20,7 +20,7 @@ from efss_transfer.webdav.processing import Processing
 from efss_transfer.webdav.session import Failed
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes.confirmations import Confirmations
-from efss_transfer.webdav.writes.leftovers import PARTIAL
+from efss_transfer.webdav.writes.names import PARTIAL
 from efss_transfer.webdav.writes.twins import Twins
 
 XML: Final = {"Content-Type": listings.XML_TYPE}

@@ -41,6 +41,7 @@ class RcloneEngine:
             session.create_remote(session.destination)  # POST config/create
             transfer = session.prepare_transfer()
             yield Started(self.name, session.started)
+            session.begin_writing()  # once no other transfer cleans up there
             yield from transfer.copy(session.source, session.destination)  # POST sync/copy
         yield from session.file_events()
         yield Finished(session.result(self.name))  # with what rclone returned

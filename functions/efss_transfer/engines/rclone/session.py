@@ -19,12 +19,14 @@ from efss_transfer.engines.rclone.outcome import RunOutcome
 from efss_transfer.engines.rclone.process.launcher import DaemonLauncher
 from efss_transfer.engines.rclone.rc import config
 from efss_transfer.engines.rclone.rc.client import RcError
+from efss_transfer.engines.rclone.rc.jobs import TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath, remote_paths
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer import tuning
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import FileDone
+from efss_transfer.model.locations import StoragePath
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Result, Side
 from efss_transfer.model.verification import VerifyMode
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from efss_transfer.webdav.words import Record
 
 _ASK_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.2
 
 
 class Session:
@@ -66,6 +69,8 @@ class Session:
         self._log = LogParser(self._outcomes, self._redactor)
         self._outcome = RunOutcome(self._outcomes, self._log, self._redactor)
         self._cleanup = ExitStack()
+        # Ends last.
+        self._claimed = self._cleanup.enter_context(ExitStack())
         self._created_remotes: set[str] = set()
         self._version = ""
         self._server_words: ServerWords | None = None
@@ -206,6 +211,14 @@ class Session:
         transfer = Transfer(self.run, self._request, self._settings, self._launcher.running)
         self._outcome.transfer = transfer
         return transfer
+
+    def begin_writing(self) -> None:
+        """Wait until no other transfer of this process cleans up at the destination."""
+        claim = self.run.claim
+        self._claimed.enter_context(claim.held(StoragePath.of(self._request.destination)))
+        while not claim.wait(_POLL_SECONDS):
+            if (state := self._context.end_state()) is not None:
+                raise TransferInterrupted(state)
 
     def file_events(self) -> Generator[FileDone, None, None]:
         """The outcomes of files that were not reported during the copy."""

@@ -48,7 +48,10 @@ class Conditions:
         if own is None:
             return False
         found = await self._listings.one(path, folder=False)
-        return found is None or found.entry.get("getetag") != own
+        if found is None:
+            return True
+        # WsgiDAV lists an ETag without the quotes that it has in a header.
+        return (found.entry.get("getetag") or "").strip('"') != own.strip('"')
 
     async def looked(self, path: Segments) -> Mapping[str, str]:
         """Request the file's current state and return the matching condition.

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 import time
 from email.utils import parsedate_to_datetime
-from typing import Final
 
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Call
@@ -21,14 +18,7 @@ from efss_transfer.webdav.writes.chunks import (
     SKEW_SECONDS,
     Chunks,
 )
-
-PARTIAL: Final = re.compile(r"\.efss-transfer-([0-9a-f]{8})[0-9a-f]{8}\.partial")
-"""Names of incomplete uploads beside a file: their start time, then random digits."""
-
-
-def partial_name() -> str:
-    """Make up a name for an upload beside its file."""
-    return f".efss-transfer-{int(time.time()):08x}{secrets.token_hex(4)}.partial"
+from efss_transfer.webdav.writes.names import PARTIAL
 
 
 class Leftovers:

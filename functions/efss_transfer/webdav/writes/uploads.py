@@ -26,7 +26,7 @@ from efss_transfer.webdav.writes import names, refusals
 from efss_transfer.webdav.writes.chunks import Chunks, NoChunks
 from efss_transfer.webdav.writes.cleanups import CleanUps
 from efss_transfer.webdav.writes.conditions import ABSENT, Conditions
-from efss_transfer.webdav.writes.leftovers import Leftovers, partial_name
+from efss_transfer.webdav.writes.leftovers import Leftovers
 from efss_transfer.webdav.writes.pieces import Pieces
 from efss_transfer.webdav.writes.quota import Quota
 from efss_transfer.webdav.writes.twins import Twins
@@ -224,7 +224,7 @@ class Uploads:
         self, path: Segments, upload: Upload, headers: Mapping[str, str], *, is_new: bool
     ) -> _Kept:
         """Send a PUT to a temporary name, then MOVE it to the file's name."""
-        aside = (*path[:-1], partial_name())
+        aside = (*path[:-1], names.partial_name())
         call = Call("PUT", self._listings.target(aside), headers, upload)
         try:
             async with self._session.call(call, key(path)) as answer:

@@ -110,6 +110,7 @@ class JobRunner:
         except BaseException as error:  # GeneratorExit included: the consumer of the events left.
             if isinstance(error, TransferInterrupted) and error.state is State.INCOMPLETE:
                 self._report_stalls()
+            self._run.claim.begin_end()
             self._stop(batch.running, after_stop)
             raise
         finally:
@@ -166,7 +167,15 @@ class JobRunner:
             self._run.outcomes.add_final_error(Failure("storage_unreachable", text, retryable=True))
 
     def _stop(self, running: Sequence[tuple[RcCall, Job]], after_stop: AfterStop | None) -> None:
-        """Stop the jobs and wait for their end, in which rclone removes partial uploads."""
+        """Stop the jobs and wait for their end, in which rclone removes partial uploads. No other
+        transfer begins at their place meanwhile.
+        """
+        with self._run.claim.cleaning():
+            self._stop_all(running, after_stop)
+
+    def _stop_all(
+        self, running: Sequence[tuple[RcCall, Job]], after_stop: AfterStop | None
+    ) -> None:
         rc, log = self._run.rc, self._run.log
         log.begin_stopping()
         rc.limit_timeout(self._run.stop_seconds)

@@ -10,6 +10,7 @@ from efss_transfer.engines.base import Context
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log import error_codes
 from efss_transfer.engines.rclone.log.parser import LogParser
+from efss_transfer.engines.rclone.rc.claims import Claim
 from efss_transfer.engines.rclone.rc.client import RcClient
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import Failure, Side
@@ -25,8 +26,8 @@ class RunContext:
     gateway has uploaded. `memory_bytes` is what rclone may use: the transfer's memory without what
     its gateways may hold. `guessed_listings` has the sides whose FTP server lists without MLSD, and
     whether rclone asks it for hidden files; `gateways` the sides that are reached through one.
-    `expect_no_end` tells the daemon that a job ignored its stop, so that rclone is killed half a
-    second after SIGTERM.
+    `claim` is the place that the transfer writes to. `expect_no_end` tells the daemon that a job
+    ignored its stop, so that rclone is killed half a second after SIGTERM.
     """
 
     rc: RcClient
@@ -42,6 +43,7 @@ class RunContext:
     expect_no_end: Callable[[], None] = lambda: None
     guessed_listings: dict[Side, bool] = field(default_factory=dict)
     gateways: set[Side] = field(default_factory=set)
+    claim: Claim = field(default_factory=Claim)
 
     def classify(self, text: str, side: Side | None, path: str = "") -> Failure:
         """The failure that a text of rclone's describes, without secrets.

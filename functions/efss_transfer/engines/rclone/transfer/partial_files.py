@@ -41,9 +41,12 @@ class PartialFiles:
         """Remove each file that was cut off. `sizes` are the complete sizes in bytes.
 
         A file that is as it was before the copy stays, and so does one that may have been there
-        although no listing had it. A new file with all of its bytes has arrived, although rclone
+        although no listing had it. Where another transfer has begun at this place since, each file
+        may be its own, and stays. A new file with all of its bytes has arrived, although rclone
         did not see it: it is added to the outcomes.
         """
+        if self._run.claim.is_contested:
+            return
         until = time.monotonic() + self._run.stop_seconds
         for path, size_before in dict(self._run.log.cut_off).items():
             if size_before == MISSING_SIZE and self._run.log.is_unlisted_at_destination(path):
@@ -63,6 +66,7 @@ class PartialFiles:
         job = self._run.rc.start_job(call, parameters)
         if not job.wait(max(0.0, until - time.monotonic())):
             # It must not remove what the next attempt stores.
+            self._run.claim.lingers = True
             self._run.rc.stop_jobs()
             job.wait(_STOP_SECONDS)
         return job.output
