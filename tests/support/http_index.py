@@ -22,7 +22,9 @@ from support.http_servers import misbehaving
 class Index:
     """The server. `fail` returns the status of a request that fails, or 0; `links` are added to
     each index. `slashes`: whether links to folders end in `/`. `pages` are the files of HTML, and
-    `encodings` the Content-Encoding of files that are sent with one.
+    `encodings` the Content-Encoding of files that are sent with one. `cuts_short`: whether the
+    connection ends in the middle of each file, and at once where the rest is asked for; a server
+    that `ignores_range` sends the first half again.
     """
 
     files: dict[str, bytes]
@@ -31,6 +33,8 @@ class Index:
     links: tuple[str, ...] = ()
     pages: set[str] = field(default_factory=set)
     encodings: dict[str, str] = field(default_factory=dict)
+    cuts_short: bool = False
+    ignores_range: bool = False
     fail: Callable[[str, str], int] = lambda _method, _path: 0
     seen: list[tuple[str, str]] = field(default_factory=list)
 
@@ -53,7 +57,14 @@ class Index:
             kind = "text/html" if name in self.pages else "application/octet-stream"
             encoding = self.encodings.get(name)
             headers = {"Content-Encoding": encoding} if encoding is not None else {}
-            _send(handler, 200, content, kind, **headers)
+            asked = handler.headers.get("Range", "").removeprefix("bytes=").partition("-")
+            sent, begin = None, 0
+            if self.cuts_short:
+                begin = 0 if self.ignores_range else int(asked[0] or 0)
+                sent = 0 if begin else len(content) // 2
+                if begin:
+                    headers["Content-Range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
+            _send(handler, 206 if begin else 200, content[begin:], kind, sent, **headers)
         elif not names:
             _send(handler, 404, b"", "text/plain")
         elif path.endswith("/"):
@@ -75,6 +86,7 @@ def _send(
     status: int,
     body: bytes,
     kind: str,
+    sent: int | None = None,
     **headers: str,
 ) -> None:
     handler.send_response(status)
@@ -84,7 +96,8 @@ def _send(
         handler.send_header(name, value)
     handler.end_headers()
     if handler.command != "HEAD":
-        handler.wfile.write(body)
+        handler.wfile.write(body[:sent])
+    handler.close_connection |= sent is not None
 
 
 @contextmanager

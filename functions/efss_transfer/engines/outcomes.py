@@ -6,12 +6,12 @@ A failure that another attempt may cure is held back until the last attempt.
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from efss_transfer.engines.groups import ErrorGroups, WarningGroups
+from efss_transfer.engines.outcome_queue import OutcomeQueue
 from efss_transfer.engines.seen_paths import SeenPaths, SeenState
 from efss_transfer.model.result import (
     ErrorGroup,
@@ -23,7 +23,6 @@ from efss_transfer.model.result import (
     WarningGroup,
 )
 
-_QUEUE_LIMIT: Final = 1_000
 MOST_HELD_BACK: Final = 1_000
 """Maximum number of failed files that wait for another attempt; more fail the attempt itself."""
 # Each of these failures takes seconds, because rclone slows down for a busy storage.
@@ -40,8 +39,8 @@ class FileOutcomes:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._queue: deque[FileOutcome] = deque()
-        self._is_bounded = False
+        self._queue = OutcomeQueue(self._changed)
+        self.bounded, self.drain = self._queue.bounded, self._queue.drain
         self._seen = SeenPaths()
         self._counts: Counter[FileState] = Counter()
         self._reasons: Counter[Reason] = Counter()
@@ -85,7 +84,7 @@ class FileOutcomes:
     def add(self, outcome: FileOutcome) -> None:
         """Add the outcome of a file. A success is ignored if an earlier attempt reported it."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_bounded or len(self._queue) < _QUEUE_LIMIT)
+            self._queue.wait_for_room()
             self._expected.discard(outcome.path)
             error = outcome.error
             if error is None:
@@ -108,6 +107,23 @@ class FileOutcomes:
             self._seen.seal()
             if self._seen.state_of(outcome.path) is None:
                 self._append(outcome)
+
+    def add_unfinished(self, outcomes: Iterable[FileOutcome]) -> bool:
+        """Add the failures of files that an attempt was to copy, and that have no outcome. Return
+        whether the failure of any file waits for another attempt or is final.
+        """
+        with self._changed:
+            self._seen.seal()
+            for outcome in outcomes:
+                if self._seen.state_of(outcome.path) is None:
+                    self._held_back_files[outcome.path] = outcome
+            if self._is_last_attempt:
+                for outcome in self._held_back_files.values():
+                    self._append(outcome)
+                self._held_back_files.clear()
+            # The engine may report the end of some of them as well.
+            self._seen.seal()
+            return bool(self._held_back_files or self._counts[FileState.FAILED])
 
     def add_passed_over(self, outcome: FileOutcome) -> None:
         """Add a failed entry that the source's listing names and the engine left out, which may be
@@ -204,6 +220,11 @@ class FileOutcomes:
             of_files = (outcome.error for outcome in held_back if outcome.error is not None)
             return (*of_files, *(failure for failure, _ in self._held_back_errors))
 
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether this attempt is the last one by number."""
+        return self._is_last_attempt
+
     def is_outage(self) -> bool:
         """Whether so much failed that the rest of the attempt is better tried later."""
         return not self._is_last_attempt and (
@@ -244,35 +265,6 @@ class FileOutcomes:
         self._counts[FileState.FAILED] += 1
         self._queue.append(FileOutcome(path, FileState.FAILED, error=failure))
         self._errors.add(failure, path)
-
-    @contextmanager
-    def bounded(self) -> Iterator[None]:
-        """Bound the queue while the consumer of the outcomes is busy elsewhere.
-
-        A slow consumer must not make the queue grow: when it is full, `add` blocks, the log is
-        no longer read, and so the engine waits. At all other times the queue is unbounded,
-        because a call to an engine that waits would wait as well.
-        """
-        self._set_bounded(True)
-        try:
-            yield
-        finally:
-            self._set_bounded(False)
-
-    def _set_bounded(self, is_bounded: bool) -> None:
-        with self._changed:
-            self._is_bounded = is_bounded
-            self._changed.notify_all()
-
-    def drain(self) -> Iterator[FileOutcome]:
-        """The outcomes since the last call, each once, in the order of the log."""
-        while True:
-            with self._changed:
-                if not self._queue:
-                    return
-                outcome = self._queue.popleft()
-                self._changed.notify_all()
-            yield outcome
 
     @property
     def totals(self) -> Totals:

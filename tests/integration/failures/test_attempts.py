@@ -63,7 +63,8 @@ def test_only_what_failed_is_tried_again(
     fault = faulty_webdav.reset() if how == "reset" else faulty_webdav.status(503)
     if side == "source":
         hashes = dav.fill("data", FILES)
-        dav.fail("GET", "/data/b/*", fault, times=30)
+        # rclone asks ten times for each of the four files, in any order.
+        dav.fail("GET", "/data/b/*", fault, times=30 if GATEWAY or how != "reset" else 42)
         ends = {"source": dav.storage.endpoint("data"), "destination": s3.endpoint(name)}
     else:
         hashes = s3.fill(f"bucket/{name}", FILES)
@@ -92,8 +93,11 @@ def test_only_what_failed_is_tried_again(
     # What had arrived was not even looked at again.
     lists = Counter(request.path for request in dav.seen("PROPFIND") if request.depth == "1")
     if side == "source":
-        # The quick look, and the first attempt, to which the gateway gives the same list.
-        assert set(lists.values()) == {1 if GATEWAY else 2}
+        # The quick look, and the first attempt, to which the gateway gives the same list. Where an
+        # outage has ended an attempt, it may not have listed everything: the next lists again.
+        first = 1 if GATEWAY else 2
+        expected = {first, first + 1} if how == "busy" else {first}
+        assert set(lists.values()) <= expected
 
 
 @pytest.mark.slow  # rclone slows down for a storage that breaks off

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from support.faulty_webdav import status
-from support.misbehaving import s3 as misbehaving_s3
 from support.misbehaving import webdav as misbehaving_webdav
 from support.misbehaving.s3 import MisbehavingS3
 from support.misbehaving.troubles import Kind, Trouble
@@ -24,12 +23,6 @@ VERIFY = ["none", "size", "checksum", "download"]
 @pytest.fixture
 def dav() -> Iterator[MisbehavingDav]:
     with misbehaving_webdav.serving() as running:
-        yield running
-
-
-@pytest.fixture
-def odd(s3: Storage) -> Iterator[MisbehavingS3]:
-    with misbehaving_s3.before(s3) as running:
         yield running
 
 

@@ -194,3 +194,24 @@ def test_warnings_are_counted_by_code_with_five_samples() -> None:
     assert least.to_json()["samples"] == [{"message": "403 Forbidden"}]
     # They are no failures.
     assert (outcomes.errors, outcomes.totals) == ((), Totals())
+
+
+def test_unfinished_files_fail_unless_they_have_an_outcome() -> None:
+    outcomes = FileOutcomes()
+    outcomes.begin_attempt(last=False)
+    outcomes.add(copied("a"))
+    assert outcomes.add_unfinished([failed("a"), failed("b")])
+    assert drained(outcomes) == [("a", "transferred")]
+    assert outcomes.files_to_retry == ("b",)
+    outcomes.begin_attempt(last=True)
+    assert outcomes.is_last_attempt
+    outcomes.add(copied("b"))
+    assert outcomes.add_unfinished([failed("b"), failed("c")])
+    outcomes.add(failed("c"))
+    outcomes.close()
+    assert drained(outcomes) == [("b", "transferred"), ("c", "failed")]
+    assert outcomes.totals == Totals(2, 0, 1, 10)
+
+
+def test_no_unfinished_file_is_no_failure() -> None:
+    assert not FileOutcomes().add_unfinished([])

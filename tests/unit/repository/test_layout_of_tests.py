@@ -97,6 +97,7 @@ COVERED_ELSEWHERE = {
     "engines/rclone/transfer/job.py": "integration/failures/test_attempts.py",
     "engines/rclone/transfer/limits.py": "integration/security/test_callers.py",
     "engines/rclone/transfer/linked_folders.py": "integration/failures/test_linked_folders.py",
+    "engines/outcome_queue.py": "unit/engines/test_outcomes.py",
     "engines/rclone/transfer/listing_check.py": "integration/failures/test_lost_entries.py",
     "engines/rclone/transfer/listed_files.py": "integration/copy/test_selection.py",
     "engines/rclone/transfer/partial_files.py": "integration/failures/test_deadlines.py",

@@ -12,7 +12,12 @@ from typing import Final
 
 from efss_transfer.engines.long_names import is_shortened
 from efss_transfer.engines.outcomes import FileOutcomes
-from efss_transfer.engines.rclone.log.error_codes import MAX_DURATION_REACHED, classify
+from efss_transfer.engines.rclone.log.error_codes import (
+    CANCELLED,
+    FAILED_TO_COPY,
+    MAX_DURATION_REACHED,
+    classify,
+)
 from efss_transfer.engines.rclone.log.source_errors import SourceErrors
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.engines.unclean_names import MOST_NAMES, is_unclean
@@ -38,9 +43,7 @@ _DRY_RUN: Final = "Skipped copy as --dry-run is set"
 _FAILED: Final = re.compile(
     r"Failed to copy: |corrupted on transfer: |partial file rename failed: "
 )
-_FAILED_TO_COPY: Final = "Failed to copy: "
 _DESTINATION_UNLISTED: Final = re.compile("error reading destination (root )?directory: ")
-_CANCELLED: Final = "context canceled"
 # A file that was refused after its upload is logged under the name of its upload. To make that
 # name, rclone cuts the end off a name of more than a hundred bytes (fs/operations/copy.go,
 # checkPartial).
@@ -87,6 +90,11 @@ class CopyLines:
         self.unlisted_at_destination: set[str] = set()
         """Folders of the destination that could not be listed whole in this attempt; the root's
         path is empty. rclone copies the files below them as if they were not there."""
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The files that this attempt was to copy, and that have no outcome."""
+        return (*dict(self.cut_off), *dict(self._sizes_before))
 
     def begin_attempt(self) -> None:
         """Forget the files of the attempt before."""
@@ -145,7 +153,7 @@ class CopyLines:
         if unlisted := _UNLISTED.match(message):
             self._take_unlisted(unlisted[1])
             return
-        is_cancellation = is_stopping and _CANCELLED in message
+        is_cancellation = is_stopping and CANCELLED in message
         failed = _FAILED.match(message)
         if failed is None:
             if not is_cancellation:
@@ -154,12 +162,12 @@ class CopyLines:
                 failure = classify(message, None, self._redactor)
                 self._outcomes.add_error(self.explain(path, message, failure), path)
             return
-        path = name if failed[0] == _FAILED_TO_COPY else self._whole_name(name)
+        path = name if failed[0] == FAILED_TO_COPY else self._whole_name(name)
         if is_cancellation:
             if path in self._sizes_before:
                 self.cut_off[path] = self._sizes_before.pop(path)
             return
-        text = message.removeprefix(_FAILED_TO_COPY)
+        text = message.removeprefix(FAILED_TO_COPY)
         if source_error := self._source_errors.pop(name, text):
             text = f"error reading source: {source_error}"
         # An error that does not mention the source occurred while the destination was written.

@@ -27,6 +27,8 @@ IS_A_DIRECTORY: Final = "is a directory not a file"
 OBJECT_NOT_FOUND: Final = "object not found"
 DIRECTORY_NOT_FOUND: Final = "directory not found"
 MAX_DURATION_REACHED: Final = "max transfer duration reached"
+CANCELLED: Final = "context canceled"
+FAILED_TO_COPY: Final = "Failed to copy: "
 
 # The text before and after a status, as rclone and its libraries write it. A number elsewhere is
 # a count of bytes, a line, or part of a name.

@@ -19,6 +19,7 @@ from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.alike_names import AlikeNames
 from efss_transfer.engines.rclone.log.check_lines import CheckCounts, CheckLines
 from efss_transfer.engines.rclone.log.copy_lines import CopyLines, Explain
+from efss_transfer.engines.rclone.log.refusals import Refusals
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import FileOutcome, Side
 
@@ -66,6 +67,8 @@ class LogParser:
     def __init__(self, outcomes: FileOutcomes, redactor: Redactor) -> None:
         self._outcomes = outcomes
         self._copy = CopyLines(outcomes, redactor)
+        self.refusals = Refusals()
+        """Counts what the storages refuse while files are copied."""
         self._check: CheckLines | None = None
         self._phase = LogPhase.RUNNING
         self._last_call = ""
@@ -93,6 +96,11 @@ class LogParser:
     def cut_off(self) -> dict[str, int]:
         """The files that were cut off when this attempt was stopped: see CopyLines."""
         return self._copy.cut_off
+
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """The files that this attempt was to copy, and that have no outcome."""
+        return self._copy.unfinished
 
     @property
     def duplicates(self) -> dict[str, bool]:
@@ -209,6 +217,8 @@ class LogParser:
 
     def _take_copy_line(self, message: str, name: str, entry: Mapping[str, Any]) -> None:
         kind = str(entry.get("objectType", ""))
+        if self._phase is LogPhase.RUNNING and self._check is None:
+            self.refusals.take(message, name)
         if entry.get("level") == "error":
             if self._phase is not LogPhase.PROBING:
                 is_stopping = self._phase is LogPhase.STOPPING

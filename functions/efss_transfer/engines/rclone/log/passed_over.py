@@ -17,6 +17,7 @@ from typing import Final
 
 from efss_transfer.engines import globs, sharding
 from efss_transfer.engines.outcomes import FileOutcomes
+from efss_transfer.engines.rclone.log.error_codes import CANCELLED
 from efss_transfer.engines.rclone.log.listing_lines import (
     BEGINNINGS,
     Finding,
@@ -30,7 +31,6 @@ from efss_transfer.model.result import Failure, FileOutcome, FileState, Side
 
 _LISTS: Final = frozenset({"sync/copy", "operations/check"})
 _ASKS: Final = "operations/size"
-_CANCELLED: Final = "context canceled"
 _MOST_UNSURE: Final = 1_000
 
 
@@ -88,7 +88,7 @@ class PassedOver:
         finding = found_in(message, name, kind, self._roots, self._redactor)
         if finding is None:
             return False
-        if not self._is_listing or (stopping and _CANCELLED in message):
+        if not self._is_listing or (stopping and CANCELLED in message):
             return True
         sides = (Side.SOURCE,) if self._asks_source else finding.sides
         self.lost_at_destination |= Side.DESTINATION in sides

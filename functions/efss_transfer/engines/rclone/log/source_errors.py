@@ -13,7 +13,7 @@ from typing import Final
 # rclone resumes reading where the source broke off, and logs that; then it may give up.
 _INTERRUPTED: Final = re.compile(r"Reopening on read failure after offset \d+ bytes: retry \S+: ")
 _GIVEN_UP: Final = re.compile(r"Reopen failed after offset \d+ bytes read: ")
-_RETRY: Final = re.compile(r"Received error: (.*) - low level retry \d+/\d+$", re.DOTALL)
+RETRY: Final = re.compile(r"Received error: (.*) - low level retry \d+/\d+$", re.DOTALL)
 _TOO_MANY: Final = "failed to reopen: too many retries"
 
 
@@ -33,7 +33,7 @@ class SourceErrors:
             reason = message[match.end() :]
             first = self._interrupted.get(path)
             self._given_up[path] = first if first and reason == _TOO_MANY else reason
-        elif match := _RETRY.match(message):
+        elif match := RETRY.match(message):
             # The file starts anew. If this was the last retry, the copy fails with this error.
             self._interrupted.pop(path, None)
             reason = self._given_up.pop(path, "")

@@ -21,6 +21,8 @@ _POLL_SECONDS: Final = 0.2
 # A job that waits for a storage, and has sent nothing of any file, has nothing to remove.
 _IDLE_STOP_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 1.0
+# Files that wait in rclone's queue after refusals leave it one by one: 64 of them within 8 s.
+_DRAIN_SECONDS: Final = 12.0
 
 AfterStop = Callable[[Mapping[str, int]], None]
 """Called after running jobs were stopped, with the sizes in bytes of the files in flight."""
@@ -59,6 +61,7 @@ class JobRunner:
         self._progress = progress
         self._should_stop = should_stop
         self._collects_garbage = False
+        self._stopped: list[Job] = []
         self.stats: dict[str, Json] = {}
         """`core/stats` after the last jobs: the statistics of all work of this daemon."""
 
@@ -120,13 +123,26 @@ class JobRunner:
         if batch.is_too_late:
             raise TransferInterrupted(State.INCOMPLETE)
 
-    def pause(self, seconds: float) -> Iterator[Event]:
-        """Wait, and yield events meanwhile."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+    def pause(self, seconds: float, *, drain: bool = False) -> Iterator[Event]:
+        """Wait, and yield events meanwhile.
+
+        With `drain` wait also for jobs that were stopped and have not ended: what they log late
+        must not be taken for the next jobs' words.
+        """
+        begun = time.monotonic()
+        yield from self._wait(begun + seconds, lambda: False)
+        if drain:
+            yield from self._wait(begun + _DRAIN_SECONDS, self._has_drained)
+        self._stopped.clear()
+
+    def _wait(self, until: float, is_over: Callable[[], bool]) -> Iterator[Event]:
+        while (left := until - time.monotonic()) > 0 and not is_over():
             self._check_interruption()
             yield from self._progress.events()
             time.sleep(min(left, _POLL_SECONDS))
+
+    def _has_drained(self) -> bool:
+        return all(job.wait(0) for job in self._stopped)
 
     def wait_for(self, work: Future[None]) -> Iterator[Event]:
         """Wait for work that is done elsewhere, and yield events meanwhile."""
@@ -190,6 +206,7 @@ class JobRunner:
             rc.stop_jobs()
             for _, job in running:
                 if not job.wait(max(0, until - time.monotonic())):
+                    self._stopped.append(job)
                     self._run.expect_no_end()
             self._read_log(max(0, until - time.monotonic()))
             if after_stop is not None:

@@ -77,6 +77,8 @@ class ProgressReporter:
         self.attempt = 1
         self.stalls = StallWatch()
         """The files in flight, twice a second."""
+        self.listed = 0
+        """How many files and folders were listed so far, twice a second."""
 
     def events(self) -> Iterator[Event]:
         """The events since the last call. The log is read without a bound except while their
@@ -99,6 +101,7 @@ class ProgressReporter:
         self._expected_bytes = max(self._expected_bytes, int(stats.get("totalBytes") or 0))
         files = in_flight(stats)
         self.stalls.observe(files)
+        self.listed = int(stats.get("listed") or 0)
         return Progress(
             totals=self._run.outcomes.totals,
             current_bytes=int(stats.get("bytes") or 0),

@@ -84,6 +84,7 @@ class Copier:
         if self._linked_folders is None and may_link_folders(source, self._selection):
             self._linked_folders = LinkedFolders(self._run, self._jobs, self._tuner.pages)
             self._run.log.on_outcome(self._linked_folders.note)
+        self._early_stop.outage.begin_copy()
         if paths is None:
             yield from self._copy_folder(source, destination)
         elif paths:
@@ -92,6 +93,7 @@ class Copier:
             # None of the listed files is in this shard; but the source must be readable.
             yield from self._inspector.confirm_folder(source)
             self.selects_nothing = True
+        self._early_stop.outage.settle()
         if self._linked_folders is not None and not self._early_stop.has_stopped:
             yield from self._linked_folders.check(source)
 
@@ -121,7 +123,7 @@ class Copier:
         if not error and not self._early_stop.has_stopped:
             yield from self._listing_check.settle(source)
         outcomes = self._run.outcomes
-        if error and not outcomes.failures_in_attempt:
+        if error and not self._is_explained:
             if error_codes.IS_A_FILE not in error:
                 raise CopyRefused(self._failure(error, source, destination))
             yield from self._copy_file(source, destination)
@@ -132,7 +134,7 @@ class Copier:
             if (names := sorted(self.unclean_names)) and not self._early_stop.should_stop():
                 yield from self._copy_listed(source, destination, tuple(names))
         yield from self._duplicates.report(source)
-        if not outcomes.failures_in_attempt and outcomes.totals == Totals():
+        if outcomes.totals == Totals() and not self._is_explained:
             yield from self._inspector.confirm_empty(source)
 
     def _look_for_unread(self, source: RemotePath) -> Iterator[Event]:
@@ -200,7 +202,7 @@ class Copier:
         )
         if (yield from self._hangs.settle(self._jobs, source, destination)):
             return
-        if self._error and not self._run.outcomes.failures_in_attempt:
+        if self._error and not self._is_explained:
             if "HeadObject" in self._error:
                 # S3 answers HEAD without a body, so wrong keys look like missing permissions. The
                 # answer to this lookup has a body, and the error is raised from it.
@@ -221,6 +223,11 @@ class Copier:
         if rc_config.filter_options(replace(self._selection, shard=None)):
             text = "The path is a file, but a selection needs a folder. Remove `selection`."
             raise refusal("unsupported", text, Side.SOURCE)
+
+    @property
+    def _is_explained(self) -> bool:
+        """Whether the log says why the copy ended with an error."""
+        return bool(self._run.outcomes.failures_in_attempt or self._early_stop.has_stopped)
 
     @property
     def _error(self) -> str:

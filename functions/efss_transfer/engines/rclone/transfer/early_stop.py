@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from efss_transfer.engines.rclone.rc.progress import ProgressReporter
 from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.rclone.transfer.hangs.outage import OutageWatch
 
 
 class EarlyStop:
@@ -12,15 +14,18 @@ class EarlyStop:
     empty.
     """
 
-    def __init__(self, run: RunContext, *, on_first_failure: bool) -> None:
+    def __init__(self, run: RunContext, progress: ProgressReporter, on_error: str) -> None:
         self._run = run
-        self._on_first_failure = on_first_failure
+        self.outage = OutageWatch(run, progress)
+        """Decides when nothing gets through any more."""
+        self._on_first_failure = on_error == "stop"
         self.has_stopped = False
         """Whether this attempt was ended before it had looked at every file."""
 
     def begin_attempt(self) -> None:
         """Begin a new attempt, which has not been stopped."""
         self.has_stopped = False
+        self.outage.begin_attempt()
 
     def should_stop(self) -> bool:
         """Whether this attempt must end now. Once it must, it stays so."""
@@ -30,6 +35,7 @@ class EarlyStop:
                 (self._on_first_failure and outcomes.failures_in_attempt > 0)
                 or self._run.log.destination_list_failed
                 or outcomes.is_outage()
+                or self.outage.should_stop()
             )
         return self.has_stopped
 

@@ -51,7 +51,7 @@ class Transfer:
         self._selection = sharding.select_shard(request.selection)
         self._request = replace(request, selection=self._selection)
         self._progress = ProgressReporter(run)
-        self._early_stop = EarlyStop(run, on_first_failure=self._options.on_error == "stop")
+        self._early_stop = EarlyStop(run, self._progress, self._options.on_error)
         self._hangs = HangWatch(run, self._request, self._progress.stalls)
         self._limits = limits.LimitWatch(run, self._progress.stalls)
         self._jobs = JobRunner(run, self._progress, self._should_stop)
@@ -161,7 +161,7 @@ class Transfer:
     def _wait(self, seconds: float) -> Iterator[Event]:
         """Wait before the next attempt."""
         self._progress.phase = Phase.WAITING
-        yield from self._jobs.pause(seconds)
+        yield from self._jobs.pause(seconds, drain=self._early_stop.has_stopped)
         self._progress.phase = Phase.COPYING
         self._progress.attempt += 1
 

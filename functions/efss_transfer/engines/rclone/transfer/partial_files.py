@@ -48,9 +48,15 @@ class PartialFiles:
         if self._run.claim.is_contested:
             return
         until = time.monotonic() + self._run.stop_seconds
+        if self._run.log.refusals.of_files:
+            # Otherwise rclone would wait after what was refused.
+            with suppress(EngineError, RcError):
+                self._run.rc.clear_fs_cache()
         for path, size_before in dict(self._run.log.cut_off).items():
             if size_before == MISSING_SIZE and self._run.log.is_unlisted_at_destination(path):
                 continue
+            if time.monotonic() >= until:
+                break
             file = {"fs": self._placement.folder, "remote": self._placement.name or path}
             with suppress(EngineError, RcError):
                 item = self._run_job("operations/stat", file, until).get("item") or {}

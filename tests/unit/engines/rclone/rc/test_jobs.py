@@ -132,3 +132,12 @@ def test_stop_condition_ends_jobs_and_calls_after_stop(make_run: MakeRun) -> Non
     finish(jobs.run_all(info_calls(3), 1, lambda key, _: done.append(key), after_stop))
     assert done == [0]
     assert stopped == [{}]
+
+
+def test_pause_waits_for_jobs_that_end_late(make_run: MakeRun) -> None:
+    jobs = runner(make_run(context()))
+    job = make_run(context()).rc.start_job("rc/noopauth", {})
+    jobs._stopped.append(job)
+    list(jobs.pause(0, drain=True))
+    assert job.wait(0)
+    assert jobs._stopped == []

@@ -9,6 +9,7 @@ import pytest
 
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.rclone.rc.client import RcClient
+from efss_transfer.engines.rclone.rc.progress import ProgressReporter
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
 from efss_transfer.engines.redaction import Redactor
@@ -27,7 +28,8 @@ def early_stop(log: ParsedLog, *, on_first_failure: bool = False) -> EarlyStop:
     rc = RcClient(Path("/nonexistent/socket"), 1.0)
     context = Context(time.monotonic() + 60)
     run = RunContext(rc, log.parser, log.outcomes, Redactor([]), context, 1.0)
-    return EarlyStop(run, on_first_failure=on_first_failure)
+    on_error = "stop" if on_first_failure else "continue"
+    return EarlyStop(run, ProgressReporter(run), on_error)
 
 
 def test_attempt_continues_after_failure_by_default(log: ParsedLog) -> None:
