@@ -109,6 +109,13 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Have the server offer MLSD, or list numbers in place of names.",
         ),
         OddListing(
+            "It has MLSD, and rclone cannot read a line of it: a size that is no number, or a line "
+            "that breaks off.",
+            "`storage_error` at the source for the entry, or for its folder if the line has no "
+            "name. Folders are looked at for 5 s, because a server writes such lines everywhere.",
+            "Set `disable_mlsd`.",
+        ),
+        OddListing(
             "It hides names that begin with a dot.",
             "Copied, if the server lists them on request (`LIST -a`).",
             "None is needed.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -28,7 +28,10 @@ _WITHOUT = ("MLSD", "MLST")
 
 
 class _Disk(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no types
-    """Lists hidden files only to a client that asks for them."""
+    """Lists hidden files only to a client that asks for them, and changes lines of MLSD."""
+
+    def format_mlsx(self, *arguments: Any, **more: Any) -> Iterator[bytes]:
+        return map(self.cmd_channel.change_facts, super().format_mlsx(*arguments, **more))
 
     def shown(self, folder: str, *, everything: bool) -> list[str]:
         names = sorted(self.listdir(folder))
@@ -63,12 +66,14 @@ def serving(
     connections: int = 0,
     blind: bool = False,
     line: str = "{kind}rw-r--r-- 1 user {group} {size:8} Nov 28 10:00 {name}",
+    facts: Callable[[bytes], bytes] = bytes,
 ) -> Iterator[Storage]:
     """The server, whose files have the `groups` in turn, in the order of their names.
 
     `line` is the form of LIST. `hides`: whether it lists hidden files only to a client that asks by
     `-a`, if it `understands_a`. `lists_names`: whether it knows NLST. `connections`: how many
     a client may have; 0 for any number. `blind`: whether names that differ in case are one.
+    `facts` changes a line of MLSD.
     """
     logging.getLogger("pyftpdlib").setLevel(logging.CRITICAL)
     secret = password()
@@ -82,6 +87,7 @@ def serving(
             if mlsd or name not in _WITHOUT
         }
         abstracted_fs = _BlindDisk if blind else _Disk
+        change_facts = staticmethod(facts)
 
         def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
             self.everything = not hides

@@ -1,13 +1,15 @@
-"""FTP servers without MLSD: whatever rclone cannot read of their listings is reported."""
+"""FTP servers, mostly without MLSD: whatever rclone cannot read of their listings is reported."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from support import listing_ftp
+from support.outcomes import checked_result
 from support.service_process import Function
 from support.storages import Storage, digest
 
@@ -181,3 +183,49 @@ def test_server_that_does_not_know_the_option_is_copied_all_the_same(
         answer = function.copy(server.endpoint("data"), s3.endpoint(folder))
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/{folder}") == WHOLE
+
+
+UNREADABLE: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "size": lambda line: line.replace(b"size=", b"size=about "),
+    "time": lambda line: line.replace(b"modify=", b"modify=on "),
+    "no space": lambda line: line.replace(b"; ", b";"),
+    "words": lambda _: b"odd: Permission denied\r\n",
+    "half": lambda line: line[: line.index(b";") + 1] + b"\r\n",
+}
+
+
+@pytest.mark.field_case("E1")
+@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize("at", ["", "sub/"])
+def test_line_of_mlsd_that_cannot_be_read_is_no_success(
+    kind: str, at: str, function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    # rclone leaves out the line, and logs nothing.
+    def facts(line: bytes) -> bytes:
+        return UNREADABLE[kind](line) if line.endswith(b" odd\r\n") else line
+
+    files = {"a": b"1", f"{at}odd": b"22", f"{at}b": b"333", "empty": b""}
+    with listing_ftp.serving(tmp_path, mlsd=True, facts=facts) as server:
+        expected = server.fill("data", files)
+        answer = function.copy(server.endpoint("data"), s3.endpoint(folder))
+    assert answer.status_code == 502, answer.text
+    (error,) = checked_result(answer)["errors"]
+    assert (error["code"], error["side"]) == ("storage_error", "source")
+    (sample,) = error["samples"]
+    # Where the line has no name, the folder is the one that was not read.
+    named = f"{at}odd" if kind in ("size", "time") else at.rstrip("/")
+    assert sample.get("path", "") == named
+    expected.pop(f"{at}odd")
+    assert s3.hashes(f"bucket/{folder}") == expected
+
+
+def test_names_of_mlsd_with_signs_and_spaces_are_all_copied(
+    function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    files = {name: name.encode() for name in (" a", "b;c", "d; e", "f=g", ".h", "i j/k; l")}
+    with listing_ftp.serving(tmp_path, mlsd=True) as server:
+        expected = server.fill("data", files)
+        answer = function.copy(server.endpoint("data"), s3.endpoint(folder))
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes(f"bucket/{folder}") == expected
+    assert "warnings" not in answer.json()

@@ -64,7 +64,7 @@ class MisbehavingS3:
 
     `refuse` has a status for each method whose requests are refused, and `cuts_short` ends the
     connection in the middle of each file. `denies` says of a method and a key (empty for a bucket)
-    whether the caller's key may not do that.
+    whether the caller's key may not do that. `rename` is the key that a listing has for a key.
     """
 
     behind: Storage
@@ -73,6 +73,7 @@ class MisbehavingS3:
     refuse: dict[str, int] = field(default_factory=dict)
     cuts_short: bool = False
     denies: Callable[[str, str], bool] = lambda *_: False
+    rename: Callable[[str], str] = lambda key: key
 
     @property
     def storage(self) -> Storage:
@@ -127,6 +128,8 @@ class MisbehavingS3:
         size = int(sized[0]) if sized else 0
         if self.troubles.meets(Kind.ENTRY_LOST, key):
             return ""
+        if (other := self.rename(key)) != key:
+            entry = entry.replace(f"<Key>{key}<", f"<Key>{other}<")
         sizes = {Kind.ENTRY_LONGER: size + 7, Kind.ENTRY_SHORTER: size // 2, Kind.ENTRY_ZERO: 0}
         if (kind := self.troubles.first(sizes, key)) is not None:
             entry = re.sub(r"(?<=<Size>)\d+", str(sizes[kind]), entry)

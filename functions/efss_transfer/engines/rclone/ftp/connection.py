@@ -18,6 +18,7 @@ _SECONDS: Final = 20.0
 _PORTS: Final = {False: 21, True: 990}
 _TOTAL: Final = re.compile(r"total \d+$", re.IGNORECASE)
 _SELF: Final = re.compile(r"(?:^|\s)\.{1,2}$")
+_OWN_FACTS: Final = re.compile(r"(?:^|;)type=[cp]dir;", re.IGNORECASE)
 _HIDDEN: Final = re.compile(r"(?:^|\s)\.\S*$")
 _NO_ENTRIES: Final = ("450", "550")
 _MOST_BYTES: Final = 1 << 26
@@ -91,6 +92,18 @@ class FtpConnection:
             return None
         names = (line.rstrip("/").rpartition("/")[2] for line in lines)
         return [name for name in names if name not in ("", ".", "..")]
+
+    def fact_lines(self) -> list[str]:
+        """The lines of the folder's listing by MLSD, one for each entry."""
+        lines = self._ftp.retrieved("MLSD")
+        return [line for line in lines if not _OWN_FACTS.search(line)]
+
+    def fact_names(self) -> list[str] | None:
+        """The names in the folder by MLSD; None if a line is none of MLSD, such as half of one."""
+        lines = [line.partition("; ") for line in self.fact_lines()]
+        if not all("=" in facts and name for facts, _, name in lines):
+            return None
+        return [name for _, _, name in lines]
 
     def _whole(self, path: str) -> str:
         return path if path.startswith("/") else f"{self._home.rstrip('/')}/{path}"

@@ -2,16 +2,19 @@
 
 A server without MLSD lists folders for people, in a form of its own. rclone leaves out each line
 that it cannot read, and says nothing: the transfer would succeed without that file or folder. So
-the lines of each folder are counted here, and compared with what rclone has.
+the lines of each folder are counted here, and compared with what rclone has. A server with MLSD
+seldom writes a line that cannot be read, and then everywhere: a look at some folders shows it.
 """
 
 from __future__ import annotations
 
 import posixpath
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Final, TypeVar
 
 from efss_transfer.engines.rclone.ftp.connection import ERRORS, FtpConnection
@@ -25,6 +28,12 @@ from efss_transfer.model.result import Failure, Side
 _POLL_SECONDS: Final = 0.1
 _LIST_OPTIONS: Final = {"noModTime": True, "noMimeType": True}
 _MOST_NAMED: Final = 1_000
+_SECONDS_OF_FACTS: Final = 5.0
+_OTHER_FACTS: Final = "set the parameter `disable_mlsd`, or ask the operator of the server."
+_NO_SPACES: Final = (
+    "let the server list with MLSD, or give its owner and group names without spaces."
+)
+_USUAL_FORM: Final = "let the server list with MLSD, or in the usual form of `ls -l`."
 _PICTURES: Final = {0x2400 + code: code for code in range(32)} | {0x2421: 127}
 _Result = TypeVar("_Result")
 
@@ -71,20 +80,27 @@ def _guesses(parameters: Mapping[str, str], path: str) -> Iterator[bool]:
 class UnreadEntries:
     """The entries of a source that rclone cannot read. `found` has them after `look`.
 
-    `hidden`: whether rclone asks the server for hidden files.
+    `hidden`: whether rclone asks the server for hidden files; None if the server has MLSD.
     """
 
     def __init__(
-        self, run: RunContext, jobs: JobRunner, source: RemotePath, *, hidden: bool
+        self, run: RunContext, jobs: JobRunner, source: RemotePath, *, hidden: bool | None
     ) -> None:
         self._run = run
         self._jobs = jobs
         self._source = source
-        self._hidden = hidden
+        self._has_mlsd = hidden is None
+        self._lines: Callable[[FtpConnection], list[str]] = FtpConnection.fact_lines
+        self._names: Callable[[FtpConnection], list[str] | None] = FtpConnection.fact_names
+        if hidden is not None:
+            self._lines = partial(FtpConnection.lines, hidden=hidden)
+            self._names = partial(FtpConnection.names, hidden=hidden)
         self.found: list[Finding] = []
 
     def look(self) -> Generator[Event, None, bool]:
-        """Compare all folders, and return whether that was possible."""
+        """Compare all folders, and return whether that was possible. With MLSD compare those of
+        the first seconds.
+        """
         threads = ThreadPoolExecutor(1, "ftp-listing")
         try:
             opening = threads.submit(_signed_in, self._source.remote.parameters)
@@ -103,20 +119,23 @@ class UnreadEntries:
         self, threads: ThreadPoolExecutor, connection: FtpConnection
     ) -> Generator[Event, None, None]:
         folders = [""]
-        while folders:
+        until = time.monotonic() + _SECONDS_OF_FACTS
+        while folders and not (self._has_mlsd and time.monotonic() > until):
             folder = folders.pop()
             known = yield from self._known(folder)
             if known is None:
                 return
             path = posixpath.join(self._source.path, folder)
-            names = yield from self._ask(threads, connection, path, FtpConnection.names)
-            there = set(map(_plain, known))
-            lost = [name for name in names or () if _plain(name) not in there]
+            names = yield from self._ask(threads, connection, path, self._names)
+            lost = _missing(names or (), known)
+            if lost:
+                # Another client may have made a file meanwhile.
+                lost = _missing(lost, (yield from self._known(folder)) or {})
             if lost:
                 yield from self._add(threads, connection, folder, lost)
             elif names is None or len(names) < len(known):
                 # No list of all names; but the lines of a listing can be counted.
-                lines = yield from self._ask(threads, connection, path, FtpConnection.lines)
+                lines = yield from self._ask(threads, connection, path, self._lines)
                 if len(lines) > len(known):
                     self._add_folder(folder, len(lines), len(known))
             folders += [
@@ -139,9 +158,10 @@ class UnreadEntries:
         folder: str,
         lost: list[str],
     ) -> Generator[Event, None, None]:
+        remedy = _OTHER_FACTS if self._has_mlsd else _NO_SPACES
         text = (
-            "The server lists this entry in a form that cannot be read, so it was not copied: let "
-            "the server list with MLSD, or give its owner and group names without spaces."
+            "The server lists this entry in a form that cannot be read, so it was not copied: "
+            f"{remedy}"
         )
         failure = _failure(text)
         for name in lost[:_MOST_NAMED]:
@@ -155,9 +175,10 @@ class UnreadEntries:
             self.found.append(Finding(Location.FOLDER, folder, failure, _SOURCE))
 
     def _add_folder(self, folder: str, count: int, known: int) -> None:
+        remedy = _OTHER_FACTS if self._has_mlsd else _USUAL_FORM
         text = (
             f"The server lists {count} entries of this folder, and only {known} of them can be "
-            "read: let the server list with MLSD, or in the usual form of `ls -l`."
+            f"read: {remedy}"
         )
         self.found.append(Finding(Location.FOLDER, folder, _failure(text), _SOURCE))
 
@@ -166,11 +187,11 @@ class UnreadEntries:
         threads: ThreadPoolExecutor,
         connection: FtpConnection,
         path: str,
-        ask: Callable[..., _Result],
+        ask: Callable[[FtpConnection], _Result],
     ) -> Generator[Event, None, _Result]:
         def listed() -> _Result:
             connection.enter(path)
-            return ask(connection, hidden=self._hidden)
+            return ask(connection)
 
         return (yield from self._result(threads.submit(listed)))
 
@@ -200,6 +221,12 @@ def _signed_in(parameters: Mapping[str, str]) -> FtpConnection:
         connection.close()
         raise
     return connection
+
+
+def _missing(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """The names that rclone does not have."""
+    there = set(map(_plain, known))
+    return [name for name in names if _plain(name) not in there]
 
 
 def _plain(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from efss_transfer.engines import sharding
 from efss_transfer.engines.rclone.log import error_codes
@@ -37,9 +37,6 @@ from efss_transfer.model.events import Event
 from efss_transfer.model.request import Selection
 from efss_transfer.model.result import Failure, Json, Side, State, Totals
 
-if TYPE_CHECKING:
-    from efss_transfer.engines.rclone.ftp.listings import UnreadEntries
-
 
 class Copier:
     """Copies from `source` to `destination`. Its methods are generators: they yield events while
@@ -69,7 +66,6 @@ class Copier:
         self._linked_folders: LinkedFolders | None = None
         self._duplicates = Duplicates(run, jobs)
         self._unclean_files = UncleanFiles(run, jobs, selection)
-        self._unread: UnreadEntries | None = None
         self.single_file: Placement | None = None
         """Where the source arrives, once it has proved to be a single file."""
         self.selects_nothing = False
@@ -105,7 +101,7 @@ class Copier:
     def _copy_folder(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         # Most sources are folders, so this is tried without asking first.
         are_apart = are_merged(source, destination)
-        yield from self._look_for_unread(source)
+        yield from self._listing_check.look_for_unread(source)
         is_complete = False
         while not is_complete:
             self._hangs.begin(source, destination, source.fs)
@@ -128,7 +124,7 @@ class Copier:
                 raise CopyRefused(self._failure(error, source, destination))
             yield from self._copy_file(source, destination)
             return
-        self._add_unread()
+        self._listing_check.add_unread()
         if are_apart and self._run.log.unclean_names and not self._early_stop.should_stop():
             yield from self._unclean_files.find(source)
             if (names := sorted(self.unclean_names)) and not self._early_stop.should_stop():
@@ -136,22 +132,6 @@ class Copier:
         yield from self._duplicates.report(source)
         if outcomes.totals == Totals() and not self._is_explained:
             yield from self._inspector.confirm_empty(source)
-
-    def _look_for_unread(self, source: RemotePath) -> Iterator[Event]:
-        """Look once for entries that rclone cannot read in the listings of an FTP server."""
-        hidden = self._run.guessed_listings.get(source.side)
-        if hidden is None or self._unread is not None:
-            return
-        from efss_transfer.engines.rclone.ftp.listings import UnreadEntries
-
-        self._unread = UnreadEntries(self._run, self._jobs, source, hidden=hidden)
-        if not (yield from self._unread.look()):
-            self._run.outcomes.warn("listing_unchecked", "", "The server refused the comparison.")
-
-    def _add_unread(self) -> None:
-        if self._unread is not None and self._run.log.passed_over is not None:
-            for finding in self._unread.found:
-                self._run.log.passed_over.add_lost(finding)
 
     def _copy_listed(
         self, source: RemotePath, destination: RemotePath, paths: tuple[str, ...]

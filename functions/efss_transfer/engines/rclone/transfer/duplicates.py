@@ -5,8 +5,8 @@ for others in the same folder.
 from __future__ import annotations
 
 import posixpath
-from collections import defaultdict
-from collections.abc import Collection, Generator
+from collections import Counter, defaultdict
+from collections.abc import Generator
 from typing import Any, Final
 
 from efss_transfer.engines.rclone.rc.jobs import JobRunner
@@ -16,6 +16,9 @@ from efss_transfer.engines.sharding import folded
 from efss_transfer.model.events import Event
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Side
 
+_BY_PATH: Final = frozenset({"ftp", "http", "sftp", "smb", "webdav"})
+"""Types that have one file or folder at a path, and list a folder at once. An object store that
+lists a key twice may have sent a page twice, in place of another one."""
 _LIST_OPTIONS: Final = {"noModTime": True, "noMimeType": True}
 
 
@@ -32,25 +35,28 @@ class Duplicates:
         are_folders = dict(self._run.log.duplicates)
         for name in are_folders:
             folders[name.rpartition("/")[0]].append(name)
+        is_by_path = source.remote.backend in _BY_PATH
         for folder, names in folders.items():
-            copied = yield from self._copied(source, folder, are_folders)
+            items = yield from self._listed(source, folder)
+            counts = Counter((item["Path"], item["IsDir"]) for item in items)
+            # The paths that rclone did not pass over, by what it compares.
+            copied = {
+                (_last_name(path), is_folder): path
+                for path, is_folder in counts
+                if path not in are_folders
+            }
             for name in names:
                 is_folder = are_folders[name]
+                if is_by_path and counts[name, is_folder] > 1:
+                    continue  # The server lists one and the same twice.
                 self._add(name, copied.get((_last_name(name), is_folder)), is_folder=is_folder)
 
-    def _copied(
-        self, source: RemotePath, folder: str, duplicates: Collection[str]
-    ) -> Generator[Event, None, dict[tuple[str, bool], str]]:
-        """The paths in a folder that rclone did not pass over, by what it compares: the last name,
-        and whether it is a folder's.
-        """
+    def _listed(
+        self, source: RemotePath, folder: str
+    ) -> Generator[Event, None, list[dict[str, Any]]]:
         parameters: dict[str, Any] = {"fs": source.fs, "remote": folder, "opt": _LIST_OPTIONS}
         job = yield from self._jobs.run("operations/list", parameters)
-        return {
-            (_last_name(item["Path"]), item["IsDir"]): item["Path"]
-            for item in job.output.get("list") or ()
-            if item["Path"] not in duplicates
-        }
+        return list(job.output.get("list") or ())
 
     def _add(self, name: str, other: str | None, *, is_folder: bool) -> None:
         kind = "folder" if is_folder else "file"

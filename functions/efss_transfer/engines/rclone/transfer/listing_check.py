@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 from efss_transfer.engines.rclone.log.listing_lines import Finding, Location
 from efss_transfer.engines.rclone.log.passed_over import PassedOver
@@ -19,6 +20,9 @@ from efss_transfer.engines.rclone.transfer.path_kind import (
 from efss_transfer.model.events import Event
 from efss_transfer.model.request import Selection
 
+if TYPE_CHECKING:
+    from efss_transfer.engines.rclone.ftp.listings import UnreadEntries
+
 
 class ListingCheck:
     """Looks again at the source if both sides may have listed an entry that was passed over: both
@@ -32,6 +36,24 @@ class ListingCheck:
         self._jobs = jobs
         self._inspector = inspector
         self._selection = selection
+        self._unread: UnreadEntries | None = None
+
+    def look_for_unread(self, source: RemotePath) -> Iterator[Event]:
+        """Look once for entries that rclone cannot read in the listings of an FTP server."""
+        hidden = self._run.guessed_listings.get(source.side)
+        if source.remote.backend != "ftp" or self._unread is not None:
+            return
+        from efss_transfer.engines.rclone.ftp.listings import UnreadEntries
+
+        self._unread = UnreadEntries(self._run, self._jobs, source, hidden=hidden)
+        if not (yield from self._unread.look()) and hidden is not None:
+            self._run.outcomes.warn("listing_unchecked", "", "The server refused the comparison.")
+
+    def add_unread(self) -> None:
+        """Add the entries that rclone cannot read to those that it lost."""
+        if self._unread is not None and self._run.log.passed_over is not None:
+            for finding in self._unread.found:
+                self._run.log.passed_over.add_lost(finding)
 
     def settle(self, source: RemotePath) -> Iterator[Event]:
         """Add the entries that this attempt's copy of a folder lost. Call it after the copy."""
