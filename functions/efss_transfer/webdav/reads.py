@@ -12,8 +12,13 @@ from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import Memory, key
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, ServerSession
-from efss_transfer.webdav.words import Words
+from efss_transfer.webdav.words import RequestFailure, Words
 
+_PARTIAL: Final = 206
+_NOT_MODIFIED: Final = 304
+_NO_RANGE: Final = Words(
+    None, "", "The connection broke, and the server ignores Range, so the rest cannot be read."
+)
 _ASKED: Final = ("range", "if-range", "if-match", "if-none-match", "if-modified-since")
 # Without Content-Encoding: files are copied as stored, and Go's client would decompress them.
 _TOLD: Final = frozenset(
@@ -39,6 +44,11 @@ class Reads:
         async with self._session.call(call, key(request.path)) as answer:
             if answer.status >= 300 and answer.status != 304:
                 raise await self._not_read(call, request.path, answer)
+            if "range" in asked and not _is_range(asked["range"], answer):
+                self._session.record.fail(
+                    RequestFailure("GET", key(request.path), _NO_RANGE, "broken")
+                )
+                raise Failed(409, _NO_RANGE)  # rclone does not repeat the request
             if request.method == "GET" and self._memory.empty.pop(key(request.path)):
                 await self._hold_against_listing(call, request.path, answer)
             self._session.record.succeed(key(request.path))
@@ -79,6 +89,15 @@ class Reads:
             )
             return self._session.failed(call, key(path), said, 501)
         return await self._session.error(call, key(path), answer)
+
+
+def _is_range(asked: str, answer: Answer) -> bool:
+    """Return whether an answer begins where the engine asked, who would not notice otherwise."""
+    first = asked.removeprefix("bytes=").partition("-")[0]
+    if answer.status == _PARTIAL:
+        told = answer.header("content-range") or f"bytes {first}-"
+        return told.startswith(f"bytes {first}-") or not first
+    return answer.status == _NOT_MODIFIED or first in ("0", "")
 
 
 def _known(length: Length) -> int | None:

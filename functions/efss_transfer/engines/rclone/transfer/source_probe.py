@@ -38,6 +38,9 @@ _POLL_SECONDS: Final = 0.1
 _UPPER: Final = 8
 _MOST_READS: Final = 3
 """How many ranges of a file are read at the same time."""
+# Their servers ignore Range at times, and no checksum shows it. So may WebDAV servers, of which the
+# gateway sees it; without one, a single try of each request were too few where connections break.
+_RANGES_IGNORED: Final = frozenset({"http"})
 _LIST_OPTIONS: Final = {"recurse": True, "filesOnly": True, "noModTime": True, "noMimeType": True}
 
 
@@ -62,6 +65,9 @@ class SourceProbe:
         self._needs_bucket = needs_bucket
         self.pages: frozenset[str] | None = None
         """The HTML pages of a source of type `http`; None if they are unknown."""
+        self.may_resume = True
+        """Whether rclone may ask for the rest of a file that was cut off. A server that ignores
+        Range sends the beginning again, and rclone takes that for the rest."""
 
     def probe(
         self,
@@ -78,6 +84,8 @@ class SourceProbe:
         """
         until = time.monotonic() + _PROBE_SECONDS
         rc, log = self._run.rc, self._run.log
+        is_seen = Side.SOURCE in self._run.gateways  # a gateway refuses the beginning of a file
+        self.may_resume = is_seen or source.remote.backend not in _RANGES_IGNORED
         with log.probing():
             opening = rc.start_probe(
                 "operations/fsinfo", {"fs": destination.fs, "_config": dict(config)}
@@ -163,11 +171,13 @@ class SourceProbe:
         is_in_parts = largest >= LARGE and in_any_order
         is_copied_by_storage = source.remote == destination.remote
         rate = None
-        if is_in_parts and not is_copied_by_storage and self._run.context.end_state() is None:
+        is_read = is_in_parts or not self.may_resume
+        if is_read and not is_copied_by_storage and self._run.context.end_state() is None:
             at_once = min(_MOST_READS, limits.allowed_transfers or _MOST_READS)
             rate = stream_rate(self._run.rc, fs, path, largest, at_once=at_once)
+        self.may_resume = self.may_resume or rate is not None
         count = sum(size >= LARGE for size in sizes.values())
-        return LargeFiles(count, largest, rate)
+        return LargeFiles(count, largest, rate if is_in_parts else None)
 
     def _sizes(
         self,

@@ -78,6 +78,8 @@ class Tuner:
             if (yield from self._probe.ignores_case(destination)):
                 # rclone then passes over the second of two such names, and says so.
                 config["IgnoreCaseSync"] = True
+            if not self._probe.may_resume:
+                config["LowLevelRetries"] = 1
         self.chosen = tuning.choose(source.remote, destination.remote, limits, large_files)
         self._current = self.chosen
         self.config = config | self.chosen.config()
