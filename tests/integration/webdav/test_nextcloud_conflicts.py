@@ -125,7 +125,11 @@ def test_chunks_that_cannot_be_assembled_leave_the_old_file(
     )
     assert answer.status_code != 200
     assert cloud.hashes("to") == {"f": digest(b"old")}
-    assert not cloud.user().uploads
+    # A bare 502 is a proxy's: Nextcloud may still read the chunks. A later transfer removes them.
+    may_be_read = code == 502
+    warned = [group["code"] for group in answer.json()["result"].get("warnings", [])]
+    assert warned == (["partial_left"] if may_be_read else [])
+    assert bool(cloud.user().uploads) is may_be_read
 
 
 @pytest.mark.field_case("J2")

@@ -10,8 +10,9 @@ from typing import Any, Final
 import pytest
 
 from support import nextcloud
-from support.nextcloud import Nextcloud, Request, faults
-from support.nextcloud.errors import not_found
+from support.nextcloud import Nextcloud, Request
+from support.nextcloud.cloud import Upload
+from support.outcomes import checked_result
 from support.service_process import Function
 from support.storages import Storage, digest
 
@@ -116,9 +117,9 @@ def test_bearer_token_that_is_wrong_is_sent_once(
 
 
 @pytest.mark.field_case("J10")
-@pytest.mark.parametrize("side", ["source", pytest.param("destination", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("side", ["source", "destination"])
 @pytest.mark.slow
-def test_maintenance_of_5_seconds_is_waited_for(
+def test_maintenance_of_seconds_is_waited_for(
     side: str, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
     base = f"maintenance/{side}"
@@ -128,13 +129,17 @@ def test_maintenance_of_5_seconds_is_waited_for(
 
     def begin() -> None:
         cloud.maintenance = True
-        ending = threading.Timer(5, lambda: setattr(cloud, "maintenance", False))
+        # Longer than rclone alone repeats a request, so that it needs a second attempt.
+        ending = threading.Timer(6.5, lambda: setattr(cloud, "maintenance", False))
         ending.daemon = True
         ending.start()
 
     after(cloud, "GET" if side == "source" else "PUT", 20, begin)
     if side == "source":
-        answer = function.copy(cloud.storage().endpoint("from"), s3.endpoint(f"{base}/to"))
+        # It refuses CreateBucket of a bucket that is there, as servers of a region do: an attempt
+        # that lists nothing at the destination must not take that for an error.
+        to = s3.endpoint(f"{base}/to", region="eu-central-1")
+        answer = function.copy(cloud.storage().endpoint("from"), to)
         arrived = s3.hashes(f"bucket/{base}/to")
     else:
         answer = function.copy(s3.endpoint(base), cloud.storage().endpoint("to"))
@@ -172,7 +177,7 @@ def test_folder_that_is_renamed_in_mid_copy_is_told_as_one_cause(
 
 @pytest.mark.field_case("J14")
 @pytest.mark.slow
-def test_deadlines_of_6_seconds_copy_400_files_in_few_requests(
+def test_deadlines_of_12_seconds_copy_400_files_in_few_requests(
     function: Function, s3: Storage
 ) -> None:
     # rclone alone: 13 requests, many of which ended in 423 for folders that it makes sixteen times
@@ -183,11 +188,12 @@ def test_deadlines_of_6_seconds_copy_400_files_in_few_requests(
         request = {
             "source": s3.endpoint("deadlines"),
             "destination": cloud.storage().endpoint("to"),
-            "options": {"deadline_seconds": 6},
+            "options": {"deadline_seconds": 12},
         }
         answers = [function.post(request)]
         while answers[-1].json().get("code") == "incomplete":
-            assert len(answers) < 12
+            # Four on a quiet machine; one that is slower, or busy, needs more.
+            assert len(answers) < 30
             answers.append(function.post(request))
         assert answers[-1].status_code == 200, answers[-1].text
         assert cloud.hashes("to") == expected
@@ -198,13 +204,17 @@ def test_deadlines_of_6_seconds_copy_400_files_in_few_requests(
         assert len(cloud.seen("PUT")) <= len(files) + 16 * (len(answers) - 1)
 
 
+CHUNKED: Final = b"x" * 12_000_000
+"""A file that rclone, too, sends in chunks: those of its own are of 10 MiB."""
+
+
 @pytest.mark.field_case("J9")
 @pytest.mark.parametrize("code", [502, 503])
-def test_chunk_folder_that_is_there_already_costs_no_file(
+def test_chunk_folder_whose_making_lost_its_answer_costs_no_file(
     code: int, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    # Made by a request whose answer a proxy lost. rclone alone: "unsupported", and not retryable.
-    expected = s3.fill(f"bucket/there/{code}", {"f": b"x" * 300_000})
+    # Made by a request whose answer a proxy lost.
+    expected = s3.fill(f"bucket/there/{code}", {"f": CHUNKED})
     cloud.write("/to/f", b"old")
     lost = nextcloud.status(code, carried_out=True)
     cloud.fail("MKCOL", "*/uploads/*", lost, times=1)
@@ -215,14 +225,91 @@ def test_chunk_folder_that_is_there_already_costs_no_file(
 
 
 @pytest.mark.field_case("J9")
-def test_chunk_folder_that_vanishes_costs_no_file(
-    function: Function, cloud: Nextcloud, s3: Storage
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_chunk_folder_that_is_there_already_costs_no_file(
+    attempts: int, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    # rclone alone: "storage_error", and not retryable.
-    expected = s3.fill("bucket/chunks-vanish", {"f": b"x" * 300_000})
+    # Another client's upload to the same file. rclone alone: "unsupported", and not retryable.
+    expected = s3.fill(f"bucket/there/{attempts}", {"f": CHUNKED})
     cloud.write("/to/f", b"old")
-    cloud.fail("PUT", "*/uploads/*", faults.error(not_found("/uploads/x")), times=1)
-    answer = function.copy(s3.endpoint("chunks-vanish"), cloud.storage().endpoint("to"))
+
+    def begin_first(request: Request) -> None:
+        _, is_upload, rest = request.path.partition("/uploads/alice/")
+        if request.method == "MKCOL" and is_upload:
+            cloud.user().uploads[rest] = Upload(int(time.time()))
+
+    cloud.on_request = begin_first
+    answer = function.copy(
+        s3.endpoint(f"there/{attempts}"),
+        cloud.storage().endpoint("to"),
+        options={"attempts": attempts},
+    )
     assert answer.status_code == 200, answer.text
     assert cloud.hashes("to") == expected
     assert not cloud.user().uploads
+
+
+@pytest.mark.field_case("J9")
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_chunk_folder_that_vanishes_is_worth_another_attempt(
+    attempts: int, function: Function, cloud: Nextcloud, s3: Storage
+) -> None:
+    # rclone alone: "storage_error", and not retryable.
+    expected = s3.fill(f"bucket/vanish/{attempts}", {"f": CHUNKED})
+    cloud.write("/to/f", b"old")
+    begun = threading.Event()
+
+    def remove(request: Request) -> None:
+        if request.method == "PUT" and "/uploads/" in request.path and not begun.is_set():
+            begun.set()
+            cloud.user().uploads.clear()
+
+    cloud.on_request = remove
+    ends = {
+        "source": s3.endpoint(f"vanish/{attempts}"),
+        "destination": cloud.storage().endpoint("to"),
+    }
+    answer = function.post({**ends, "options": {"attempts": attempts}})
+    if attempts == 1:
+        error = only_error(answer)
+        assert (error["side"], error["retryable"]) == ("destination", True)
+        assert answer.json()["retryable"] is True
+        assert cloud.hashes("to") == {"f": digest(b"old")}
+        answer = function.post(ends)
+    assert answer.status_code == 200, answer.text
+    assert begun.is_set()
+    assert cloud.hashes("to") == expected
+    assert not cloud.user().uploads
+
+
+@pytest.mark.field_case("J8")
+@pytest.mark.parametrize("end", ["hang-up", "deadline"])
+def test_chunks_that_the_server_still_reads_are_not_deleted(
+    end: str, function: Function, cloud: Nextcloud, s3: Storage
+) -> None:
+    """The file that they replace would be cut off."""
+    expected = s3.fill(f"bucket/assembled/{end}", {"f": b"x" * 300_000})
+    cloud.write("/to/f", b"old")
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def be_slow(_: str) -> None:
+        begun.set()
+        may_go_on.wait(30)
+
+    cloud.on_replace = be_slow
+    ends = {
+        "source": s3.endpoint(f"assembled/{end}"),
+        "destination": cloud.storage().endpoint("to"),
+    }
+    if end == "deadline":
+        answer = function.post({**ends, "options": {"deadline_seconds": 5}})
+        assert checked_result(answer)["warnings"][0]["code"] == "partial_left"
+    else:
+        headers = {"Accept": "application/x-ndjson"}
+        with function.post(ends, headers=headers, stream=True) as stream:
+            assert begun.wait(30)
+            stream.close()
+    function.wait_clean()
+    assert begun.is_set()
+    may_go_on.set()
+    assert cloud.hashes("to") == expected

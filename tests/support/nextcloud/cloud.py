@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,9 @@ from support.storages import Storage, digest
 
 VERSION: Final = "32.0.1"
 INSTANCE: Final = "ocstandin"
+NEW_FILE: Final = ".upload.part"
+"""The end of the name of a lock of a file that is not there yet."""
+_REPLACING_SECONDS: Final = 5.0
 
 
 OBSERVED: Final = Cost(
@@ -91,6 +95,8 @@ class Nextcloud(Site):
     max_chunk: int = 100 << 20
     bulk: bool = True
     maintenance: bool = False
+    on_replace: Callable[[str], None] = lambda _: None
+    """Called with the path of a file that is emptied and is yet to be written."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -164,7 +170,13 @@ class Nextcloud(Site):
         return found.content.read_bytes()
 
     def hashes(self, path: str = "", name: str = storages.USER) -> dict[str, str]:
-        """The hash of each file below a path, by its path from there."""
+        """The hash of each file below a path, by its path from there.
+
+        A file that is just being replaced is waited for: its writer holds its lock.
+        """
+        until = time.monotonic() + _REPLACING_SECONDS
+        while self._is_written(f"{name}:/{path.strip('/')}") and time.monotonic() < until:
+            time.sleep(0.01)
         with self.guard:
             node = self.users[name].tree.find(path)
             if node is None:
@@ -177,6 +189,11 @@ class Nextcloud(Site):
                 path_of(file).removeprefix(root): digest(file.content.read_bytes())
                 for file in files_below(node)
             }
+
+    def _is_written(self, key: str) -> bool:
+        with self.guard:
+            held = [one for one, count in self._locks.items() if count < 0 and one.startswith(key)]
+        return any(not one.endswith(NEW_FILE) for one in held)
 
     def forgive(self) -> None:
         """Forget the wrong passwords, as an administrator can."""

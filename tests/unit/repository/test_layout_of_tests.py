@@ -16,8 +16,10 @@ ABOUT_SEVERAL = {
 }
 # Modules without unit tests of their own, and what tests them.
 COVERED_ELSEWHERE = {
+    "webdav/writes/passed.py": "integration/webdav/test_gateway.py",
     "webdav/credentials/token_requests.py": "integration/webdav/test_renewed_tokens.py",
     "engines/rclone/gateways.py": "integration/webdav/test_renewed_tokens.py",
+    "webdav/writes/kept.py": "integration/webdav/test_gateway.py",
     "webdav/writes/chunks.py": "integration/webdav/test_gateway.py",
     "runtimes/flask/header_deadline.py": "integration/security/test_slow_clients.py",
     "webdav/writes/conditions.py": "integration/webdav/test_opencloud.py",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import Any, Final
 
 from efss_transfer.webdav import words
@@ -15,10 +16,10 @@ from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.folders import Folders
 from efss_transfer.webdav.http.bodies import Body
 from efss_transfer.webdav.http.connections import NoAnswer
-from efss_transfer.webdav.http.exchange import Answer, Call, Held, Upload
+from efss_transfer.webdav.http.exchange import Call, Held, Upload
 from efss_transfer.webdav.http.server import EngineRequest, Streamed
 from efss_transfer.webdav.listings import Listings
-from efss_transfer.webdav.memory import Memory, Stored, key, strong
+from efss_transfer.webdav.memory import Memory, Stored, key
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, ServerSession
 from efss_transfer.webdav.words import Words
@@ -26,7 +27,9 @@ from efss_transfer.webdav.writes import names, refusals
 from efss_transfer.webdav.writes.chunks import Chunks, NoChunks
 from efss_transfer.webdav.writes.cleanups import CleanUps
 from efss_transfer.webdav.writes.conditions import ABSENT, Conditions
+from efss_transfer.webdav.writes.kept import Kept
 from efss_transfer.webdav.writes.leftovers import Leftovers
+from efss_transfer.webdav.writes.passed import passed
 from efss_transfer.webdav.writes.pieces import Pieces
 from efss_transfer.webdav.writes.quota import Quota
 from efss_transfer.webdav.writes.twins import Twins
@@ -34,7 +37,6 @@ from efss_transfer.webdav.writes.twins import Twins
 SMALL: Final = 1 << 17
 """Largest body that is held in memory before it is sent, so that it can be sent again."""
 
-_PASSED: Final = ("content-type", "x-oc-mtime", "oc-checksum")
 _AGAIN: Final = 503  # rclone then copies the file again
 _NEVER: Final = 501  # rclone does not copy it again
 _NO_MOVE: Final = frozenset({400, 403, 405, 501, 502})
@@ -70,7 +72,7 @@ class Uploads:
 
     async def store(self, request: EngineRequest) -> int:
         """Store the body of a PUT; return the status for the engine. Raises as a call does."""
-        path, headers = request.path, self._headers(request)
+        path, headers = request.path, passed(request, self._dialect)
         length = request.body.length
         self._folders.fills(path[:-1])
         self._memory.stored.pop(key(path))
@@ -102,7 +104,7 @@ class Uploads:
             said = refusals.no_space(key(path), size, free)
             raise self._session.failed(call, key(path), said)
 
-    async def _stored(self, path: Segments, upload: Upload, headers: dict[str, str]) -> _Kept:
+    async def _stored(self, path: Segments, upload: Upload, headers: dict[str, str]) -> Kept:
         """Store a body in the way that suits the server, the file and the size."""
         is_small = isinstance(upload, Held) and (upload.length or 0) <= SMALL
         if self._dialect.checksums and isinstance(upload, Held):
@@ -121,7 +123,7 @@ class Uploads:
             return await self._directly(path, upload, headers, is_new=is_new)
         return await self._by_the_side(path, upload, headers, is_new=is_new)
 
-    async def _measured(self, path: Segments, body: Body, headers: dict[str, str]) -> _Kept:
+    async def _measured(self, path: Segments, body: Body, headers: dict[str, str]) -> Kept:
         """Store a body of unknown length at a server that must know each length."""
         async with aclosing(self._pieces.cut(body)) as pieces:
             first = await anext(pieces)
@@ -137,15 +139,7 @@ class Uploads:
             except NoChunks as error:
                 raise error.failed from error
 
-    def _headers(self, request: EngineRequest) -> dict[str, str]:
-        headers = {name: text for name in _PASSED if (text := request.header(name)) is not None}
-        given = headers.get("x-oc-mtime")
-        if given is not None and not self._dialect.accepts_time(given):
-            # The server would refuse the whole file because of it, after every byte was sent.
-            del headers["x-oc-mtime"]
-        return headers
-
-    async def _in_place(self, path: Segments, upload: Upload, headers: Mapping[str, str]) -> _Kept:
+    async def _in_place(self, path: Segments, upload: Upload, headers: Mapping[str, str]) -> Kept:
         """Send one PUT, conditional on the listed state of the file."""
         condition = await self.conditions.certain(path)
         while True:
@@ -157,7 +151,7 @@ class Uploads:
                         self._session.record.warn(
                             "preconditions_ignored", key(path), refusals.OVERWROTE
                         )
-                    return _Kept(answer)
+                    return Kept.of(answer)
                 failed = await self._session.error(call, key(path), answer)
             if self._dialect.versions_by_time and failed.said == Words(500):
                 failed = self._session.failed(call, key(path), refusals.NO_VERSION)
@@ -176,28 +170,29 @@ class Uploads:
         path: Segments,
         sending: Coroutine[Any, Any, int | None],
         headers: Mapping[str, str],
-    ) -> _Kept:
+    ) -> Kept:
         """Send chunks to a folder of their own; the server then makes the file of them."""
         condition = self.conditions.known(path)
+        remove = partial(self._chunks.remove, session)
         try:
-            size = await sending
-            answer = await self._chunks.assemble(session, path, size, headers, condition)
-        except NoChunks:
-            raise
+            async with self.clean_ups.remains(remove, session, self._session.record) as remains:
+                try:
+                    size = await sending
+                except NoChunks:
+                    remains.exist = False
+                    raise
+                remains.are_in_use = True
+                answer = await self._chunks.assemble(session, path, size, headers, condition)
         except Failed as failed:
-            await self.clean_ups.run(self._chunks.remove(session))
             if condition and failed.status in self._dialect.mismatch:
                 await self.conditions.looked(path)
                 raise Failed(_AGAIN, failed.said) from failed
             raise self._explained(failed) from failed
-        except BaseException:
-            await self.clean_ups.run(self._chunks.remove(session))
-            raise
-        return _Kept(answer)
+        return Kept.of(answer)
 
     async def _directly(
         self, path: Segments, upload: Upload, headers: Mapping[str, str], *, is_new: bool
-    ) -> _Kept:
+    ) -> Kept:
         """Send one PUT to a server that may write in place.
 
         Used for a new file in memory, and where MOVE does not work.
@@ -209,7 +204,7 @@ class Uploads:
                 if answer.status < 300:
                     if is_new:
                         self._session.record.added("PUT", key(path), answer.status)
-                    return _Kept(answer)
+                    return Kept.of(answer)
                 failed = await self._session.error(call, key(path), answer)
         except NoAnswer:
             if is_new:
@@ -222,19 +217,18 @@ class Uploads:
 
     async def _by_the_side(
         self, path: Segments, upload: Upload, headers: Mapping[str, str], *, is_new: bool
-    ) -> _Kept:
+    ) -> Kept:
         """Send a PUT to a temporary name, then MOVE it to the file's name."""
         aside = (*path[:-1], names.partial_name())
         call = Call("PUT", self._listings.target(aside), headers, upload)
-        try:
+        remove, record = partial(self.leftovers.remove, aside), self._session.record
+        async with self.clean_ups.remains(remove, key(aside), record) as remains:
             async with self._session.call(call, key(path)) as answer:
                 if answer.status >= 300:
                     raise self._explained(await self._session.error(call, key(path), answer))
+            remains.are_in_use = True
             await self._moved(aside, path, is_new=is_new)
-        except BaseException:
-            await self.clean_ups.run(self.leftovers.remove(aside))
-            raise
-        return _Kept(None)
+        return Kept()
 
     async def _moved(self, aside: Segments, path: Segments, *, is_new: bool) -> None:
         headers = {"Destination": self._listings.url(path), "Overwrite": "F" if is_new else "T"}
@@ -268,7 +262,7 @@ class Uploads:
             self._folders.forget()
         return failed
 
-    def _remember(self, path: Segments, size: int, headers: Mapping[str, str], kept: _Kept) -> None:
+    def _remember(self, path: Segments, size: int, headers: Mapping[str, str], kept: Kept) -> None:
         self._memory.failed.pop(key(path))
         self._memory.sizes.pop(key(path))
         self._session.record.succeed(key(path))
@@ -279,21 +273,10 @@ class Uploads:
         # The engine checks each file that it has stored. If the server's answer described the
         # file, that check costs no request.
         given = headers.get("x-oc-mtime")
-        if given is not None and not kept.time:
+        if given is not None and not kept.keeps_time:
             return
         if self._dialect.hashes_files and kept.checksum is None:
             return  # the server's own hashes are worth one request for a large file
         modified = int(given) if given is not None and given.isdigit() else None
         checksum = kept.checksum or headers.get("oc-checksum")
         self._memory.stored.put(key(path), Stored(size, modified, checksum, kept.etag))
-
-
-class _Kept:
-    """File properties from the answer to an upload."""
-
-    def __init__(self, answer: Answer | None) -> None:
-        said = answer.head.headers if answer is not None else {}
-        self.etag = strong(said.get("oc-etag") or said.get("etag"))
-        self.time = said.get("x-oc-mtime", "").lower() == "accepted"
-        self.status = answer.status if answer is not None else 201
-        self.checksum: str | None = None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from support.nextcloud import errors
+from support.nextcloud.cloud import NEW_FILE
 from support.nextcloud.dav.spaces import Space, check_name
 from support.nextcloud.exchange import Exchange
 from support.nextcloud.tree import File, Folder
@@ -79,6 +80,7 @@ def _replace(
     with cloud.holding(space.key(path), exclusive=True, above=space.above(path)):
         exchange.spend()
         with there.content.open("wb") as content:
+            cloud.on_replace(path)
             for piece in pieces:
                 content.write(piece)
                 content.flush()
@@ -91,7 +93,7 @@ def _create(exchange: Exchange, space: Space, path: str, pieces: Iterable[bytes]
     """Write to a temporary name, then rename; a body that is cut off leaves nothing."""
     cloud = exchange.cloud
     parent, name = space.parent(path, errors.not_found("/" + path.rpartition("/")[0]))
-    part = space.key(path) + ".upload.part"
+    part = space.key(path) + NEW_FILE
     above = space.above(path)
     with cloud.holding(part, exclusive=True, above=above):
         blank = space.user.tree.blank()
