@@ -16,7 +16,7 @@ from efss_transfer.webdav.folders import Folders, Orphan
 from efss_transfer.webdav.http import server
 from efss_transfer.webdav.http.connections import Connections, NoAnswer
 from efss_transfer.webdav.http.exchange import Call
-from efss_transfer.webdav.http.server import EngineReply, EngineRequest
+from efss_transfer.webdav.http.server import EngineReply, EngineRequest, Handler
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.lookups import LONGEST_REQUEST, Lookups, send_error
 from efss_transfer.webdav.memory import Memory, key
@@ -25,6 +25,7 @@ from efss_transfer.webdav.processing import Processing
 from efss_transfer.webdav.reads import Reads
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.words import Record, RequestFailure, Words
+from efss_transfer.webdav.writes import refusals
 from efss_transfer.webdav.writes.confirmations import Confirmations
 from efss_transfer.webdav.writes.properties import Properties
 from efss_transfer.webdav.writes.twins import Twins
@@ -36,7 +37,8 @@ class Gateway:
 
     With `is_destination` it removes abandoned uploads of gateways that were killed, in the folders
     that are listed. Without it, the copy may use listings of the probe before it. Both gateways of
-    a transfer share a `budget`.
+    a transfer share a `budget`. With `keeps_files` no file is replaced in a folder whose listing
+    failed: it may not be empty.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class Gateway:
         dialect: Dialect,
         *,
         is_destination: bool = False,
+        keeps_files: bool = False,
         budget: Budget | None = None,
     ) -> None:
+        self._keeps_files = keeps_files
         self._budget = budget or Budget()
         self._session = session
         self._connections = connections
@@ -84,8 +88,10 @@ class Gateway:
             confirmations=self.confirmations,
             twins=self.twins,
         )
-        properties = Properties(session, self._listings, self._memory, dialect)
-        self._methods = {
+        self._methods = self._acts(Properties(session, self._listings, self._memory, dialect))
+
+    def _acts(self, properties: Properties) -> dict[str, Handler]:
+        return {
             "OPTIONS": self._options,
             "PROPFIND": self._lookups.answer,
             "GET": self._reads.read,
@@ -171,9 +177,19 @@ class Gateway:
         # Until the file is stored, a DELETE is rclone's own, after a failed upload.
         self._memory.failed.put(key(request.path), value=True)
         self.confirmations.forget(request.path)
+        if self._keeps_files:
+            await self._keep_unlisted(request.path)
         async with self.twins.storing(request.path):
             status = await self._store(request)
         await reply.send(status)
+
+    async def _keep_unlisted(self, path: Segments) -> None:
+        """Raise Failed for a file that the engine does not know of, in an unlisted folder."""
+        if key(path[:-1]) not in self._memory.unlisted:
+            return
+        if await self._listings.one(path, folder=False) is not None:
+            self.record.fail(RequestFailure("PUT", key(path), refusals.UNLISTED))
+            raise Failed(409, refusals.UNLISTED)  # rclone does not repeat the request
 
     async def _store(self, request: EngineRequest) -> int:
         """Store a body, in memory or as a stream; return the status for the engine."""

@@ -157,9 +157,8 @@ class Lookups:
             await self._list_anew(request, reply)
 
     async def _list_anew(self, request: EngineRequest, reply: EngineReply) -> None:
-        path = request.path
+        path, dropped = request.path, self._memory.dropped
         left: list[Named] = []
-        dropped = self._memory.dropped
         for count in itertools.count():
             answer = _ListingAnswer(reply, self._early, request.raw)
             answer.add(listings.rendered(request.raw, Named(None, listings.folder_entry())))
@@ -172,11 +171,13 @@ class Lookups:
                 if isinstance(error, Failed) and error.status == 404 and not reply.started:
                     await self._missing(request, reply)
                     return
+                self._memory.unlisted.put(key(path), value=True)
                 raise
             answer.discard()
             await self._processing.pause(count)
         self._has_home = True
         self._folders.exists(path)
+        self._memory.unlisted.pop(key(path))
         if self._memory.dropped == dropped:
             self._memory.has_listed(path)
         if self._tidy is not None:

@@ -113,7 +113,7 @@ class Memory:
     folders whose files are all in `etags`, and when they were listed. `stored`: uploads that the
     engine has not yet checked. `empty`: files listed without a size or with 0. `sizes`: the real
     sizes of such files. `own`: ETags of uploads. `failed`: failed uploads, after each of which
-    rclone sends a DELETE.
+    rclone sends a DELETE. `unlisted`: folders whose last listing failed.
     """
 
     room: int = _ROOM
@@ -126,12 +126,13 @@ class Memory:
     empty: Recent[bool] = field(init=False)
     failed: Recent[bool] = field(init=False)
     own: Recent[str] = field(init=False)
+    unlisted: Recent[bool] = field(init=False)
 
     def __post_init__(self) -> None:
         part = self.room // 16
         self.etags = Recent(10 * part, self._drop)
         self.listed, self.stored, self.sizes = Recent(part), Recent(part), Recent(part)
-        self.empty, self.own = Recent(part), Recent(part)
+        self.empty, self.own, self.unlisted = Recent(part), Recent(part), Recent(part)
         # One that is dropped would let rclone's DELETE through to the old file: those of all
         # uploads that are under way are kept.
         self.failed = Recent(part, least=_MOST_UPLOADS)
@@ -140,7 +141,7 @@ class Memory:
     def size(self) -> int:
         """Number of bytes that all parts take."""
         parts = self.listed, self.stored, self.sizes, self.empty, self.failed, self.own
-        return self.etags.size + sum(part.size for part in parts)
+        return self.etags.size + self.unlisted.size + sum(part.size for part in parts)
 
     def _drop(self, path: str) -> None:
         # A folder that lacks one of its files here is no longer known in full.
@@ -152,9 +153,11 @@ class Memory:
         self.etags.clear()
         self.listed.clear()
         self.stored.clear()
+        self.unlisted.clear()
 
     def has_listed(self, folder: Segments) -> None:
         """Record that all files of a folder are in `etags`."""
+        self.unlisted.pop(key(folder))
         self.listed.put(key(folder), time.monotonic())
 
     def is_absent(self, path: Segments) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import Any, Final
 
@@ -66,3 +67,29 @@ def test_old_file_stays_when_the_listing_lost_it_and_the_copy_is_stopped(
     dav.fail("MKCOL", "*", stall())
     direct.copy(source, dav.endpoint("to"), options={"attempts": 1, "deadline_seconds": 5})
     assert dav.hashes("to") == {"old.bin": digest(OLD)}
+
+
+@pytest.mark.parametrize("overwrite", ["never", "newer"])
+@pytest.mark.parametrize("fault", [status(500), truncate(200)], ids=["500", "cut off"])
+def test_old_file_is_kept_when_its_folder_cannot_be_listed(
+    overwrite: str, fault: Fault, function: Function, dav: Faulty, source: dict[str, Any]
+) -> None:
+    """rclone goes on as if the folder were empty, until its listing has failed."""
+    dav.fill("to", {"sub/old.bin": b""})
+    dav.store("/to/sub/old.bin", OLD, time.time() + 3600)  # newer than its source
+    dav.fail("PROPFIND", "/to/sub", fault, when=lists)
+    answer = function.copy(source, dav.endpoint("to"), options={"overwrite": overwrite})
+    assert answer.status_code != 200
+    assert dav.hashes("to")["sub/old.bin"] == digest(OLD)
+
+
+def test_old_file_is_kept_when_the_first_listing_of_its_folder_fails(
+    function: Function, dav: Faulty, source: dict[str, Any]
+) -> None:
+    dav.fill("to", {"sub/old.bin": OLD})
+    dav.fail("PROPFIND", "/to/sub", status(500), when=lists, times=1)
+    answer = function.copy(source, dav.endpoint("to"), options={"overwrite": "never"})
+    assert answer.status_code == 200, answer.text
+    hashes = dav.hashes("to")
+    assert hashes["sub/old.bin"] == digest(OLD)
+    assert hashes["new.bin"] == digest(FILES["new.bin"])

@@ -19,6 +19,12 @@ NO_LENGTH: Final = Words(
     "This server takes no large file whose size is unknown before it is sent: copy it to another "
     "storage first.",
 )
+UNLISTED: Final = Words(
+    503,
+    "",
+    "The listing of this file's folder failed, and the file exists. The request keeps files, so it "
+    "was not replaced: send the same request again.",
+)
 
 
 def no_space(path: str, size: int, free: int) -> Words:

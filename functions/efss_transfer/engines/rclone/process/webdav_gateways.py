@@ -38,6 +38,7 @@ from efss_transfer.webdav.words import Record
 _DOMAIN: Final = "efss-gateway.invalid"
 # rclone implements the sign-in of these vendors.
 _NOT_OURS: Final = frozenset({"sharepoint", "sharepoint-ntlm"})
+_KEEPING: Final = frozenset({"never", "newer"})
 _KEPT: Final = frozenset({"encoding", "owncloud_exclude_shares", "owncloud_exclude_mounts"})
 # Sources that may give files no size, and no file a hash. With the vendor `nextcloud` rclone writes
 # such a file to disk first, which its sandbox forbids. With `owncloud` it streams it.
@@ -211,6 +212,7 @@ class Gateways:
             server.connections,
             dialect,
             is_destination=is_destination,
+            keeps_files=self._request.options.overwrite in _KEEPING,
             budget=self._budget,
         )
         self.made[side] = gateway
