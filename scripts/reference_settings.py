@@ -87,6 +87,12 @@ SETTINGS: Final = {
         "used for `vendor` `sharepoint` and `sharepoint-ntlm`. See [the design]"
         "(../design.md#the-webdav-gateway).",
     ),
+    "WEBDAV_BULK": Setting(
+        "1",
+        "Upload small new files in requests for many files at a time, where a WebDAV server offers "
+        "that (Nextcloud); 0 sends each by itself. See [the design]"
+        "(../design.md#the-webdav-gateway).",
+    ),
     "BOOT_SECONDS": Setting("15", "Maximum time until rclone gives its first answer."),
     "RETRY_SECONDS": Setting(
         "4",

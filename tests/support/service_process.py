@@ -147,6 +147,10 @@ GATEWAY: Final = os.environ.get("TESTED_WEBDAV_GATEWAY", "1") == "1"
 """Whether WebDAV storages are reached through the gateway. All tests pass with it and without."""
 
 
+BULK: Final = os.environ.get("TESTED_WEBDAV_BULK", "1") == "1"
+"""Whether the gateway may use bulk uploads. All tests pass with them and without."""
+
+
 CHECKOUT: Final = Path(os.environ.get("TESTED_CHECKOUT", ROOT))
 """The checkout, set up, whose service is tested: an old one shows that a test fails there."""
 
@@ -196,6 +200,8 @@ def function(
     settings.setdefault("WEBDAV_GATEWAY", str(int(GATEWAY)))
     if CHECKOUT != ROOT:
         settings.pop("WEBDAV_GATEWAY")  # an old service may not know it
+    else:
+        settings.setdefault("WEBDAV_BULK", str(int(BULK)))
     environment = {
         **clean,
         "EFSS_TRANSFER_RUNTIME_DIR": str(runtime_dir),

@@ -18,7 +18,8 @@ class RcloneSettings:
     `binary` is the path of the rclone to run, None for the installed one; `sha256` its
     expected hash in lower-case hexadecimal, None for the pinned one. `user` is the account
     that rclone runs as, None for the service's own. `standby` keeps one rclone booted for the
-    next transfer. `webdav_gateway` puts a gateway before each WebDAV storage.
+    next transfer. `webdav_gateway` puts a gateway before each WebDAV storage; `webdav_bulk` lets
+    it upload small files together.
     """
 
     binary: Path | None
@@ -26,6 +27,7 @@ class RcloneSettings:
     user: str | None
     standby: bool
     webdav_gateway: bool
+    webdav_bulk: bool
     boot_seconds: float
     stop_seconds: float
     stall_seconds: float
@@ -41,6 +43,7 @@ class RcloneSettings:
             standby=variables.whole_number("STANDBY", 0, 0, 1) == 1
             and not is_aws_lambda(variables.environment),
             webdav_gateway=variables.whole_number("WEBDAV_GATEWAY", 1, 0, 1) == 1,
+            webdav_bulk=variables.whole_number("WEBDAV_BULK", 1, 0, 1) == 1,
             boot_seconds=variables.number("BOOT_SECONDS", 15, 0.1, 600),
             stop_seconds=variables.number("STOP_SECONDS", 5, 0.1, 600),
             stall_seconds=variables.number("STALL_SECONDS", 300, 1, 86400),

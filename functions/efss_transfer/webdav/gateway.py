@@ -10,6 +10,7 @@ import socket
 from urllib.parse import urlsplit
 
 from efss_transfer.webdav.budget import Budget, weight_of_body
+from efss_transfer.webdav.bulk.bulk_uploads import BulkUploads
 from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.early_listings import EarlyListings
 from efss_transfer.webdav.folders import Folders, Orphan
@@ -37,8 +38,8 @@ class Gateway:
 
     With `is_destination` it removes abandoned uploads of gateways that were killed, in the folders
     that are listed. Without it, the copy may use listings of the probe before it. Both gateways of
-    a transfer share a `budget`. With `keeps_files` no file is replaced in a folder whose listing
-    failed: it may not be empty.
+    a transfer share a `budget`. `bulk` permits uploads of many files at a time. With `keeps_files`
+    no file is replaced in a folder whose listing failed: it may not be empty.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Gateway:
         is_destination: bool = False,
         keeps_files: bool = False,
         budget: Budget | None = None,
+        bulk: bool = False,
     ) -> None:
         self._keeps_files = keeps_files
         self._budget = budget or Budget()
@@ -63,6 +65,9 @@ class Gateway:
         self._folders = Folders(self._make_folder, room // 8)
         self._listings = Listings(session, self._base, dialect, self._memory)
         self.twins = Twins(session, self._listings, room // 4 if is_destination else 0)
+        self._bulk = BulkUploads(
+            session, self._listings, self._memory, self.twins, is_on=bulk and is_destination
+        )
         self._uploads = Uploads(
             session,
             self._listings,
@@ -71,6 +76,7 @@ class Gateway:
             dialect,
             self.twins,
             self._budget.pieces,
+            self._bulk,
         )
         self._reads = Reads(session, self._listings, self._memory, self._budget)
         # What is listed at a destination changes by the copy itself.
@@ -140,6 +146,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close all connections to the server, once all requests have ended."""
+        await self._bulk.ended()
         await self._uploads.clean_ups.ended()
         self._connections.close()
 
@@ -177,10 +184,11 @@ class Gateway:
         # Until the file is stored, a DELETE is rclone's own, after a failed upload.
         self._memory.failed.put(key(request.path), value=True)
         self.confirmations.forget(request.path)
-        if self._keeps_files:
-            await self._keep_unlisted(request.path)
-        async with self.twins.storing(request.path):
-            status = await self._store(request)
+        with self._bulk.under_way(request.path):
+            if self._keeps_files:
+                await self._keep_unlisted(request.path)
+            async with self.twins.storing(request.path):
+                status = await self._store(request)
         await reply.send(status)
 
     async def _keep_unlisted(self, path: Segments) -> None:
@@ -204,7 +212,8 @@ class Gateway:
 
     async def _mkcol(self, request: EngineRequest, reply: EngineReply) -> None:
         await request.whole(LONGEST_REQUEST)
-        await self._folders.ensure(request.path)
+        with self._bulk.making_folder():
+            await self._folders.ensure(request.path)
         await reply.send(201)
 
     async def _make_folder(self, folder: Segments) -> int:

@@ -85,7 +85,7 @@ class Lookups:
             async with self._budget.holding(_LISTING):
                 await self._list(request, reply)
         elif (stored := self._memory.stored.pop(key(path))) is not None:
-            await self._confirmations.expect(path, stored.size)
+            await self._confirmations.expect(path, stored)
             one = Named(None, listings.stored_entry(stored), stored.size)
             await self._show(request, reply, one)
         else:

@@ -87,12 +87,13 @@ def _weight(key: str, value: object) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """File as the server's answer to its upload describes it."""
+    """File as the server's answer to its upload describes it; `in_bulk` with many others."""
 
     size: int
     modified: int | None
     checksum: str | None
     etag: str | None
+    in_bulk: bool = False
 
 
 def key(path: Segments) -> str:

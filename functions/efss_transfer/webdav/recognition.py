@@ -86,8 +86,8 @@ async def _answer(upstream: Upstream, target: str) -> Any:
 
 def _of_status(said: Any) -> Dialect | None:
     """Recognise the product in status.php; None for another or a renamed one."""
-    for member in ("productname", "product"):
-        name = _member(said, member)
+    for product in ("productname", "product"):
+        name = member(said, product)
         if isinstance(name, str) and (found := _PRODUCTS.get(name.strip().lower())) is not None:
             return found
     return None
@@ -95,19 +95,20 @@ def _of_status(said: Any) -> Dialect | None:
 
 def _of_capabilities(said: Any) -> Dialect | None:
     """Recognise the product by capabilities that only it has."""
-    offered = _member(said, "ocs", "data", "capabilities")
-    if _member(offered, "files", "tus_support"):
+    offered = member(said, "ocs", "data", "capabilities")
+    if member(offered, "files", "tus_support"):
         return OCIS
     if (
-        _member(offered, "theming")
-        or _member(offered, "dav", "bulkupload")
-        or _member(offered, "files", "chunked_upload")
+        member(offered, "theming")
+        or member(offered, "dav", "bulkupload")
+        or member(offered, "files", "chunked_upload")
     ):
         return NEXTCLOUD
-    return OWNCLOUD if _member(offered, "checksums") else None
+    return OWNCLOUD if member(offered, "checksums") else None
 
 
-def _member(said: Any, *names: str) -> Any:
+def member(said: Any, *names: str) -> Any:
+    """Return a member inside parsed JSON; None if there is none."""
     for name in names:
         said = said.get(name) if isinstance(said, dict) else None
     return said

@@ -190,6 +190,8 @@ class Record:
     unlisted: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, Warned] = field(default_factory=dict)
     dropped_entries: int = 0
+    bulk_uploads: int = 0
+    """Files that were stored by bulk requests."""
     adding: set[str] = field(default_factory=set)
     """Methods that were answered by 201."""
 

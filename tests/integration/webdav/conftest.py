@@ -36,7 +36,9 @@ def dav() -> Iterator[Faulty]:
 
 @pytest.fixture
 def cloud() -> Iterator[Nextcloud]:
+    """A Nextcloud without bulk uploads (`bulkupload.enabled`), so that each file has its PUT."""
     with nextcloud.serving() as running:
+        running.bulk = False
         yield running
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from support import storages
 from support.nextcloud.errors import locked
@@ -97,6 +97,10 @@ class Nextcloud(Site):
     maintenance: bool = False
     on_replace: Callable[[str], None] = lambda _: None
     """Called with the path of a file that is emptied and is yet to be written."""
+    on_bulk: Callable[[dict[str, Any]], dict[str, Any]] = lambda told: told
+    """Called with what a bulk upload is about to be answered, by path; returns what is sent."""
+    breaks: Callable[[str], bool] = lambda _: False
+    """Whether a part of a bulk upload, by its path, arrives with other bytes than were sent."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,6 +16,10 @@ ABOUT_SEVERAL = {
 }
 # Modules without unit tests of their own, and what tests them.
 COVERED_ELSEWHERE = {
+    "webdav/bulk/batch_queue.py": "unit/webdav/bulk/test_batches.py",
+    "webdav/bulk/offer.py": "integration/webdav/test_bulk_uploads.py",
+    "webdav/bulk/sender.py": "integration/webdav/test_bulk_uploads.py",
+    "webdav/bulk/capabilities.py": "integration/webdav/test_bulk_uploads.py",
     "webdav/writes/passed.py": "integration/webdav/test_gateway.py",
     "webdav/credentials/token_requests.py": "integration/webdav/test_renewed_tokens.py",
     "engines/rclone/gateways.py": "integration/webdav/test_renewed_tokens.py",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -68,9 +68,15 @@ class RunOutcome:
             self._forced_state = State.FAILED
         self._outcomes.close()
 
-    def result(self, engine: str, version: str, gateways: Sequence[Side] = ()) -> Result:
+    def result(
+        self,
+        engine: str,
+        version: str,
+        gateways: Sequence[Side] = (),
+        bulk: Mapping[str, int] | None = None,
+    ) -> Result:
         """The result. It is exact once rclone's log was read to its last line. `gateways` are
-        the sides behind a WebDAV gateway.
+        the sides behind a WebDAV gateway, which sent and read so many files in `bulk`.
         """
         totals, errors, transfer = self._outcomes.totals, self._outcomes.errors, self.transfer
         state = self._forced_state or _state(totals, errors)
@@ -89,7 +95,9 @@ class RunOutcome:
             attempts=transfer.attempts if transfer else 1,
             verification=transfer.verification if transfer else None,
             warnings=self._outcomes.warnings,
-            engine_report=report(version, code, status, stats, self._redactor, tuning, gateways),
+            engine_report=report(
+                version, code, status, stats, self._redactor, tuning, gateways, bulk
+            ),
         )
 
     def _engine_failure(self, error: EngineError) -> Failure:

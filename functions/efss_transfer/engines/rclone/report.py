@@ -78,6 +78,7 @@ def report(
     redactor: Redactor,
     tuning: Tuning | None,
     gateways: Sequence[Side] = (),
+    bulk: Mapping[str, int] | None = None,
 ) -> dict[str, Json]:
     """The member `rclone`, from `job/status` and `core/stats`. Durations are in seconds, sizes in
     bytes.
@@ -85,6 +86,7 @@ def report(
     json: dict[str, Json] = {"version": version, "exit_code": code}
     if gateways:
         json["webdav_gateway"] = [side.value for side in gateways]
+    json.update(bulk or {})
     if tuning is not None:
         json["tuning"] = tuning.to_json()
     if status:

@@ -227,8 +227,10 @@ class Session:
 
     def result(self, engine: str) -> Result:
         """The result: totals, errors, and what rclone itself returned."""
-        sides = () if self._server_words is None else self._server_words.sides
-        return self._outcome.result(engine, self._version, sides)
+        words = self._server_words
+        if words is None:
+            return self._outcome.result(engine, self._version)
+        return self._outcome.result(engine, self._version, words.sides, words.bulk)
 
     def _tuning_parameters(self, type_: str) -> dict[str, str]:
         is_verified = self._request.options.verify is not VerifyMode.NONE

@@ -11,12 +11,13 @@ from efss_transfer.webdav.memory import strong
 
 @dataclass(slots=True)
 class Kept:
-    """File properties from the answer to an upload."""
+    """File properties from the answer to an upload. `in_bulk`: the answer was for many files."""
 
     etag: str | None = None
     keeps_time: bool = False
     status: int = 201
     checksum: str | None = None
+    in_bulk: bool = False
 
     @classmethod
     def of(cls, answer: Answer) -> Self:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from efss_transfer.webdav import words
+from efss_transfer.webdav.bulk.bulk_uploads import BulkUploads
 from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.folders import Folders
 from efss_transfer.webdav.http.bodies import Body
@@ -54,6 +55,7 @@ class Uploads:
         dialect: Dialect,
         twins: Twins,
         room: int,
+        bulk: BulkUploads,
     ) -> None:
         self._session = session
         self._listings = listings
@@ -64,6 +66,7 @@ class Uploads:
         self._quota = Quota(listings.free)
         self._pieces = Pieces(room)
         self._chunks = Chunks(session, listings)
+        self._bulk = bulk
         # In ownCloud nobody has looked for them.
         left = self._chunks if dialect.in_place else None
         self.leftovers = Leftovers(session, listings, left)
@@ -111,6 +114,8 @@ class Uploads:
             # Otherwise rclone asks Nextcloud for a hash of each file after storing it.
             headers.setdefault("oc-checksum", f"SHA1:{upload.sha1}")
         is_new = self._memory.is_absent(path)
+        if is_new and (kept := await self._bulk.store(path, upload, headers)) is not None:
+            return kept
         replaces_in_place = self._dialect.in_place and not is_new
         session = self._chunks.session() if replaces_in_place else None
         if session is not None:
@@ -279,4 +284,5 @@ class Uploads:
             return  # the server's own hashes are worth one request for a large file
         modified = int(given) if given is not None and given.isdigit() else None
         checksum = kept.checksum or headers.get("oc-checksum")
-        self._memory.stored.put(key(path), Stored(size, modified, checksum, kept.etag))
+        stored = Stored(size, modified, checksum, kept.etag, in_bulk=kept.in_bulk)
+        self._memory.stored.put(key(path), stored)

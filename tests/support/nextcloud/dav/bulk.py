@@ -39,11 +39,14 @@ def serve(exchange: Exchange, space: Space) -> None:
     try:
         while not body.startswith(marker + b"--", at):
             part, at = _next(body, at, marker)
+            if exchange.cloud.breaks(part.headers["x-file-path"]):
+                raise _Broken
             exchange.cloud.spend(exchange.cloud.cost.bulk_file)
             told[part.headers["x-file-path"]] = _store(exchange, space, part)
     except _Broken:
         status = 400
     # JSON, under the type that pages have.
+    told = exchange.cloud.on_bulk(told)
     exchange.reply(status, json.dumps(told or []).encode())
 
 
@@ -77,16 +80,24 @@ def _check_hash(headers: dict[str, str], content: bytes) -> None:
 
 
 def _store(exchange: Exchange, space: Space, part: _Part) -> dict[str, Any]:
-    """One file: written over what is there, without a checksum; a refusal is this file's."""
+    """One file: written over what is there, without a checksum; a refusal is this file's.
+
+    The quota is checked as by its storage, which takes only what is smaller than the free space.
+    """
     path = "/".join(parts(part.headers["x-file-path"]))
     tree = space.user.tree
+    cloud = exchange.cloud
     try:
         if ".." in path.split("/"):
             raise bad_request("The path leads out")
         mtime = mtime_of(part.headers.get("x-oc-mtime") or part.headers.get("x-file-mtime"))
         parent, name = space.parent(path, bad_request("The folder is missing"))
         check_name(name)
-        with exchange.cloud.guard:
+        free = space.user.free()
+        if free is not None and len(part.content) >= free:
+            raise bad_request(f'Could not create path "/{path}"')
+        lock = cloud.holding(space.key(path), exclusive=True, above=space.above(path))
+        with lock, cloud.guard:
             there = parent.children.get(name)
             if isinstance(there, Folder):
                 raise bad_request("A folder is there")

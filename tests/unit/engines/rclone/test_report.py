@@ -51,5 +51,13 @@ def test_sides_behind_a_gateway_are_named() -> None:
     assert json["webdav_gateway"] == ["destination"]
 
 
+def test_files_that_were_uploaded_with_others_are_counted() -> None:
+    json = report(
+        "1.75.2", 0, {}, {}, Redactor([]), None, [Side.DESTINATION], {"bulk_uploads": 985}
+    )
+    assert json["bulk_uploads"] == 985
+    assert "bulk_downloads" not in json
+
+
 def test_run_without_job_reports_version_and_exit_code_only() -> None:
     assert report("1.75.2", 1, {}, {}, Redactor([]), None) == {"version": "1.75.2", "exit_code": 1}

@@ -11,6 +11,7 @@ import pytest
 
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.listings import Listings, Named
+from efss_transfer.webdav.memory import Stored
 from efss_transfer.webdav.multistatus import Entry
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.words import Record
@@ -20,8 +21,9 @@ from efss_transfer.webdav.writes.confirmations import Confirmations
 Sizes = dict[Segments, int]
 
 
-def entry(status: int | None = None) -> Entry:
-    return Entry("", status, (), collection=False)
+def entry(status: int | None = None, etag: str = "") -> Entry:
+    properties = {"DAV: getetag": etag} if etag else {}
+    return Entry("", status, (), collection=False, properties=properties)
 
 
 @dataclass
@@ -30,11 +32,13 @@ class Server:
 
     sizes: Sizes = field(default_factory=dict)
     statuses: dict[Segments, int] = field(default_factory=dict)
+    etags: dict[Segments, str] = field(default_factory=dict)
     asked: list[tuple[Segments, str]] = field(default_factory=list)
     is_gone: bool = False
 
     def _named(self, path: Segments, name: str | None) -> Named:
-        return Named(name, entry(self.statuses.get(path)), self.sizes[path])
+        known = entry(self.statuses.get(path), self.etags.get(path, ""))
+        return Named(name, known, self.sizes[path])
 
     async def one(self, path: Segments, *, folder: bool) -> Named | None:
         assert not folder
@@ -50,13 +54,15 @@ class Server:
         yield [self._named(one, one[-1]) for one in self.sizes if one[:-1] == path]
 
 
-def confirmed(server: Server, uploads: Sizes, *forgotten: Segments) -> Record:
+def confirmed(
+    server: Server, uploads: Sizes, *forgotten: Segments, in_bulk: bool = False
+) -> Record:
     record = Record()
     made = Confirmations(cast(Listings, server), record)
 
     async def work() -> None:
         for path, size in uploads.items():
-            await made.expect(path, size)
+            await made.expect(path, Stored(size, None, None, '"1"', in_bulk=in_bulk))
         for path in forgotten:
             made.forget(path)
         await made.confirm()
@@ -87,6 +93,21 @@ def test_what_a_listing_contradicts_is_recorded(more: int) -> None:
     assert "1 of 2 bytes" in record.contradicted["a/short"]
     assert "403" in record.contradicted["a/bad"]
     assert "does not list" in record.contradicted["a/lost"]
+
+
+def test_name_may_be_listed_in_its_composed_form() -> None:
+    server = Server({("a", f"\u00e9{n}"): n for n in range(5)})
+    assert confirmed(server, {("a", f"e\u0301{n}"): n for n in range(5)}) == Record()
+
+
+@pytest.mark.parametrize("more", [0, 5])
+def test_upload_in_bulk_has_the_etag_that_was_answered(more: int) -> None:
+    uploads: Sizes = {("a", str(n)): n for n in range(2 + more)}
+    server = Server(uploads, etags={**dict.fromkeys(uploads, '"1"'), ("a", "1"): '"2"'})
+    assert not confirmed(server, uploads).contradicted
+    record = confirmed(server, uploads, in_bulk=True)
+    assert record.contradicted.keys() == {"a/1"}
+    assert "another version" in record.contradicted["a/1"]
 
 
 def test_upload_that_is_made_again_is_not_expected() -> None:

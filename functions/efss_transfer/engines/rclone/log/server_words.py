@@ -53,6 +53,17 @@ class ServerWords:
         """The sides behind a gateway."""
         return tuple(self._records)
 
+    @property
+    def bulk(self) -> dict[str, int]:
+        """What was done in the servers' own ways, by the result's names for it: how many files were
+        uploaded with others in one request.
+        """
+        uploads = [one for side, one in self._records.items() if side is Side.DESTINATION]
+        counts = {
+            "bulk_uploads": sum(record.bulk_uploads for record in uploads),
+        }
+        return {name: count for name, count in counts.items() if count}
+
     def explain(self, path: str, text: str, found: Failure) -> Failure:
         """The failure of a path by its server's answer; `found` if no server refused it.
 

@@ -18,6 +18,7 @@ from efss_transfer.egress.proxy import Guard
 from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute
 from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.result import Side
+from efss_transfer.model.verification import VerifyMode
 from efss_transfer.webdav import recognition
 from efss_transfer.webdav.budget import Budget, size_for
 from efss_transfer.webdav.credentials.credential import (
@@ -92,6 +93,7 @@ class Gateways:
         self._keep_secret = keep_secret
         self._budget = Budget(size_for(memory))
         self._stall_seconds = settings.stall_seconds
+        self._bulk = settings.webdav_bulk and not _asks_for_checksums(request)
         left = deadline - time.monotonic()
         self._give_up_at = deadline - min(left / 4, _MOST_RESERVED)
         self._request = request
@@ -214,6 +216,7 @@ class Gateways:
             is_destination=is_destination,
             keeps_files=self._request.options.overwrite in _KEEPING,
             budget=self._budget,
+            bulk=self._bulk,
         )
         self.made[side] = gateway
         # Random, so that no other process can have the gateway add the credential to its requests.
@@ -239,6 +242,16 @@ def _fixed(end: Endpoint) -> str | None:
         return basic(str(user), str(password))
     token = end.parameters.get("bearer_token")
     return f"Bearer {token}" if token else None
+
+
+def _asks_for_checksums(request: TransferRequest) -> bool:
+    """Return whether files are compared by checksums, which bulk uploads leave out."""
+    options, files = request.options, request.selection.files or ()
+    return (
+        options.verify is VerifyMode.CHECKSUM
+        or options.compare == "checksum"
+        or any(file.hash for file in files)
+    )
 
 
 def _is_hashed(dialect: Dialect, password: str) -> bool:

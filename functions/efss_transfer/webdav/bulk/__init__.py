@@ -1,0 +1,1 @@
+"""Uploads of many small new files in one request, as Nextcloud offers them."""
