@@ -93,6 +93,12 @@ SETTINGS: Final = {
         "that (Nextcloud); 0 sends each by itself. See [the design]"
         "(../design.md#the-webdav-gateway).",
     ),
+    "WEBDAV_ARCHIVES": Setting(
+        "1",
+        "Download small files in requests for many files at a time, where a WebDAV server offers "
+        "that (Nextcloud, as a zip); 0 reads each by itself. See [the design]"
+        "(../design.md#the-webdav-gateway).",
+    ),
     "BOOT_SECONDS": Setting("15", "Maximum time until rclone gives its first answer."),
     "RETRY_SECONDS": Setting(
         "4",

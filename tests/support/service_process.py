@@ -151,6 +151,10 @@ BULK: Final = os.environ.get("TESTED_WEBDAV_BULK", "1") == "1"
 """Whether the gateway may use bulk uploads. All tests pass with them and without."""
 
 
+ARCHIVES: Final = os.environ.get("TESTED_WEBDAV_ARCHIVES", "1") == "1"
+"""Whether the gateway may read files from archives. All tests pass with them and without."""
+
+
 CHECKOUT: Final = Path(os.environ.get("TESTED_CHECKOUT", ROOT))
 """The checkout, set up, whose service is tested: an old one shows that a test fails there."""
 
@@ -202,6 +206,7 @@ def function(
         settings.pop("WEBDAV_GATEWAY")  # an old service may not know it
     else:
         settings.setdefault("WEBDAV_BULK", str(int(BULK)))
+        settings.setdefault("WEBDAV_ARCHIVES", str(int(ARCHIVES)))
     environment = {
         **clean,
         "EFSS_TRANSFER_RUNTIME_DIR": str(runtime_dir),

@@ -21,7 +21,8 @@ class Dialect:
     `creates_over`: it ignores If-None-Match. `versions_by_time`: it cannot replace a file when an
     older version has the same time. `ignores_times`: it may accept a PROPPATCH of a time and do
     nothing. `chunks`: it has chunked uploads. `drives`: only its Graph API tells the free space,
-    and a file that is replaced makes room. `hashes_passwords`: each request that signs in with a
+    and a file that is replaced makes room. `archives`: it may send files of folders in one zip.
+    `hashes_passwords`: each request that signs in with a
     password costs the server a hash of it, and with `hashes_tokens` one with an app password too.
     """
 
@@ -39,6 +40,7 @@ class Dialect:
     ignores_times: bool = False
     chunks: bool = False
     drives: bool = False
+    archives: bool = False
     hashes_passwords: bool = False
     hashes_tokens: bool = False
 
@@ -72,6 +74,7 @@ NEXTCLOUD: Final = Dialect(
     oldest=86_401,
     needs_length=True,
     chunks=True,
+    archives=True,
     hashes_passwords=True,
 )
 OWNCLOUD: Final = Dialect(

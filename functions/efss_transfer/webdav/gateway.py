@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from urllib.parse import urlsplit
 
+from efss_transfer.webdav.archives.archive_reads import ArchiveReads
 from efss_transfer.webdav.budget import Budget, weight_of_body
 from efss_transfer.webdav.bulk.bulk_uploads import BulkUploads
 from efss_transfer.webdav.dialects import Dialect
@@ -38,8 +39,9 @@ class Gateway:
 
     With `is_destination` it removes abandoned uploads of gateways that were killed, in the folders
     that are listed. Without it, the copy may use listings of the probe before it. Both gateways of
-    a transfer share a `budget`. `bulk` permits uploads of many files at a time. With `keeps_files`
-    no file is replaced in a folder whose listing failed: it may not be empty.
+    a transfer share a `budget`. `bulk` permits uploads and `archives` downloads of many files at a
+    time. With `keeps_files` no file is replaced in a folder whose listing failed: it may not be
+    empty.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Gateway:
         keeps_files: bool = False,
         budget: Budget | None = None,
         bulk: bool = False,
+        archives: bool = False,
     ) -> None:
         self._keeps_files = keeps_files
         self._budget = budget or Budget()
@@ -64,7 +67,7 @@ class Gateway:
         self._memory = Memory(room * 5 // 8)
         self._folders = Folders(self._make_folder, room // 8)
         self._listings = Listings(session, self._base, dialect, self._memory)
-        self.twins = Twins(session, self._listings, room // 4 if is_destination else 0)
+        self.twins = Twins(session, self._listings, room * 3 // 16 if is_destination else 0)
         self._bulk = BulkUploads(
             session, self._listings, self._memory, self.twins, is_on=bulk and is_destination
         )
@@ -78,7 +81,10 @@ class Gateway:
             self._budget.pieces,
             self._bulk,
         )
-        self._reads = Reads(session, self._listings, self._memory, self._budget)
+        known = room // (16 if is_destination else 4)
+        is_on = archives and dialect.archives
+        self._archives = ArchiveReads(session, self._listings, self._budget, known, is_on=is_on)
+        self._reads = Reads(session, self._listings, self._memory, self._budget, self._archives)
         # What is listed at a destination changes by the copy itself.
         self._early = None if is_destination else EarlyListings(self._budget.caches // 8)
         self._processing = Processing(session.record)
@@ -93,6 +99,7 @@ class Gateway:
             processing=self._processing,
             confirmations=self.confirmations,
             twins=self.twins,
+            listed=self._archives.listed,
         )
         self._methods = self._acts(Properties(session, self._listings, self._memory, dialect))
 
@@ -137,6 +144,7 @@ class Gateway:
     def forget(self) -> None:
         """Forget what is known of the server, before a new attempt."""
         self.begin_copy()
+        self._archives.listed.clear()
         if self._early is not None:
             self._early.clear()
 
@@ -147,6 +155,7 @@ class Gateway:
     async def close(self) -> None:
         """Close all connections to the server, once all requests have ended."""
         await self._bulk.ended()
+        await self._archives.ended()
         await self._uploads.clean_ups.ended()
         self._connections.close()
 

@@ -8,10 +8,12 @@ from contextlib import aclosing
 from typing import Final
 
 from efss_transfer.webdav import listings
+from efss_transfer.webdav.archives.known_files import KnownFiles, KnownFolder
 from efss_transfer.webdav.budget import Budget
 from efss_transfer.webdav.early_listings import EarlyListings
 from efss_transfer.webdav.folders import Folders
 from efss_transfer.webdav.http.server import Abort, EngineReply, EngineRequest
+from efss_transfer.webdav.listing_answer import ListingAnswer
 from efss_transfer.webdav.listings import Listings, Named
 from efss_transfer.webdav.memory import Memory, key, strong
 from efss_transfer.webdav.multistatus import Entry
@@ -25,7 +27,6 @@ from efss_transfer.webdav.writes.twins import Twins
 
 XML: Final = {"Content-Type": listings.XML_TYPE}
 LONGEST_REQUEST: Final = 1 << 20
-_BEFORE_SENDING: Final = 1 << 18
 # What one listing holds: a piece of the server's, its entries, and those that wait to be sent.
 _LISTING: Final = 3 << 17
 _MOST_LEFT: Final = 1000  # more are removed by the next listing
@@ -46,8 +47,8 @@ async def send_error(reply: EngineReply, status: int, said: Words) -> None:
 
 class Lookups:
     """Answers to PROPFIND. `tidy` removes abandoned uploads; `early` keeps listings; `processing`
-    waits for files; `confirmations` gets the uploads that are answered for without a request, and
-    `twins` are names at a destination.
+    waits for files; `confirmations` gets the uploads that are answered for without a request,
+    `twins` are names at a destination, and `listed` keeps what is said of small files.
     """
 
     def __init__(
@@ -62,8 +63,10 @@ class Lookups:
         processing: Processing,
         confirmations: Confirmations,
         twins: Twins,
+        listed: KnownFiles,
     ) -> None:
         self._listings = server
+        self._listed = listed
         self._confirmations = confirmations
         self._folders = folders
         self._memory = memory
@@ -160,11 +163,12 @@ class Lookups:
         path, dropped = request.path, self._memory.dropped
         left: list[Named] = []
         for count in itertools.count():
-            answer = _ListingAnswer(reply, self._early, request.raw)
+            listed = self._listed.arriving()
+            answer = ListingAnswer(reply, self._early, request.raw)
             answer.add(listings.rendered(request.raw, Named(None, listings.folder_entry())))
             left.clear()
             try:
-                if await self._read(request, answer, left):
+                if await self._read(request, answer, left, listed):
                     break
             except BaseException as error:
                 answer.discard()
@@ -178,6 +182,7 @@ class Lookups:
         self._has_home = True
         self._folders.exists(path)
         self._memory.unlisted.pop(key(path))
+        self._listed.put(path, listed)
         if self._memory.dropped == dropped:
             self._memory.has_listed(path)
         if self._tidy is not None:
@@ -185,7 +190,11 @@ class Lookups:
         await answer.end()
 
     async def _read(
-        self, request: EngineRequest, answer: _ListingAnswer, left: list[Named]
+        self,
+        request: EngineRequest,
+        answer: ListingAnswer,
+        left: list[Named],
+        listed: KnownFolder,
     ) -> bool:
         """Add the entries to the answer. False if they must be read again, because there is a file
         to wait for and nothing was sent.
@@ -195,7 +204,7 @@ class Lookups:
             async for entries in reading:
                 if len(left) < _MOST_LEFT:
                     left += [one for one in entries if PARTIAL.fullmatch(one.name or "")]
-                for one in self._noted(path, entries) if is_complete else ():
+                for one in self._noted(path, entries, listed) if is_complete else ():
                     shown: Named | None = one
                     if self._processing.is_unready((*path, one.name or ""), one.entry):
                         is_complete = answer.has_begun
@@ -211,7 +220,7 @@ class Lookups:
         found = await self._one((*path, one.name or ""), folder=False)
         return None if found is None else Named(one.name, found.entry, found.size)
 
-    def _noted(self, path: Segments, entries: list[Named]) -> list[Named]:
+    def _noted(self, path: Segments, entries: list[Named], listed: KnownFolder) -> list[Named]:
         """Remember the files, and return the entries that the engine may see."""
         shown = []
         for one in entries:
@@ -223,78 +232,7 @@ class Lookups:
                 self._twins.found((*path, one.name))
                 if not one.size:
                     self._memory.empty.put(key((*path, one.name)), value=True)
+                if one.size == one.entry.length:
+                    listed.add(one.name, one.entry)
             shown.append(one)
         return shown
-
-
-class _ListingAnswer:
-    """Answer with a listing, sent in long pieces, and kept if `early` still keeps listings."""
-
-    def __init__(self, reply: EngineReply, early: EarlyListings | None, folder: str) -> None:
-        self._reply = reply
-        self._early = early if early is not None and early.is_open else None
-        self._folder = folder
-        self._kept: list[bytes] = []
-        self._reserved = 0
-        self._waiting = [listings.OPENING]
-        self._size = 0
-        self._engine_is_gone = False
-
-    def add(self, piece: bytes) -> None:
-        self._waiting.append(piece)
-        self._size += len(piece)
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether a part of it was sent."""
-        return self._reply.started
-
-    async def send_if_long(self) -> None:
-        if self._size <= _BEFORE_SENDING:
-            return
-        piece = self._piece()
-        if self._engine_is_gone:
-            if self._early is None:
-                raise Abort  # it is neither sent nor kept
-            return
-        try:
-            if not self._reply.started:
-                await self._reply.begin(207, XML, None)
-            await self._reply.write(piece)
-        except OSError:
-            if self._early is None:
-                raise
-            self._engine_is_gone = True
-
-    async def end(self) -> None:
-        self.add(listings.CLOSING)
-        last = self._piece()
-        if self._early is not None:
-            self._early.keep(self._folder, b"".join(self._kept))
-        self.discard()
-        if self._engine_is_gone:
-            raise Abort
-        if self._reply.started:
-            await self._reply.write(last)
-            await self._reply.end()
-        else:
-            await self._reply.send(207, last, XML)
-
-    def discard(self) -> None:
-        """Keep nothing of it any longer."""
-        self._kept.clear()
-        if self._early is not None:
-            self._early.release(self._reserved)
-            self._early = None
-
-    def _piece(self) -> bytes:
-        piece = b"".join(self._waiting)
-        self._waiting.clear()
-        self._size = 0
-        if self._early is not None:
-            if self._early.reserve(self._folder, len(piece)):
-                self._reserved += len(piece)
-                self._kept.append(piece)
-            else:
-                self.discard()
-        return piece

@@ -77,7 +77,7 @@ class Recent(Generic[_Value]):
 
 def _weight(key: str, value: object) -> int:
     """Return how many bytes an entry takes, roughly: with its text, which may be long."""
-    if isinstance(value, str):
+    if isinstance(value, (str, bytes)):
         return _ENTRY_BYTES + getsizeof(key) + getsizeof(value)
     if isinstance(value, Stored):
         texts = getsizeof(value.etag) + getsizeof(value.checksum)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+from efss_transfer.webdav.archives.archive_reads import ArchiveReads
 from efss_transfer.webdav.budget import NARROW, Budget
 from efss_transfer.webdav.http.exchange import Answer, Call
 from efss_transfer.webdav.http.messages import Length
@@ -30,8 +32,14 @@ class Reads:
     """Reads of the files of one server."""
 
     def __init__(
-        self, session: ServerSession, listings: Listings, memory: Memory, budget: Budget
+        self,
+        session: ServerSession,
+        listings: Listings,
+        memory: Memory,
+        budget: Budget,
+        archives: ArchiveReads,
     ) -> None:
+        self._archives = archives
         self._budget = budget
         self._session = session
         self._listings = listings
@@ -40,6 +48,21 @@ class Reads:
     async def read(self, request: EngineRequest, reply: EngineReply) -> None:
         """Answer GET or HEAD. Raises as `ServerSession.call` does."""
         asked = {name: text for name in _ASKED if (text := request.header(name)) is not None}
+        if asked or request.method != "GET":
+            await self._read_alone(request, reply, asked)
+            return
+        async with self._archives.reading(request.path) as content:
+            if content is None:
+                await self._read_alone(request, reply, asked)
+                return
+            self._memory.empty.pop(key(request.path))
+            self._session.record.succeed(key(request.path))
+            with self._budget.lending(len(content), is_plain=True):
+                await reply.send(200, content)
+
+    async def _read_alone(
+        self, request: EngineRequest, reply: EngineReply, asked: Mapping[str, str]
+    ) -> None:
         call = Call(request.method, self._listings.target(request.path), asked)
         async with self._session.call(call, key(request.path)) as answer:
             if answer.status >= 300 and answer.status != 304:

@@ -192,6 +192,8 @@ class Record:
     dropped_entries: int = 0
     bulk_uploads: int = 0
     """Files that were stored by bulk requests."""
+    bulk_downloads: int = 0
+    """Files that were read from archives."""
     adding: set[str] = field(default_factory=set)
     """Methods that were answered by 201."""
 

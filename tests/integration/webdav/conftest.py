@@ -36,9 +36,11 @@ def dav() -> Iterator[Faulty]:
 
 @pytest.fixture
 def cloud() -> Iterator[Nextcloud]:
-    """A Nextcloud without bulk uploads (`bulkupload.enabled`), so that each file has its PUT."""
+    """A Nextcloud without bulk uploads (`bulkupload.enabled`) and without zips (before version 31),
+    so that each file has its PUT and its GET.
+    """
     with nextcloud.serving() as running:
-        running.bulk = False
+        running.bulk = running.archives = False
         yield running
 
 

@@ -38,6 +38,7 @@ OBSERVED: Final = Cost(
     entry=0.00008,
     password=0.45,
     bulk_file=0.02,
+    zip_file=0.0035,
     workers=8,
     processors=2,
 )
@@ -94,6 +95,7 @@ class Nextcloud(Site):
     throttle_after: int | None = 10
     max_chunk: int = 100 << 20
     bulk: bool = True
+    archives: bool = True
     maintenance: bool = False
     on_replace: Callable[[str], None] = lambda _: None
     """Called with the path of a file that is emptied and is yet to be written."""
@@ -101,6 +103,8 @@ class Nextcloud(Site):
     """Called with what a bulk upload is about to be answered, by path; returns what is sent."""
     breaks: Callable[[str], bool] = lambda _: False
     """Whether a part of a bulk upload, by its path, arrives with other bytes than were sent."""
+    on_archive: Callable[[list[str], bytes], bytes] = lambda _, whole: whole
+    """Called with the names that a zip is asked for, and the zip; returns what is sent."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,6 +32,7 @@ class Cost:
     app_password: float = 0
     bearer: float = 0
     bulk_file: float = 0
+    zip_file: float = 0
     workers: int = 0
     processors: int = 0
 

@@ -16,6 +16,7 @@ ABOUT_SEVERAL = {
 }
 # Modules without unit tests of their own, and what tests them.
 COVERED_ELSEWHERE = {
+    "webdav/archives/archive_reads.py": "integration/webdav/test_archives.py",
     "webdav/bulk/batch_queue.py": "unit/webdav/bulk/test_batches.py",
     "webdav/bulk/offer.py": "integration/webdav/test_bulk_uploads.py",
     "webdav/bulk/sender.py": "integration/webdav/test_bulk_uploads.py",
@@ -31,6 +32,7 @@ COVERED_ELSEWHERE = {
     "webdav/drives.py": "integration/webdav/test_opencloud_uploads.py",
     "webdav/lookups.py": "integration/webdav/test_gateway.py",
     "webdav/gateway.py": "integration/webdav/test_gateway.py",
+    "webdav/listing_answer.py": "integration/webdav/test_gateway.py",
     "webdav/listings.py": "integration/webdav/test_gateway.py",
     "webdav/processing.py": "integration/webdav/test_opencloud_processing.py",
     "webdav/reads.py": "integration/webdav/test_gateway.py",

@@ -17,10 +17,14 @@ from support.nextcloud.tree import File, Folder, Node
 from support.stand_in.exchange import from_files
 
 ZIP = "application/zip"
+_PIECE = 1 << 15
+_MOST = 0xFFFFFFFF
 
 
 def wants_archive(exchange: Exchange) -> bool:
     """Test whether a GET asks for a folder as a zip."""
+    if not exchange.cloud.archives:  # as before Nextcloud 31
+        return False
     accept = exchange.query.get("accept", [exchange.header("Accept") or ""])[0]
     return accept in ("zip", ZIP)
 
@@ -36,11 +40,12 @@ def send_archive(exchange: Exchange, space: Space, path: str, folder: Folder) ->
             raise not_found(f"/{path}/{name}")
         chosen.append((name + ("/" if isinstance(found, Folder) else ""), found))
     entries = [entry for name, node in chosen for entry in _below(name, node)]
-    exchange.cloud.spend(exchange.cloud.cost.entry * len(entries))
+    exchange.cloud.spend(exchange.cloud.cost.zip_file * len(entries))
+    body = exchange.cloud.on_archive(names, b"".join(_zip(entries)))
     shown = (folder.name or space.user.name) + ".zip"
     exchange.reply_streamed(
         200,
-        _zip(entries),
+        (body[at : at + _PIECE] for at in range(0, len(body), _PIECE)),
         ("Content-Disposition", f"attachment; filename*=UTF-8''{quote(shown, safe='')}"),
         ("Last-Modified", formatdate(time.time(), usegmt=True)),
         ("Accept-Ranges", "bytes"),
@@ -75,8 +80,11 @@ def _zip(entries: list[tuple[str, Node]]) -> Iterator[bytes]:
         streamed = isinstance(node, File)
         flags = (8 if streamed else 0) | (0 if raw.isascii() else 0x800)
         when = _dos_time(node.mtime)
-        yield struct.pack("<4s5H3I2H", b"PK\3\4", 45, flags, 0, *when, 0, 0, 0, len(raw), 0) + raw
-        length, crc, size = 30 + len(raw), 0, 0
+        # Sizes and an offset that say nothing, in the form of a zip64.
+        extra = struct.pack("<HHQQQI", 1, 28, 0, 0, offset, 0)
+        sizes = 0, _MOST, _MOST, len(raw), len(extra)
+        yield struct.pack("<4s5H3I2H", b"PK\3\4", 45, flags, 0, *when, *sizes) + raw + extra
+        length, crc, size = 30 + len(raw) + len(extra), 0, 0
         if isinstance(node, File):
             for piece in from_files([node.content]):
                 crc = zlib.crc32(piece, crc)
@@ -94,15 +102,16 @@ def _zip(entries: list[tuple[str, Node]]) -> Iterator[bytes]:
 def _central(
     raw: bytes, flags: int, when: tuple[int, int], crc: int, size: int, offset: int
 ) -> bytes:
-    extra = struct.pack("<HHQQQ", 1, 24, size, size, offset)
-    most = 0xFFFFFFFF
-    head = struct.pack("<4s6H3I", b"PK\1\2", 45, 45, flags, 0, *when, crc, most, most)
-    return head + struct.pack("<5H2I", len(raw), len(extra), 0, 0, 0, 0, most) + raw + extra
+    extra = struct.pack("<HHQQQI", 1, 28, size, size, offset, 0)
+    head = struct.pack("<4s6H3I", b"PK\1\2", 0x32D, 45, flags, 0, *when, crc, _MOST, _MOST)
+    rest = len(raw), len(extra), 0, 0xFFFF, 0, 0, _MOST
+    return head + struct.pack("<5H2I", *rest) + raw + extra
 
 
 def _end(count: int, size: int, offset: int) -> bytes:
     """The end of the directory, in zip64's form as Nextcloud's writer has it."""
     end64 = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
     locator = struct.pack("<4sIQI", b"PK\6\7", 0, offset + size, 1)
-    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    short = min(count, 0xFFFF)
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0xFFFF, 0xFFFF, short, short, _MOST, _MOST, 0)
     return end64 + locator + end

@@ -93,6 +93,7 @@ class Gateways:
         self._keep_secret = keep_secret
         self._budget = Budget(size_for(memory))
         self._stall_seconds = settings.stall_seconds
+        self._archives = settings.webdav_archives
         self._bulk = settings.webdav_bulk and not _asks_for_checksums(request)
         left = deadline - time.monotonic()
         self._give_up_at = deadline - min(left / 4, _MOST_RESERVED)
@@ -217,6 +218,7 @@ class Gateways:
             keeps_files=self._request.options.overwrite in _KEEPING,
             budget=self._budget,
             bulk=self._bulk,
+            archives=self._archives,
         )
         self.made[side] = gateway
         # Random, so that no other process can have the gateway add the credential to its requests.

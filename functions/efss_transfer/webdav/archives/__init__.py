@@ -1,0 +1,1 @@
+"""Downloads of many small files in one request, as Nextcloud offers them."""

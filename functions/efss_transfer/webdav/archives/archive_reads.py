@@ -1,0 +1,62 @@
+"""Read small files with others, from archives, where the server makes them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from efss_transfer.webdav.archives.batches import ReadBatches
+from efss_transfer.webdav.archives.fetcher import Fetcher
+from efss_transfer.webdav.archives.known_files import KnownFiles
+from efss_transfer.webdav.budget import Budget
+from efss_transfer.webdav.listings import Listings
+from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.session import ServerSession
+
+
+class ArchiveReads:
+    """Reads from archives at one server; with `is_on` false, all files are read by themselves.
+
+    `room` is how many bytes may be kept of what listings say about files.
+    """
+
+    def __init__(
+        self,
+        session: ServerSession,
+        listings: Listings,
+        budget: Budget,
+        room: int,
+        *,
+        is_on: bool,
+    ) -> None:
+        self._record = session.record
+        self._fetcher = Fetcher(session, listings, budget)
+        self._fetcher.is_possible = is_on
+        self._batches = ReadBatches(
+            self._fetcher.fetch, self._fetcher.choose, lambda: self._fetcher.most_at_once
+        )
+        self.listed = KnownFiles(room if is_on else 0)
+
+    @asynccontextmanager
+    async def reading(self, path: Segments) -> AsyncIterator[bytes | None]:
+        """Answer a read of a file in the block, whose value is its content as the server has it.
+
+        None if it must be read by itself in the block.
+        """
+        listed = self.listed.find(path) if self._fetcher.is_possible else None
+        if listed is None or not all(map(_may_be_named, path)):
+            yield None
+            return
+        async with self._batches.reading(path, listed) as content:
+            self._record.bulk_downloads += content is not None
+            yield content
+
+    async def ended(self) -> None:
+        """End what is still under way, once all requests have ended."""
+        await self._batches.ended()
+
+
+def _may_be_named(name: str) -> bool:
+    """Return whether a request can name a file so that its entry has the same name."""
+    return name.isprintable() and "\\" not in name and unicodedata.is_normalized("NFC", name)

@@ -1,0 +1,138 @@
+"""What the listings say of small files, in 34 bytes each: their sizes and checksums.
+
+Any of it may be dropped at any time; then a file is read by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Final
+
+from efss_transfer.webdav.memory import Recent, key
+from efss_transfer.webdav.multistatus import Entry
+from efss_transfer.webdav.paths import Segments
+
+LARGEST: Final = 1 << 17
+"""Largest file that is read with others: as large as those that go in bulk uploads."""
+
+_NAME: Final = 8
+_SIZE: Final = 5
+_DIGEST: Final = 20
+_ALL: Final = _NAME + _SIZE + 1 + _DIGEST
+_ALGORITHMS: Final = ("", "sha1", "sha256", "md5")
+_NONE: Final = bytes(_DIGEST)
+# Memory of a record while its listing arrives: an object of its own, and its place in a list.
+_ARRIVING: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """Size and checksum of a file. `algorithm` is empty for a file without a checksum."""
+
+    size: int
+    algorithm: str
+    digest: bytes
+
+    def is_content(self, data: bytes) -> bool:
+        """Return whether a file of this listing may have such bytes."""
+        if len(data) != self.size:
+            return False
+        return not self.algorithm or _digest(self.algorithm, data) == self.digest
+
+
+class KnownFolder:
+    """Small files of one folder, while its listing arrives: none if there are more than `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._records: list[bytes] = []
+
+    def add(self, name: str, entry: Entry) -> None:
+        """Add a file, if it is small and its listing has nothing that cannot be checked."""
+        if self._most and (record := _record(name, entry)) is not None:
+            self._records.append(record)
+            if len(self._records) > self._most:
+                self._records, self._most = [], 0
+
+    def packed(self) -> bytes:
+        """Join the records, in the order of their names' hashes."""
+        return b"".join(sorted(self._records))
+
+
+class KnownFiles:
+    """The small files that were listed, in about `room` bytes."""
+
+    def __init__(self, room: int) -> None:
+        self._folders: Recent[bytes] = Recent(room)
+        self._most_of_folder = room // _ARRIVING
+
+    def arriving(self) -> KnownFolder:
+        """Return a folder whose listing begins to arrive."""
+        return KnownFolder(self._most_of_folder)
+
+    def put(self, folder: Segments, listed: KnownFolder) -> None:
+        """Keep what a listing of a folder said, in place of what an earlier one did."""
+        self._folders.pop(key(folder))
+        if packed := listed.packed():
+            self._folders.put(key(folder), packed)
+
+    def find(self, path: Segments) -> KnownFile | None:
+        """Return what was listed; None for a large file, or an unknown one."""
+        packed = self._folders.get(key(path[:-1]))
+        if packed is None or not path:
+            return None
+        name = _hash(path[-1])
+
+        def hash_at(index: int) -> bytes:
+            return packed[index * _ALL : index * _ALL + _NAME]
+
+        index = bisect_left(range(len(packed) // _ALL), name, key=hash_at)
+        record = packed[index * _ALL : (index + 1) * _ALL]
+        return _read(record) if record.startswith(name) else None
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._folders.clear()
+
+
+def _hash(name: str) -> bytes:
+    raw = name.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(raw, digest_size=_NAME, usedforsecurity=False).digest()
+
+
+def _digest(algorithm: str, data: bytes) -> bytes:
+    return hashlib.new(algorithm, data, usedforsecurity=False).digest()[:_DIGEST].ljust(_DIGEST)
+
+
+def _record(name: str, entry: Entry) -> bytes | None:
+    size = entry.length
+    if not isinstance(size, int) or size > LARGEST or entry.failure is not None:
+        return None
+    found = _checksum(entry.checksums)
+    if found is None:
+        return None
+    algorithm, digest = found
+    return _hash(name) + size.to_bytes(_SIZE) + bytes([algorithm]) + digest
+
+
+def _checksum(checksums: tuple[str, ...]) -> tuple[int, bytes] | None:
+    """Return the best of the checksums; None if there are only such as cannot be computed here."""
+    known = {}
+    for one in checksums:
+        algorithm, _, text = one.partition(":")
+        known[algorithm.lower()] = text
+    for index, algorithm in enumerate(_ALGORITHMS):
+        if (text := known.get(algorithm, "")) and algorithm:
+            try:
+                return index, bytes.fromhex(text)[:_DIGEST].ljust(_DIGEST)
+            except ValueError:
+                return None
+    return None if known else (0, _NONE)
+
+
+def _read(record: bytes) -> KnownFile:
+    size = int.from_bytes(record[_NAME : _NAME + _SIZE])
+    algorithm = _ALGORITHMS[record[_NAME + _SIZE]]
+    return KnownFile(size, algorithm, record[-_DIGEST:])
