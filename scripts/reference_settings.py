@@ -99,6 +99,12 @@ SETTINGS: Final = {
         "that (Nextcloud, as a zip); 0 reads each by itself. See [the design]"
         "(../design.md#the-webdav-gateway).",
     ),
+    "WEBDAV_CHUNKS_MB": Setting(
+        "100",
+        "Megabytes above which a file is uploaded in chunks, where a WebDAV server offers that "
+        "(Nextcloud), so that an upload that is cut off can go on; 0 sends each as a whole. See "
+        "[the design](../design.md#the-webdav-gateway).",
+    ),
     "BOOT_SECONDS": Setting("15", "Maximum time until rclone gives its first answer."),
     "RETRY_SECONDS": Setting(
         "4",

@@ -155,6 +155,10 @@ ARCHIVES: Final = os.environ.get("TESTED_WEBDAV_ARCHIVES", "1") == "1"
 """Whether the gateway may read files from archives. All tests pass with them and without."""
 
 
+CHUNKS: Final = os.environ.get("TESTED_WEBDAV_CHUNKS", "1") == "1"
+"""Whether the gateway may send large files in chunks. All tests pass with it and without."""
+
+
 CHECKOUT: Final = Path(os.environ.get("TESTED_CHECKOUT", ROOT))
 """The checkout, set up, whose service is tested: an old one shows that a test fails there."""
 
@@ -207,6 +211,8 @@ def function(
     else:
         settings.setdefault("WEBDAV_BULK", str(int(BULK)))
         settings.setdefault("WEBDAV_ARCHIVES", str(int(ARCHIVES)))
+        if not CHUNKS:
+            settings.setdefault("WEBDAV_CHUNKS_MB", "0")
     environment = {
         **clean,
         "EFSS_TRANSFER_RUNTIME_DIR": str(runtime_dir),

@@ -19,7 +19,8 @@ class RcloneSettings:
     expected hash in lower-case hexadecimal, None for the pinned one. `user` is the account
     that rclone runs as, None for the service's own. `standby` keeps one rclone booted for the
     next transfer. `webdav_gateway` puts a gateway before each WebDAV storage; `webdav_bulk` lets
-    it upload small files together, and `webdav_archives` lets it download them so.
+    it upload small files together, and `webdav_archives` lets it download them so. Files of more
+    than `webdav_chunks_mb` megabytes it may send in chunks, 0 for none.
     """
 
     binary: Path | None
@@ -29,6 +30,7 @@ class RcloneSettings:
     webdav_gateway: bool
     webdav_bulk: bool
     webdav_archives: bool
+    webdav_chunks_mb: int
     boot_seconds: float
     stop_seconds: float
     stall_seconds: float
@@ -46,6 +48,7 @@ class RcloneSettings:
             webdav_gateway=variables.whole_number("WEBDAV_GATEWAY", 1, 0, 1) == 1,
             webdav_bulk=variables.whole_number("WEBDAV_BULK", 1, 0, 1) == 1,
             webdav_archives=variables.whole_number("WEBDAV_ARCHIVES", 1, 0, 1) == 1,
+            webdav_chunks_mb=variables.whole_number("WEBDAV_CHUNKS_MB", 100, 0, 1_000_000),
             boot_seconds=variables.number("BOOT_SECONDS", 15, 0.1, 600),
             stop_seconds=variables.number("STOP_SECONDS", 5, 0.1, 600),
             stall_seconds=variables.number("STALL_SECONDS", 300, 1, 86400),

@@ -40,8 +40,8 @@ class Gateway:
     With `is_destination` it removes abandoned uploads of gateways that were killed, in the folders
     that are listed. Without it, the copy may use listings of the probe before it. Both gateways of
     a transfer share a `budget`. `bulk` permits uploads and `archives` downloads of many files at a
-    time. With `keeps_files` no file is replaced in a folder whose listing failed: it may not be
-    empty.
+    time, and files of more than `large_above` bytes may be sent in chunks (0 for none). With
+    `keeps_files` no file is replaced in a folder whose listing failed: it may not be empty.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Gateway:
         budget: Budget | None = None,
         bulk: bool = False,
         archives: bool = False,
+        large_above: int = 0,
     ) -> None:
         self._keeps_files = keeps_files
         self._budget = budget or Budget()
@@ -80,6 +81,7 @@ class Gateway:
             self.twins,
             self._budget.pieces,
             self._bulk,
+            large_above,
         )
         known = room // (16 if is_destination else 4)
         is_on = archives and dialect.archives
@@ -156,6 +158,7 @@ class Gateway:
         """Close all connections to the server, once all requests have ended."""
         await self._bulk.ended()
         await self._archives.ended()
+        self._uploads.large.release()
         await self._uploads.clean_ups.ended()
         self._connections.close()
 

@@ -194,6 +194,8 @@ class Record:
     """Files that were stored by bulk requests."""
     bulk_downloads: int = 0
     """Files that were read from archives."""
+    resumed_bytes: int = 0
+    """Bytes of large files that were not sent again, because an earlier upload had sent them."""
     adding: set[str] = field(default_factory=set)
     """Methods that were answered by 201."""
 

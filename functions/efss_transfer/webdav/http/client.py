@@ -86,7 +86,7 @@ class Upstream:
         """Send one request and read the head of its answer."""
         connections, silence = self._connections, self.stall_seconds
         heading = self._heading(call, origin, target, authorization)
-        fresh = False
+        fresh = call.once
         while True:
             lease = await connections.acquire(origin, fresh=fresh, beside=call.beside)
             try:

@@ -86,7 +86,8 @@ class Call:
     """Request. `target` is an absolute path, percent-encoded, with its query if any.
 
     A call that is sent `beside` another, which waits for it, takes no slot of the connection
-    limit: otherwise calls that hold all the slots could wait for each other.
+    limit: otherwise calls that hold all the slots could wait for each other. A call `once` is never
+    repeated after a broken connection, so it does not use one that may have ended.
     """
 
     method: str
@@ -94,6 +95,7 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     upload: Upload | None = None
     beside: bool = False
+    once: bool = False
 
 
 @dataclass

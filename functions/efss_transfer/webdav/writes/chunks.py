@@ -11,11 +11,13 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Answer, Call, Held, Upload
+from efss_transfer.webdav.large import marks
 from efss_transfer.webdav.listings import XML_TYPE, Listings
 from efss_transfer.webdav.memory import key
 from efss_transfer.webdav.multistatus import BadListing, Entry, Parser
@@ -34,11 +36,21 @@ _SESSION: Final = re.compile(r"efss-transfer-([0-9a-f]{8})[0-9a-f]{24}")
 _PUBLIC: Final = "public.php"
 _WHOLE: Final = ".file"
 _TIDY_SECONDS: Final = 10.0
-_LONGEST: Final = 1 << 20
+_LONGEST: Final = 1 << 23
 _TIMES: Final = (
     b'<?xml version="1.0" encoding="utf-8"?><d:propfind xmlns:d="DAV:"><d:prop>'
-    b"<d:getlastmodified/><d:resourcetype/></d:prop></d:propfind>"
+    b"<d:getlastmodified/><d:getcontentlength/><d:resourcetype/></d:prop></d:propfind>"
 )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Content of a folder below `uploads`, and the server's time in seconds since 1970."""
+
+    files: list[marks.Listed]
+    now: float
+    is_gone: bool = False
+    """Whether the server has no such folder."""
 
 
 class NoChunks(Exception):
@@ -57,23 +69,24 @@ class Chunks:
         self._listings = listings
         home = segments(session.home)
         at = next((at for at in range(len(home) - 2) if home[at : at + 2] == _FILES), None)
-        self._folder = None if at is None else encoded((*home[: at + 1], "uploads", home[at + 2]))
+        self.folder = None if at is None else encoded((*home[: at + 1], "uploads", home[at + 2]))
+        """Path of the folder of all sessions; None if the URL does not reveal it."""
         self._is_link = _PUBLIC in home
 
     def session(self) -> str | None:
         """Build a new session's path; None if the URL does not reveal the location."""
         name = f"efss-transfer-{int(time.time()):08x}{secrets.token_hex(12)}"
-        return None if self._folder is None else f"{self._folder}/{name}"
+        return None if self.folder is None else f"{self.folder}/{name}"
 
     async def tidy(self) -> None:
         """Remove sessions that killed gateways left: see `_is_abandoned`."""
-        if self._folder is None:
+        if self.folder is None:
             return
         with suppress(Failed, Refused, NoAnswer, BadListing, TimeoutError):
             async with asyncio.timeout(_TIDY_SECONDS):
-                for name, _ in await self._listed(self._folder):
-                    session = f"{self._folder}/{name}"
-                    if await self._is_abandoned(name, session):
+                for one in (await self.listed(self.folder)).files:
+                    session = f"{self.folder}/{one.name}"
+                    if await self._is_abandoned(one.name, session):
                         await self.remove(session)
 
     async def _is_abandoned(self, name: str, session: str) -> bool:
@@ -81,28 +94,41 @@ class Chunks:
 
         One that has chunks is abandoned if the last one arrived 20 minutes ago: a gateway waits
         for no answer that long. One that has none may still be receiving its only chunk, which
-        no listing shows. It takes no space, and is left alone for a day.
+        no listing shows. It takes no space, and is left alone for a day. So is one of a large
+        upload, which a later transfer may go on with.
         """
+        large = marks.begun_at(name)
         found = _SESSION.fullmatch(name)
-        age = time.time() - int(found[1], 16) if found else 0.0
+        begun = large if large is not None else int(found[1], 16) if found else None
+        age = 0.0 if begun is None else time.time() - begun
         if age < ABANDONED_SECONDS + SKEW_SECONDS:
             return False
-        chunks = [at for chunk, at in await self._listed(session) if chunk != _WHOLE]
+        chunks = [one.written for one in (await self.listed(session)).files]
         quiet = time.time() - max(chunks, default=0.0)
-        return quiet > ABANDONED_SECONDS + SKEW_SECONDS if chunks else age > LONGEST_SECONDS
+        kept = ABANDONED_SECONDS + SKEW_SECONDS if large is None else LONGEST_SECONDS
+        return quiet > kept if chunks else age > LONGEST_SECONDS
 
-    async def _listed(self, folder: str) -> list[tuple[str, float]]:
-        """List the names in a folder with their times. Raises as a call does, and BadListing."""
+    async def listed(self, folder: str) -> Listing:
+        """List a folder's files and folders, but for those that begin with a dot.
+
+        Raises as a call does, and BadListing.
+        """
         headers = {"Depth": "1", "Content-Type": XML_TYPE}
         call = Call("PROPFIND", f"{folder}/", headers, Held(_TIMES))
         parser = Parser()
         async with self._session.call(call, folder) as answer:
+            now = _seconds(answer.header("date"))
             if answer.status != 207:
-                return []
+                return Listing([], now, is_gone=answer.status == 404)
             entries = [*parser.feed(await answer.text(_LONGEST)), *parser.close()]
         above = segments(folder)
         found = [(of_href(entry.href), entry) for entry in entries]
-        return [(path[-1], _time(entry)) for path, entry in found if len(path) == len(above) + 1]
+        files = [
+            marks.Listed(path[-1], _size(entry), _seconds(entry.get("getlastmodified")))
+            for path, entry in found
+            if len(path) == len(above) + 1 and not path[-1].startswith(".")
+        ]
+        return Listing(files, now)
 
     async def send(self, session: str, path: Segments, upload: Upload) -> int | None:
         """Open a session and send the whole file as its only chunk; return its size.
@@ -110,7 +136,7 @@ class Chunks:
         Raises Failed, and NoChunks before anything is read of the file.
         """
         headers = {"Destination": self._listings.url(path)}
-        await self._open(session, path, headers)
+        await self.open(session, path, headers)
         if upload.length is not None:
             headers["OC-Total-Length"] = str(upload.length)
         await self._session.succeed(Call("PUT", f"{session}/00001", headers, upload), key(path))
@@ -124,7 +150,7 @@ class Chunks:
         Raises Failed and NoChunks.
         """
         # With a Destination, chunks may become parts in an object store, which have a least size.
-        await self._open(session, path, {})
+        await self.open(session, path, {})
         size = number = 0
         while piece is not None:
             number += 1
@@ -134,7 +160,8 @@ class Chunks:
             piece = await anext(more, None)
         return size
 
-    async def _open(self, session: str, path: Segments, headers: Mapping[str, str]) -> None:
+    async def open(self, session: str, path: Segments, headers: Mapping[str, str]) -> None:
+        """Make a session's folder. Raises Failed, and NoChunks below a public link."""
         call = Call("MKCOL", session, headers)
         async with self._session.call(call, key(path)) as answer:
             # No other upload has this name: an earlier request, whose answer was lost, made it.
@@ -143,7 +170,7 @@ class Chunks:
             failed = await self._session.error(call, key(path), answer)
         if not self._is_link:
             raise failed
-        self._folder = None
+        self.folder = None
         raise NoChunks(failed)
 
     async def assemble(
@@ -153,10 +180,12 @@ class Chunks:
         size: int | None,
         headers: Mapping[str, str],
         condition: Mapping[str, str],
+        *,
+        once: bool = False,
     ) -> Answer:
         """Replace the file with the chunks if it meets the condition of a PUT.
 
-        Returns the answer, whose body has been read. Raises Failed.
+        Returns the answer, whose body has been read. Raises as a call does, which is sent `once`.
         """
         destination = self._listings.url(path)
         overwrite = "F" if "If-None-Match" in condition else "T"
@@ -166,7 +195,8 @@ class Chunks:
             headers["If"] = f"<{destination}> ([{etag}])"
         if size is not None:
             headers["OC-Total-Length"] = str(size)
-        return await self._session.succeed(Call("MOVE", f"{session}/{_WHOLE}", headers), key(path))
+        call = Call("MOVE", f"{session}/{_WHOLE}", headers, once=once)
+        return await self._session.succeed(call, key(path))
 
     async def remove(self, session: str) -> None:
         """Delete the remains of a session, if possible."""
@@ -177,9 +207,14 @@ class Chunks:
             self._session.record.warn("partial_left", session, "The upload folder remains.")
 
 
-def _time(entry: Entry) -> float:
-    """Return when something was written; now if that is unknown."""
+def _seconds(text: str | None) -> float:
+    """Return a time of HTTP in seconds since 1970; now if it is unknown."""
     try:
-        return parsedate_to_datetime(entry.get("getlastmodified") or "").timestamp()
+        return parsedate_to_datetime(text or "").timestamp()
     except ValueError:
         return time.time()
+
+
+def _size(entry: Entry) -> int:
+    size = entry.length
+    return size if isinstance(size, int) else 0

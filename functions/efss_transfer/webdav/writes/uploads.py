@@ -19,6 +19,7 @@ from efss_transfer.webdav.http.bodies import Body
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Call, Held, Upload
 from efss_transfer.webdav.http.server import EngineRequest, Streamed
+from efss_transfer.webdav.large.large_uploads import LargeUploads
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import Memory, Stored, key
 from efss_transfer.webdav.paths import Segments
@@ -44,7 +45,7 @@ _NO_MOVE: Final = frozenset({400, 403, 405, 501, 502})
 
 
 class Uploads:
-    """Uploads to one server. `room` is in bytes for pieces of bodies of unknown length."""
+    """Uploads to one server. `room` is that of `Pieces`, `large_above` that of `LargeUploads`."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Uploads:
         twins: Twins,
         room: int,
         bulk: BulkUploads,
+        large_above: int,
     ) -> None:
         self._session = session
         self._listings = listings
@@ -68,9 +70,18 @@ class Uploads:
         self._chunks = Chunks(session, listings)
         self._bulk = bulk
         # In ownCloud nobody has looked for them.
-        left = self._chunks if dialect.in_place else None
-        self.leftovers = Leftovers(session, listings, left)
+        self.leftovers = Leftovers(session, listings, self._chunks if dialect.in_place else None)
         self.clean_ups = CleanUps()
+        self.large = LargeUploads(
+            session,
+            listings,
+            self._chunks,
+            self.conditions,
+            self.clean_ups,
+            bulk.capabilities,
+            folders.forget,
+            large_above if dialect.in_place else 0,
+        )
         self._moves = True
 
     async def store(self, request: EngineRequest) -> int:
@@ -87,7 +98,8 @@ class Uploads:
             if self._dialect.hashes_files:
                 kept.checksum = f"SHA1:{upload.sha1} MD5:{upload.md5}"
         elif isinstance(length, int) or not self._dialect.needs_length:
-            kept = await self._stored(path, Streamed(request.body), headers)
+            large = await self.large.store(path, request.body, headers)
+            kept = large or await self._stored(path, Streamed(request.body), headers)
         else:
             kept = await self._measured(path, request.body, headers)
         self._remember(path, request.body.count, headers, kept)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from urllib.parse import unquote, urlsplit
 
 from support.nextcloud import errors
 from support.nextcloud.cloud import Upload, User
@@ -105,7 +106,8 @@ def _finish(exchange: Exchange, user: User, files: Space, names: list[str]) -> N
     """Put the chunks together under their name; an old file there keeps its id."""
     upload = _session(user, names[:-1])
     if names[-1] != TARGET:
-        raise errors.forbidden("A chunk stays where it is")
+        _rename(exchange, upload, names)
+        return
     pseudo = Folder(TARGET, None, 0, upload.created, unique_etag())
     preconditions.check(exchange, files, pseudo)
     to = files.inside(preconditions.destination(exchange))
@@ -129,6 +131,21 @@ def _finish(exchange: Exchange, user: User, files: Space, names: list[str]) -> N
     )
     _forget(exchange, user, names[0])
     exchange.reply(201 if new else 204, b"", *stored_headers(exchange, files, file))
+
+
+def _rename(exchange: Exchange, upload: Upload, names: list[str]) -> None:
+    """Give a chunk another name in its folder."""
+    exchange.spend()
+    to = parts(unquote(urlsplit(exchange.header("Destination") or "").path))
+    if to[-2:-1] != names[:1]:
+        raise errors.forbidden("A chunk stays in its folder")
+    with exchange.cloud.guard:
+        chunk = upload.chunks.pop(names[-1], None)
+        if chunk is None:
+            raise errors.not_found("/" + "/".join(names))
+        chunk.name = to[-1]
+        upload.chunks[chunk.name] = chunk
+    exchange.reply(201)
 
 
 def _forget(exchange: Exchange, user: User, session: str) -> None:

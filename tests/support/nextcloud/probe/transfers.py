@@ -80,6 +80,9 @@ def _over(ask: Client, session: str, whole: str) -> Observations:
         ask("PUT", session + "/2", "chunk2", Destination=to, OC_Total_Length=12),
     )
     yield "version 2: GET of a chunk", ask("GET", session + "/2").body
+    decimal = session + "/00002.5"
+    yield "version 2: MOVE of a chunk", ask("MOVE", session + "/2", Destination=ask.to(decimal))
+    yield "version 2: GET of that chunk", ask("GET", decimal).body
     yield "version 2: MOVE", ask("MOVE", whole, Destination=to, OC_Total_Length=12)
     yield "version 2: content", ask("GET", "up/v2").body
     ask("MKCOL", session)

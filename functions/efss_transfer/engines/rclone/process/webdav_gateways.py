@@ -95,6 +95,7 @@ class Gateways:
         self._stall_seconds = settings.stall_seconds
         self._archives = settings.webdav_archives
         self._bulk = settings.webdav_bulk and not _asks_for_checksums(request)
+        self._large_above = settings.webdav_chunks_mb * 1_000_000
         left = deadline - time.monotonic()
         self._give_up_at = deadline - min(left / 4, _MOST_RESERVED)
         self._request = request
@@ -219,6 +220,7 @@ class Gateways:
             budget=self._budget,
             bulk=self._bulk,
             archives=self._archives,
+            large_above=self._large_above,
         )
         self.made[side] = gateway
         # Random, so that no other process can have the gateway add the credential to its requests.

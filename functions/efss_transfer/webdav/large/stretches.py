@@ -1,0 +1,77 @@
+"""Cut the body of one PUT of the engine into several, as it arrives, and hash all of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from efss_transfer.webdav.http.bodies import Body
+from efss_transfer.webdav.http.messages import BadMessage
+from efss_transfer.webdav.http.server import EngineGone
+from efss_transfer.webdav.large import marks
+
+
+class Stretches:
+    """Bytes of a file as the engine sends them, one stretch after another."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._buffer = body.buffer()
+        self._sha1 = hashlib.sha1(usedforsecurity=False)
+
+    @property
+    def at(self) -> int:
+        """How many bytes were read."""
+        return self._body.count
+
+    @property
+    def digest(self) -> str:
+        """SHA-1 of all bytes that were read, as in the names of chunks."""
+        return marks.decimal(self._sha1.digest())
+
+    @property
+    def sha1(self) -> str:
+        """SHA-1 of all bytes that were read, in hexadecimal."""
+        return self._sha1.hexdigest()
+
+    async def read(self, most: int) -> memoryview:
+        """Read some bytes. Raises EngineGone."""
+        try:
+            count = await self._body.read(self._buffer[:most])
+        except (OSError, BadMessage) as error:
+            raise EngineGone from error
+        if not count:
+            raise EngineGone
+        self._sha1.update(self._buffer[:count])
+        return self._buffer[:count]
+
+    async def skip(self, size: int) -> None:
+        """Read bytes that the server has already. Raises EngineGone."""
+        end = self.at + size
+        while self.at < end:
+            await self.read(end - self.at)
+
+
+class Stretch:
+    """The next `size` bytes of a file as the body of a request."""
+
+    trailers: Final = b""
+
+    def __init__(self, stretches: Stretches, size: int) -> None:
+        self._stretches = stretches
+        self._size = size
+        self.left = size
+        self.length: int | None = size
+
+    @property
+    def replayable(self) -> bool:
+        """Return whether nothing was read yet."""
+        return self.left == self._size
+
+    async def pieces(self) -> AsyncIterator[memoryview | bytes]:
+        """Yield the pieces as they arrive. Raises EngineGone."""
+        while self.left:
+            piece = await self._stretches.read(self.left)
+            self.left -= len(piece)
+            yield piece
