@@ -47,6 +47,12 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Copied with its real size; a plan counts such files apart.",
             "None is needed.",
         ),
+        OddListing(
+            "It sends a file without its size, and not whole: the connection breaks, or the file "
+            "is shorter than HEAD says.",
+            "`storage_unreachable` or `checksum_mismatch` at the source; the copy is removed.",
+            "Send the same request again.",
+        ),
     ),
     "s3": (
         OddListing(
@@ -67,6 +73,17 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "None is needed.",
         ),
         OddListing(
+            "It answers the listing of a folder with status 200 and a page, JSON or nothing.",
+            "Each file that a listing of everything has is asked for by its name. If no listing "
+            "has any, `storage_error` at the source.",
+            "Check `endpoint`: it may be that of a login page.",
+        ),
+        OddListing(
+            "It sends less of an object than it lists, with a length that fits.",
+            "`checksum_mismatch` for the object, with any `verify`.",
+            "Ask the operator of the storage.",
+        ),
+        OddListing(
             "Two keys are one path in a storage with folders: `a//b` and `a/b`.",
             "One is copied; the other is `name_refused`, with the first one's name.",
             "Rename one of them, or copy to an object store.",
@@ -79,6 +96,12 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
         ),
     ),
     "sftp": (
+        OddListing(
+            "It lists a file with content with 0 bytes, or without a size.",
+            "`checksum_mismatch` for it, at the source: files of 0 bytes are read after the copy, "
+            "up to 1,000 of them.",
+            "Copy it by another protocol.",
+        ),
         OddListing(
             "A folder has a named pipe.",
             "`unsupported` for it, at the source; all others are copied.",
@@ -102,6 +125,12 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
         ),
     ),
     "ftp": (
+        OddListing(
+            "It lists a file with content with 0 bytes.",
+            "`checksum_mismatch` for it, at the source: files of 0 bytes are read after the copy, "
+            "up to 1,000 of them.",
+            "Copy it by another protocol.",
+        ),
         OddListing(
             "It has no MLSD, and rclone cannot read its listings: owners or groups have spaces.",
             "`storage_error` at the source for each name that rclone does not see. The warning "

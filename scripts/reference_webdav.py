@@ -69,7 +69,8 @@ CONDITIONS: Final = (
     Condition(
         "Listings have no size, 0 or an invalid size for a file with content.",
         "Copied whole: its size is asked for by HEAD, or learned from its content.",
-        "A file of 0 bytes, which passes `verify: size` and `verify: checksum`.",
+        "`checksum_mismatch` at the source for a file that is listed with 0 bytes or without a "
+        "size: each is read after the copy, up to 1,000 of them.",
         "rclone takes a missing size for 0, and verification trusts the same listing.",
     ),
     Condition(

@@ -27,9 +27,8 @@ WARNINGS: Final[dict[str, str]] = {
         "writes at the same time; let nobody else write to the destination during a transfer."
     ),
     "listing_unchecked": (
-        "The FTP server has no MLSD, and its listings could not be compared with what was read of "
-        "them, so files may be missing; compare the number of files, or let the server list with "
-        "MLSD."
+        "The listings of the source could not be compared with a second look at it, so files may "
+        "be missing; compare the number of files, and let an FTP server list with MLSD."
     ),
     "compared_by_size": (
         "The verification compared these files by size alone, because the storages have no "

@@ -20,6 +20,7 @@ SOURCE_KINDS: Final = (
     Kind.LISTING_REFUSED,
     Kind.ENTRY_LONGER,
     Kind.ENTRY_SHORTER,
+    Kind.ENTRY_ZERO,
     Kind.ENTRY_LOST,
     *READS,
 )
@@ -95,6 +96,8 @@ class _Files(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no types
                 line = _with_size(line, lambda size: size + 7)
             if self.troubles.meets(Kind.ENTRY_SHORTER, path):
                 line = _with_size(line, lambda size: size // 2)
+            if self.troubles.meets(Kind.ENTRY_ZERO, path):
+                line = _with_size(line, lambda _: 0)
             yield line
 
     def open(self, filename: str, mode: str) -> Any:

@@ -16,6 +16,7 @@ import requests
 from support.http_servers import HOP_BY_HOP, misbehaving, passed_on
 from support.misbehaving.troubles import (
     ANSWERS,
+    JSON,
     PAGE,
     READS,
     STORES,
@@ -32,13 +33,19 @@ _ERROR: Final = (
 _DENIED: Final = (
     b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>'
 )
+_NOTHING: Final = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+_DOCUMENTS: Final = {
+    Kind.LISTING_PAGE: PAGE,
+    Kind.LISTING_JSON: JSON,
+    Kind.LISTING_EMPTY: _NOTHING,
+}
 _ENTRY: Final = re.compile(r"<Contents>.*?</Contents>", re.DOTALL)
 
-# Not JSON in place of a listing: rclone reads it as an empty one, and says nothing.
 SOURCE_KINDS: Final = (
     Kind.LISTING_REFUSED,
     Kind.LISTING_CUT,
     Kind.LISTING_PAGE,
+    Kind.LISTING_JSON,
     Kind.ENTRY_LONGER,
     Kind.ENTRY_SHORTER,
     Kind.ENTRY_ZERO,
@@ -110,12 +117,12 @@ class MisbehavingS3:
         self.troubles.pause(key)
         answer = self._behind(handler, body)
         listing = answer.content
-        kinds = (Kind.LISTING_REFUSED, Kind.LISTING_CUT, Kind.LISTING_PAGE)
+        kinds = (Kind.LISTING_REFUSED, Kind.LISTING_CUT, *_DOCUMENTS)
         found = self.troubles.first(kinds, key) if answer.status_code == 200 else None
         if found is Kind.LISTING_REFUSED:
             _reply(handler, 503, _ERROR, {"Content-Type": "application/xml"})
         elif found is not None:
-            sent = PAGE if found is Kind.LISTING_PAGE else shortened(listing)
+            sent = _DOCUMENTS.get(found) or shortened(listing)
             _reply(handler, 200, sent, answer.headers)
         else:
             text = _ENTRY.sub(lambda entry: self._entry(entry[0]), listing.decode())

@@ -30,6 +30,8 @@ SOURCE_KINDS: Final = (
     Kind.LISTING_CUT,
     Kind.ENTRY_LONGER,
     Kind.ENTRY_SHORTER,
+    Kind.ENTRY_ZERO,
+    Kind.ENTRY_SIZELESS,
     Kind.ENTRY_LOST,
     *READS,
     Kind.DELAY,
@@ -77,6 +79,10 @@ class _Files(asyncssh.SFTPServer):
                 entry.attrs.size = (entry.attrs.size or 0) + 7
             if troubles.meets(Kind.ENTRY_SHORTER, name):
                 entry.attrs.size = (entry.attrs.size or 0) // 2
+            if troubles.meets(Kind.ENTRY_ZERO, name):
+                entry.attrs.size = 0
+            if troubles.meets(Kind.ENTRY_SIZELESS, name):
+                entry.attrs.size = None
             yield entry
 
     def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> Any:

@@ -89,6 +89,7 @@ COVERED_ELSEWHERE = {
     "egress/http_post.py": "unit/service/test_webhook.py",
     "engines/base.py": "engine_contract.py",
     "engines/rclone/engine.py": "integration/copy/test_rclone_contract.py",
+    "engines/rclone/transfer/comparison/after_copy.py": "integration/copy/test_options.py",
     "engines/rclone/transfer/duplicates.py": "integration/copy/test_unclean_names.py",
     "engines/rclone/transfer/source_lookup.py": "integration/webdav/test_names_alike.py",
     "engines/rclone/transfer/unclean_files.py": "integration/copy/test_unclean_names.py",
@@ -108,7 +109,15 @@ COVERED_ELSEWHERE = {
     "engines/rclone/transfer/copier.py": "integration/copy/test_copy.py",
     "engines/rclone/transfer/job.py": "integration/failures/test_attempts.py",
     "engines/rclone/transfer/limits.py": "integration/security/test_callers.py",
+    "engines/rclone/transfer/comparison/empty_files.py": (
+        "integration/failures/test_false_empty_files.py"
+    ),
+    "engines/rclone/transfer/comparison/unsized_files.py": (
+        "integration/failures/test_unsized_files.py"
+    ),
+    "engines/rclone/transfer/comparison/recount.py": "integration/failures/test_recounts.py",
     "engines/rclone/transfer/linked_folders.py": "integration/failures/test_linked_folders.py",
+    "engines/rclone/transfer/comparison/samples.py": "integration/failures/test_unsized_files.py",
     "engines/outcome_queue.py": "unit/engines/test_outcomes.py",
     "engines/rclone/transfer/listing_check.py": "integration/failures/test_lost_entries.py",
     "engines/rclone/transfer/listed_files.py": "integration/copy/test_selection.py",

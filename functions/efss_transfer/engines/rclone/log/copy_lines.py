@@ -24,6 +24,7 @@ from efss_transfer.engines.unclean_names import MOST_NAMES, is_unclean
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Reason, Side
 
 _COPIED: Final = re.compile(r"(Multi-thread )?Copied \(")
+_MOST_UNSIZED: Final = 1_000
 _DUPLICATE: Final = re.compile("Duplicate (object|directory) found in source")
 _EXCLUDED: Final = "Excluded"
 # A folder of an object store that ends in `/`: rclone lists the folder above in its place.
@@ -85,6 +86,8 @@ class CopyLines:
         self.duplicates: dict[str, bool] = {}
         """Names that rclone takes for another name in the same folder of the source, so that it
         passed them over; and whether each is a folder."""
+        self.unsized: dict[str, bool] = {}
+        """Files that were copied without a known size, and whether their source broke off."""
         self.unclean_names: set[str] = set()
         """Files with unclean names that a filter of this attempt excluded."""
         self.unlisted_at_destination: set[str] = set()
@@ -125,8 +128,11 @@ class CopyLines:
         elif existing := _SIZE.match(message):
             self._sizes_before[name] = int(existing[1])
         elif _COPIED.match(message):
-            self._source_errors.pop(name)
-            self._add(FileOutcome(name, FileState.TRANSFERRED, _bytes(size)))
+            is_broken = bool(self._source_errors.pop(name))
+            known = _bytes(size)
+            if known is None and (is_broken or len(self.unsized) < _MOST_UNSIZED):
+                self.unsized[name] = is_broken
+            self._add(FileOutcome(name, FileState.TRANSFERRED, known))
         elif message in _SKIPPED:
             self._add_skipped(name, _SKIPPED[message])
         elif _SAME_TIME.match(message):

@@ -108,6 +108,11 @@ class LogParser:
         return self._copy.duplicates
 
     @property
+    def unsized(self) -> dict[str, bool]:
+        """The files that were copied without a known size: see CopyLines."""
+        return self._copy.unsized
+
+    @property
     def unclean_names(self) -> set[str]:
         """The files with unclean names that this attempt left out: see CopyLines."""
         return self._copy.unclean_names

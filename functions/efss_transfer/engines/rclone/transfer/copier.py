@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from efss_transfer.engines import sharding
@@ -13,6 +12,7 @@ from efss_transfer.engines.rclone.rc import config as rc_config
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.rclone.transfer.comparison.recount import Recount
 from efss_transfer.engines.rclone.transfer.duplicates import Duplicates
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
 from efss_transfer.engines.rclone.transfer.hangs.watch import HangWatch
@@ -24,6 +24,7 @@ from efss_transfer.engines.rclone.transfer.path_kind import (
     CopyRefused,
     PathInspector,
     PathKind,
+    confirm_single_file,
     not_a_folder,
     refusal,
 )
@@ -50,6 +51,7 @@ class Copier:
         early_stop: EarlyStop,
         hangs: HangWatch,
         tuner: Tuner,
+        recount: Recount,
         selection: Selection,
     ) -> None:
         self._run = run
@@ -58,6 +60,7 @@ class Copier:
         self._selection = selection
         self._early_stop = early_stop
         self._hangs = hangs
+        self._recount = recount
         self._inspector = PathInspector(run, jobs)
         self._listing_check = ListingCheck(run, jobs, self._inspector, selection)
         self._listed_files = ListedFiles(
@@ -90,6 +93,8 @@ class Copier:
             yield from self._inspector.confirm_folder(source)
             self.selects_nothing = True
         self._early_stop.outage.settle()
+        if not self._early_stop.has_stopped:
+            yield from self._recount.find_lost(source)
         if self._linked_folders is not None and not self._early_stop.has_stopped:
             yield from self._linked_folders.check(source)
 
@@ -118,6 +123,7 @@ class Copier:
             raise TransferInterrupted(State.INCOMPLETE)
         if not error and not self._early_stop.has_stopped:
             yield from self._listing_check.settle(source)
+            self._recount.begin(rules)
         outcomes = self._run.outcomes
         if error and not self._is_explained:
             if error_codes.IS_A_FILE not in error:
@@ -132,6 +138,7 @@ class Copier:
         yield from self._duplicates.report(source)
         if outcomes.totals == Totals() and not self._is_explained:
             yield from self._inspector.confirm_empty(source)
+            yield from self._recount.confirm_empty(source)
 
     def _copy_listed(
         self, source: RemotePath, destination: RemotePath, paths: tuple[str, ...]
@@ -153,7 +160,8 @@ class Copier:
             if not destination.is_root:
                 yield from self._inspector.kind_of(destination)
             raise not_a_folder(Side.DESTINATION)
-        self._check_single_file(source, kind)
+        confirm_single_file(source, kind, self._selection)
+        yield from self._recount.confirm_file(source)
         if (shard := self._selection.shard) and not sharding.contains(shard, source.name):
             self.selects_nothing, self.status = True, {}
             return
@@ -191,18 +199,6 @@ class Copier:
                     # The destination can be looked up, so the source cannot.
                     raise CopyRefused(self._run.classify(self._error, Side.SOURCE))
             raise CopyRefused(self._failure(self._error, source, destination))
-
-    def _check_single_file(self, source: RemotePath, kind: PathKind) -> None:
-        """Raise CopyRefused if the source cannot be copied as a single file."""
-        if kind is PathKind.MISSING:
-            text = "The file does not exist. Check `path` of this endpoint."
-            raise refusal("source_not_found", text, Side.SOURCE)
-        if source.path.endswith("/"):
-            text = "The path is a file, but it ends with `/`. Remove the `/` to copy the file."
-            raise refusal("not_a_directory", text, Side.SOURCE)
-        if rc_config.filter_options(replace(self._selection, shard=None)):
-            text = "The path is a file, but a selection needs a folder. Remove `selection`."
-            raise refusal("unsupported", text, Side.SOURCE)
 
     @property
     def _is_explained(self) -> bool:

@@ -8,12 +8,13 @@ from typing import Final
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines import sharding
-from efss_transfer.engines.rclone.rc import config as rc_config
 from efss_transfer.engines.rclone.rc.jobs import JobRunner
 from efss_transfer.engines.rclone.rc.progress import ProgressReporter
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer import limits
+from efss_transfer.engines.rclone.transfer.comparison.after_copy import AfterCopy
+from efss_transfer.engines.rclone.transfer.comparison.recount import Recount
 from efss_transfer.engines.rclone.transfer.copier import Copier
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
 from efss_transfer.engines.rclone.transfer.hangs.watch import HangWatch
@@ -21,14 +22,11 @@ from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
 from efss_transfer.engines.rclone.transfer.source_probe import SourceProbe
 from efss_transfer.engines.rclone.transfer.tuner import CALLS_AT_ONCE, Tuner
 from efss_transfer.engines.rclone.transfer.tuning import Tuning
-from efss_transfer.engines.rclone.transfer.unclean_files import WITHOUT_UNCLEAN
-from efss_transfer.engines.rclone.transfer.verification import FilePair, Verifier
 from efss_transfer.engines.retry import RetrySchedule
-from efss_transfer.engines.unclean_names import place
 from efss_transfer.model.events import Event, Phase
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Failure, Json
-from efss_transfer.model.verification import Verification, VerifyMode, added
+from efss_transfer.model.verification import Verification
 
 # With less memory rclone collects its garbage from the start. With 256 MiB the listing of 20,000
 # files used all of it and rclone ended (RLIMIT_DATA), although Go aims at four fifths.
@@ -60,11 +58,32 @@ class Transfer:
             run, self._progress, needs_bucket=needs_bucket, note_folder=self._hangs.note_folder
         )
         self._tuner = Tuner(run, probe, self._request, concurrent_runs)
+        recount = Recount(run, self._jobs, self._selection)
         self._copier = Copier(
-            run, self._jobs, self._early_stop, self._hangs, self._tuner, self._selection
+            run,
+            self._jobs,
+            self._early_stop,
+            self._hangs,
+            self._tuner,
+            recount,
+            self._selection,
         )
-        self.verification: Verification | None = None
+        self._after_copy = AfterCopy(
+            run,
+            self._jobs,
+            self._progress,
+            self._request,
+            self._early_stop,
+            self._hangs,
+            self._tuner,
+            recount,
+            self._copier,
+        )
+
+    @property
+    def verification(self) -> Verification | None:
         """What was compared after the copy; None if nothing was."""
+        return self._after_copy.verification
 
     @property
     def attempts(self) -> int:
@@ -103,18 +122,12 @@ class Transfer:
         yield from limits.enforce(self._run, self._jobs, source, self._request, CALLS_AT_ONCE)
         yield from self._tuner.choose(source, destination)
         yield from self._hangs.find_loops(self._jobs, source)
+        self._after_copy.begin(source)
         refusal = yield from self._copy_with_retries(source, destination)
         self._run.outcomes.close()
         if refusal is not None:
             raise CopyRefused(refusal)
-        is_compared = self._is_to_verify and self._options.verify is not VerifyMode.NONE
-        if not is_compared and (work := self._run.confirm_uploads()) is not None:
-            yield from self._jobs.wait_for(work)
-        if self._is_to_verify:
-            self._progress.phase = Phase.VERIFYING
-            self._run.forget()
-            yield from self._verify(source, destination)
-            self._report_missing_checksums()
+        yield from self._after_copy.check(source, destination)
 
     def _copy_with_retries(
         self, source: RemotePath, destination: RemotePath
@@ -177,60 +190,3 @@ class Transfer:
         if self._copier.single_file is not None or self._early_stop.has_stopped:
             return listed
         return self._run.outcomes.files_to_retry or listed
-
-    @property
-    def _is_to_verify(self) -> bool:
-        if self._options.dry_run or self._early_stop.has_stopped or self._copier.selects_nothing:
-            return False  # Files that were never begun are not missing.
-        files = self._selection.files or ()
-        # The request may say which sizes and checksums must arrive.
-        has_expectations = any(file.size is not None or file.hash for file in files)
-        return has_expectations or self._options.verify is not VerifyMode.NONE
-
-    def _verify(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
-        """Compare both sides. A file that cannot be compared has failed."""
-        verifier = Verifier(self._run, self._jobs, self._options.verify)
-        if (file := self._copier.single_file) is not None:
-            name = file.name or source.name
-            pairs = [FilePair(source.name, source.parent, file.folder, name)]
-        elif self._selection.files is not None:
-            pairs = [
-                FilePair(file.path, source.fs, destination.fs, file.path, file)
-                for file in self._selection.files
-            ]
-        else:
-            unclean = self._copier.unclean_names
-            rules = [*self._hangs.rules, *([WITHOUT_UNCLEAN] if unclean else [])]
-            filters = rc_config.filter_options(self._selection, rules)
-            self.verification = yield from verifier.verify_tree(
-                source, destination, self._tree_config, filters
-            )
-            if unclean:
-                pairs = [
-                    FilePair(name, source.fs, destination.fs, place(name))
-                    for name in sorted(unclean)
-                    if not name.endswith("/")  # rclone cannot look it up in an object store
-                ]
-                more = yield from verifier.verify_files(pairs, self._tuner.files_at_once)
-                self.verification = added(self.verification, more)
-            return
-        self.verification = yield from verifier.verify_files(pairs, self._tuner.files_at_once)
-
-    def _report_missing_checksums(self) -> None:
-        """Say that files were compared by size, where the request asks for checksums."""
-        found = self.verification
-        if self._options.verify is not VerifyMode.CHECKSUM or found is None:
-            return
-        if (count := found.compared_by_size) == 0:
-            return
-        text = f"{count} of {found.checked} files have no checksum of a kind that both sides have."
-        if not self._options.require_checksum:
-            self._run.outcomes.warn("compared_by_size", "", text, count)
-            return
-        text += " Set `options.verify` to `download`, or leave out `options.require_checksum`."
-        self._run.outcomes.add_final_error(Failure("unsupported", text, retryable=False, side=None))
-
-    @property
-    def _tree_config(self) -> dict[str, object]:
-        checkers = self._tuner.config["Checkers"]
-        return {**rc_config.destination_lookup(self._selection), "Checkers": checkers}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from enum import Enum
 
 from efss_transfer.engines.rclone.log import error_codes
+from efss_transfer.engines.rclone.rc import config as rc_config
 from efss_transfer.engines.rclone.rc.jobs import JobRunner
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.events import Event
+from efss_transfer.model.request import Selection
 from efss_transfer.model.result import Failure, Side
 
 
@@ -50,6 +53,19 @@ def not_a_folder(side: Side) -> CopyRefused:
     """The refusal of a file where only a folder will do."""
     message = "The path is a file, but a folder is needed here. Check `path` of this endpoint."
     return refusal("not_a_directory", message, side)
+
+
+def confirm_single_file(source: RemotePath, kind: PathKind, selection: Selection) -> None:
+    """Raise CopyRefused if the source cannot be copied as a single file."""
+    if kind is PathKind.MISSING:
+        text = "The file does not exist. Check `path` of this endpoint."
+        raise refusal("source_not_found", text, Side.SOURCE)
+    if source.path.endswith("/"):
+        text = "The path is a file, but it ends with `/`. Remove the `/` to copy the file."
+        raise refusal("not_a_directory", text, Side.SOURCE)
+    if rc_config.filter_options(replace(selection, shard=None)):
+        text = "The path is a file, but a selection needs a folder. Remove `selection`."
+        raise refusal("unsupported", text, Side.SOURCE)
 
 
 class PathInspector:

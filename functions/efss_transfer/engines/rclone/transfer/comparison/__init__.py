@@ -1,0 +1,1 @@
+"""Decides by which facts files are compared, where storages tell less than rclone expects."""
