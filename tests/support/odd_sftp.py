@@ -7,19 +7,41 @@ with odd_sftp.running(folder, greeting="silent") as server:
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from support.storages import USER, Storage, on_disk, password, serving
 
+Sums = Callable[[str, bytes], tuple[str, str]]
+"""What a shell prints for a file's digest and content: its output, and its errors."""
+
+
+def _run(command: str, folder: Path, sums: Sums) -> tuple[str, str]:
+    """What a POSIX shell prints for the commands that rclone sends."""
+    if "ComSpec" in command:
+        return "/bin/sh%ComSpec%\n", ""
+    name = command.split()[0].removesuffix("sum") if command else ""
+    if name not in ("md5", "sha1"):
+        return "", "sh: not found\n"
+    words = shlex.split(command)
+    if len(words) < 2:  # of an empty input, by which rclone sees whether there is such a command
+        return f"{hashlib.new(name, b'').hexdigest()}  -\n", ""
+    file = folder / words[-1].lstrip("/")
+    content = file.read_bytes() if file.is_file() else b""
+    return sums(hashlib.new(name, content).hexdigest(), content)
+
 
 @contextmanager
-def running(folder: Path, greeting: str = "none") -> Iterator[Storage]:
-    """The server. Its shell is `none` (refused), `silent` (never answers), or `greets`."""
+def running(folder: Path, greeting: str = "none", sums: Sums | None = None) -> Iterator[Storage]:
+    """The server. Its shell is `none` (refused), `silent` (never answers), or `greets`; with `sums`
+    it computes checksums.
+    """
     import asyncssh
 
     secret, loop, never = password(), asyncio.new_event_loop(), asyncio.Event()
@@ -43,8 +65,14 @@ def running(folder: Path, greeting: str = "none") -> Iterator[Storage]:
     async def answer(process: Any) -> None:
         if greeting == "silent":
             await never.wait()
-        process.stdout.write("Welcome to the cluster!\n")
-        process.exit(0)
+        if sums is None:
+            process.stdout.write("Welcome to the cluster!\n")
+            process.exit(0)
+            return
+        out, error = _run(str(process.command or ""), folder, sums)
+        process.stdout.write(out)
+        process.stderr.write(error)
+        process.exit(1 if error else 0)
 
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
 
@@ -55,7 +83,7 @@ def running(folder: Path, greeting: str = "none") -> Iterator[Storage]:
             0,
             server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")],
             sftp_factory=Files,
-            process_factory=None if greeting == "none" else answer,
+            process_factory=None if greeting == "none" and sums is None else answer,
         )
 
     server = loop.run_until_complete(listen())
@@ -71,3 +99,19 @@ def running(folder: Path, greeting: str = "none") -> Iterator[Storage]:
         task.cancel()
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
+
+
+def without_times(*, refuses: bool) -> Callable[..., Any]:
+    """File operations for `storages.sftp` that ignore the times and modes that are set, or refuse
+    them.
+    """
+    import asyncssh
+
+    class Files(asyncssh.SFTPServer):
+        def setstat(self, *_: Any, **__: Any) -> None:
+            if refuses:
+                raise asyncssh.SFTPPermissionDenied("setstat is not allowed")
+
+        fsetstat = setstat
+
+    return Files

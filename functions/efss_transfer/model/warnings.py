@@ -9,9 +9,9 @@ from typing import Final
 
 WARNINGS: Final[dict[str, str]] = {
     "time_not_kept": (
-        "The storage does not accept the modification time of these files and shows another, so "
-        "a later transfer may compare or copy them again; to avoid that, set `options.compare` "
-        "to `size` or `checksum`."
+        "The storage shows another modification time for these files than the source; if it keeps "
+        "no times, they are compared by less than size and time; to choose how, set "
+        "`options.compare` to `size` or `checksum`."
     ),
     "partial_left": (
         "An incomplete upload could not be removed and takes up space; a later transfer to the "
@@ -31,8 +31,8 @@ WARNINGS: Final[dict[str, str]] = {
         "be missing; compare the number of files, and let an FTP server list with MLSD."
     ),
     "compared_by_size": (
-        "The verification compared these files by size alone, because the storages have no "
-        "checksum of the same kind for them; to compare their content, set `options.verify` to "
+        "These files were compared by size alone, because the storages have no checksum of the "
+        "same kind for them that is right; to compare their content, set `options.verify` to "
         "`download`."
     ),
 }

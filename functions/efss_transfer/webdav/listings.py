@@ -108,6 +108,7 @@ class Listings:
                 found = found or next((one for one in entries if one.name is None), None)
         except Failed as failed:
             if failed.status == 404:
+                self._session.record.is_absent(key(path))
                 return None
             raise
         if quota and found is not None and self._dialect.drives:

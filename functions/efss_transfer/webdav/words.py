@@ -198,10 +198,17 @@ class Record:
     """Bytes of large files that were not sent again, because an earlier upload had sent them."""
     adding: set[str] = field(default_factory=set)
     """Methods that were answered by 201."""
+    absent: set[str] = field(default_factory=set)
+    """The first paths that the server did not have when the engine asked for them."""
 
     def begin_attempt(self) -> None:
         """Forget the failed requests of the attempt before."""
         self.failures.clear()
+
+    def is_absent(self, path: str) -> None:
+        """Record that the server has nothing at a path."""
+        if len(self.absent) < _MOST_SAMPLES:
+            self.absent.add(path)
 
     def fail(self, failure: RequestFailure) -> None:
         """Record a failure, unless too many are recorded or no storage takes its path."""

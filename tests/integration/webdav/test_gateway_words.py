@@ -234,7 +234,7 @@ def test_time_that_nextcloud_does_not_keep_is_a_warning(
     )
     done = user.run("copy", "old:data", "cloud:again")
     assert done.returncode == 0, done.stderr
-    assert "warning: time_not_kept (1 case): The storage does not accept" in done.stdout
+    assert "warning: time_not_kept (1 case): The storage shows another" in done.stdout
     assert "  deep/old: The server refuses the modification time 1953-" in done.stdout
 
 

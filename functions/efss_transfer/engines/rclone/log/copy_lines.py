@@ -80,6 +80,11 @@ class CopyLines:
         self._unlisted: set[str] = set()
         self.explain: Explain = unexplained
         self.on_outcome: Callable[[FileOutcome], None] = lambda _: None
+        self.defers_newer = self.defers_by_name = False
+        """Whether a file that is newer at the destination is left to the next part of an attempt,
+        which compares it otherwise."""
+        self.deferred: set[str] = set()
+        """The files that were left to the next part; if that needs no names, the first alone."""
         self.cut_off: dict[str, int] = {}
         """Files that were cut off when this attempt was stopped, and the size in bytes that each
         had at the destination before it; MISSING_SIZE if its folder was listed without it."""
@@ -106,6 +111,7 @@ class CopyLines:
         self._source_errors = SourceErrors()
         self._unlisted = set()
         self.cut_off = {}
+        self.deferred = set()
         self.duplicates = {}
         self.unclean_names = set()
         self.unlisted_at_destination = set()
@@ -134,6 +140,9 @@ class CopyLines:
                 self.unsized[name] = is_broken
             self._add(FileOutcome(name, FileState.TRANSFERRED, known))
         elif message in _SKIPPED:
+            if self.defers_newer and _SKIPPED[message] is Reason.OLDER:
+                self._defer(name)
+                return
             self._add_skipped(name, _SKIPPED[message])
         elif _SAME_TIME.match(message):
             self._add_skipped(name, Reason.SAME)
@@ -209,6 +218,11 @@ class CopyLines:
         )
         failure = Failure("name_refused", text, retryable=False, side=Side.SOURCE)
         self._outcomes.add_error(failure, f"{folder}/")
+
+    def _defer(self, name: str) -> None:
+        self._sizes_before.pop(name, None)
+        if self.defers_by_name or not self.deferred:
+            self.deferred.add(name)
 
     def _add_skipped(self, name: str, reason: Reason) -> None:
         size = self._sizes_before.get(name) if reason is Reason.SAME else None

@@ -20,6 +20,7 @@ from efss_transfer.engines.rclone.log.alike_names import AlikeNames
 from efss_transfer.engines.rclone.log.check_lines import CheckCounts, CheckLines
 from efss_transfer.engines.rclone.log.copy_lines import CopyLines, Explain
 from efss_transfer.engines.rclone.log.refusals import Refusals
+from efss_transfer.engines.rclone.log.sample_names import SampleNames
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import FileOutcome, Side
 
@@ -87,6 +88,8 @@ class LogParser:
         """Whether rclone ended because its memory was used up."""
         self.alike_names = AlikeNames()
         """The names of the source's files that a probe has listed."""
+        self.sample_names = SampleNames()
+        """A few of them."""
         self.shells: UnansweredShells | None = None
         """Takes the lines about shells of SFTP servers, if a side is one."""
         self.passed_over: PassedOver | None = None
@@ -101,6 +104,20 @@ class LogParser:
     def unfinished(self) -> tuple[str, ...]:
         """The files that this attempt was to copy, and that have no outcome."""
         return self._copy.unfinished
+
+    @property
+    def deferred(self) -> set[str]:
+        """The files that a part of this attempt has left to the next: see CopyLines."""
+        return self._copy.deferred
+
+    @contextmanager
+    def deferring_newer(self, *, by_name: bool) -> Iterator[None]:
+        """Take files that are newer at the destination for undecided in the block."""
+        self._copy.defers_newer, self._copy.defers_by_name = True, by_name
+        try:
+            yield
+        finally:
+            self._copy.defers_newer = False
 
     @property
     def duplicates(self) -> dict[str, bool]:
@@ -234,8 +251,10 @@ class LogParser:
             self.last_opened_side = Side(opening[1])
         elif self._is_passed_over(message, name, kind) or self._is_of_shell(message, name):
             return
-        elif self._phase is LogPhase.PROBING and message == _TOO_SMALL:
-            self.alike_names.add(name)
+        elif self._phase is LogPhase.PROBING:
+            if message == _TOO_SMALL:
+                self.alike_names.add(name)
+                self.sample_names.add(name)
         elif name and self._check is None:
             self._copy.take_line(message, name, kind, entry.get("size"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.outcomes import FileOutcomes
@@ -14,6 +15,9 @@ from efss_transfer.engines.rclone.rc.claims import Claim
 from efss_transfer.engines.rclone.rc.client import RcClient
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import Failure, Side
+
+if TYPE_CHECKING:
+    from efss_transfer.webdav.words import Record
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class RunContext:
     of, and a verification ask them again. `confirm_uploads` begins to look at the files that a
     gateway has uploaded. `memory_bytes` is what rclone may use: the transfer's memory without what
     its gateways may hold. `guessed_listings` has the sides whose FTP server lists without MLSD, and
-    whether rclone asks it for hidden files; `gateways` the sides that are reached through one.
+    whether rclone asks it for hidden files; `gateways` what the gateways of sides have seen.
     `claim` is the place that the transfer writes to. `expect_no_end` tells the daemon that a job
     ignored its stop, so that rclone is killed half a second after SIGTERM.
     """
@@ -42,7 +46,7 @@ class RunContext:
     confirm_uploads: Callable[[], Future[None] | None] = lambda: None
     expect_no_end: Callable[[], None] = lambda: None
     guessed_listings: dict[Side, bool] = field(default_factory=dict)
-    gateways: set[Side] = field(default_factory=set)
+    gateways: dict[Side, Record] = field(default_factory=dict)
     claim: Claim = field(default_factory=Claim)
 
     def classify(self, text: str, side: Side | None, path: str = "") -> Failure:

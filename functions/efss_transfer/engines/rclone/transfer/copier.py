@@ -12,6 +12,7 @@ from efss_transfer.engines.rclone.rc import config as rc_config
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.rclone.transfer.comparison.file_times import FileTimes
 from efss_transfer.engines.rclone.transfer.comparison.recount import Recount
 from efss_transfer.engines.rclone.transfer.duplicates import Duplicates
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
@@ -52,11 +53,13 @@ class Copier:
         hangs: HangWatch,
         tuner: Tuner,
         recount: Recount,
+        times: FileTimes,
         selection: Selection,
     ) -> None:
         self._run = run
         self._jobs = jobs
         self._tuner = tuner
+        self._times = times
         self._selection = selection
         self._early_stop = early_stop
         self._hangs = hangs
@@ -136,7 +139,8 @@ class Copier:
             if (names := sorted(self.unclean_names)) and not self._early_stop.should_stop():
                 yield from self._copy_listed(source, destination, tuple(names))
         yield from self._duplicates.report(source)
-        if outcomes.totals == Totals() and not self._is_explained:
+        is_pending = self._run.log.deferred or self._is_explained
+        if outcomes.totals == Totals() and not is_pending:
             yield from self._inspector.confirm_empty(source)
             yield from self._recount.confirm_empty(source)
 
@@ -177,6 +181,8 @@ class Copier:
             text = "The destination is the source itself. Choose another folder or file name."
             raise refusal("unsupported", text, None)
         self.single_file = Placement(folder, name)
+        rules = yield from self._times.rules_of_file(source, self.single_file)
+        self._tuner.rules = rules.config
         self._hangs.begin(source, destination, source.parent)
         yield from self._run_copy(
             "operations/copyfile",

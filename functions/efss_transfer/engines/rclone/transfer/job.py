@@ -14,6 +14,11 @@ from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer import limits
 from efss_transfer.engines.rclone.transfer.comparison.after_copy import AfterCopy
+from efss_transfer.engines.rclone.transfer.comparison.file_times import (
+    FileTimes,
+    TimeRules,
+    looks_later,
+)
 from efss_transfer.engines.rclone.transfer.comparison.recount import Recount
 from efss_transfer.engines.rclone.transfer.copier import Copier
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
@@ -53,12 +58,17 @@ class Transfer:
         self._hangs = HangWatch(run, self._request, self._progress.stalls)
         self._limits = limits.LimitWatch(run, self._progress.stalls)
         self._jobs = JobRunner(run, self._progress, self._should_stop)
-        needs_bucket = not self._options.create_bucket
         probe = SourceProbe(
-            run, self._progress, needs_bucket=needs_bucket, note_folder=self._hangs.note_folder
+            run,
+            self._progress,
+            needs_bucket=not self._options.create_bucket,
+            leaves_bucket=looks_later(self._request),
+            note_folder=self._hangs.note_folder,
         )
         self._tuner = Tuner(run, probe, self._request, concurrent_runs)
         recount = Recount(run, self._jobs, self._selection)
+        self._times = FileTimes(run, probe, self._request)
+        self._time_rules = TimeRules()
         self._copier = Copier(
             run,
             self._jobs,
@@ -66,6 +76,7 @@ class Transfer:
             self._hangs,
             self._tuner,
             recount,
+            self._times,
             self._selection,
         )
         self._after_copy = AfterCopy(
@@ -121,6 +132,7 @@ class Transfer:
             self._run.rc.limit_bandwidth(self._options.bandwidth_limit)
         yield from limits.enforce(self._run, self._jobs, source, self._request, CALLS_AT_ONCE)
         yield from self._tuner.choose(source, destination)
+        self._time_rules = yield from self._times.rules(source, destination, is_first=True)
         yield from self._hangs.find_loops(self._jobs, source)
         self._after_copy.begin(source)
         refusal = yield from self._copy_with_retries(source, destination)
@@ -135,8 +147,7 @@ class Transfer:
         """Make as many attempts as are needed and allowed. Return the failure of the last one if
         it could not begin.
         """
-        listed = self._listed_paths
-        paths = listed
+        paths = listed = self._listed_paths
         schedule = RetrySchedule(
             self._options.attempts, self._settings.retry_seconds, self._run.context
         )
@@ -144,7 +155,7 @@ class Transfer:
             self._begin_attempt(paths, is_last=schedule.is_last())
             refusal: Failure | None = None
             try:
-                yield from self._copier.copy(source, destination, paths)
+                yield from self._attempt(source, destination, paths, is_last=schedule.is_last())
             except CopyRefused as error:
                 refusal = error.failure
             self._limits.check()
@@ -159,6 +170,32 @@ class Transfer:
             self._tuner.slow_down()
             self._run.rc.clear_fs_cache()
             paths = listed if refusal is not None else self._paths_to_retry(listed)
+            if paths is listed:
+                # What an earlier attempt has copied is not copied again.
+                self._time_rules = yield from self._times.rules(source, destination, is_first=False)
+
+    def _attempt(
+        self,
+        source: RemotePath,
+        destination: RemotePath,
+        paths: tuple[str, ...] | None,
+        *,
+        is_last: bool,
+    ) -> Iterator[Event]:
+        if self._time_rules.newer_first:
+            # rclone would skip a file that is newer at the destination even if its size differs.
+            self._tuner.rules = {"UpdateOlder": True}
+            with self._run.log.deferring_newer(by_name=paths is not None):
+                yield from self._copier.copy(source, destination, paths)
+            deferred = self._run.log.deferred
+            if self._should_stop() or not deferred:
+                return
+            # A part compares those as the rules say. It passes over what the first one copied.
+            paths = paths and tuple(path for path in paths if path in deferred)
+            self._run.outcomes.begin_attempt(last=is_last, expected=paths or ())
+            self._run.log.begin_attempt()
+        self._tuner.rules = self._time_rules.config
+        yield from self._copier.copy(source, destination, paths)
 
     def _should_stop(self) -> bool:
         watches = (self._early_stop, self._hangs, self._limits)

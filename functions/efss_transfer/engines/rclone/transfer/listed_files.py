@@ -72,7 +72,7 @@ class ListedFiles:
             interruption = error
         outcomes = self._run.outcomes
         missing = {path for path in paths if not outcomes.is_reported(path)}
-        unreported = outcomes.unreported | missing
+        unreported = (outcomes.unreported | missing) - self._run.log.deferred
         errors = {path: error for path, error in errors.items() if path in unreported}
         sides: Mapping[str, Side] = _NOT_FOUND
         if interruption is None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from efss_transfer.engines.rclone.log import error_codes
 from efss_transfer.engines.rclone.rc import config as rc_config
-from efss_transfer.engines.rclone.rc.client import Job
+from efss_transfer.engines.rclone.rc.client import Job, RcError
 from efss_transfer.engines.rclone.rc.progress import ProgressReporter
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
@@ -26,6 +27,7 @@ from efss_transfer.engines.rclone.transfer.tuning import (
     TuningLimits,
     checkers,
 )
+from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import Event
 from efss_transfer.model.request import Selection
 from efss_transfer.model.result import Side
@@ -47,8 +49,8 @@ _LIST_OPTIONS: Final = {"recurse": True, "filesOnly": True, "noModTime": True, "
 class SourceProbe:
     """Probes the source. Its methods are generators: they yield events while they wait.
 
-    With `needs_bucket` the destination's bucket must exist, if it has one. `note_folder` takes the
-    folders that the probe lists.
+    With `needs_bucket` the destination's bucket must exist, if it has one; with `leaves_bucket` a
+    later look at the destination shows that. `note_folder` takes the folders that the probe lists.
     """
 
     def __init__(
@@ -57,12 +59,17 @@ class SourceProbe:
         progress: ProgressReporter,
         *,
         needs_bucket: bool = True,
+        leaves_bucket: bool = False,
         note_folder: Callable[[str], None] | None = None,
     ) -> None:
         self._run = run
         self._note_folder = note_folder
         self._progress = progress
         self._needs_bucket = needs_bucket
+        self.leaves_bucket = needs_bucket and leaves_bucket
+        """Whether the destination's bucket is still to be confirmed after the probe."""
+        self.destination_info: dict[str, Any] | None = None
+        """What rclone knows of the destination; None if that could not be opened."""
         self.pages: frozenset[str] | None = None
         """The HTML pages of a source of type `http`; None if they are unknown."""
         self.may_resume = True
@@ -90,17 +97,17 @@ class SourceProbe:
             opening = rc.start_probe(
                 "operations/fsinfo", {"fs": destination.fs, "_config": dict(config)}
             )
-            looking = self._look_for_bucket(destination)
+            looking = None if self.leaves_bucket else self._look_for_bucket(destination)
             found = yield from self._large_files(source, destination, selection, limits, until)
             yield from self._confirm_bucket(looking, destination, until)
             # The copy would have to wait for it as well.
-            is_open = (yield from self._wait(opening, until)) and not opening.error
+            is_open = (yield from self.wait(opening, until)) and not opening.error
             if not is_open:
                 # rclone keeps what it took for a file, and would not say a second time why.
                 rc.clear_fs_cache()
-            # All lines of the log after the one of this call are the copy's.
-            log.wait_for_marker(rc.write_log_marker(), _PROBE_SECONDS)
+            self.read_log_to_here()
             if is_open:
+                self.destination_info = opening.output
                 # Both were opened at the same time, in any order. The copy opens the destination
                 # last.
                 log.last_opened_side = Side.DESTINATION
@@ -119,12 +126,12 @@ class SourceProbe:
         until = time.monotonic() + _PROBE_SECONDS
         folder = {"fs": destination.fs, "remote": name}
         with self._run.log.probing():
-            made = yield from self._run_job("operations/mkdir", folder, until)
+            made = yield from self.run_job("operations/mkdir", folder, until)
             if made is None or made.error:
                 return False
             other = {"fs": destination.fs, "remote": name.upper(), "opt": _LIST_OPTIONS}
-            looked = yield from self._run_job("operations/list", other, until)
-            yield from self._run_job("operations/rmdir", folder, until + _PROBE_SECONDS)
+            looked = yield from self.run_job("operations/list", other, until)
+            yield from self.run_job("operations/rmdir", folder, until + _PROBE_SECONDS)
         return looked is not None and not looked.error
 
     def confirm_bucket(self, destination: RemotePath) -> Generator[Event, None, None]:
@@ -133,6 +140,20 @@ class SourceProbe:
             looking = self._look_for_bucket(destination)
             until = time.monotonic() + _PROBE_SECONDS
             yield from self._confirm_bucket(looking, destination, until)
+
+    @contextmanager
+    def ignoring_log(self) -> Iterator[None]:
+        """Ignore the log of probes that are made in the block."""
+        with self._run.log.probing():
+            try:
+                yield
+            finally:
+                with suppress(EngineError, RcError):
+                    self.read_log_to_here()
+
+    def read_log_to_here(self) -> None:
+        """Wait until the log of all earlier calls was read: what follows is the copy's."""
+        self._run.log.wait_for_marker(self._run.rc.write_log_marker(), _PROBE_SECONDS)
 
     def _look_for_bucket(self, destination: RemotePath) -> Job | None:
         """List nothing in the destination's bucket, if it must exist."""
@@ -148,7 +169,7 @@ class SourceProbe:
         self, looking: Job | None, destination: RemotePath, until: float
     ) -> Generator[Event, None, None]:
         """Wait for the look. A key may be denied it; then the copy finds out."""
-        if looking is None or not (yield from self._wait(looking, until)):
+        if looking is None or not (yield from self.wait(looking, until)):
             return
         if error_codes.DIRECTORY_NOT_FOUND in looking.error:
             raise bucket_not_found(destination.bucket or "")
@@ -208,7 +229,7 @@ class SourceProbe:
             "operations/list",
             {"fs": source.fs, "remote": "", "opt": options, "_filter": filters, "_config": config},
         )
-        if not (yield from self._wait(job, until)):
+        if not (yield from self.wait(job, until)):
             if job.wait(0):  # A storage that still does not answer would not answer this.
                 yield from self.list_folders(source, selection)
             return None
@@ -223,10 +244,11 @@ class SourceProbe:
             sizes = {item["Path"]: int(item["Size"]) for item in files if not item["IsDir"]}
             for path in sizes:
                 self._run.log.alike_names.add(path)
+                self._run.log.sample_names.add(path)
             return source.fs, {path: size for path, size in sizes.items() if size >= smallest}
         if error_codes.IS_A_FILE in job.error:
             file = {"fs": source.parent, "remote": source.name, "opt": _LIST_OPTIONS}
-            stat = yield from self._run_job("operations/stat", file, until)
+            stat = yield from self.run_job("operations/stat", file, until)
             item = stat.output.get("item") if stat is not None else None
             if item:
                 return source.parent, {source.name: int(item["Size"])}
@@ -240,18 +262,18 @@ class SourceProbe:
         listing = {"fs": source.fs, "remote": "", "opt": opt, "_config": {"MaxDepth": _UPPER}}
         filters = rc_config.filter_parameter(selection)
         until = time.monotonic() + _PROBE_SECONDS
-        job = yield from self._run_job("operations/list", {**listing, **filters}, until)
+        job = yield from self.run_job("operations/list", {**listing, **filters}, until)
         for item in job.output.get("list") or () if job is not None else ():
             self._note_folder(item["Path"])
 
-    def _run_job(
+    def run_job(
         self, call: str, parameters: Mapping[str, object], until: float
     ) -> Generator[Event, None, Job | None]:
         """The job once it is done; None if it was stopped because it took too long."""
         job = self._run.rc.start_probe(call, parameters)
-        return job if (yield from self._wait(job, until)) else None
+        return job if (yield from self.wait(job, until)) else None
 
-    def _wait(self, job: Job, until: float) -> Generator[Event, None, bool]:
+    def wait(self, job: Job, until: float) -> Generator[Event, None, bool]:
         """Wait for the end of a job, and return whether it was not stopped."""
         while not job.wait(_POLL_SECONDS):
             if time.monotonic() > until or self._run.context.end_state() is not None:

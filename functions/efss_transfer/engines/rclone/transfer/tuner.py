@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from efss_transfer.config import resources
@@ -41,8 +41,14 @@ class Tuner:
         self._current: Tuning | None = None
         self.chosen: Tuning | None = None
         """What was chosen for the first attempt; None before `choose`."""
-        self.config: dict[str, Any] = {}
+        self._config: dict[str, Any] = {}
+        self.rules: Mapping[str, Any] = {}
+        """Members of `_config` that decide how files are compared."""
+
+    @property
+    def config(self) -> dict[str, Any]:
         """`_config` for the calls of this attempt."""
+        return {**self._config, **self.rules}
 
     @property
     def files_at_once(self) -> int:
@@ -82,13 +88,13 @@ class Tuner:
                 config["LowLevelRetries"] = 1
         self.chosen = tuning.choose(source.remote, destination.remote, limits, large_files)
         self._current = self.chosen
-        self.config = config | self.chosen.config()
+        self._config = config | self.chosen.config()
 
     def slow_down(self) -> None:
         """Use fewer transfers at a time in the next attempt."""
         if self._current is not None:
             self._current = self._current.slower()
-            self.config = self.config | self._current.config()
+            self._config = self._config | self._current.config()
 
     def _limits(self) -> TuningLimits:
         context, options = self._run.context, self._request.options

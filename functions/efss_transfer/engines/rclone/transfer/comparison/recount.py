@@ -72,8 +72,8 @@ class Recount:
     def find_lost(self, source: RemotePath) -> Iterator[Event]:
         """Add each selected file that has no outcome, once a folder was copied."""
         is_due, self._is_due, self._count = self._is_due, False, 0
-        if not is_due:
-            return
+        if not is_due or self._run.log.deferred:
+            return  # the second part of the attempt is yet to come
         if not traits(source.remote.backend).has_buckets or self._run.log.duplicates:
             # Of names that rclone takes for one, the second must not replace the first.
             return
