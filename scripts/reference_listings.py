@@ -94,6 +94,11 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "`permission_denied`.",
             "Ask for the missing permission.",
         ),
+        OddListing(
+            "It refuses CopyObject, by which the time of an unchanged object is corrected.",
+            "The object is skipped as unchanged, with the warning `time_not_kept`.",
+            "Set `options.compare` to `size` or `checksum`.",
+        ),
     ),
     "sftp": (
         OddListing(
@@ -122,6 +127,11 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "It cannot rename, or the account may not.",
             "`unsupported` or `permission_denied`: an upload gets its name once it is complete.",
             "Ask for the right to rename.",
+        ),
+        OddListing(
+            "It refuses to set the times of files.",
+            "Copied without their times, with the warning `time_not_kept`.",
+            "Set `set_modtime` to false, and `options.compare` to `size` or `checksum`.",
         ),
     ),
     "ftp": (
@@ -158,6 +168,12 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "It cannot rename (RNFR, RNTO), or the account may not.",
             "`unsupported` or `permission_denied`: an upload gets its name once it is complete.",
             "Ask for the right to rename.",
+        ),
+        OddListing(
+            "It refuses to set the times of files (MFMT).",
+            "Copied without their times, with the warning `time_not_kept`; their sizes are "
+            "compared in the end.",
+            "Set `options.compare` to `size`.",
         ),
     ),
 }

@@ -101,7 +101,8 @@ CONDITIONS: Final = (
     Condition(
         "Nextcloud refuses a modification time up to 1970-01-02.",
         "Copied without the time, with the warning `time_not_kept`.",
-        "The file fails, after all of it was sent.",
+        "The file is sent twice: it is refused for its time, and then sent without one, with the "
+        "warning `time_not_kept`.",
         "rclone sends the time of each file or of none.",
     ),
     Condition(

@@ -127,6 +127,7 @@ COVERED_ELSEWHERE = {
     "engines/rclone/transfer/path_kind.py": "integration/failures/test_failures.py",
     "engines/rclone/rc/stream_rate.py": "integration/copy/test_tuning.py",
     "engines/rclone/transfer/source_probe.py": "integration/copy/test_tuning.py",
+    "engines/rclone/transfer/times/untimed_copies.py": "integration/failures/test_refused_times.py",
     "engines/rclone/transfer/survey.py": "integration/copy/test_plans.py",
     "engines/rclone/transfer/tuner.py": "integration/copy/test_tuning.py",
     "engines/rclone/transfer/verification.py": "integration/copy/test_options.py",

@@ -18,6 +18,7 @@ from efss_transfer.engines.rclone.log.error_codes import (
     MAX_DURATION_REACHED,
     classify,
 )
+from efss_transfer.engines.rclone.log.refused_times import RefusedTimes
 from efss_transfer.engines.rclone.log.source_errors import SourceErrors
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.engines.unclean_names import MOST_NAMES, is_unclean
@@ -79,6 +80,7 @@ class CopyLines:
         self._source_errors = SourceErrors()
         self._unlisted: set[str] = set()
         self.explain: Explain = unexplained
+        self.refused_times = RefusedTimes(outcomes)
         self.on_outcome: Callable[[FileOutcome], None] = lambda _: None
         self.defers_newer = self.defers_by_name = False
         """Whether a file that is newer at the destination is left to the next part of an attempt,
@@ -115,6 +117,7 @@ class CopyLines:
         self.duplicates = {}
         self.unclean_names = set()
         self.unlisted_at_destination = set()
+        self.refused_times.begin_attempt()
 
     def is_unlisted_at_destination(self, path: str) -> bool:
         """Whether a file is below a folder of the destination that could not be listed."""
@@ -139,6 +142,7 @@ class CopyLines:
             if known is None and (is_broken or len(self.unsized) < _MOST_UNSIZED):
                 self.unsized[name] = is_broken
             self._add(FileOutcome(name, FileState.TRANSFERRED, known))
+            self.refused_times.transferred(name)
         elif message in _SKIPPED:
             if self.defers_newer and _SKIPPED[message] is Reason.OLDER:
                 self._defer(name)
@@ -169,6 +173,11 @@ class CopyLines:
             self._take_unlisted(unlisted[1])
             return
         is_cancellation = is_stopping and CANCELLED in message
+        if self.refused_times.concern(message):
+            if not is_cancellation:
+                failure = classify(message, Side.DESTINATION, self._redactor)
+                self.refused_times.take_line(message, name, failure)
+            return
         failed = _FAILED.match(message)
         if failed is None:
             if not is_cancellation:
@@ -187,6 +196,9 @@ class CopyLines:
             text = f"error reading source: {source_error}"
         # An error that does not mention the source occurred while the destination was written.
         failure = classify(text, Side.DESTINATION, self._redactor)
+        if self.refused_times.take_failure(path, text, failure):
+            self._sizes_before.pop(path, None)
+            return
         failure = self.explain(path, text, failure)
         if failure.retryable and is_shortened(path):
             failure = replace(failure, retryable=False)  # it could not be named

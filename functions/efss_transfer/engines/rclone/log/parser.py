@@ -20,6 +20,7 @@ from efss_transfer.engines.rclone.log.alike_names import AlikeNames
 from efss_transfer.engines.rclone.log.check_lines import CheckCounts, CheckLines
 from efss_transfer.engines.rclone.log.copy_lines import CopyLines, Explain
 from efss_transfer.engines.rclone.log.refusals import Refusals
+from efss_transfer.engines.rclone.log.refused_times import RefusedTimes
 from efss_transfer.engines.rclone.log.sample_names import SampleNames
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.result import FileOutcome, Side
@@ -147,6 +148,11 @@ class LogParser:
         """Whether a file may be at the destination although no listing has it."""
         is_passed_over = self.passed_over is not None and self.passed_over.lost_at_destination
         return is_passed_over or self._copy.is_unlisted_at_destination(path)
+
+    @property
+    def refused_times(self) -> RefusedTimes:
+        """The files whose times the destination refuses."""
+        return self._copy.refused_times
 
     @property
     def explain(self) -> Explain:

@@ -47,11 +47,13 @@ class RemotePath:
     remote: Remote
     path: str
     side: Side
+    options: str = ""
+    """Options of this use of the remote, as rclone writes them behind its name."""
 
     @property
     def fs(self) -> str:
         """Remote and path, as rclone's `srcFs` and `dstFs` take them."""
-        return f"{self.remote.name}:{self.path}"
+        return f"{self.remote.name}{self.options}:{self.path}"
 
     @property
     def is_folder(self) -> bool:
@@ -80,7 +82,7 @@ class RemotePath:
     def parent(self) -> str:
         """The fs of the parent folder."""
         head, _ = posixpath.split(self.path.rstrip("/"))
-        return f"{self.remote.name}:{head}"
+        return f"{self.remote.name}{self.options}:{head}"
 
     @property
     def name(self) -> str:

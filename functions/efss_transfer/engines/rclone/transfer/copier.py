@@ -29,6 +29,7 @@ from efss_transfer.engines.rclone.transfer.path_kind import (
     not_a_folder,
     refusal,
 )
+from efss_transfer.engines.rclone.transfer.times.untimed_copies import UntimedCopies
 from efss_transfer.engines.rclone.transfer.tuner import Tuner
 from efss_transfer.engines.rclone.transfer.unclean_files import (
     WITHOUT_UNCLEAN,
@@ -67,8 +68,13 @@ class Copier:
         self._inspector = PathInspector(run, jobs)
         self._listing_check = ListingCheck(run, jobs, self._inspector, selection)
         self._listed_files = ListedFiles(
-            run, jobs, lambda: early_stop.has_stopped or hangs.should_stop()
+            run,
+            jobs,
+            lambda: early_stop.has_stopped or hangs.should_stop() or self._begins_again(),
+            self._begins_again,
         )
+        self.untimed = UntimedCopies(run)
+        """Decides which files are copied without their times."""
         self._linked_folders: LinkedFolders | None = None
         self._duplicates = Duplicates(run, jobs)
         self._unclean_files = UncleanFiles(run, jobs, selection)
@@ -95,6 +101,8 @@ class Copier:
             # None of the listed files is in this shard; but the source must be readable.
             yield from self._inspector.confirm_folder(source)
             self.selects_nothing = True
+        if (untimed := self.untimed.remaining()) and self.single_file is None:
+            yield from self._copy_listed(source, self.untimed.without_times(destination), untimed)
         self._early_stop.outage.settle()
         if not self._early_stop.has_stopped:
             yield from self._recount.find_lost(source)
@@ -112,15 +120,17 @@ class Copier:
         yield from self._listing_check.look_for_unread(source)
         is_complete = False
         while not is_complete:
-            self._hangs.begin(source, destination, source.fs)
+            to = self.untimed.begin(destination)
+            self._hangs.begin(source, to, source.fs)
             rules = [*self._hangs.rules, *([WITHOUT_UNCLEAN] if are_apart else [])]
             yield from self._run_copy(
                 "sync/copy",
-                {"srcFs": source.fs, "dstFs": destination.fs},
-                Placement(destination.fs),
+                {"srcFs": source.fs, "dstFs": to.fs},
+                Placement(to.fs),
                 rules,
             )
-            is_complete = not (yield from self._hangs.settle(self._jobs, source, destination))
+            is_complete = not (yield from self._hangs.settle(self._jobs, source, to))
+            is_complete = not self.untimed.settle() and is_complete
         error = self._inspector.true_cause(self._error)
         if error_codes.MAX_DURATION_REACHED in error:
             raise TransferInterrupted(State.INCOMPLETE)
@@ -139,7 +149,7 @@ class Copier:
             if (names := sorted(self.unclean_names)) and not self._early_stop.should_stop():
                 yield from self._copy_listed(source, destination, tuple(names))
         yield from self._duplicates.report(source)
-        is_pending = self._run.log.deferred or self._is_explained
+        is_pending = self.untimed.is_pending or self._run.log.deferred or self._is_explained
         if outcomes.totals == Totals() and not is_pending:
             yield from self._inspector.confirm_empty(source)
             yield from self._recount.confirm_empty(source)
@@ -147,13 +157,17 @@ class Copier:
     def _copy_listed(
         self, source: RemotePath, destination: RemotePath, paths: tuple[str, ...]
     ) -> Iterator[Event]:
-        config, at_once = self._tuner.config, self._tuner.files_at_once
+        at_once, outcomes = self._tuner.files_at_once, self._run.outcomes
         while paths:
-            self._hangs.begin(source, destination, source.fs)
-            yield from self._listed_files.copy(source, destination, paths, config, at_once)
-            if not (yield from self._hangs.settle(self._jobs, source, destination)):
+            to = destination if destination.options else self.untimed.begin(destination)
+            self._hangs.begin(source, to, source.fs)
+            yield from self._listed_files.copy(source, to, paths, self._tuner.config, at_once)
+            is_stopped = yield from self._hangs.settle(self._jobs, source, to)
+            is_stopped = self.untimed.settle() or is_stopped
+            if not is_stopped:
                 return
-            paths = tuple(path for path in paths if not self._run.outcomes.is_reported(path))
+            left = outcomes.unreported
+            paths = tuple(path for path in paths if path in left or not outcomes.is_reported(path))
 
     def _copy_file(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Copy a single file, because rclone said that the source or the destination is one."""
@@ -183,17 +197,13 @@ class Copier:
         self.single_file = Placement(folder, name)
         rules = yield from self._times.rules_of_file(source, self.single_file)
         self._tuner.rules = rules.config
+        self.untimed.begin(destination)
         self._hangs.begin(source, destination, source.parent)
-        yield from self._run_copy(
-            "operations/copyfile",
-            {
-                "srcFs": source.parent,
-                "srcRemote": source.name,
-                "dstFs": folder,
-                "dstRemote": name,
-            },
-            self.single_file,
-        )
+        yield from self._run_file(source, self.single_file)
+        if self.untimed.remaining():
+            options = self.untimed.without_times(destination).options
+            to = Placement(folder.replace(":", f"{options}:", 1), name)
+            yield from self._run_file(source, to)
         if (yield from self._hangs.settle(self._jobs, source, destination)):
             return
         if self._error and not self._is_explained:
@@ -206,10 +216,25 @@ class Copier:
                     raise CopyRefused(self._run.classify(self._error, Side.SOURCE))
             raise CopyRefused(self._failure(self._error, source, destination))
 
+    def _run_file(self, source: RemotePath, placement: Placement) -> Iterator[Event]:
+        parameters = {
+            "srcFs": source.parent,
+            "srcRemote": source.name,
+            "dstFs": placement.folder,
+            "dstRemote": placement.name,
+        }
+        yield from self._run_copy("operations/copyfile", parameters, placement)
+
     @property
     def _is_explained(self) -> bool:
         """Whether the log says why the copy ended with an error."""
-        return bool(self._run.outcomes.failures_in_attempt or self._early_stop.has_stopped)
+        has_found = self._run.log.refused_times.has_found
+        has_failed = self._run.outcomes.failures_in_attempt or self._early_stop.has_stopped
+        return bool(has_failed or has_found)
+
+    def _begins_again(self) -> bool:
+        """Whether the copy is stopped to be begun again in another way."""
+        return self.untimed.should_stop()
 
     @property
     def _error(self) -> str:

@@ -198,7 +198,7 @@ class Transfer:
         yield from self._copier.copy(source, destination, paths)
 
     def _should_stop(self) -> bool:
-        watches = (self._early_stop, self._hangs, self._limits)
+        watches = (self._early_stop, self._hangs, self._limits, self._copier.untimed)
         return any(watch.should_stop() for watch in watches)
 
     def _begin_attempt(self, paths: tuple[str, ...] | None, *, is_last: bool) -> None:

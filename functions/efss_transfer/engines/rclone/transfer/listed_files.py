@@ -30,10 +30,17 @@ class ListedFiles:
     files without a message.
     """
 
-    def __init__(self, run: RunContext, jobs: JobRunner, has_stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        run: RunContext,
+        jobs: JobRunner,
+        has_stopped: Callable[[], bool],
+        begins_again: Callable[[], bool],
+    ) -> None:
         self._run = run
         self._jobs = jobs
         self._has_stopped = has_stopped
+        self._begins_again = begins_again
 
     def copy(
         self,
@@ -72,14 +79,18 @@ class ListedFiles:
             interruption = error
         outcomes = self._run.outcomes
         missing = {path for path in paths if not outcomes.is_reported(path)}
-        unreported = (outcomes.unreported | missing) - self._run.log.deferred
+        log = self._run.log
+        elsewhere = {*log.refused_times.paths, *log.deferred}
+        unreported = (outcomes.unreported | missing) - elsewhere
         errors = {path: error for path, error in errors.items() if path in unreported}
         sides: Mapping[str, Side] = _NOT_FOUND
         if interruption is None:
             sides = yield from self._sides(source, errors, at_once)
         for path in unreported:
             # A file that failed before its copy began is not in the log, but in the reply.
-            if path in errors:
+            if path in errors and not (
+                error_codes.CANCELLED in errors[path] and self._begins_again()
+            ):
                 failure = self._run.classify(errors[path], sides.get(errors[path]), path)
             elif interruption is not None or self._has_stopped():
                 continue

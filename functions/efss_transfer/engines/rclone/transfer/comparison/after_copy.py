@@ -71,13 +71,13 @@ class AfterCopy:
             yield from self._empty_files.check(folder, at_once)
             to = file or Placement(destination.fs)
             yield from UnsizedFiles(self._run, self._jobs).check(folder, to, at_once)
-        is_compared = self._is_to_verify and self._options.verify is not VerifyMode.NONE
+        is_compared = self._is_to_verify and self._verify_mode is not VerifyMode.NONE
         if not is_compared and (work := self._run.confirm_uploads()) is not None:
             yield from self._jobs.wait_for(work)
         if self._is_to_verify:
             self._progress.phase = Phase.VERIFYING
             self._run.forget()
-            yield from self._verify(source, destination, self._options.verify)
+            yield from self._verify(source, destination, self._verify_mode)
             self._report_missing_checksums()
         if not is_compared and (yield from self._has_other_bytes(source)):
             self._progress.phase = Phase.VERIFYING
@@ -90,7 +90,13 @@ class AfterCopy:
         files = self._selection.files or ()
         # The request may say which sizes and checksums must arrive.
         has_expectations = any(file.size is not None or file.hash for file in files)
-        return has_expectations or self._options.verify is not VerifyMode.NONE
+        return has_expectations or self._verify_mode is not VerifyMode.NONE
+
+    @property
+    def _verify_mode(self) -> VerifyMode:
+        mode = self._options.verify
+        is_unchecked = self._copier.untimed.unchecked
+        return VerifyMode.SIZE if mode is VerifyMode.NONE and is_unchecked else mode
 
     def _has_other_bytes(self, source: RemotePath) -> Generator[Event, None, bool]:
         """Whether a second look at the source's sizes tells that a file did not arrive whole."""

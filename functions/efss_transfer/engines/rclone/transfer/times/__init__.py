@@ -1,0 +1,1 @@
+"""Leaves out the times of files where a storage refuses them."""
