@@ -84,6 +84,16 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Ask the operator of the storage.",
         ),
         OddListing(
+            "Its ETags look like MD5 sums and are none: objects that are encrypted by KMS, or with "
+            "a customer's key.",
+            "Copied and compared by size, with the warning `false_checksums`, if each of two or "
+            "three files that are read has another MD5, and no file of the transfer the right one. "
+            "Otherwise `checksum_mismatch` for the object, which is taken for damaged.",
+            "Set `verify` to `download` to compare the content. For a single object in a folder of "
+            "its own, or beside objects without encryption, set the source's "
+            "`server_side_encryption` to `aws:kms`.",
+        ),
+        OddListing(
             "Two keys are one path in a storage with folders: `a//b` and `a/b`.",
             "One is copied; the other is `name_refused`, with the first one's name.",
             "Rename one of them, or copy to an object store.",
@@ -115,6 +125,14 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
         OddListing(
             "Its shell never answers, so that a checksum takes forever.",
             "`unsupported` at that side, after 20 s.",
+            "Set `disable_hashcheck`.",
+        ),
+        OddListing(
+            "Its shell computes checksums of other files than SFTP shows, or none: its root is "
+            "another one, as at a NAS.",
+            "Copied and compared by size, with the warning `false_checksums`, if each of two or "
+            "three files that are read has another checksum, and no file of the transfer the right "
+            "one.",
             "Set `disable_hashcheck`.",
         ),
         OddListing(

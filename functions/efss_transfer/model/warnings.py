@@ -35,5 +35,10 @@ WARNINGS: Final[dict[str, str]] = {
         "same kind for them that is right; to compare their content, set `options.verify` to "
         "`download`."
     ),
+    "false_checksums": (
+        "The checksums that the storage names are not those of its files, as with encryption by "
+        "KMS or a shell that sees other files, so they were not used; to compare the content, set "
+        "`options.verify` to `download`, or name the files' checksums in `selection.files`."
+    ),
 }
 """The message of each code: what happened, why it matters, and what to do."""

@@ -89,6 +89,9 @@ COVERED_ELSEWHERE = {
     "egress/http_post.py": "unit/service/test_webhook.py",
     "engines/base.py": "engine_contract.py",
     "engines/rclone/engine.py": "integration/copy/test_rclone_contract.py",
+    "engines/rclone/transfer/comparison/read_checksums.py": (
+        "integration/failures/test_false_checksums.py"
+    ),
     "engines/rclone/transfer/comparison/after_copy.py": "integration/copy/test_options.py",
     "engines/rclone/transfer/duplicates.py": "integration/copy/test_unclean_names.py",
     "engines/rclone/transfer/source_lookup.py": "integration/webdav/test_names_alike.py",

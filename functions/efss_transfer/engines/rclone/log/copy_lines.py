@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from efss_transfer.engines.long_names import is_shortened
@@ -18,6 +19,7 @@ from efss_transfer.engines.rclone.log.error_codes import (
     MAX_DURATION_REACHED,
     classify,
 )
+from efss_transfer.engines.rclone.log.mismatches import Mismatches
 from efss_transfer.engines.rclone.log.refused_times import RefusedTimes
 from efss_transfer.engines.rclone.log.source_errors import SourceErrors
 from efss_transfer.engines.redaction import Redactor
@@ -53,6 +55,9 @@ _PARTIAL: Final = re.compile(r"\.[0-9a-f]{8}\.partial$")
 _PARTIAL_BYTES: Final = len(".01234567.partial")
 _LONGEST_WHOLE: Final = 100
 _NEEDED: Final = "Need to transfer"
+_NO_CHECKSUM: Final = (
+    "A storage has no checksum of this file, so other content of the same size is not copied."
+)
 _MOST_DUPLICATES: Final = 10_000
 # The size at the destination before the copy: the last of these lines about a file has it.
 _SIZE: Final = re.compile(r"size = (\d+) (?:OK$|\()")
@@ -81,6 +86,7 @@ class CopyLines:
         self._unlisted: set[str] = set()
         self.explain: Explain = unexplained
         self.refused_times = RefusedTimes(outcomes)
+        self.mismatches = Mismatches()
         self.on_outcome: Callable[[FileOutcome], None] = lambda _: None
         self.defers_newer = self.defers_by_name = False
         """Whether a file that is newer at the destination is left to the next part of an attempt,
@@ -118,6 +124,7 @@ class CopyLines:
         self.unclean_names = set()
         self.unlisted_at_destination = set()
         self.refused_times.begin_attempt()
+        self.mismatches.begin_attempt()
 
     def is_unlisted_at_destination(self, path: str) -> bool:
         """Whether a file is below a folder of the destination that could not be listed."""
@@ -159,7 +166,7 @@ class CopyLines:
                 self.unclean_names.add(name)
         elif duplicate := _DUPLICATE.match(message):
             self._take_duplicate(message, name, is_folder=duplicate[1] == "directory")
-        else:
+        elif not self.mismatches.take_line(message, name):
             self._source_errors.record(message, name)
 
     def take_error(self, message: str, name: str, kind: str, *, is_stopping: bool) -> None:
@@ -177,6 +184,8 @@ class CopyLines:
             if not is_cancellation:
                 failure = classify(message, Side.DESTINATION, self._redactor)
                 self.refused_times.take_line(message, name, failure)
+            return
+        if self.mismatches.take_error(message):
             return
         failed = _FAILED.match(message)
         if failed is None:
@@ -199,7 +208,11 @@ class CopyLines:
         if self.refused_times.take_failure(path, text, failure):
             self._sizes_before.pop(path, None)
             return
-        failure = self.explain(path, text, failure)
+        explained = partial(self.explain, path, text, failure)
+        if self.mismatches.take_failure(path, text, explained, is_stopping=is_stopping):
+            self._sizes_before.pop(path, None)
+            return
+        failure = explained()
         if failure.retryable and is_shortened(path):
             failure = replace(failure, retryable=False)  # it could not be named
         self._add(FileOutcome(path, FileState.FAILED, error=failure))
@@ -238,10 +251,14 @@ class CopyLines:
 
     def _add_skipped(self, name: str, reason: Reason) -> None:
         size = self._sizes_before.get(name) if reason is Reason.SAME else None
+        if reason is Reason.SAME and name in self.mismatches.without:
+            # With `compare: checksum`: otherwise rclone copies a file if it cannot compare that.
+            self._outcomes.warn("compared_by_size", name, _NO_CHECKSUM)
         self._add(FileOutcome(name, FileState.SKIPPED, size, reason=reason))
 
     def _add(self, outcome: FileOutcome) -> None:
         self._sizes_before.pop(outcome.path, None)
+        self.mismatches.without.discard(outcome.path)
         if self._whole_names:
             self._whole_names.pop(_cut_for_upload(outcome.path), None)
         self.on_outcome(outcome)

@@ -19,6 +19,7 @@ from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log.alike_names import AlikeNames
 from efss_transfer.engines.rclone.log.check_lines import CheckCounts, CheckLines
 from efss_transfer.engines.rclone.log.copy_lines import CopyLines, Explain
+from efss_transfer.engines.rclone.log.mismatches import Mismatches
 from efss_transfer.engines.rclone.log.refusals import Refusals
 from efss_transfer.engines.rclone.log.refused_times import RefusedTimes
 from efss_transfer.engines.rclone.log.sample_names import SampleNames
@@ -153,6 +154,11 @@ class LogParser:
     def refused_times(self) -> RefusedTimes:
         """The files whose times the destination refuses."""
         return self._copy.refused_times
+
+    @property
+    def mismatches(self) -> Mismatches:
+        """The files whose checksums differ."""
+        return self._copy.mismatches
 
     @property
     def explain(self) -> Explain:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from efss_transfer.engines import sharding
 from efss_transfer.engines.rclone.log import error_codes
@@ -12,6 +12,7 @@ from efss_transfer.engines.rclone.rc import config as rc_config
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.rclone.transfer.comparison.false_checksums import FalseChecksums
 from efss_transfer.engines.rclone.transfer.comparison.file_times import FileTimes
 from efss_transfer.engines.rclone.transfer.comparison.recount import Recount
 from efss_transfer.engines.rclone.transfer.duplicates import Duplicates
@@ -40,6 +41,8 @@ from efss_transfer.model.events import Event
 from efss_transfer.model.request import Selection
 from efss_transfer.model.result import Failure, Json, Side, State, Totals
 
+_ANYWAY: Final = {"IgnoreTimes": True, "IgnoreExisting": False, "UpdateOlder": False}
+
 
 class Copier:
     """Copies from `source` to `destination`. Its methods are generators: they yield events while
@@ -55,6 +58,7 @@ class Copier:
         tuner: Tuner,
         recount: Recount,
         times: FileTimes,
+        checksums: FalseChecksums,
         selection: Selection,
     ) -> None:
         self._run = run
@@ -73,6 +77,7 @@ class Copier:
             lambda: early_stop.has_stopped or hangs.should_stop() or self._begins_again(),
             self._begins_again,
         )
+        self._checksums = checksums
         self.untimed = UntimedCopies(run)
         """Decides which files are copied without their times."""
         self._linked_folders: LinkedFolders | None = None
@@ -89,6 +94,14 @@ class Copier:
         self, source: RemotePath, destination: RemotePath, paths: tuple[str, ...] | None
     ) -> Iterator[Event]:
         """Copy the files `paths`; None means the whole source, be it a folder or a file."""
+        try:
+            yield from self._copy(source, destination, paths)
+        finally:
+            self._checksums.give_up()
+
+    def _copy(
+        self, source: RemotePath, destination: RemotePath, paths: tuple[str, ...] | None
+    ) -> Iterator[Event]:
         if self._linked_folders is None and may_link_folders(source, self._selection):
             self._linked_folders = LinkedFolders(self._run, self._jobs, self._tuner.pages)
             self._run.log.on_outcome(self._linked_folders.note)
@@ -123,14 +136,15 @@ class Copier:
             to = self.untimed.begin(destination)
             self._hangs.begin(source, to, source.fs)
             rules = [*self._hangs.rules, *([WITHOUT_UNCLEAN] if are_apart else [])]
+            fs = self._checksums.without_false(source, destination).fs
             yield from self._run_copy(
-                "sync/copy",
-                {"srcFs": source.fs, "dstFs": to.fs},
-                Placement(to.fs),
-                rules,
+                "sync/copy", {"srcFs": fs, "dstFs": to.fs}, Placement(to.fs), rules
             )
             is_complete = not (yield from self._hangs.settle(self._jobs, source, to))
             is_complete = not self.untimed.settle() and is_complete
+            if (yield from self._checksums.settle(source, to)):
+                is_complete = False
+                yield from self._copy_unsure(source, to)
         error = self._inspector.true_cause(self._error)
         if error_codes.MAX_DURATION_REACHED in error:
             raise TransferInterrupted(State.INCOMPLETE)
@@ -161,13 +175,23 @@ class Copier:
         while paths:
             to = destination if destination.options else self.untimed.begin(destination)
             self._hangs.begin(source, to, source.fs)
-            yield from self._listed_files.copy(source, to, paths, self._tuner.config, at_once)
+            read = self._checksums.without_false(source, destination)
+            yield from self._listed_files.copy(read, to, paths, self._tuner.config, at_once)
             is_stopped = yield from self._hangs.settle(self._jobs, source, to)
             is_stopped = self.untimed.settle() or is_stopped
-            if not is_stopped:
+            if (yield from self._checksums.settle(source, to)):
+                yield from self._copy_unsure(source, to)
+            elif not is_stopped:
                 return
             left = outcomes.unreported
             paths = tuple(path for path in paths if path in left or not outcomes.is_reported(path))
+
+    def _copy_unsure(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
+        """Copy files again whose copies a stop has kept from being compared."""
+        if paths := self._run.log.mismatches.take_unsure():
+            read = self._checksums.without_false(source, destination)
+            config, at_once = {**self._tuner.config, **_ANYWAY}, self._tuner.files_at_once
+            yield from self._listed_files.copy(read, destination, paths, config, at_once)
 
     def _copy_file(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Copy a single file, because rclone said that the source or the destination is one."""
@@ -204,6 +228,9 @@ class Copier:
             options = self.untimed.without_times(destination).options
             to = Placement(folder.replace(":", f"{options}:", 1), name)
             yield from self._run_file(source, to)
+        if (yield from self._checksums.settle(source, destination, self.single_file)):
+            read = self._checksums.without_false(source, destination)
+            yield from self._run_file(read, self.single_file)
         if (yield from self._hangs.settle(self._jobs, source, destination)):
             return
         if self._error and not self._is_explained:
@@ -228,13 +255,14 @@ class Copier:
     @property
     def _is_explained(self) -> bool:
         """Whether the log says why the copy ended with an error."""
-        has_found = self._run.log.refused_times.has_found
+        log = self._run.log
+        has_found = log.refused_times.has_found or log.mismatches.has_found
         has_failed = self._run.outcomes.failures_in_attempt or self._early_stop.has_stopped
         return bool(has_failed or has_found)
 
     def _begins_again(self) -> bool:
         """Whether the copy is stopped to be begun again in another way."""
-        return self.untimed.should_stop()
+        return self.untimed.should_stop() or self._checksums.should_stop()
 
     @property
     def _error(self) -> str:

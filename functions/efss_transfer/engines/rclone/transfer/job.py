@@ -14,9 +14,12 @@ from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer import limits
 from efss_transfer.engines.rclone.transfer.comparison.after_copy import AfterCopy
+from efss_transfer.engines.rclone.transfer.comparison.false_checksums import FalseChecksums
 from efss_transfer.engines.rclone.transfer.comparison.file_times import (
     FileTimes,
     TimeRules,
+    by_upload,
+    compares,
     looks_later,
 )
 from efss_transfer.engines.rclone.transfer.comparison.recount import Recount
@@ -31,6 +34,7 @@ from efss_transfer.engines.retry import RetrySchedule
 from efss_transfer.model.events import Event, Phase
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Failure, Json
+from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.verification import Verification
 
 # With less memory rclone collects its garbage from the start. With 256 MiB the listing of 20,000
@@ -69,6 +73,7 @@ class Transfer:
         recount = Recount(run, self._jobs, self._selection)
         self._times = FileTimes(run, probe, self._request)
         self._time_rules = TimeRules()
+        self._checksums = FalseChecksums(run, self._jobs, probe, self._tuner)
         self._copier = Copier(
             run,
             self._jobs,
@@ -77,6 +82,7 @@ class Transfer:
             self._tuner,
             recount,
             self._times,
+            self._checksums,
             self._selection,
         )
         self._after_copy = AfterCopy(
@@ -89,6 +95,7 @@ class Transfer:
             self._tuner,
             recount,
             self._copier,
+            self._checksums,
         )
 
     @property
@@ -132,7 +139,11 @@ class Transfer:
             self._run.rc.limit_bandwidth(self._options.bandwidth_limit)
         yield from limits.enforce(self._run, self._jobs, source, self._request, CALLS_AT_ONCE)
         yield from self._tuner.choose(source, destination)
-        self._time_rules = yield from self._times.rules(source, destination, is_first=True)
+        if self._needs_checksums(source, destination):
+            names = self._checksums.names(self._selection)
+            folders = source.fs, destination.fs
+            yield from self._checksums.look(source, destination, folders, names)
+        self._time_rules = yield from self._rules(source, destination, is_first=True)
         yield from self._hangs.find_loops(self._jobs, source)
         self._after_copy.begin(source)
         refusal = yield from self._copy_with_retries(source, destination)
@@ -172,7 +183,25 @@ class Transfer:
             paths = listed if refusal is not None else self._paths_to_retry(listed)
             if paths is listed:
                 # What an earlier attempt has copied is not copied again.
-                self._time_rules = yield from self._times.rules(source, destination, is_first=False)
+                self._time_rules = yield from self._rules(source, destination, is_first=False)
+
+    def _needs_checksums(self, source: RemotePath, destination: RemotePath) -> bool:
+        """Whether checksums decide if a file is copied that is there already. An object that its
+        own storage has copied has another time.
+        """
+        is_compared = compares(self._request) and not self._options.dry_run
+        by_checksum = self._options.compare == "checksum"
+        return is_compared and (by_checksum or _is_copied_by_object_store(source, destination))
+
+    def _rules(
+        self, source: RemotePath, destination: RemotePath, *, is_first: bool
+    ) -> Generator[Event, None, TimeRules]:
+        """How to compare files that the destination may have already."""
+        rules = yield from self._times.rules(source, destination, is_first=is_first)
+        has_none = self._checksums.disbelieved is not None
+        if has_none and _is_copied_by_object_store(source, destination):
+            return by_upload(self._request)
+        return rules
 
     def _attempt(
         self,
@@ -198,7 +227,13 @@ class Transfer:
         yield from self._copier.copy(source, destination, paths)
 
     def _should_stop(self) -> bool:
-        watches = (self._early_stop, self._hangs, self._limits, self._copier.untimed)
+        watches = (
+            self._early_stop,
+            self._hangs,
+            self._limits,
+            self._copier.untimed,
+            self._checksums,
+        )
         return any(watch.should_stop() for watch in watches)
 
     def _begin_attempt(self, paths: tuple[str, ...] | None, *, is_last: bool) -> None:
@@ -227,3 +262,9 @@ class Transfer:
         if self._copier.single_file is not None or self._early_stop.has_stopped:
             return listed
         return self._run.outcomes.files_to_retry or listed
+
+
+def _is_copied_by_object_store(source: RemotePath, destination: RemotePath) -> bool:
+    """Whether both sides are one object store."""
+    is_one = source.remote.name == destination.remote.name
+    return is_one and traits(source.remote.backend).has_buckets

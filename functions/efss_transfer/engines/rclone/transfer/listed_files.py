@@ -80,7 +80,7 @@ class ListedFiles:
         outcomes = self._run.outcomes
         missing = {path for path in paths if not outcomes.is_reported(path)}
         log = self._run.log
-        elsewhere = {*log.refused_times.paths, *log.deferred}
+        elsewhere = {*log.refused_times.paths, *log.mismatches.paths, *log.deferred}
         unreported = (outcomes.unreported | missing) - elsewhere
         errors = {path: error for path, error in errors.items() if path in unreported}
         sides: Mapping[str, Side] = _NOT_FOUND

@@ -38,7 +38,8 @@ class PartialFiles:
         self._placement = placement
 
     def remove(self, sizes: Mapping[str, int]) -> None:
-        """Remove each file that was cut off. `sizes` are the complete sizes in bytes.
+        """Remove each file that was cut off, and each copy with another checksum whose removal
+        was. `sizes` are the complete sizes in bytes.
 
         A file that is as it was before the copy stays, and so does one that may have been there
         although no listing had it. Where another transfer has begun at this place since, each file
@@ -52,6 +53,13 @@ class PartialFiles:
             # Otherwise rclone would wait after what was refused.
             with suppress(EngineError, RcError):
                 self._run.rc.clear_fs_cache()
+        mismatches = self._run.log.mismatches
+        # Whole copies of others have arrived with other bytes, as far as their checksums tell.
+        is_doubted, is_over = bool(mismatches.paths), self._run.context.end_state() is not None
+        for name in tuple(mismatches.unremoved):
+            with suppress(EngineError, RcError):
+                failed = {"fs": self._placement.folder, "remote": name}
+                self._run_job("operations/deletefile", failed, until)
         for path, size_before in dict(self._run.log.cut_off).items():
             if size_before == MISSING_SIZE and self._run.log.is_unlisted_at_destination(path):
                 continue
@@ -61,9 +69,15 @@ class PartialFiles:
             with suppress(EngineError, RcError):
                 item = self._run_job("operations/stat", file, until).get("item") or {}
                 size = item.get("Size")
-                if item.get("IsDir") is not False or size is None or size == size_before:
+                if item.get("IsDir") is not False or size is None:
                     continue
-                if size != sizes.get(path):
+                is_whole = size == sizes.get(path, size)
+                if is_doubted and is_whole and not (is_over and size_before == MISSING_SIZE):
+                    mismatches.unsure.add(path)
+                    continue
+                if size == size_before:
+                    continue
+                if is_doubted or size != sizes.get(path):
                     self._run_job("operations/deletefile", file, until)
                 elif size_before == MISSING_SIZE:
                     self._run.outcomes.add(FileOutcome(path, FileState.TRANSFERRED, size))

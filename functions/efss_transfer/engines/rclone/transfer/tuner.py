@@ -44,11 +44,13 @@ class Tuner:
         self._config: dict[str, Any] = {}
         self.rules: Mapping[str, Any] = {}
         """Members of `_config` that decide how files are compared."""
+        self.checks: Mapping[str, Any] = {}
+        """Members of `_config` that replace others where checksums are not believed."""
 
     @property
     def config(self) -> dict[str, Any]:
         """`_config` for the calls of this attempt."""
-        return {**self._config, **self.rules}
+        return {**self._config, **self.rules, **self.checks}
 
     @property
     def files_at_once(self) -> int:

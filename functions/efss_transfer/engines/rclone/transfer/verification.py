@@ -21,9 +21,9 @@ from efss_transfer.model.request import ListedFile
 from efss_transfer.model.result import Failure, Side
 from efss_transfer.model.verification import Verification, VerifyMode
 
-# The first kind of checksum that both storages offer is compared. If the content must be read, the
-# first kind of all is computed.
-_HASH_TYPES: Final = ("md5", "sha1", "sha256", "sha512", "blake3", "crc32")
+HASH_TYPES: Final = ("md5", "sha1", "sha256", "sha512", "blake3", "crc32")
+"""The first kind of checksum that both storages offer is compared. If the content must be read, the
+first kind of all is computed."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class _FileComparison:
         at_source = yield from self._hash_types(pairs[0].source)
         at_destination = yield from self._hash_types(pairs[0].destination)
         common = at_source & at_destination
-        hash_type = next((name for name in _HASH_TYPES if name in common), "none")
+        hash_type = next((name for name in HASH_TYPES if name in common), "none")
         if self._mode is not VerifyMode.CHECKSUM:
             hash_type = "none"
         facts: _Facts = {}
@@ -183,16 +183,18 @@ class _FileComparison:
 
     def _download_calls(self, pairs: list[FilePair], facts: _Facts) -> Iterator[RcCall]:
         """Calls that read a file: each one in mode `download`, and one whose checksum the request
-        gives and the destination lacks, even if it has that kind for other files.
+        gives and the destination lacks, even if it has that kind for other files, or names
+        another, which need not be that of the bytes.
         """
         is_download = self._mode is VerifyMode.DOWNLOAD
         for pair in pairs:
-            hash_type = pair.expected.hash or _HASH_TYPES[0]
+            hash_type = pair.expected.hash or HASH_TYPES[0]
             if is_download:
                 yield _download_call(pair.path, Side.SOURCE, pair.source, pair.path, hash_type)
             destination = facts[pair.path, Side.DESTINATION]
-            lacks_hash = destination.size is not None and not destination.hashes.get(hash_type)
-            if is_download or (pair.expected.hash and lacks_hash):
+            has_hash = destination.hashes.get(hash_type) == pair.expected.checksum
+            is_there = destination.size is not None
+            if is_download or (pair.expected.hash and is_there and not has_hash):
                 yield _download_call(
                     pair.path, Side.DESTINATION, pair.destination, pair.name, hash_type
                 )

@@ -10,6 +10,7 @@ from efss_transfer.engines.rclone.rc.progress import ProgressReporter
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer.comparison.empty_files import EmptyFiles
+from efss_transfer.engines.rclone.transfer.comparison.false_checksums import FalseChecksums
 from efss_transfer.engines.rclone.transfer.comparison.recount import Recount
 from efss_transfer.engines.rclone.transfer.comparison.unsized_files import UnsizedFiles
 from efss_transfer.engines.rclone.transfer.copier import Copier
@@ -43,6 +44,7 @@ class AfterCopy:
         tuner: Tuner,
         recount: Recount,
         copier: Copier,
+        checksums: FalseChecksums,
     ) -> None:
         self._run = run
         self._jobs = jobs
@@ -54,6 +56,7 @@ class AfterCopy:
         self._tuner = tuner
         self._recount = recount
         self._copier = copier
+        self._checksums = checksums
         self._empty_files = EmptyFiles(run, jobs)
         self.verification: Verification | None = None
         """What was compared; None if nothing was."""
@@ -77,11 +80,24 @@ class AfterCopy:
         if self._is_to_verify:
             self._progress.phase = Phase.VERIFYING
             self._run.forget()
+            if self._verify_mode is VerifyMode.CHECKSUM:
+                yield from self._look_at_checksums(source, destination)
             yield from self._verify(source, destination, self._verify_mode)
             self._report_missing_checksums()
         if not is_compared and (yield from self._has_other_bytes(source)):
             self._progress.phase = Phase.VERIFYING
             yield from self._verify(source, destination, VerifyMode.SIZE)
+
+    def _look_at_checksums(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
+        """Find out whether the checksums are right that are to be compared, if no copy has."""
+        file = self._copier.single_file
+        if file is None:
+            names = self._checksums.names(self._selection)
+            yield from self._checksums.look(source, destination, (source.fs, destination.fs), names)
+        elif file.name in (None, source.name):
+            yield from self._checksums.look(
+                source, destination, (source.parent, file.folder), [source.name]
+            )
 
     @property
     def _is_to_verify(self) -> bool:
@@ -95,7 +111,9 @@ class AfterCopy:
     @property
     def _verify_mode(self) -> VerifyMode:
         mode = self._options.verify
-        is_unchecked = self._copier.untimed.unchecked
+        is_unchecked = self._copier.untimed.unchecked or self._checksums.disbelieved is not None
+        if mode is VerifyMode.CHECKSUM and self._checksums.disbelieved is not None:
+            return VerifyMode.SIZE
         return VerifyMode.SIZE if mode is VerifyMode.NONE and is_unchecked else mode
 
     def _has_other_bytes(self, source: RemotePath) -> Generator[Event, None, bool]:
@@ -148,6 +166,8 @@ class AfterCopy:
         if (count := found.compared_by_size) == 0:
             return
         text = f"{count} of {found.checked} files have no checksum of a kind that both sides have."
+        if (side := self._checksums.disbelieved) is not None:
+            text = f"{count} files have checksums at the {side.value} that are not believed."
         if not self._options.require_checksum:
             self._run.outcomes.warn("compared_by_size", "", text, count)
             return
