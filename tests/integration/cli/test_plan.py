@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -50,7 +51,8 @@ def test_plan_is_printed_as_a_table(
     assert told["largest file"].startswith("1000 B, ")
     assert told["assumed rates"] == "1.9 MiB/s, 1 small files/s (given)"
     assert told["time limit"] == "1 h 00 min per invocation"
-    assert told["shards"].startswith("1, 20 files, 19.5 KiB, 20 s")
+    # The seconds include those of the survey, which a busy machine makes longer.
+    assert re.fullmatch(r"1, 20 files, 19\.5 KiB, [2-5][0-9] s.*", told["shards"])
 
 
 def test_json_prints_the_plan(function: Function, request_of: dict[str, Any]) -> None:
