@@ -79,6 +79,12 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Check `endpoint`: it may be that of a login page.",
         ),
         OddListing(
+            "It answers a request for a later page of a listing so, or ends the listing there.",
+            "`storage_error` at the source: after the copy the pages are counted, 997 entries "
+            "each, and those of a listing that ends with one again, 1,000 each.",
+            "Check `endpoint` and the proxy before the server.",
+        ),
+        OddListing(
             "It sends less of an object than it lists, with a length that fits.",
             "`checksum_mismatch` for the object, with any `verify`.",
             "Ask the operator of the storage.",

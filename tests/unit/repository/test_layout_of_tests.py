@@ -119,6 +119,9 @@ COVERED_ELSEWHERE = {
         "integration/failures/test_unsized_files.py"
     ),
     "engines/rclone/transfer/comparison/recount.py": "integration/failures/test_recounts.py",
+    "engines/rclone/transfer/comparison/listed_pages.py": (
+        "integration/failures/test_lost_pages.py"
+    ),
     "engines/rclone/transfer/linked_folders.py": "integration/failures/test_linked_folders.py",
     "engines/rclone/transfer/comparison/file_times.py": "integration/copy/test_file_times.py",
     "engines/rclone/transfer/comparison/samples.py": "integration/copy/test_file_times.py",

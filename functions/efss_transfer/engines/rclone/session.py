@@ -23,6 +23,7 @@ from efss_transfer.engines.rclone.rc.jobs import TransferInterrupted
 from efss_transfer.engines.rclone.rc.remotes import RemotePath, remote_paths
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer import tuning
+from efss_transfer.engines.rclone.transfer.comparison import listed_pages
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import FileDone
@@ -234,7 +235,8 @@ class Session:
 
     def _tuning_parameters(self, type_: str) -> dict[str, str]:
         is_verified = self._request.options.verify is not VerifyMode.NONE
-        return tuning.parameters(type_, self.run.memory_bytes, verified=is_verified)
+        tuned = tuning.parameters(type_, self.run.memory_bytes, verified=is_verified)
+        return tuned | listed_pages.parameters(type_)
 
     def _delete_remote(self, name: str) -> None:
         """POST config/delete. If it fails, the remote ends with the daemon, which keeps it in its

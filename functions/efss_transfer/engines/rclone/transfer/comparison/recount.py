@@ -19,6 +19,7 @@ from efss_transfer.engines.rclone.rc.client import Job
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, RcCall
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
+from efss_transfer.engines.rclone.transfer.comparison.listed_pages import ListedPages
 from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
 from efss_transfer.engines.seen_paths import SeenState
 from efss_transfer.model.events import Event
@@ -78,6 +79,7 @@ class Recount:
             # Of names that rclone takes for one, the second must not replace the first.
             return
         outcomes = self._run.outcomes
+        pages = ListedPages(self._run, self._jobs)
         job = yield from self._ask("operations/size", {"fs": source.fs, **self._filters})
         if job.error:
             outcomes.warn("listing_unchecked", "", "The server refused the comparison.")
@@ -85,7 +87,14 @@ class Recount:
         self._count = int(job.output.get("count") or 0)
         self._bytes = int(job.output.get("bytes") or 0)
         totals = outcomes.totals
-        if self._count <= (reported := totals.transferred + totals.skipped + totals.failed):
+        reported = totals.transferred + totals.skipped + totals.failed
+        if source.remote.backend == "s3":
+            has_fewer = self._count < reported
+            found = yield from pages.look(source.fs, self._filters, has_fewer=has_fewer)
+            if found is not None:
+                outcomes.add_error(found)
+                return
+        if self._count <= reported:
             return
         if self._count > _MOST_LISTED:
             text = f"The source has {self._count} files, and listings of its folders {reported}."
