@@ -55,12 +55,13 @@ def test_eight_run_and_all_others_are_told_busy_at_once(eight: Function, s3: Sto
 
     statuses = Counter(answer.status_code for answer, _ in done)
     assert statuses == {200: 8, 503: 42}
+    shortest = min(seconds for answer, seconds in done if answer.status_code == 200)
     for answer, seconds in done:
         if answer.status_code == 503:
             assert answer.json()["code"] == "busy"
             assert answer.json()["retryable"] is True
             assert int(answer.headers["Retry-After"]) > 0
-            assert seconds < 2, "to be told `busy` took as long as a transfer"
+            assert seconds < shortest, "to be told `busy` took as long as a transfer"
     eight.wait_clean()
 
 

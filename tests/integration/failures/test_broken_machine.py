@@ -21,7 +21,7 @@ from support.contract import complaints
 from support.service_process import Function
 from support.storages import Storage, digest
 
-pytestmark = pytest.mark.field_case("K15")
+pytestmark = [pytest.mark.field_case("K15"), pytest.mark.slow]
 
 STOP_SECONDS: Final = 1
 BOUND: Final = 11 + 3 * STOP_SECONDS
@@ -74,8 +74,8 @@ def kill_keeper_and_freeze_rclone(function: Function) -> None:
     "harm",
     [
         kill_keeper,
-        pytest.param(freeze_rclone, marks=pytest.mark.slow),
-        pytest.param(kill_keeper_and_freeze_rclone, marks=pytest.mark.slow),
+        freeze_rclone,
+        kill_keeper_and_freeze_rclone,
     ],
 )
 @pytest.mark.parametrize("moment", [0.0, 0.2, 1.5])
@@ -115,7 +115,6 @@ def test_copy_succeeds_without_its_keeper(own: Function, s3: Storage, folder: st
     assert s3.hashes(f"bucket/{folder}") == {"0.bin": digest(bytes(300_000))}
 
 
-@pytest.mark.slow
 def test_runtime_folder_without_room(
     tmp_path_factory: pytest.TempPathFactory, s3: Storage, folder: str
 ) -> None:
@@ -219,7 +218,6 @@ def processes(own: Function) -> Iterator[Path]:
         group.rmdir()
 
 
-@pytest.mark.slow
 def test_no_threads_or_processes_are_left(
     own: Function, processes: Path, s3: Storage, folder: str
 ) -> None:

@@ -94,8 +94,8 @@ def test_answer_comes_by_the_deadline_and_names_the_listing(
 ) -> None:
     function = direct if mode == "direct" else function
     with endless.source(kind) as source:
-        answer, memory, took = copied(function, source, s3.endpoint(folder), 5)
-    assert took < 5 + MARGIN
+        answer, memory, took = copied(function, source, s3.endpoint(folder), 8)
+    assert took < 8 + MARGIN
     assert (answer.status_code, answer.json()["code"]) == (504, "incomplete")
     assert memory.growth < GROWTH
     error, sample = only_sample(answer)
@@ -138,8 +138,8 @@ def test_ftp_listing_without_end(
     function: Function, s3: Storage, folder: str, tmp_path: Path
 ) -> None:
     with endless.ftp(tmp_path) as source:
-        answer, memory, took = copied(function, source, s3.endpoint(folder), 5)
-    assert took < 5 + MARGIN
+        answer, memory, took = copied(function, source, s3.endpoint(folder), 8)
+    assert took < 8 + MARGIN
     assert (answer.status_code, answer.json()["code"]) == (504, "incomplete")
     assert memory.growth < GROWTH
     function.wait_clean()

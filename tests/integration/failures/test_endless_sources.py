@@ -197,7 +197,7 @@ def test_link_that_leads_back_is_a_failed_folder(
             (folder / path).write_bytes(content)
     for path, to in links.items():
         (folder / path).symlink_to(to)
-    options = {"deadline_seconds": 30, "dry_run": dry_run}
+    options = {"deadline_seconds": 60, "dry_run": dry_run}
     with odd_sftp.running(folder.parent) as source:
         answer = function.copy(source.endpoint("data"), s3.endpoint(target), options=options)
     assert failures(answer) == [("unsupported", "source", loops)], answer.text

@@ -160,7 +160,7 @@ def test_a_caller_who_stops_reading_cancels_the_copy(
         wait_until(
             lambda: one.copy(webdav.endpoint("next"), s3.endpoint("next")).status_code == 200,
             "its place is not free",
-            5,
+            20,
         )
         print(f"{accept}: rclone gone after {ended:.2f} s")
         assert 3.5 < ended < SERVED
@@ -180,7 +180,7 @@ def test_a_caller_who_stops_reading_and_then_hangs_up_is_missed_at_once(
         wait_full(client)
     began = time.monotonic()
     wait_until(lambda: not daemons(one), "rclone works on", 10)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 3.5  # a caller who only stops reading has four seconds
     one.wait_clean()
 
 

@@ -93,6 +93,7 @@ def test_the_tests_of_the_rules_see_a_rule_that_is_wrong(tmp_path: Path) -> None
         promtool("test", "rules", tmp_path / "prometheus-rules.test.yaml")
 
 
+@pytest.mark.slow
 def test_every_query_of_the_dashboard_can_be_read(tmp_path: Path) -> None:
     rules = [
         {"record": f"panel:{number}", "expr": filled(query)} for number, query in enumerate(QUERIES)

@@ -11,6 +11,9 @@ from efss_transfer.engines.rclone.process.binary import pinned_release
 from support import service_process
 from support.storages import Storage, digest
 
+# Each test starts a service of its own.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def changed(tmp_path: Path, rclone: Path) -> Path:

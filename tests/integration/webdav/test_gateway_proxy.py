@@ -19,6 +19,9 @@ from support.forward_proxy import ForwardProxy, forward_proxy
 from support.service_process import Function
 from support.storages import Storage
 
+# Each test starts a service of its own.
+pytestmark = pytest.mark.slow
+
 FILES = {"a.txt": b"a", "empty": b"", "deep/b c.bin": os.urandom(400_000), "ü": b"x"}
 
 
@@ -167,7 +170,6 @@ def test_redirect_that_the_site_allows_is_followed_without_the_credential(
 
 
 @pytest.mark.parametrize("gateway", ["0", "1"])
-@pytest.mark.slow
 def test_proxy_that_does_not_answer_is_an_unreachable_storage(
     gateway: str, tmp_path: Path, dav: Faulty, s3: Storage
 ) -> None:
@@ -186,7 +188,6 @@ def test_proxy_that_does_not_answer_is_an_unreachable_storage(
         running.wait_clean()
 
 
-@pytest.mark.slow
 def test_names_that_the_proxy_does_not_know_are_an_error(
     tmp_path: Path, dav: Faulty, s3: Storage
 ) -> None:

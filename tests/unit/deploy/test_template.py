@@ -16,6 +16,9 @@ from efss_transfer.runtimes.aws import step_functions
 from support import cloudformation
 from support.storages import ROOT
 
+# The template is transformed, and its stack created, in many variants.
+pytestmark = pytest.mark.slow
+
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:archive-AbCdEf"
 PARAMETER = "arn:aws:ssm:eu-central-1:123456789012:parameter/archive"
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234"

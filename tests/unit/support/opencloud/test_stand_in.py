@@ -48,7 +48,7 @@ def test_file_in_post_processing_is_too_early_and_then_there(cloud: OpenCloud) -
     assert ask(cloud, "MOVE", "/f", headers=to).status_code == 201
     cloud.finish()
     assert ask(cloud, "GET", "/g").content == b"newer"
-    assert "425" not in ask(cloud, "PROPFIND", "/").text
+    assert "425 TOO EARLY" not in ask(cloud, "PROPFIND", "/").text
 
 
 def test_upload_that_is_cut_off_leaves_the_old_file(cloud: OpenCloud) -> None:
