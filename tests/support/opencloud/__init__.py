@@ -28,7 +28,9 @@ compares; where the two differ, this is wrong. Seen there, and mirrored:
 - A PUT that creates a name may lose against another and get 412 (1 of 16 at once). It always does
   with `cloud.refuses_races`.
 
-Not mirrored: tus (POST is 501), locks, trash, shares, the archiver.
+- tus: see `tus`, which is made from the source.
+
+Not mirrored: locks, trash, shares, the archiver.
 """
 
 from support.opencloud.cloud import NEVER, OBSERVED, OpenCloud, Space, User

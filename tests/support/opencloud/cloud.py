@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from support import storages
 from support.opencloud.tree import File, Folder, Sums, files_below
+from support.opencloud.tus_sessions import TusSession, TusSettings
 from support.stand_in.site import Cost, Site
 from support.storages import Storage, digest
 
@@ -60,6 +61,7 @@ class OpenCloud(Site):
     """
 
     processing_seconds: float = 0
+    tus: TusSettings = field(default_factory=TusSettings)
     rejects: Callable[[str], bool] = lambda _: False
     refuses_races: bool = False
 
@@ -68,6 +70,7 @@ class OpenCloud(Site):
         self.users: dict[str, User] = {}
         self.spaces: dict[str, Space] = {}
         self.uploaded: list[File] = []
+        self.uploads: dict[str, TusSession] = {}
         self.tokens: dict[str, tuple[str, float]] = {}
         self._contents = itertools.count(1)
         self.add_user(storages.USER, storages.password())
@@ -160,6 +163,9 @@ class OpenCloud(Site):
         with self.guard:
             for file in [one for one in self.uploaded if not one.is_processing]:
                 self.uploaded.remove(file)
+                done = [one.token for one in self.uploads.values() if one.file is file]
+                for token in done:
+                    del self.uploads[token]
                 if file.parent.children.get(file.name) is file and self.rejects(file.name):
                     file.parent.remove(file.name)
 
@@ -175,6 +181,12 @@ class OpenCloud(Site):
         """A file of `alice`'s."""
         found = self.user().space.root.find(path)
         return found if isinstance(found, File) else None
+
+    def read_file(self, path: str) -> bytes:
+        """The content of a file of `alice`'s."""
+        found = self.file(path)
+        assert found is not None, path
+        return found.content.read_bytes()
 
     def hashes(self, path: str = "") -> dict[str, str]:
         """The hash of each of `alice`'s files below a path, by its path from there."""

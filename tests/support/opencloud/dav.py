@@ -64,7 +64,7 @@ def put(exchange: Exchange, place: Place, _: User) -> None:
         raise Refusal(409)
     if isinstance(parent, File):
         raise Refusal(500)
-    _check_quota(place, there, exchange.length)
+    check_quota(place, there, exchange.length)
     match = exchange.header("If-Match")
     if match is not None and (there is None or match != f'"{there.etag}"'):
         raise Refusal(409)
@@ -78,7 +78,8 @@ def put(exchange: Exchange, place: Place, _: User) -> None:
         _check_sum(exchange, sums)
         exchange.spend()
         with cloud.guard:
-            file, is_new = _stored(exchange, place, parent, name, there)
+            mtime = exchange.header("X-OC-Mtime")
+            file, is_new = stored(exchange, parent, name, there, mtime)
             if file.content.exists():
                 file.content.unlink()
             file.content, file.size = blank, sums.size
@@ -94,11 +95,10 @@ def put(exchange: Exchange, place: Place, _: User) -> None:
     exchange.reply(201 if is_new else 204, b"", *headers)
 
 
-def _stored(
-    exchange: Exchange, place: Place, parent: Folder, name: str, began_with: Node | None
+def stored(
+    exchange: Exchange, parent: Folder, name: str, began_with: Node | None, given: str | None
 ) -> tuple[File, bool]:
     """The file with its new time, and whether it is new; its content is still the old one."""
-    given = exchange.header("X-OC-Mtime")
     mtime = time.time()
     if given is not None:
         found = re.fullmatch(r"(-?\d+)(?:\.(\d{1,9}))?", given)
@@ -121,7 +121,7 @@ def _stored(
     return there, False
 
 
-def _check_quota(place: Place, there: Node | None, size: int) -> None:
+def check_quota(place: Place, there: Node | None, size: int) -> None:
     """Refuse what exceeds the quota; a file that is replaced makes room."""
     quota = place.space.quota
     if quota is None:

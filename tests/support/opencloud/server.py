@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from support.opencloud import dav, listing
+from support.opencloud import dav, listing, tus
 from support.opencloud.cloud import OpenCloud, User
 from support.opencloud.errors import Refusal, not_authenticated, not_found
 from support.opencloud.places import Exchange, Foreign, Place, place
@@ -41,13 +41,6 @@ _CAPABILITIES: Final[dict[str, Any]] = {
         "bigfilechunking": False,
         "undelete": True,
         "versioning": True,
-        "tus_support": {
-            "version": "1.0.0",
-            "resumable": "1.0.0",
-            "extension": "creation,creation-with-upload",
-            "max_chunk_size": 10_000_000,
-            "http_method_override": "",
-        },
     },
     "dav": {"chunking": "", "trashbin": "1.0", "reports": ["search-files"]},
     "spaces": {"version": "1.0.0", "enabled": True, "projects": True, "max_quota": 0},
@@ -60,6 +53,8 @@ _METHODS: Final[dict[str, Callable[[Exchange, Place, User], None]]] = {
     "PUT": dav.put,
     "MKCOL": dav.mkcol,
     "DELETE": dav.delete,
+    "OPTIONS": tus.options,
+    "POST": tus.create,
     "MOVE": dav.move,
     "COPY": dav.copy,
 }
@@ -113,10 +108,14 @@ def _answer(exchange: Exchange) -> None:
         return
     if path in ("/ocs/v1.php/cloud/capabilities", "/ocs/v2.php/cloud/capabilities"):
         meta = {"status": "ok", "statuscode": 100 if "/v1" in path else 200, "message": "OK"}
-        told = {"ocs": {"meta": meta, "data": {"capabilities": _CAPABILITIES}}}
+        files = {**_CAPABILITIES["files"], "tus_support": tus.capability(cloud)}
+        told = {"ocs": {"meta": meta, "data": {"capabilities": {**_CAPABILITIES, "files": files}}}}
         exchange.reply(200, json.dumps(told).encode(), kind="application/json; charset=utf-8")
         return
     cloud.spend(cloud.cost.start)
+    if path.startswith("/data/"):
+        tus.serve(exchange, path.removeprefix("/data/"))
+        return
     if not path.startswith(("/remote.php/", "/dav", "/webdav", "/graph/")):
         raise Refusal(502)
     user = _signed_in(exchange)
@@ -129,8 +128,6 @@ def _answer(exchange: Exchange) -> None:
         found = place(cloud, user, path)
         if found is None:
             raise not_found("File not found in root") if path == "/dav" else Refusal(404)
-        if exchange.method == "POST":
-            raise Refusal(501)
         act = _METHODS.get(exchange.method)
         if act is None:
             raise Refusal(404)

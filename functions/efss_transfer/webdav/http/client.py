@@ -49,7 +49,7 @@ class Upstream:
         `authorization` goes only to the server's own origin. A redirect that is not followed is
         itself the answer.
         """
-        origin, target = self.origin, call.target
+        origin, target = call.origin or self.origin, call.target
         followed: list[str] = []
         while True:
             answer = await self._exchange(call, origin, target, authorization)
@@ -59,9 +59,7 @@ class Upstream:
                 return answer
             await answer.settle()
             followed.append(onward)
-            parts = urlsplit(onward)
-            origin = Origin.of(onward)
-            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            origin, target = _split(onward)
 
     def _onward(self, call: Call, answer: Answer) -> str | None:
         if answer.status not in _REDIRECTS or not (location := answer.header("location")):
@@ -70,6 +68,18 @@ class Upstream:
             return None
         if answer.status == 303 and call.method not in ("GET", "HEAD"):
             return None
+        return self._permitted(answer, location)
+
+    def located(self, answer: Answer) -> tuple[Origin, str] | None:
+        """Return the origin and target that an answer's Location names, by the rules of redirects.
+
+        None if it names none that may be used. Raises NoAnswer if the site's rules deny it.
+        """
+        location = answer.header("location")
+        url = self._permitted(answer, location) if location else None
+        return None if url is None else _split(url)
+
+    def _permitted(self, answer: Answer, location: str) -> str | None:
         try:
             url = urljoin(f"{answer.origin}{answer.target}", location)
             target = Origin.of(url)
@@ -122,3 +132,9 @@ class Upstream:
         elif call.method in ("PUT", "POST"):
             headers["Content-Length"] = "0"
         return messages.request_head(call.method, target, headers)
+
+
+def _split(url: str) -> tuple[Origin, str]:
+    """Return the origin of a URL and the target of requests for it."""
+    parts = urlsplit(url)
+    return Origin.of(url), (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -87,7 +87,8 @@ class Call:
 
     A call that is sent `beside` another, which waits for it, takes no slot of the connection
     limit: otherwise calls that hold all the slots could wait for each other. A call `once` is never
-    repeated after a broken connection, so it does not use one that may have ended.
+    repeated after a broken connection, so it does not use one that may have ended. `origin` is that
+    of another server, to which a server's answer led; None for the server itself.
     """
 
     method: str
@@ -96,6 +97,7 @@ class Call:
     upload: Upload | None = None
     beside: bool = False
     once: bool = False
+    origin: Origin | None = None
 
 
 @dataclass

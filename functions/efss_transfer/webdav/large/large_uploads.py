@@ -7,33 +7,25 @@ says about its files. After a resumed upload the server is asked for the SHA-1 o
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
-from efss_transfer.webdav.bulk.capabilities import Capabilities
 from efss_transfer.webdav.http.bodies import Body
-from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Call
-from efss_transfer.webdav.http.server import EngineGone
 from efss_transfer.webdav.large import marks
-from efss_transfer.webdav.large.making import Anew, Making, anew
+from efss_transfer.webdav.large.making import Making, anew
 from efss_transfer.webdav.large.marks import Chunk, Key
+from efss_transfer.webdav.large.means import Means, may_go_on
 from efss_transfer.webdav.large.sessions import ChunkSession, Sessions
 from efss_transfer.webdav.large.stretches import Stretch, Stretches
-from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import key
-from efss_transfer.webdav.paths import Segments, segments
-from efss_transfer.webdav.session import Failed, Refused, ServerSession
+from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.session import Failed
 from efss_transfer.webdav.writes.chunks import Chunks, NoChunks
-from efss_transfer.webdav.writes.cleanups import CleanUps
-from efss_transfer.webdav.writes.conditions import Conditions
 from efss_transfer.webdav.writes.kept import Kept
 from efss_transfer.webdav.writes.names import PARTIAL
 
-# Errors that may pass. A session is of no more use after any other answer.
-_MAY_PASS: Final = frozenset({408, 423, 425, 429, 500, 502, 503, 504})
 _MISMATCH: Final = 412
 _NO_FOLDER: Final = frozenset({404, 409})
 _ANEW: Final = frozenset({400, _MISMATCH, *_NO_FOLDER})
@@ -41,29 +33,18 @@ _CHANGED: Final = "The file is not the one of which parts were sent before"
 
 
 class LargeUploads:
-    """Uploads to one server of files of more than `above` bytes; 0 for none."""
+    """Uploads to one server in chunks."""
 
-    def __init__(
-        self,
-        session: ServerSession,
-        listings: Listings,
-        chunks: Chunks,
-        conditions: Conditions,
-        clean_ups: CleanUps,
-        capabilities: Capabilities,
-        forget_folders: Callable[[], None],
-        above: int,
-    ) -> None:
-        self._session = session
-        self._listings = listings
+    def __init__(self, means: Means, chunks: Chunks) -> None:
+        self._means = means
+        self._session = means.session
+        self._listings = means.listings
         self._chunks = chunks
-        self._conditions = conditions
-        self._clean_ups = clean_ups
-        self._capabilities = capabilities
-        self._forget_folders = forget_folders
-        self._above = above
-        self._sessions = Sessions(session, listings, chunks)
-        self._making = Making(session, listings, chunks, self._sessions)
+        self._conditions = means.conditions
+        self._clean_ups = means.clean_ups
+        self._above = means.above
+        self._sessions = Sessions(means.session, means.listings, chunks)
+        self._making = Making(means.session, means.listings, chunks, self._sessions)
 
     async def store(self, path: Segments, body: Body, headers: Mapping[str, str]) -> Kept | None:
         """Store a body. None before anything was read if it must go the plain way.
@@ -91,7 +72,7 @@ class LargeUploads:
         try:
             kept = await self._stored(session, path, stretches, headers)
         except BaseException as error:
-            ending = self._sessions.end(session, keep=_may_go_on(error))
+            ending = self._sessions.end(session, keep=may_go_on(error))
             await self._clean_ups.run(ending)
             if isinstance(error, Failed):
                 raise await self._explained(path, error) from error
@@ -144,7 +125,7 @@ class LargeUploads:
         """Send the chunks that the server does not have."""
         to, size, by = self._listings.url(path), session.size, marks.writer()
         headers = {"Destination": to, "OC-Total-Length": str(size)}
-        most = await self._largest()
+        most = await self._means.largest("chunked_upload", "max_size")
         rate: float | None = None
         while (left := size - stretches.at) > 0:
             number = len(session.chunks) + 1
@@ -161,27 +142,13 @@ class LargeUploads:
             rate = length / max(time.monotonic() - begun, 1e-3)
             session.chunks.append(Chunk(name, length, stretches.digest))
 
-    async def _largest(self) -> int | None:
-        """Return how large a chunk may be by what the server says; None if it does not."""
-        home = segments(self._session.home)
-        at = next((at for at, name in enumerate(home) if name.endswith(".php")), 0)
-        said = await self._capabilities.get(home[:at], "files", "chunked_upload", "max_size")
-        return said if isinstance(said, int) and said > 0 else None
-
     async def _explained(self, path: Segments, failed: Failed) -> Failed:
         """Return the error of an upload; learn from it what the next one must know."""
         if failed.status in _NO_FOLDER:
             # The file's folder may have been deleted: the next MKCOL for it must be sent.
-            self._forget_folders()
+            self._means.forget_folders()
         if failed.status == _MISMATCH:
             await self._conditions.looked(path)
         if failed.status not in _ANEW:
             return failed
         return anew(self._session, path, f"The server refused the parts ({failed.said.message})")
-
-
-def _may_go_on(error: BaseException) -> bool:
-    """Return whether a later upload may go on after an error."""
-    if isinstance(error, Failed):
-        return not isinstance(error, Anew) and error.status in _MAY_PASS
-    return isinstance(error, NoAnswer | Refused | EngineGone | asyncio.CancelledError)

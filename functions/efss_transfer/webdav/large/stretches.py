@@ -13,12 +13,16 @@ from efss_transfer.webdav.large import marks
 
 
 class Stretches:
-    """Bytes of a file as the engine sends them, one stretch after another."""
+    """Bytes of a file as the engine sends them, one stretch after another.
 
-    def __init__(self, body: Body) -> None:
+    With `by_md5` they are hashed by MD5 as well.
+    """
+
+    def __init__(self, body: Body, *, by_md5: bool = False) -> None:
         self._body = body
         self._buffer = body.buffer()
         self._sha1 = hashlib.sha1(usedforsecurity=False)
+        self._md5 = hashlib.md5(usedforsecurity=False) if by_md5 else None
 
     @property
     def at(self) -> int:
@@ -35,6 +39,11 @@ class Stretches:
         """SHA-1 of all bytes that were read, in hexadecimal."""
         return self._sha1.hexdigest()
 
+    @property
+    def md5(self) -> str | None:
+        """MD5 of all bytes that were read, in hexadecimal, if that was asked for."""
+        return None if self._md5 is None else self._md5.hexdigest()
+
     async def read(self, most: int) -> memoryview:
         """Read some bytes. Raises EngineGone."""
         try:
@@ -44,7 +53,16 @@ class Stretches:
         if not count:
             raise EngineGone
         self._sha1.update(self._buffer[:count])
+        if self._md5 is not None:
+            self._md5.update(self._buffer[:count])
         return self._buffer[:count]
+
+    async def taken(self, size: int) -> bytes:
+        """Read so many bytes, and hold them. Raises EngineGone."""
+        pieces: list[bytes] = []
+        while left := size - sum(map(len, pieces)):
+            pieces.append(bytes(await self.read(left)))
+        return b"".join(pieces)
 
     async def skip(self, size: int) -> None:
         """Read bytes that the server has already. Raises EngineGone."""

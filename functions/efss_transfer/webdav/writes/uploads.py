@@ -20,10 +20,12 @@ from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Call, Held, Upload
 from efss_transfer.webdav.http.server import EngineRequest, Streamed
 from efss_transfer.webdav.large.large_uploads import LargeUploads
+from efss_transfer.webdav.large.means import Means
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import Memory, Stored, key
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, ServerSession
+from efss_transfer.webdav.tus.resumable_uploads import ResumableUploads
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes import names, refusals
 from efss_transfer.webdav.writes.chunks import Chunks, NoChunks
@@ -45,7 +47,7 @@ _NO_MOVE: Final = frozenset({400, 403, 405, 501, 502})
 
 
 class Uploads:
-    """Uploads to one server. `room` is that of `Pieces`, `large_above` that of `LargeUploads`."""
+    """Uploads to one server. `room` is that of `Pieces`, `large_above` that of `Means`."""
 
     def __init__(
         self,
@@ -72,15 +74,10 @@ class Uploads:
         # In ownCloud nobody has looked for them.
         self.leftovers = Leftovers(session, listings, self._chunks if dialect.in_place else None)
         self.clean_ups = CleanUps()
-        self.large = LargeUploads(
-            session,
-            listings,
-            self._chunks,
-            self.conditions,
-            self.clean_ups,
-            bulk.capabilities,
-            folders.forget,
-            large_above if dialect.in_place else 0,
+        seen = (self.conditions, self.clean_ups, bulk.capabilities, folders.forget)
+        means = Means(session, listings, *seen, large_above)
+        self.large: LargeUploads | ResumableUploads = (
+            LargeUploads(means, self._chunks) if dialect.in_place else ResumableUploads(means)
         )
         self._moves = True
 
