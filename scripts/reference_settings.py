@@ -101,9 +101,9 @@ SETTINGS: Final = {
     ),
     "WEBDAV_CHUNKS_MB": Setting(
         "100",
-        "Megabytes above which a file is uploaded in chunks, where a WebDAV server offers that "
-        "(Nextcloud), so that an upload that is cut off can go on; 0 sends each as a whole. See "
-        "[the design](../design.md#the-webdav-gateway).",
+        "Megabytes above which a file is uploaded in parts, where a WebDAV server offers that (in "
+        "chunks to Nextcloud, by tus to oCIS and OpenCloud), so that an upload that is cut off can "
+        "go on; 0 sends each as a whole. See [the design](../design.md#the-webdav-gateway).",
     ),
     "BOOT_SECONDS": Setting("15", "Maximum time until rclone gives its first answer."),
     "RETRY_SECONDS": Setting(

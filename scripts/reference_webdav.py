@@ -86,6 +86,14 @@ CONDITIONS: Final = (
         "rclone derives the folder of an upload's chunks from the file's path, so both share it.",
     ),
     Condition(
+        "An upload of a large file to an OpenCloud or ownCloud Infinite Scale is cut off.",
+        "The next attempt goes on, by tus. What is left when the request ends is removed there, "
+        "and the next request starts over.",
+        "The next attempt starts over. What arrived takes space at the server for a day.",
+        "rclone sends one PUT, or for `infinitescale` uploads by tus that hold the file in memory; "
+        "an attempt knows nothing of the one before.",
+    ),
+    Condition(
         "It accepts Digest authentication only.",
         "`authentication_failed`, which says so, and asks for an app password, a token or Basic.",
         "`authentication_failed`, without the reason.",

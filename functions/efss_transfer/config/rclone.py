@@ -20,7 +20,7 @@ class RcloneSettings:
     that rclone runs as, None for the service's own. `standby` keeps one rclone booted for the
     next transfer. `webdav_gateway` puts a gateway before each WebDAV storage; `webdav_bulk` lets
     it upload small files together, and `webdav_archives` lets it download them so. Files of more
-    than `webdav_chunks_mb` megabytes it may send in chunks, 0 for none.
+    than `webdav_chunks_mb` megabytes it may send in parts, 0 for none.
     """
 
     binary: Path | None

@@ -86,7 +86,8 @@ OWNCLOUD: Final = Dialect(
     needs_length=True,
     chunks=True,
 )
-# rclone's own uploads by tus hold a file 2.7 times in memory, so rclone gets another vendor.
+# rclone's own uploads by tus hold a file 2.7 times in memory, so rclone gets another vendor. The
+# gateway's are streamed: see `webdav/tus`.
 # If-None-Match is ignored there: a new file is sent over one that appeared meanwhile. The third
 # upload of a file with one time is answered by 500, as is every later one: the version that it
 # would make exists. But a time may have nanoseconds, which listings do not show. A PROPPATCH of a

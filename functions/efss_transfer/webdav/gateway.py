@@ -40,7 +40,7 @@ class Gateway:
     With `is_destination` it removes abandoned uploads of gateways that were killed, in the folders
     that are listed. Without it, the copy may use listings of the probe before it. Both gateways of
     a transfer share a `budget`. `bulk` permits uploads and `archives` downloads of many files at a
-    time, and files of more than `large_above` bytes may be sent in chunks (0 for none). With
+    time, and files of more than `large_above` bytes may be sent in parts (0 for none). With
     `keeps_files` no file is replaced in a folder whose listing failed: it may not be empty.
     """
 

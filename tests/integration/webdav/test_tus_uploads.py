@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from support import opencloud, service_process
+from support import nextcloud, opencloud, service_process
 from support.opencloud import OpenCloud, Request
 from support.service_process import Function
 from support.stand_in.faults import Fault
@@ -352,3 +353,77 @@ def test_upload_that_the_server_does_not_begin_goes_by_put(
     ocis.fail("POST", "*", opencloud.status(code))
     assert_complete(copies.run(), ocis)
     assert len(ocis.seen("PUT")) == 1
+
+
+def test_upload_at_another_host_gets_no_credential(copies: TusCopies, ocis: OpenCloud) -> None:
+    ocis.tus.origin = ocis.url.replace("127.0.0.1", "localhost")
+    ocis.fail("PATCH", UPLOADS, opencloud.reset(after=MIB), times=1, skip=1)
+    result = copies.run(attempts=2)
+    assert_complete(result, ocis)
+    assert resumed(result) >= PART
+    asked = ocis.seen("*", UPLOADS)
+    assert {one.method for one in asked} == {"PATCH", "HEAD"}
+    assert all(one.headers["Host"].startswith("localhost:") for one in asked)
+    assert not any("Authorization" in one.headers for one in asked)
+
+
+@pytest.mark.parametrize("origin", ["http://10.1.2.3", "ftp://127.0.0.1", "http://a@127.0.0.1"])
+def test_upload_where_the_site_allows_nothing_goes_by_put(
+    origin: str, copies: TusCopies, ocis: OpenCloud
+) -> None:
+    ocis.tus.origin = origin
+    result = copies.run()
+    assert result["state"] == "succeeded", result["errors"]
+    assert ocis.hashes("to") == {"large.bin": digest(DATA)}
+    assert len(ocis.seen("PUT")) == 1
+
+
+def test_credential_stays_with_its_origin(copies: TusCopies, ocis: OpenCloud) -> None:
+    assert_complete(copies.run(), ocis)
+    assert all("Authorization" in one.headers for one in ocis.seen("PATCH", UPLOADS))
+
+
+def test_address_of_an_upload_is_no_secret_that_is_told(copies: TusCopies, ocis: OpenCloud) -> None:
+    ocis.fail("PATCH", UPLOADS, opencloud.status(500))
+    result = copies.run()
+    assert result["state"] == "failed"
+    assert "/data/" not in str(result)
+
+
+def test_chunks_switched_off_are_one_put(tmp_path: Path, s3: Storage, ocis: OpenCloud) -> None:
+    with service_process.function(tmp_path, WEBDAV_CHUNKS_MB="0") as whole:
+        assert_complete(TusCopies(whole, s3, ocis).run(), ocis)
+        whole.wait_clean()
+    assert [one.received for one in ocis.seen("PUT")] == [SIZE]
+    assert not ocis.seen("OPTIONS")
+    assert not ocis.seen("POST")
+
+
+def test_source_whose_bytes_have_another_hash_replaces_nothing(
+    function: Function, ocis: OpenCloud
+) -> None:
+    """A server compares the hash with a PUT, and with tus it does not."""
+    ocis.write("/to/large.bin", b"old")
+    with nextcloud.serving() as cloud:
+        cloud.write("/from/large.bin", DATA).checksum = f"SHA1:{'0' * 40}"
+        source, destination = cloud.storage().endpoint("from"), ocis.storage().endpoint("to")
+        answer = function.copy(source, destination, options={"attempts": 1})
+    assert answer.status_code != 200
+    assert "checksum_mismatch" in answer.text
+    assert ocis.read_file("to/large.bin") == b"old"
+    assert not ocis.uploads
+
+
+@pytest.mark.slow
+def test_200_mib_that_are_cut_off_five_times(copies: TusCopies, ocis: OpenCloud) -> None:
+    content = DATA * 13
+    copies.write(content)
+    ocis.tus.max_chunk = 10_000_000
+    faults = [opencloud.reset(after=MIB), opencloud.status(500), opencloud.truncate(after=MIB)]
+    for skip, fault in zip([4, 8, 12, 15, 18], [*faults, *faults], strict=False):
+        ocis.fail("PATCH", UPLOADS, fault, times=1, skip=skip)
+    result = copies.run(attempts=6)
+    assert_complete(result, ocis, content)
+    assert resumed(result) > len(content) / 2
+    assert sent(ocis) < 1.2 * len(content)
+    assert len(ocis.seen("POST")) == 1

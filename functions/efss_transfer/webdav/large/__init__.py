@@ -1,1 +1,1 @@
-"""Large files: sent in chunks, so that an upload that was cut off can go on."""
+"""Large files: sent in parts, so that an upload that was cut off can go on; here in chunks."""

@@ -106,7 +106,7 @@ class TusRequests:
             where = self._session.upstream.located(answer)
             if where is None:
                 return None
-            expires = _moment(answer.header("upload-expires"))
+            expires = moment(answer.header("upload-expires"))
             return TusUpload(*where, file, size, condition, expires)
 
     async def offset(self, upload: TusUpload, path: Segments) -> int | None:
@@ -130,7 +130,7 @@ class TusRequests:
         headers = {"Upload-Offset": str(at), "Content-Type": _TYPE}
         call = self._call("PATCH", upload, headers, body, once=once)
         answer = await self._session.succeed(call, key(path))
-        upload.expires = _moment(answer.header("upload-expires")) or upload.expires
+        upload.expires = moment(answer.header("upload-expires")) or upload.expires
         return _number(answer, "upload-offset")
 
     async def terminate(self, upload: TusUpload) -> None:
@@ -167,7 +167,7 @@ def _number(answer: Answer, name: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
 
 
-def _moment(text: str | None) -> float | None:
+def moment(text: str | None) -> float | None:
     """Read Upload-Expires: a date (RFC 9110), or as OpenCloud writes it, seconds since 1970."""
     given = (text or "").strip()
     if given.isascii() and given.isdecimal() and len(given) < 20:

@@ -20,12 +20,13 @@ from typing import Final
 
 from efss_transfer.webdav.http.bodies import Body
 from efss_transfer.webdav.http.connections import NoAnswer
-from efss_transfer.webdav.http.exchange import Held
+from efss_transfer.webdav.http.exchange import Call, Held
 from efss_transfer.webdav.large import marks
 from efss_transfer.webdav.large.making import anew
 from efss_transfer.webdav.large.marks import Key
 from efss_transfer.webdav.large.means import Means, may_go_on
 from efss_transfer.webdav.large.stretches import Stretch, Stretches
+from efss_transfer.webdav.memory import key
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed
 from efss_transfer.webdav.tus.finishing import Finishing
@@ -38,6 +39,8 @@ LAST: Final = 1 << 16
 """Bytes that are sent last, from memory: by then the hash of the whole is known."""
 
 _ANEW: Final = frozenset({403, 404, 409, 410, 412, 460})
+_ERROR: Final = 500
+_AGAIN: Final = 503
 _MOST_LOOKS: Final = 10
 _CHANGED: Final = "The file is not the one of which parts were sent before"
 
@@ -199,7 +202,14 @@ class ResumableUploads:
     ) -> None:
         at = stretches.at
         stretch = Stretch(stretches, length)
-        after = await self._requests.send(upload, path, at, stretch)
+        try:
+            after = await self._requests.send(upload, path, at, stretch)
+        except Failed as failed:
+            if failed.status != _ERROR:
+                raise
+            # The server has what was sent before, so another attempt is worth it.
+            call = Call("PATCH", key(path))
+            raise self._session.failed(call, key(path), failed.said, _AGAIN) from failed
         self._check(upload, path, stretches)
         if after is None:
             after = await self._requests.offset(upload, path)
