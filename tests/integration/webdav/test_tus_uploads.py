@@ -126,9 +126,9 @@ def test_time_and_hash_are_kept(copies: TusCopies, ocis: OpenCloud) -> None:
     "fault",
     [
         opencloud.reset(after=2 * MIB),
-        opencloud.truncate(after=2 * MIB),
+        pytest.param(opencloud.truncate(after=2 * MIB), marks=pytest.mark.slow),
         opencloud.status(500),
-        opencloud.status(503),
+        pytest.param(opencloud.status(503), marks=pytest.mark.slow),
         opencloud.status(502, carried_out=True),
         opencloud.reset(after=2 * PART),
     ],
@@ -305,7 +305,7 @@ def test_file_that_another_client_stores_meanwhile_is_not_overwritten_unseen(
     ],
     ids=["504 and done", "502 and done", "answer lost"],
 )
-@pytest.mark.parametrize("processing", [0, 3])
+@pytest.mark.parametrize("processing", [0, pytest.param(3, marks=pytest.mark.slow)])
 def test_answers_to_the_last_part_are_not_taken_for_the_truth(
     processing: int, fault: Fault, copies: TusCopies, ocis: OpenCloud
 ) -> None:
@@ -346,7 +346,10 @@ def test_server_without_tus_gets_a_put(copies: TusCopies, ocis: OpenCloud) -> No
     assert not ocis.seen("POST")
 
 
-@pytest.mark.parametrize("code", [400, 403, 404, 405, 409, 412, 500, 501])
+@pytest.mark.parametrize(
+    "code",
+    [412, 500, *(pytest.param(code, marks=pytest.mark.slow) for code in (400, 403, 404, 409, 501))],
+)
 def test_upload_that_the_server_does_not_begin_goes_by_put(
     code: int, copies: TusCopies, ocis: OpenCloud
 ) -> None:
