@@ -28,9 +28,9 @@ compares; where the two differ, this is wrong. Seen there, and mirrored:
 - A PUT that creates a name may lose against another and get 412 (1 of 16 at once). It always does
   with `cloud.refuses_races`.
 
-- tus: see `tus`, which is made from the source.
+- tus: see `tus`, which is made from the source. The archiver: see `archiver`.
 
-Not mirrored: locks, trash, shares, the archiver.
+Not mirrored: locks, trash, shares.
 """
 
 from support.opencloud.cloud import NEVER, OBSERVED, OpenCloud, Space, User

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 from support import storages
@@ -26,6 +26,7 @@ OBSERVED: Final = Cost(
     password=0.1,
     app_password=0.23,
     bearer=0.012,
+    zip_file=0.0035,
     processors=2,
 )
 """Processor time of a request as measured on two cores, most of it for the sign-in."""
@@ -58,12 +59,20 @@ class OpenCloud(Site):
 
     `processing_seconds`: how long a file is in post-processing after its upload. `rejects`: which
     names the post-processing then refuses, as a virus scanner does: the file vanishes.
+    `archives`: whether there is an archiver, of which two others are the limits, and `archivers`
+    what the capability says of it, if not the truth.
     """
 
     processing_seconds: float = 0
     tus: TusSettings = field(default_factory=TusSettings)
     rejects: Callable[[str], bool] = lambda _: False
     refuses_races: bool = False
+    archives: bool = True
+    archivers: Any = None
+    archiver_most_files: int = 10_000
+    archiver_most_bytes: int = 1 << 30
+    on_archive: Callable[[list[str], bytes], bytes] = lambda _, whole: whole
+    """Called with the paths that a zip is asked for, and the zip; returns what is sent."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

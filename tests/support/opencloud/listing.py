@@ -48,6 +48,7 @@ _PROPERTIES: Final[dict[tuple[str, str], Property]] = {
     (OC, "checksums"): _of_file(_checksums),
     (OC, "permissions"): lambda _, node: "RDNVWZP" if isinstance(node, File) else "RDNVCKZP",
     (OC, "id"): lambda space, node: shown_id(space, node),
+    (OC, "fileid"): lambda space, node: shown_id(space, node),
     (OC, "size"): lambda _, node: str(node.size),
 }
 _ALL: Final = [name for name in _PROPERTIES if not name[1].startswith("quota-")]

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from support.opencloud import dav, listing, tus
+from support.opencloud import archiver, dav, listing, tus
 from support.opencloud.cloud import OpenCloud, User
 from support.opencloud.errors import Refusal, not_authenticated, not_found
 from support.opencloud.places import Exchange, Foreign, Place, place
@@ -108,7 +108,8 @@ def _answer(exchange: Exchange) -> None:
         return
     if path in ("/ocs/v1.php/cloud/capabilities", "/ocs/v2.php/cloud/capabilities"):
         meta = {"status": "ok", "statuscode": 100 if "/v1" in path else 200, "message": "OK"}
-        files = {**_CAPABILITIES["files"], "tus_support": tus.capability(cloud)}
+        told_of = {"tus_support": tus.capability(cloud), "archivers": archiver.capability(cloud)}
+        files = {**_CAPABILITIES["files"], **told_of}
         told = {"ocs": {"meta": meta, "data": {"capabilities": {**_CAPABILITIES, "files": files}}}}
         exchange.reply(200, json.dumps(told).encode(), kind="application/json; charset=utf-8")
         return
@@ -116,13 +117,16 @@ def _answer(exchange: Exchange) -> None:
     if path.startswith("/data/"):
         tus.serve(exchange, path.removeprefix("/data/"))
         return
-    if not path.startswith(("/remote.php/", "/dav", "/webdav", "/graph/")):
+    if not path.startswith(("/remote.php/", "/dav", "/webdav", "/graph/", archiver.PATH)):
         raise Refusal(502)
     user = _signed_in(exchange)
     exchange.request.user = user.name
     cloud.settle()
     if path == "/graph/v1.0/me/drives":
         exchange.reply(200, json.dumps(_drives(cloud, user)).encode(), kind="application/json")
+        return
+    if path == archiver.PATH and cloud.archives:
+        archiver.send_archive(exchange)
         return
     try:
         found = place(cloud, user, path)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import time
+import uuid
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-_ids = itertools.count(1)
 
 
 @dataclass(eq=False)
@@ -25,7 +23,7 @@ class File:
     sums: tuple[str, str, str] | None
     ready: float = 0
     versions: set[float] = field(default_factory=set)
-    id: int = field(default_factory=lambda: next(_ids))
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def is_processing(self) -> bool:
@@ -51,7 +49,7 @@ class Folder:
     parent: Folder | None
     mtime: float = field(default_factory=time.time)
     children: dict[str, File | Folder] = field(default_factory=dict)
-    id: int = field(default_factory=lambda: next(_ids))
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def etag(self) -> str:
