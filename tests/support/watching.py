@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Self
+
+import psutil
+
+from support.service_process import Function
 
 
 class Watching:
@@ -30,3 +35,21 @@ class Watching:
     def _watch(self) -> None:
         while not self._stop.wait(self.period):
             self.look()
+
+
+class WatchedMemory(Watching):
+    """The largest memory of a service's Python and of its rclone together, while it runs."""
+
+    def __init__(self, function: Function) -> None:
+        self.python = self.rclone = self.both = 0
+        super().__init__()
+        self._function = function
+        self._worker = function.worker()
+
+    def look(self) -> None:
+        python, rclone = self._worker.memory_info().rss, 0
+        for process in self._function.daemons():
+            with suppress(psutil.NoSuchProcess):
+                rclone += process.memory_info().rss
+        self.python, self.rclone = max(self.python, python), max(self.rclone, rclone)
+        self.both = max(self.both, python + rclone)

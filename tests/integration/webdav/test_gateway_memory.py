@@ -9,20 +9,18 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 
 from efss_transfer.webdav.budget import Budget
 from support import faulty_webdav as faulty
 from support import service_process, webdav_gateway
-from support.service_process import Function
 from support.storages import digest
-from support.watching import Watching
+from support.watching import WatchedMemory
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -152,24 +150,6 @@ def test_listing_passes_through_in_flat_memory(size: int) -> None:
     assert grown < 16 * MIB
 
 
-class Watched(Watching):
-    """The largest memory of a service's Python and of its rclone together, while it runs."""
-
-    def __init__(self, function: Function) -> None:
-        self.python = self.rclone = self.both = 0
-        super().__init__()
-        self._function = function
-        self._worker = function.worker()
-
-    def look(self) -> None:
-        python, rclone = self._worker.memory_info().rss, 0
-        for process in self._function.daemons():
-            with suppress(psutil.NoSuchProcess):
-                rclone += process.memory_info().rss
-        self.python, self.rclone = max(self.python, python), max(self.rclone, rclone)
-        self.both = max(self.both, python + rclone)
-
-
 @pytest.mark.slow
 def test_hundred_thousand_entries_and_64_transfers_fit_into_512_mib(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
@@ -188,7 +168,7 @@ def test_hundred_thousand_entries_and_64_transfers_fit_into_512_mib(tmp_path: Pa
         for dav, files in ((source, kept | new), (destination, kept)):
             dav.folders.add("/data")
             dav.files.update((f"/data/{name}", content) for name, content in files.items())
-        with Watched(function) as watched:
+        with WatchedMemory(function) as watched:
             answer = function.post(
                 {
                     "source": source.storage.endpoint("data"),
