@@ -96,8 +96,8 @@ SETTINGS: Final = {
     "WEBDAV_ARCHIVES": Setting(
         "1",
         "Download small files in requests for many files at a time, where a WebDAV server offers "
-        "that (Nextcloud, as a zip); 0 reads each by itself. See [the design]"
-        "(../design.md#the-webdav-gateway).",
+        "that (Nextcloud, as a zip; oCIS and OpenCloud, by their archiver); 0 reads each by "
+        "itself. See [the design](../design.md#the-webdav-gateway).",
     ),
     "WEBDAV_CHUNKS_MB": Setting(
         "100",

@@ -149,6 +149,13 @@ CONDITIONS: Final = (
         "Requests for one folder meet each other (423, 405, 409), and a second attempt follows.",
         "rclone sends MKCOL before each file, for all files at a time.",
     ),
+    Condition(
+        "OpenCloud or ownCloud Infinite Scale has many small files to read.",
+        "Its archiver sends up to 50 files (of 128 KiB at most) in one zip, each held against size "
+        "and SHA-1 of the listing. After the first difference, all are read one by one.",
+        "A request for each file, and each of them pays for the sign-in.",
+        "rclone reads each file by itself.",
+    ),
 )
 
 

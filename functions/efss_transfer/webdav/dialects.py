@@ -22,6 +22,7 @@ class Dialect:
     older version has the same time. `ignores_times`: it may accept a PROPPATCH of a time and do
     nothing. `chunks`: it has chunked uploads. `drives`: only its Graph API tells the free space,
     and a file that is replaced makes room. `archives`: it may send files of folders in one zip.
+    `archiver`: it may have an archiver, which sends files by their ids in one zip.
     `hashes_passwords`: each request that signs in with a
     password costs the server a hash of it, and with `hashes_tokens` one with an app password too.
     """
@@ -41,13 +42,15 @@ class Dialect:
     chunks: bool = False
     drives: bool = False
     archives: bool = False
+    archiver: bool = False
     hashes_passwords: bool = False
     hashes_tokens: bool = False
 
     @property
     def listing_body(self) -> bytes:
         """PROPFIND body for a listing."""
-        return _propfind(_STANDARD, ("checksums", "permissions") if self.checksums else ())
+        extra = ("checksums", "permissions") if self.checksums else ()
+        return _propfind(_STANDARD, (*extra, "fileid") if self.archiver else extra)
 
     def accepts_time(self, modified: str) -> bool:
         """Return whether a file may have a modification time, in seconds since 1970."""
@@ -107,6 +110,7 @@ OCIS: Final = Dialect(
     versions_by_time=True,
     ignores_times=True,
     drives=True,
+    archiver=True,
     hashes_passwords=True,
     hashes_tokens=True,
 )

@@ -83,9 +83,8 @@ class Gateway:
             self._bulk,
             large_above,
         )
-        known = room // (16 if is_destination else 4)
-        is_on = archives and dialect.archives
-        self._archives = ArchiveReads(session, self._listings, self._budget, known, is_on=is_on)
+        known = room // (16 if is_destination else 4) if archives else 0
+        self._archives = ArchiveReads(session, self._listings, self._budget, known, dialect)
         self._reads = Reads(session, self._listings, self._memory, self._budget, self._archives)
         # What is listed at a destination changes by the copy itself.
         self._early = None if is_destination else EarlyListings(self._budget.caches // 8)

@@ -147,6 +147,7 @@ def test_second_run_asks_once_a_folder(
 def test_download_is_one_request_a_file(
     function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
+    ocis.archives = False  # each file has its GET
     expected = ocis.storage().fill("data", small(40, 5))
     source = ocis.storage(by="app").endpoint("data")
     answer = function.copy(source, s3.endpoint(path), options={"transfers": 16})

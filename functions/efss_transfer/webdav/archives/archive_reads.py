@@ -6,19 +6,23 @@ import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from efss_transfer.webdav.archives.archiver import Archiver
 from efss_transfer.webdav.archives.batches import ReadBatches
 from efss_transfer.webdav.archives.fetcher import Fetcher
+from efss_transfer.webdav.archives.identified_files import IdentifiedFiles
 from efss_transfer.webdav.archives.known_files import KnownFiles
 from efss_transfer.webdav.budget import Budget
+from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import ServerSession
 
 
 class ArchiveReads:
-    """Reads from archives at one server; with `is_on` false, all files are read by themselves.
+    """Reads from archives at one server.
 
-    `room` is how many bytes may be kept of what listings say about files.
+    `room` is how many bytes may be kept of what listings say about files. With none, all files are
+    read by themselves.
     """
 
     def __init__(
@@ -27,16 +31,20 @@ class ArchiveReads:
         listings: Listings,
         budget: Budget,
         room: int,
-        *,
-        is_on: bool,
+        dialect: Dialect,
     ) -> None:
+        room = room if dialect.archives or dialect.archiver else 0
         self._record = session.record
-        self._fetcher = Fetcher(session, listings, budget)
-        self._fetcher.is_possible = is_on
+        self._fetcher: Fetcher | Archiver
+        self.listed: KnownFiles
+        if dialect.archiver:
+            self._fetcher, self.listed = Archiver(session, budget), IdentifiedFiles(room)
+        else:
+            self._fetcher, self.listed = Fetcher(session, listings, budget), KnownFiles(room)
+        self._fetcher.is_possible = room > 0
         self._batches = ReadBatches(
             self._fetcher.fetch, self._fetcher.choose, lambda: self._fetcher.most_at_once
         )
-        self.listed = KnownFiles(room if is_on else 0)
 
     @asynccontextmanager
     async def reading(self, path: Segments) -> AsyncIterator[bytes | None]:

@@ -56,6 +56,9 @@ class KnownFolder:
             if len(self._records) > self._most:
                 self._records, self._most = [], 0
 
+    def __len__(self) -> int:
+        return len(self._records)
+
     def packed(self) -> bytes:
         """Join the records, in the order of their names' hashes."""
         return b"".join(sorted(self._records))
@@ -83,21 +86,30 @@ class KnownFiles:
         packed = self._folders.get(key(path[:-1]))
         if packed is None or not path:
             return None
-        name = _hash(path[-1])
-
-        def hash_at(index: int) -> bytes:
-            return packed[index * _ALL : index * _ALL + _NAME]
-
-        index = bisect_left(range(len(packed) // _ALL), name, key=hash_at)
-        record = packed[index * _ALL : (index + 1) * _ALL]
-        return _read(record) if record.startswith(name) else None
+        record = find_record(packed, _ALL, path[-1])
+        return None if record is None else _read(record)
 
     def clear(self) -> None:
         """Forget all."""
         self._folders.clear()
 
 
-def _hash(name: str) -> bytes:
+def find_record(packed: bytes, size: int, name: str, start: int = 0) -> bytes | None:
+    """Find the record of a name among those of one size, which are in the order of the hashes."""
+    hashed = hash_of(name)
+
+    def hash_at(at: int) -> bytes:
+        return packed[at : at + _NAME]
+
+    places = range(start, len(packed), size)
+    index = bisect_left(places, hashed, key=hash_at)
+    at = start + index * size
+    record = packed[at : at + size]
+    return record if record.startswith(hashed) else None
+
+
+def hash_of(name: str) -> bytes:
+    """Return the hash with which a record of a file begins."""
     raw = name.encode("utf-8", "surrogatepass")
     return hashlib.blake2b(raw, digest_size=_NAME, usedforsecurity=False).digest()
 
@@ -114,7 +126,7 @@ def _record(name: str, entry: Entry) -> bytes | None:
     if found is None:
         return None
     algorithm, digest = found
-    return _hash(name) + size.to_bytes(_SIZE) + bytes([algorithm]) + digest
+    return hash_of(name) + size.to_bytes(_SIZE) + bytes([algorithm]) + digest
 
 
 def _checksum(checksums: tuple[str, ...]) -> tuple[int, bytes] | None:
