@@ -38,6 +38,18 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Set `no_slash`, delete the pages at the destination, and repeat the transfer.",
         ),
         OddListing(
+            "Its index of a folder has further pages, by `?page=2`, `?offset=…` or `rel=next`, "
+            "with entries that the first has not.",
+            "`unsupported` for the folder, at the source: each index is read again after the copy.",
+            "Ask for an index of one page, or copy by another protocol.",
+        ),
+        OddListing(
+            "Its index of a folder ends early, where only the end of the connection tells its "
+            "length; or it is a page for signing in, or at another path after a redirect.",
+            "`storage_error` or `permission_denied` for the folder, at the source.",
+            "Send the same request again; check `url`.",
+        ),
+        OddListing(
             "It sends a file with `Content-Encoding: gzip`.",
             "Copied as stored.",
             "None is needed.",

@@ -8,10 +8,11 @@ with http_index.serving({"data/a.txt": b"1", "data/sub/b.txt": b"2"}) as index:
 from __future__ import annotations
 
 import http.server
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -24,7 +25,8 @@ class Index:
     each index. `slashes`: whether links to folders end in `/`. `pages` are the files of HTML, and
     `encodings` the Content-Encoding of files that are sent with one. `cuts_short`: whether the
     connection ends in the middle of each file, and at once where the rest is asked for; a server
-    that `ignores_range` sends the first half again.
+    that `ignores_range` sends the first half again. `rewrite` changes the index of a path and
+    query, and a server that is `old` ends it with the connection.
     """
 
     files: dict[str, bytes]
@@ -36,6 +38,8 @@ class Index:
     cuts_short: bool = False
     ignores_range: bool = False
     fail: Callable[[str, str], int] = lambda _method, _path: 0
+    rewrite: Callable[[str, str, bytes], bytes] = lambda _path, _query, page: page
+    old: bool = False
     seen: list[tuple[str, str]] = field(default_factory=list)
 
     def endpoint(self, path: str) -> dict[str, Any]:
@@ -44,7 +48,8 @@ class Index:
 
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         """Answer one request."""
-        path = unquote(handler.path.partition("?")[0])
+        raw, _, query = handler.path.partition("?")
+        path = unquote(raw)
         status = self.fail(handler.command, path)
         self.seen.append((handler.command, path))
         content = self.files.get(path.strip("/")) if not path.endswith("/") else None
@@ -64,13 +69,14 @@ class Index:
                 sent = 0 if begin else len(content) // 2
                 if begin:
                     headers["Content-Range"] = f"bytes {begin}-{len(content) - 1}/{len(content)}"
-            _send(handler, 206 if begin else 200, content[begin:], kind, sent, **headers)
+            _send(handler, 206 if begin else 200, content[begin:], kind, sent, headers)
         elif not names:
             _send(handler, 404, b"", "text/plain")
         elif path.endswith("/"):
-            _send(handler, 200, self._page(names), "text/html; charset=utf-8")
+            page = self.rewrite(path, query, self._page(names))
+            _send(handler, 200, page, "text/html; charset=utf-8", ends_it=self.old)
         else:
-            _send(handler, 301, b"", "text/plain", Location=quote(f"{path}/"))
+            _send(handler, 301, b"", "text/plain", headers={"Location": quote(f"{path}/")})
 
     def _page(self, names: set[str]) -> bytes:
         shown = {
@@ -87,17 +93,22 @@ def _send(
     body: bytes,
     kind: str,
     sent: int | None = None,
-    **headers: str,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    *,
+    ends_it: bool = False,
 ) -> None:
+    if ends_it:
+        handler.protocol_version = "HTTP/1.0"
     handler.send_response(status)
     handler.send_header("Content-Type", kind)
-    handler.send_header("Content-Length", str(len(body)))
+    if not ends_it:
+        handler.send_header("Content-Length", str(len(body)))
     for name, value in headers.items():
         handler.send_header(name, value)
     handler.end_headers()
     if handler.command != "HEAD":
         handler.wfile.write(body[:sent])
-    handler.close_connection |= sent is not None
+    handler.close_connection |= ends_it or sent is not None
 
 
 @contextmanager

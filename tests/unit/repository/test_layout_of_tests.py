@@ -100,6 +100,8 @@ COVERED_ELSEWHERE = {
     "engines/rclone/transfer/source_lookup.py": "integration/webdav/test_names_alike.py",
     "engines/rclone/transfer/unclean_files.py": "integration/copy/test_unclean_names.py",
     "engines/rclone/ftp/connection.py": "integration/failures/test_ftp_listings.py",
+    "engines/rclone/http_index/check.py": "integration/failures/test_indexes.py",
+    "engines/rclone/http_index/reader.py": "integration/failures/test_indexes.py",
     "engines/rclone/ftp/listings.py": "integration/failures/test_ftp_listings.py",
     "engines/rclone/log/alike_names.py": "integration/copy/test_names_alike.py",
     "engines/rclone/process/gateway_route.py": "integration/webdav/test_gateway_proxy.py",

@@ -120,6 +120,7 @@ class Session:
             settings.memory_bytes - gateways.memory,
             gateways.confirm_uploads,
             daemon.expect_no_end,
+            proxy=daemon.route.proxy,
         )
         self._version = self._launcher.version(binary, daemon.rc)
         if (proxy := daemon.route.global_proxy(self._request)) is not None:

@@ -31,7 +31,8 @@ class RunContext:
     its gateways may hold. `guessed_listings` has the sides whose FTP server lists without MLSD, and
     whether rclone asks it for hidden files; `gateways` what the gateways of sides have seen.
     `claim` is the place that the transfer writes to. `expect_no_end` tells the daemon that a job
-    ignored its stop, so that rclone is killed half a second after SIGTERM.
+    ignored its stop, so that rclone is killed half a second after SIGTERM. `proxy` is the one of
+    rclone's command line.
     """
 
     rc: RcClient
@@ -48,6 +49,7 @@ class RunContext:
     guessed_listings: dict[Side, bool] = field(default_factory=dict)
     gateways: dict[Side, Record] = field(default_factory=dict)
     claim: Claim = field(default_factory=Claim)
+    proxy: str = ""
 
     def classify(self, text: str, side: Side | None, path: str = "") -> Failure:
         """The failure that a text of rclone's describes, without secrets.

@@ -49,6 +49,14 @@ class ListingCheck:
         if not (yield from self._unread.look()) and hidden is not None:
             self._run.outcomes.warn("listing_unchecked", "", "The server refused the comparison.")
 
+    def look_at_indexes(self, source: RemotePath) -> Iterator[Event]:
+        """Look whether the indexes of a web server are whole. Call it after the copy."""
+        if source.remote.backend == "http":
+            # Imported here, because only these sources need it: a cold start does not pay for it.
+            from efss_transfer.engines.rclone.http_index.check import IndexCheck
+
+            yield from IndexCheck(self._run, self._jobs, self._selection).check(source)
+
     def add_unread(self) -> None:
         """Add the entries that rclone cannot read to those that it lost."""
         if self._unread is not None and self._run.log.passed_over is not None:
