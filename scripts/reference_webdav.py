@@ -52,6 +52,14 @@ CONDITIONS: Final = (
         "rclone reads any document as a listing without entries, or reports its end.",
     ),
     Condition(
+        "A proxy strips the header `Depth`, so each folder is listed as if it were empty.",
+        "`unsupported`, not retried, where the folder around the source is listed without it. For "
+        "a whole storage whose `oc:size` is not 0 the warning `listing_unchecked`, because such "
+        "sizes lag behind.",
+        "A transfer that succeeds without any file.",
+        "rclone takes the folder for an empty one.",
+    ),
+    Condition(
         "OpenCloud or ownCloud Infinite Scale still processes a file (status 425).",
         "Reading waits within the deadline; then `storage_busy` for this file. `verify` "
         "and `overwrite` know the file.",

@@ -24,6 +24,7 @@ from efss_transfer.webdav.lookups import LONGEST_REQUEST, Lookups, send_error
 from efss_transfer.webdav.memory import Memory, key
 from efss_transfer.webdav.paths import Base, Segments, segments
 from efss_transfer.webdav.processing import Processing
+from efss_transfer.webdav.reading.depth import DepthCheck
 from efss_transfer.webdav.reads import Reads
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.words import Record, RequestFailure, Words
@@ -91,7 +92,7 @@ class Gateway:
         self._processing = Processing(session.record)
         self.confirmations = Confirmations(self._listings, session.record)
         self._lookups = Lookups(
-            self._listings,
+            DepthCheck(session, self._listings),
             self._folders,
             self._memory,
             self._budget,

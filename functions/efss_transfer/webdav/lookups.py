@@ -14,11 +14,12 @@ from efss_transfer.webdav.early_listings import EarlyListings
 from efss_transfer.webdav.folders import Folders
 from efss_transfer.webdav.http.server import Abort, EngineReply, EngineRequest
 from efss_transfer.webdav.listing_answer import ListingAnswer
-from efss_transfer.webdav.listings import Listings, Named
+from efss_transfer.webdav.listings import Named
 from efss_transfer.webdav.memory import Memory, key, strong
 from efss_transfer.webdav.multistatus import Entry
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.processing import Processing
+from efss_transfer.webdav.reading.depth import DepthCheck
 from efss_transfer.webdav.session import Failed
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes.confirmations import Confirmations
@@ -53,7 +54,7 @@ class Lookups:
 
     def __init__(
         self,
-        server: Listings,
+        depth: DepthCheck,
         folders: Folders,
         memory: Memory,
         budget: Budget,
@@ -65,7 +66,8 @@ class Lookups:
         twins: Twins,
         listed: KnownFiles,
     ) -> None:
-        self._listings = server
+        self._depth = depth
+        self._listings = depth.listings
         self._listed = listed
         self._confirmations = confirmations
         self._folders = folders
@@ -169,6 +171,8 @@ class Lookups:
             left.clear()
             try:
                 if await self._read(request, answer, left, listed):
+                    if self._early is not None:  # a destination's folder may well be empty
+                        await self._depth.confirm_empty(path)
                     break
             except BaseException as error:
                 answer.discard()
@@ -202,6 +206,7 @@ class Lookups:
         path, is_complete = request.path, True
         async with aclosing(self._listings.read(path, "1", folder=True)) as reading:
             async for entries in reading:
+                self._depth.saw(entries)
                 if len(left) < _MOST_LEFT:
                     left += [one for one in entries if PARTIAL.fullmatch(one.name or "")]
                 for one in self._noted(path, entries, listed) if is_complete else ():

@@ -42,6 +42,7 @@ COVERED_ELSEWHERE = {
     "webdav/listing_answer.py": "integration/webdav/test_gateway.py",
     "webdav/listings.py": "integration/webdav/test_gateway.py",
     "webdav/processing.py": "integration/webdav/test_opencloud_processing.py",
+    "webdav/reading/depth.py": "integration/webdav/test_depth.py",
     "webdav/reads.py": "integration/webdav/test_gateway.py",
     "webdav/writes/leftovers.py": "integration/webdav/test_gateway.py",
     "webdav/writes/properties.py": "integration/webdav/test_opencloud.py",
