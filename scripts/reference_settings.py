@@ -83,7 +83,8 @@ SETTINGS: Final = {
         "1",
         "A gateway of this service between rclone and each WebDAV storage; 0 switches it off, and "
         "rclone connects by itself. The gateway holds the credential in place of rclone, checks "
-        "listings, makes each folder once, and never lets a refused upload cost the old file. Not "
+        "listings, makes each folder once, and never lets a refused upload cost the old file. "
+        "Without it a transfer from a WebDAV server has the warning `without_gateway`. Not "
         "used for `vendor` `sharepoint` and `sharepoint-ntlm`. See [the design]"
         "(../design.md#the-webdav-gateway).",
     ),

@@ -40,5 +40,10 @@ WARNINGS: Final[dict[str, str]] = {
         "KMS or a shell that sees other files, so they were not used; to compare the content, set "
         "`options.verify` to `download`, or name the files' checksums in `selection.files`."
     ),
+    "without_gateway": (
+        "The source's WebDAV server was read without the WebDAV gateway, so a folder that it "
+        "answers with a page, or as if it were empty, may lack files without an error; let the "
+        "site switch the gateway on, or compare the number of files."
+    ),
 }
 """The message of each code: what happened, why it matters, and what to do."""

@@ -273,3 +273,22 @@ def test_transfer_without_webdav_has_no_gateway(function: Function, s3: Storage)
     assert answer.status_code == 200, answer.text
     assert "webdav_gateway" not in answer.json()["rclone"]
     assert "warnings" not in answer.json()
+
+
+@pytest.mark.field_case("K13")
+@pytest.mark.parametrize("source", ["webdav", "s3"])
+def test_source_that_is_read_without_the_gateway_is_warned_of(
+    source: str, direct: Function, function: Function, dav: Faulty, s3: Storage
+) -> None:
+    """rclone reads another document below the first folder as one without entries."""
+    name = f"read-{source}"
+    whole = dav.fill(name, {"a": b"1", "sub/b": b"2"})
+    s3.fill(f"bucket/{name}", {"a": b"1", "sub/b": b"2"})
+    ends = {"webdav": dav.endpoint(name), "s3": s3.endpoint(name)}
+    for running in (direct, function):
+        answer = running.copy(ends[source], s3.endpoint(f"{name}-to"))
+        assert answer.status_code == 200, answer.text
+        assert s3.hashes(f"bucket/{name}-to") == whole
+        codes = [warning["code"] for warning in answer.json().get("warnings", ())]
+        is_warned = source == "webdav" and running is direct
+        assert codes == (["without_gateway"] if is_warned else [])

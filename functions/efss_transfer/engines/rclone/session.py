@@ -146,6 +146,9 @@ class Session:
             explain = self._server_words.explain
             gateways.ask_source(source_lookup(self.run, self.source, self.destination))
         self._read_listings(gateways.records, explain)
+        if self.source.remote.backend == "webdav" and Side.SOURCE not in gateways.records:
+            text = "rclone alone reads this server's listings."
+            self._outcomes.warn("without_gateway", "", text)
 
     def _read_listings(self, gateways: Mapping[Side, Record], explain: Explain) -> None:
         """Read from the log which entries rclone passes over, on the sides without a gateway."""
