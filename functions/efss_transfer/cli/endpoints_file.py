@@ -54,6 +54,13 @@ class UserEndpoints:
         """Return the request's endpoint for `NAME:PATH`. Raises InvalidEndpoints."""
         name, colon, path = text.partition(":")
         if not colon or not _NAME.fullmatch(name):
+            if _is_local(text):
+                raise InvalidEndpoints(
+                    f"{text!r} is a path on this machine, which the service cannot read; an "
+                    "endpoint must be NAME:PATH. Copy it with rclone or the sync client of your "
+                    "cloud; or serve its folder by WebDAV or SFTP, and add that server to your "
+                    "endpoints file."
+                )
             raise InvalidEndpoints(
                 "An endpoint must be NAME:PATH, where NAME is in your endpoints file, or is a "
                 "storage of the service's site file."
@@ -106,6 +113,13 @@ class UserEndpoints:
         if not secret:
             raise InvalidEndpoints(f"{where}: {kind} {reference!r} is empty or does not exist.")
         return secret
+
+
+def _is_local(text: str) -> bool:
+    """Return whether a text that is no `NAME:PATH` is a path on this machine."""
+    return text.startswith(("/", "./", "../", "~", "\\", "file:")) or (
+        text != "" and Path(text).exists()
+    )
 
 
 def default_file() -> Path:

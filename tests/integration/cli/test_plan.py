@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from efss_transfer.cli.main import main
 from support import http_servers, service_process
+from support.cli_user import User
 from support.contract import complaints
 from support.service_process import LOOPBACK, Function
 from support.storages import Storage
@@ -53,6 +54,34 @@ def test_plan_is_printed_as_a_table(
     assert told["time limit"] == "1 h 00 min per invocation"
     # The seconds include those of the survey, which a busy machine makes longer.
     assert re.fullmatch(r"1, 20 files, 19\.5 KiB, [2-5][0-9] s.*", told["shards"])
+
+
+def test_endpoints_are_planned_as_they_are_copied(user: User, webdav: Storage, name: str) -> None:
+    webdav.fill(name, {"a.h5": b"a" * 300, "b.txt": b"b"})
+    ends = (f"cloud:{name}", f"archive:{name}")
+    told = user.run("plan", *ends, "--include", "*.h5", "--rate", "1000000")
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("to copy         1 file, 300 B\n")
+    misspelt = user.run("plan", "cluod:x", "archive:x")
+    assert misspelt.returncode == 1
+    assert "Did you mean `cloud`?" in misspelt.stderr
+    one = user.run("plan", ends[0])
+    assert one.returncode == 2
+    file = user.write("request.json", {})
+    for words in ((), (file, *ends), (file, "--include", "*.h5")):
+        told = user.run("plan", *words)
+        assert told.returncode == 2
+        assert "Give SOURCE and DESTINATION" in told.stderr
+
+
+@pytest.mark.parametrize("command", ["copy", "plan"])
+def test_path_on_this_machine_is_told_what_to_use_instead(command: str, user: User) -> None:
+    (user.home / "here").mkdir()
+    for path in ("/data", "./data", "~/data", "here"):
+        told = user.run(command, path, "archive:x")
+        assert told.returncode == 2
+        assert f"{path!r} is a path on this machine" in told.stderr
+        assert "rclone" in told.stderr
 
 
 def test_json_prints_the_plan(function: Function, request_of: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -12,46 +12,19 @@ from efss_transfer.cli import exit_codes
 from efss_transfer.cli.inputs import read_input
 from efss_transfer.cli.options import ServiceOptions, service_options
 from efss_transfer.cli.param_types import Name, Size
+from efss_transfer.cli.request_options import (
+    members,
+    read_endpoints,
+    request_options,
+    show_hints,
+)
 from efss_transfer.cli.transfer import transfer
-from efss_transfer.config.environment import PREFIX
 
 
 @click.command()
 @click.argument("source", type=Name())
 @click.argument("destination", type=Name())
-@click.option(
-    "--endpoints",
-    type=click.Path(path_type=Path),
-    envvar=f"{PREFIX}ENDPOINTS",
-    help="Your endpoints file. Default: ~/.config/efss-transfer/endpoints.toml.",
-)
-@click.option(
-    "--include", multiple=True, metavar="GLOB", help="Copy only files that match. Repeatable."
-)
-@click.option("--exclude", multiple=True, metavar="GLOB", help="Skip files that match. Repeatable.")
-@click.option(
-    "--files-from",
-    metavar="FILE",
-    help="Copy exactly the files listed in FILE, one path a line; - for stdin.",
-)
-@click.option("--min-size", type=Size(), help="Skip smaller files.")
-@click.option("--max-size", type=Size(), help="Skip larger files.")
-@click.option(
-    "--modified-after", metavar="TIME", help="Copy only files modified after TIME (RFC 3339)."
-)
-@click.option(
-    "--modified-before", metavar="TIME", help="Copy only files modified before TIME (RFC 3339)."
-)
-@click.option(
-    "--overwrite",
-    type=click.Choice(["changed", "newer", "never", "always"]),
-    help="When to overwrite a file at the destination. [default: changed]",
-)
-@click.option(
-    "--compare",
-    type=click.Choice(["default", "size", "checksum"]),
-    help="How to detect a changed file.",
-)
+@request_options
 @click.option(
     "--verify",
     type=click.Choice(["none", "size", "checksum", "download"]),
@@ -114,27 +87,13 @@ def copy(
       efss-transfer copy --include '*.h5' --verify checksum cloud:raw archive:raw
       efss-transfer copy --dry-run --local cloud: backup:cloud
     """
-    from efss_transfer.cli import endpoints_file
-
-    try:
-        known = endpoints_file.read(endpoints, _prompt)
-        request: dict[str, Any] = {
-            "source": known.endpoint(source),
-            "destination": known.endpoint(destination),
-        }
-    except endpoints_file.InvalidEndpoints as error:
-        raise click.UsageError(str(error)) from None
+    known, request = read_endpoints(endpoints, source, destination)
     if name is not None:
         request["id"] = name
-    selection, options = _members(chosen)
-    if files_from is not None:
-        selection["files"] = [{"path": path} for path in _paths(files_from)]
-    request |= {"selection": selection} if selection else {}
-    request |= {"options": options} if options else {}
+    request |= members(chosen, files_from)
     code = transfer(request, service)
     if code == exit_codes.REFUSED:
-        for hint in known.hints(source, destination):
-            click.echo(hint, err=True)
+        show_hints(known, source, destination)
     sys.exit(code)
 
 
@@ -162,46 +121,3 @@ def run(request: str, service: ServiceOptions) -> None:
     if not isinstance(document, dict):
         raise click.UsageError(f"{request}: the request must be a JSON object.")
     sys.exit(transfer(document, service))
-
-
-_SELECTION: Final = (
-    "include",
-    "exclude",
-    "min_size",
-    "max_size",
-    "modified_after",
-    "modified_before",
-)
-
-
-def _members(chosen: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the selection and the options of the request."""
-    given = {
-        member: list(value) if isinstance(value, tuple) else value
-        for member, value in chosen.items()
-        if value is not None and value != ()
-    }
-    selection = {member: value for member, value in given.items() if member in _SELECTION}
-    return selection, {member: given[member] for member in given if member not in selection}
-
-
-def _paths(file: str) -> list[str]:
-    try:
-        text = read_input(file).decode("utf-8")
-    except UnicodeDecodeError:
-        raise click.UsageError(f"{file} is not UTF-8 text.") from None
-    # Split at \n alone: a name may contain the other line ends that splitlines() knows.
-    return [path for line in text.split("\n") if (path := line.removesuffix("\r"))]
-
-
-def _prompt(text: str) -> str:
-    """Prompt for a secret on the terminal."""
-    try:
-        with open("/dev/tty"):  # noqa: PTH123 - only whether there is one
-            pass
-    except OSError:
-        raise click.UsageError(
-            "The endpoints file prompts for a secret, but no terminal is available. Use "
-            '{env = "NAME"}, {file = "PATH"} or {fd = 3} there.'
-        ) from None
-    return str(click.prompt(text, hide_input=True, err=True))
