@@ -42,6 +42,8 @@ class ServiceOptions(ConnectionOptions):
     parallel: int | None
     shard: Shard | None
     result: Path | None
+    report: Path | None
+    log_file: Path | None
     error_on_no_transfer: bool
     as_json: bool
     quiet: bool
@@ -97,6 +99,19 @@ _TRANSFER_OPTIONS: Final = (
         type=click.Path(dir_okay=False, path_type=Path),
         metavar="FILE",
         help="Also write the result to FILE, without its list of files: at most 4096 bytes.",
+    ),
+    click.option(
+        "--report",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Write the outcome of each file to FILE: CSV if its name ends in .csv, lines of JSON "
+        "if it ends in .jsonl.",
+    ),
+    click.option(
+        "--log-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Also append progress and failed files to FILE, each line with its time.",
     ),
     click.option("--local", is_flag=True, help="Copy from this machine, without a service."),
     _TOKEN_FILE,

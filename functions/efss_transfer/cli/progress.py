@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, Self, TextIO
 
 from rich.console import Console
@@ -75,8 +76,9 @@ class JsonEvents:
 class TextProgress:
     """Write a line every ten seconds and when the phase changes, for logs and pipes."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def __init__(self, line: Callable[[str], None]) -> None:
+        """`line` writes a line."""
+        self._line = line
         self._next = 0.0
         self._phase = Phase.COPYING
 
@@ -94,18 +96,12 @@ class TextProgress:
             return
         self._phase = event.phase
         self._next = time.monotonic() + _INTERVAL_SECONDS
-        parts = [_file_counts(event), _moved(event), f"{size(event.speed)}/s"]
-        if event.eta_seconds is not None:
-            parts.append(f"{duration(event.eta_seconds)} left")
+        parts = [_file_counts(event), _moved(event), *_speed(event), *_left(event)]
         self._line(f"{_PHASES[event.phase]}: {', '.join(parts)}")
 
     def resumed(self, resumed: Resumed) -> None:
         """Write why and when."""
         self._line(resumed_text(resumed))
-
-    def _line(self, text: str) -> None:
-        self._out.write(text + "\n")
-        self._out.flush()
 
 
 class NoProgress:
@@ -150,19 +146,18 @@ class ProgressBars:
         if isinstance(event, events.Started):
             self._progress.update(self._files, description="Listing")
         elif isinstance(event, events.Progress):
-            left = "" if event.eta_seconds is None else f", {duration(event.eta_seconds)} left"
             self._progress.update(
                 self._files,
                 description=_PHASES[event.phase],
                 completed=event.totals.transferred,
                 total=event.expected_files or None,
-                detail=_file_counts(event) + left,
+                detail=", ".join([_file_counts(event), *_left(event)]),
             )
             self._progress.update(
                 self._bytes,
                 completed=event.current_bytes,
                 total=event.expected_bytes or None,
-                detail=f"{_moved(event)}, {size(event.speed)}/s",
+                detail=", ".join([_moved(event), *_speed(event)]),
                 visible=True,
             )
             self._show(event.in_flight[:_MAX_FILES_SHOWN])
@@ -196,7 +191,7 @@ def display(*, as_json: bool, quiet: bool) -> Display:
     console = Console(stderr=True, highlight=False)
     if console.is_terminal and not console.is_dumb_terminal:
         return ProgressBars(console)
-    return TextProgress(sys.stderr)
+    return TextProgress(partial(print, file=sys.stderr, flush=True))
 
 
 def resumed_text(resumed: Resumed) -> str:
@@ -214,6 +209,20 @@ def _file_counts(event: events.Progress) -> str:
     totals = event.totals
     failed = f" ({totals.failed:,} failed)" if totals.failed else ""
     return f"{totals.transferred:,} of {files(event.expected_files)}{failed}"
+
+
+def _speed(event: events.Progress) -> list[str]:
+    """The speed, once there is one: `0 B/s` before the first byte says nothing."""
+    return [f"{size(event.speed)}/s"] if event.speed >= 1 else []
+
+
+def _left(event: events.Progress) -> list[str]:
+    """The time left; or that what is left is not bytes."""
+    if event.eta_seconds is not None:
+        return [f"{duration(max(1, event.eta_seconds))} left"]
+    is_moved = 0 < event.expected_bytes <= event.current_bytes
+    is_stored = event.totals.transferred + event.totals.failed >= event.expected_files
+    return ["finishing"] if is_moved and not is_stored and event.phase is Phase.COPYING else []
 
 
 def _moved(event: events.Progress) -> str:

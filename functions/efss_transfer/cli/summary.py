@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -12,10 +12,13 @@ from rich.text import Text
 
 from efss_transfer.cli.formatting import duration, files, printable, size
 from efss_transfer.model.errors import CODES
-from efss_transfer.model.result import ErrorGroup, Reason, Result, State, WarningGroup
+from efss_transfer.model.result import ErrorGroup, FileOutcome, Reason, Result, State, WarningGroup
 
 RUN_AGAIN: Final = "To continue, run the same command again."
 RUN_SHARDS_AGAIN: Final = "To continue, run the incomplete shards again, and merge again."
+
+MAX_NAMES: Final = 20
+"""How many files a dry run names: they fit into a terminal."""
 
 _STATES: Final = {
     State.SUCCEEDED: "Copy complete.",
@@ -33,9 +36,20 @@ _REASONS: Final = {
 }
 
 
-def show(result: Result, invocations: int, advice: str = RUN_AGAIN) -> None:
-    """Write the summary to stdout. `advice` says how to continue an incomplete transfer."""
-    for line in _lines(result, invocations, advice):
+def show(
+    result: Result,
+    invocations: int,
+    advice: str = RUN_AGAIN,
+    would_copy: Sequence[FileOutcome] = (),
+) -> None:
+    """Write the summary to stdout.
+
+    `advice` says how to continue an incomplete transfer. `would_copy` are the first files that a
+    dry run would have copied.
+    """
+    for line in lines(result, invocations, advice):
+        _write(line)
+    for line in _names(would_copy, result.totals.reasons.get(Reason.DRY_RUN, 0)):
         _write(line)
     if result.errors:
         console = Console(highlight=False)
@@ -48,7 +62,8 @@ def show(result: Result, invocations: int, advice: str = RUN_AGAIN) -> None:
         _write(line)
 
 
-def _lines(result: Result, invocations: int, advice: str) -> Iterator[str]:
+def lines(result: Result, invocations: int, advice: str) -> Iterator[str]:
+    """The sentences of the summary, without failures and warnings."""
     totals = result.totals
     seconds = (result.finished - result.started).total_seconds()
     times = f", {invocations} invocations" if invocations > 1 else ""
@@ -57,7 +72,8 @@ def _lines(result: Result, invocations: int, advice: str) -> Iterator[str]:
     yield f"{_STATES[result.state]} {advice}".rstrip()
     yield (
         f"{files(totals.transferred)} copied, {size(totals.transferred_bytes)}, "
-        f"in {duration(seconds)}{times}; {totals.skipped:,} skipped, {totals.failed:,} failed."
+        f"in {duration(seconds)}{_average(totals.transferred_bytes, seconds)}{times}; "
+        f"{totals.skipped:,} skipped, {totals.failed:,} failed."
     )
     if would_copy:
         yield f"Dry run: {files(would_copy)}, {size(totals.dry_run_bytes)}, would be copied."
@@ -74,6 +90,19 @@ def _lines(result: Result, invocations: int, advice: str) -> Iterator[str]:
             f"Verified by {by}: {files(seen.checked)} checked, {seen.differing:,} different, "
             f"{seen.missing:,} missing."
         )
+
+
+def _average(count: int, seconds: float) -> str:
+    """The average speed, of a copy that was long enough to have one."""
+    return f" ({size(count / seconds)}/s)" if count and seconds >= 1 else ""
+
+
+def _names(would_copy: Sequence[FileOutcome], count: int) -> Iterator[str]:
+    for outcome in would_copy:
+        known = "" if outcome.size is None else f" ({size(outcome.size)})"
+        yield f"  {printable(outcome.path)}{known}"
+    if would_copy and (more := count - len(would_copy)) > 0:
+        yield f"  and {more:,} more: --report FILE or --json names all."
 
 
 def _table(errors: tuple[ErrorGroup, ...]) -> Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +11,7 @@ import click
 from efss_transfer.cli.options import ServiceOptions
 
 if TYPE_CHECKING:
+    from efss_transfer.cli.output_files import OutputFiles
     from efss_transfer.cli.progress import Display
     from efss_transfer.cli.services import AnyService
     from efss_transfer.cli.signals import Interruption
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from efss_transfer.client.resume import Resumed, RetryPolicy
     from efss_transfer.client.service_pool import Send
     from efss_transfer.model.events import Event
-    from efss_transfer.model.result import Result
+    from efss_transfer.model.result import FileOutcome, Result
 
 _PARALLEL_SHARDS: Final = 4  # for each service
-_RESULT_BYTES: Final = 4095  # and the line's end: a Pod's termination message has no more
 
 
 def transfer(request: Mapping[str, Any], service: ServiceOptions) -> int:
     """Run the transfer, show its progress and summary, and return the exit code."""
     from efss_transfer.cli import exit_codes
+    from efss_transfer.cli.output_files import OutputFiles
     from efss_transfer.cli.progress import display
     from efss_transfer.cli.signals import SignalReceived, interruptible
     from efss_transfer.client.errors import ClientError
@@ -36,8 +36,9 @@ def transfer(request: Mapping[str, Any], service: ServiceOptions) -> int:
         selection = {**_member(request, "selection"), "shard": service.shard.to_json()}
         request = {**request, "selection": selection}
     shown = display(as_json=service.as_json, quiet=service.quiet)
+    files = OutputFiles(service)
     with interruptible() as interruption:
-        run = _Run(request, service, shown, interruption)
+        run = _Run(request, service, shown, files, interruption)
         try:
             result = run.result()
         except SignalReceived:
@@ -60,6 +61,7 @@ class _Run:
         request: Mapping[str, Any],
         service: ServiceOptions,
         shown: Display,
+        files: OutputFiles,
         interruption: Interruption,
     ) -> None:
         from efss_transfer.client import resume
@@ -67,45 +69,56 @@ class _Run:
         self._request = request
         self._service = service
         self._shown = shown
+        self._files = files
         self._interruption = interruption
         overwrite = str(_member(request, "options").get("overwrite", ""))
         self._resumable = resume.skips_existing_files(overwrite)
         self._invocations = 1
         self._last_with_files = 0
+        self._would_copy: list[FileOutcome] = []
 
     def result(self) -> Result:
         """Copy, and return the result. Raises ClientError and SignalReceived."""
         from efss_transfer.model.events import FileDone, Finished
-        from efss_transfer.model.result import FileState
 
         result: Result | None = None
-        transferred = FileState.TRANSFERRED
         with self._shown:
             self._interruption.polled = self._service.local
             stream = self._events()
             try:
                 for event in stream:
                     self._shown.event(event)
+                    self._files.event(event)
                     if isinstance(event, Finished):
                         result = event.result
-                    elif isinstance(event, FileDone) and event.outcome.state is transferred:
-                        self._last_with_files = self._invocations
+                    elif isinstance(event, FileDone):
+                        self._note(event.outcome)
             finally:
                 stream.close()
         if result is None:
             raise AssertionError("a transfer ended without a result")
         return result
 
+    def _note(self, outcome: FileOutcome) -> None:
+        """Keep what the summary needs of a file's outcome."""
+        from efss_transfer.cli import summary
+        from efss_transfer.model.result import FileState, Reason
+
+        if outcome.state is FileState.TRANSFERRED:
+            self._last_with_files = self._invocations
+        elif outcome.reason is Reason.DRY_RUN and len(self._would_copy) < summary.MAX_NAMES:
+            self._would_copy.append(outcome)
+
     def show_end(self, result: Result) -> None:
-        """Write the result to its file, and the summary to the terminal."""
+        """Write the files of the options, and the summary to the terminal."""
         from efss_transfer.cli import summary
         from efss_transfer.client import resume
         from efss_transfer.model.result import State
 
-        _write_result(result, self._service)
+        self._files.end(result, summary.lines(result, self._invocations, self._advice()))
         if self._service.as_json:
             return
-        summary.show(result, self._invocations, self._advice())
+        summary.show(result, self._invocations, self._advice(), self._would_copy)
         if result.state is not State.INCOMPLETE:
             return
         if not self._resumable:
@@ -132,10 +145,10 @@ class _Run:
         from efss_transfer.cli import summary
         from efss_transfer.cli.formatting import printable
 
-        if error.result is not None:
-            _write_result(error.result, self._service)
         lines = [printable(line) for line in str(error).splitlines()]
-        text = "\n".join([f"efss-transfer: {error.code}: {lines[0]}", *lines[1:]])
+        lines[0] = f"efss-transfer: {error.code}: {lines[0]}"
+        self._files.end(error.result, lines)
+        text = "\n".join(lines)
         _show_error(self._shown, error, text)
         if not self._service.as_json and error.result and error.result.totals.transferred:
             summary.show(error.result, self._invocations, self._advice())
@@ -145,6 +158,7 @@ class _Run:
         from efss_transfer.client.errors import ClientError
 
         text = f"Copy cancelled. {self._advice()}".rstrip()
+        self._files.end(None, [text])
         _show_error(self._shown, ClientError(text, code="cancelled", retryable=True), text)
 
     def _advice(self) -> str:
@@ -156,6 +170,7 @@ class _Run:
     def _resumed(self, resumed: Resumed) -> None:
         self._invocations += 1
         self._shown.resumed(resumed)
+        self._files.resumed(resumed)
 
     def _events(self) -> Generator[Event, None, None]:
         """Return the events of the transfer, in one piece or in shards."""
@@ -219,24 +234,6 @@ class _Run:
         token = services.read_token(self._service)
         local = InProcessService(token=token, interrupted=cancelled)
         return [lambda: local]
-
-
-def _write_result(result: Result, service: ServiceOptions) -> None:
-    """Write the result to the file of --result."""
-    from efss_transfer.client import merge
-    from efss_transfer.model.encoding import encode_json
-
-    if service.result is None:
-        return
-    if service.shard is not None:
-        result = replace(result, shard=service.shard)
-    try:
-        # Written in place, not renamed to: a Pod's termination message is a mount.
-        service.result.write_bytes(
-            encode_json(merge.short(result, _RESULT_BYTES).to_json()) + b"\n"
-        )
-    except OSError as error:
-        click.echo(f"warning: {service.result} cannot be written ({error.strerror}).", err=True)
 
 
 def _show_error(shown: Display, error: ClientError, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from efss_transfer.model.result import FileOutcome, FileState, Result
@@ -31,6 +32,10 @@ class ReportedFiles:
             or outcome.state is not FileState.SKIPPED
         ):
             self._files[outcome.path] = outcome
+
+    def outcomes(self) -> Collection[FileOutcome]:
+        """Return the outcomes, in the order in which the files were first reported."""
+        return self._files.values()
 
     def added_to(self, result: Result) -> Result:
         """Return the result with these files."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from efss_transfer.cli.formatting import duration, printable, size
 from efss_transfer.cli.in_process import NotConfigured
 from efss_transfer.client.errors import Busy, ClientError, ServiceUnreachable, Unauthenticated
 from efss_transfer.client.resume import Resumed
-from efss_transfer.model.events import InFlight, Progress
+from efss_transfer.model.events import InFlight, Phase, Progress
 from efss_transfer.model.result import (
     ErrorGroup,
     Reason,
@@ -94,14 +95,14 @@ def test_warnings_are_shown_with_control_characters_escaped(
 
 
 def test_text_progress_writes_a_line_every_ten_seconds() -> None:
-    out = io.StringIO()
-    lines = progress.TextProgress(out)
+    told: list[str] = []
+    lines = progress.TextProgress(told.append)
     one = Progress(Totals(1, 0, 1), 1024, 3, 4096, 512.0, 6.0, in_flight=(InFlight("a", 1, 2),))
     for _ in range(100):
         lines.event(one)
     lines.resumed(Resumed(2, 0.0, None))
     lines.resumed(Resumed(3, 2.2, Busy(f"Full{HOSTILE}")))
-    assert out.getvalue().splitlines() == [
+    assert told == [
         "Copying: 1 of 3 files (1 failed), 1.0 KiB of 4.0 KiB, 512 B/s, 6 s left",
         "The service's time limit was reached. Resuming: invocation 2.",
         f"Full{printable(HOSTILE)} Retrying in 2 s.",
@@ -174,3 +175,39 @@ def test_no_transfer_exits_with_9_if_asked_for() -> None:
 )
 def test_error_without_a_result_has_an_exit_code(error: ClientError, code: int) -> None:
     assert exit_codes.of_error(error) == code
+
+
+def progress_of(transferred: int, current: int, **more: Any) -> Progress:
+    return Progress(Totals(transferred), current, 2, 1_000_000, **{"speed": 0.0, **more})
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (progress_of(0, 0), "Copying: 0 of 2 files, 0 B of 976.6 KiB"),
+        (
+            progress_of(1, 500_000, speed=1024.0, eta_seconds=0.2),
+            "Copying: 1 of 2 files, 488.3 KiB of 976.6 KiB, 1.0 KiB/s, 1 s left",
+        ),
+        (
+            progress_of(1, 1_000_000, speed=1024.0),
+            "Copying: 1 of 2 files, 976.6 KiB of 976.6 KiB, 1.0 KiB/s, finishing",
+        ),
+        (
+            progress_of(2, 1_000_000, phase=Phase.VERIFYING),
+            "Verifying: 2 of 2 files, 976.6 KiB of 976.6 KiB",
+        ),
+    ],
+)
+def test_progress_says_only_what_is_known(event: Progress, line: str) -> None:
+    lines: list[str] = []
+    progress.TextProgress(lines.append).event(event)
+    assert lines == [line]
+
+
+def test_average_speed_is_told_of_a_copy_that_has_one(capsys: pytest.CaptureFixture[str]) -> None:
+    short = replace(ended(State.SUCCEEDED), totals=Totals(1, transferred_bytes=4_194_304))
+    summary.show(short, 1)
+    assert "in 0 s; " in capsys.readouterr().out
+    summary.show(replace(short, finished=short.started + timedelta(seconds=4)), 2)
+    assert "4.0 MiB, in 4 s (1.0 MiB/s), 2 invocations; " in capsys.readouterr().out

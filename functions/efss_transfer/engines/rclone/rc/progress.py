@@ -10,6 +10,7 @@ from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.model.events import Event, FileDone, InFlight, Phase, Progress
 
 _PROGRESS_SECONDS: Final = 0.5
+_ETA_SECONDS: Final = 1.0
 STALLED_SECONDS: Final = 5.0
 """A file that has not moved for this long is named if the time runs out meanwhile."""
 
@@ -73,6 +74,7 @@ class ProgressReporter:
         self._expected_files = 0
         self._expected_bytes = 0
         self._due = time.monotonic() + _PROGRESS_SECONDS
+        self._first_byte = time.monotonic()
         self.phase = Phase.COPYING
         self.attempt = 1
         self.stalls = StallWatch()
@@ -95,24 +97,36 @@ class ProgressReporter:
             yield progress
 
     def _progress(self, stats: Mapping[str, Any]) -> Progress:
-        eta = stats.get("eta")
         # rclone's own totals drop for a moment whenever a file is done; a progress bar must not.
         self._expected_files = max(self._expected_files, int(stats.get("totalTransfers") or 0))
         self._expected_bytes = max(self._expected_bytes, int(stats.get("totalBytes") or 0))
+        current = int(stats.get("bytes") or 0)
         files = in_flight(stats)
         self.stalls.observe(files)
         self.listed = int(stats.get("listed") or 0)
         return Progress(
             totals=self._run.outcomes.totals,
-            current_bytes=int(stats.get("bytes") or 0),
+            current_bytes=current,
             expected_files=self._expected_files,
             expected_bytes=self._expected_bytes,
             speed=float(stats.get("speed") or 0),
-            eta_seconds=None if eta is None else float(eta),
+            eta_seconds=self._eta_seconds(stats.get("eta"), current),
             phase=self.phase,
             attempt=self.attempt,
             in_flight=files,
         )
+
+    def _eta_seconds(self, eta: float | None, current: int) -> float | None:
+        """rclone's estimate, once it is one: before a second of copying it says 0 with hundreds of
+        megabytes to go, and when every byte has moved what is left is not bytes.
+        """
+        now = time.monotonic()
+        if not current:
+            self._first_byte = now
+        is_early = now - self._first_byte < _ETA_SECONDS
+        if eta is None or eta <= 0 or is_early or current >= self._expected_bytes:
+            return None
+        return float(eta)
 
 
 def in_flight(stats: Mapping[str, Any]) -> tuple[InFlight, ...]:

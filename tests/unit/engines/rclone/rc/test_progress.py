@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from efss_transfer.engines.rclone.rc.progress import in_flight
-from efss_transfer.model.events import InFlight
+import time
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from efss_transfer.engines.outcomes import FileOutcomes
+from efss_transfer.engines.rclone.rc.progress import ProgressReporter, in_flight
+from efss_transfer.model.events import InFlight, Progress
 
 
 def test_files_in_flight_have_bytes_and_size() -> None:
@@ -22,3 +29,25 @@ def test_files_in_flight_have_bytes_and_size() -> None:
 def test_no_file_is_in_flight_without_statistics() -> None:
     assert in_flight({}) == ()
     assert in_flight({"transferring": None}) == ()
+
+
+def test_time_left_is_told_once_it_is_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    stats: dict[str, Any] = {}
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    rc = SimpleNamespace(stats=lambda: stats)
+    reporter = ProgressReporter(cast("Any", SimpleNamespace(rc=rc, outcomes=FileOutcomes())))
+
+    def left(**now: Any) -> float | None:
+        clock[0] += 1
+        stats.update(now)
+        (progress,) = reporter.events()
+        assert isinstance(progress, Progress)
+        return progress.eta_seconds
+
+    assert left(totalBytes=400_000_000, bytes=0, eta=0) is None
+    clock[0] -= 0.4
+    assert left(bytes=1_000_000, eta=0) is None  # after 0.6 s
+    assert left(eta=40) == 40
+    assert left(eta=None) is None
+    assert left(bytes=400_000_000, eta=1) is None
