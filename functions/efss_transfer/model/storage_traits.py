@@ -101,7 +101,8 @@ _UNLISTED: Final = StorageTraits()
 
 # These also serve people in a browser, with few workers (PHP in Nextcloud and ownCloud).
 _VENDORS_WITH_FEW_WORKERS: Final = frozenset({"nextcloud", "owncloud", "infinitescale"})
-_FEW_WORKERS: Final = 16
+FEW_WORKERS: Final = 16
+"""How many files or requests at a time such a server gets."""
 
 MOST_PARALLEL_FILES: Final = max(it.parallel_files or 0 for it in _TRAITS.values())
 """The largest `parallel_files` of any type."""
@@ -118,5 +119,5 @@ def parallel_files(storage_type: str, vendor: str | None = None) -> int | None:
     `vendor` is the WebDAV vendor, if the request names one.
     """
     if vendor in _VENDORS_WITH_FEW_WORKERS:
-        return _FEW_WORKERS
+        return FEW_WORKERS
     return traits(storage_type).parallel_files

@@ -23,6 +23,7 @@ class Dialect:
     nothing. `chunks`: it has chunked uploads. `drives`: only its Graph API tells the free space,
     and a file that is replaced makes room. `archives`: it may send files of folders in one zip.
     `archiver`: it may have an archiver, which sends files by their ids in one zip.
+    `version` is the major one that the server itself tells, None if it does not.
     `hashes_passwords`: each request that signs in with a
     password costs the server a hash of it, and with `hashes_tokens` one with an app password too.
     """
@@ -43,6 +44,7 @@ class Dialect:
     drives: bool = False
     archives: bool = False
     archiver: bool = False
+    version: int | None = None
     hashes_passwords: bool = False
     hashes_tokens: bool = False
 

@@ -70,7 +70,7 @@ class Gateway:
         self._folders = Folders(self._make_folder, room // 8)
         self._listings = Listings(session, self._base, dialect, self._memory)
         self.twins = Twins(session, self._listings, room * 3 // 16 if is_destination else 0)
-        self._bulk = BulkUploads(
+        self.bulk = BulkUploads(
             session, self._listings, self._memory, self.twins, is_on=bulk and is_destination
         )
         self._uploads = Uploads(
@@ -81,12 +81,12 @@ class Gateway:
             dialect,
             self.twins,
             self._budget.pieces,
-            self._bulk,
+            self.bulk,
             large_above,
         )
         known = room // (16 if is_destination else 4) if archives else 0
-        self._archives = ArchiveReads(session, self._listings, self._budget, known, dialect)
-        self._reads = Reads(session, self._listings, self._memory, self._budget, self._archives)
+        self.archives = ArchiveReads(session, self._listings, self._budget, known, dialect)
+        self._reads = Reads(session, self._listings, self._memory, self._budget, self.archives)
         # What is listed at a destination changes by the copy itself.
         self._early = None if is_destination else EarlyListings(self._budget.caches // 8)
         self._processing = Processing(session.record)
@@ -101,7 +101,7 @@ class Gateway:
             processing=self._processing,
             confirmations=self.confirmations,
             twins=self.twins,
-            listed=self._archives.listed,
+            listed=self.archives.listed,
         )
         self._methods = self._acts(Properties(session, self._listings, self._memory, dialect))
 
@@ -146,7 +146,7 @@ class Gateway:
     def forget(self) -> None:
         """Forget what is known of the server, before a new attempt."""
         self.begin_copy()
-        self._archives.listed.clear()
+        self.archives.listed.clear()
         if self._early is not None:
             self._early.clear()
 
@@ -156,8 +156,8 @@ class Gateway:
 
     async def close(self) -> None:
         """Close all connections to the server, once all requests have ended."""
-        await self._bulk.ended()
-        await self._archives.ended()
+        await self.bulk.ended()
+        await self.archives.ended()
         self._uploads.large.release()
         await self._uploads.clean_ups.ended()
         self._connections.close()
@@ -196,7 +196,7 @@ class Gateway:
         # Until the file is stored, a DELETE is rclone's own, after a failed upload.
         self._memory.failed.put(key(request.path), value=True)
         self.confirmations.forget(request.path)
-        with self._bulk.under_way(request.path):
+        with self.bulk.under_way(request.path):
             if self._keeps_files:
                 await self._keep_unlisted(request.path)
             async with self.twins.storing(request.path):
@@ -224,7 +224,7 @@ class Gateway:
 
     async def _mkcol(self, request: EngineRequest, reply: EngineReply) -> None:
         await request.whole(LONGEST_REQUEST)
-        with self._bulk.making_folder():
+        with self.bulk.making_folder():
             await self._folders.ensure(request.path)
         await reply.send(201)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any, Final
 
 from efss_transfer.webdav.dialects import NEXTCLOUD, OCIS, OWNCLOUD, Dialect
@@ -24,6 +25,7 @@ _LONGEST: Final = 1 << 18
 _SCRIPTS: Final = ("remote.php", "public.php")
 _FOLDERS: Final = ("dav", "webdav")
 _CAPABILITIES: Final = "/ocs/v1.php/cloud/capabilities?format=json"
+_FIRST_WITH_ARCHIVES: Final = 31  # of Nextcloud
 _PRODUCTS: Final = {
     "nextcloud": NEXTCLOUD,
     "owncloud": OWNCLOUD,
@@ -89,8 +91,16 @@ def _of_status(said: Any) -> Dialect | None:
     for product in ("productname", "product"):
         name = member(said, product)
         if isinstance(name, str) and (found := _PRODUCTS.get(name.strip().lower())) is not None:
-            return found
+            return _of_version(found, str(member(said, "version")).partition(".")[0])
     return None
+
+
+def _of_version(found: Dialect, major: str) -> Dialect:
+    """Return what a Nextcloud of this version can do, if it tells one."""
+    if found is not NEXTCLOUD or not (major.isascii() and major.isdigit() and len(major) < 4):
+        return found
+    version = int(major)
+    return replace(found, version=version, archives=version >= _FIRST_WITH_ARCHIVES)
 
 
 def _of_capabilities(said: Any) -> Dialect | None:
@@ -103,7 +113,8 @@ def _of_capabilities(said: Any) -> Dialect | None:
         or member(offered, "dav", "bulkupload")
         or member(offered, "files", "chunked_upload")
     ):
-        return NEXTCLOUD
+        version = member(said, "ocs", "data", "version", "major")
+        return _of_version(NEXTCLOUD, str(version))
     return OWNCLOUD if member(offered, "checksums") else None
 
 

@@ -109,6 +109,7 @@ COVERED_ELSEWHERE = {
     "engines/rclone/http_index/reader.py": "integration/failures/test_indexes.py",
     "engines/rclone/ftp/listings.py": "integration/failures/test_ftp_listings.py",
     "engines/rclone/log/alike_names.py": "integration/copy/test_names_alike.py",
+    "engines/rclone/process/batching.py": "integration/webdav/test_files_in_flight.py",
     "engines/rclone/process/gateway_route.py": "integration/webdav/test_gateway_proxy.py",
     "engines/rclone/process/landlock.py": "unit/engines/rclone/process/test_sandbox.py",
     "engines/rclone/process/launcher.py": "unit/engines/rclone/process/test_daemon.py",

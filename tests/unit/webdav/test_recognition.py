@@ -127,6 +127,37 @@ def test_server_is_recognised_by_what_it_says(kind: str) -> None:
     assert not any("authorization" in head.lower() for head in site.heads)
 
 
+@pytest.mark.parametrize(
+    ("said", "version", "archives"),
+    [
+        ({STATUS: {"productname": "Nextcloud", "version": "34.0.1.2"}}, 34, True),
+        ({STATUS: {"productname": "Nextcloud", "version": "30.0.9.1"}}, 30, False),
+        ({STATUS: {"productname": "Nextcloud", "version": "x.1"}}, None, True),
+        ({STATUS: {"productname": "Nextcloud", "version": 31}}, 31, True),
+        ({STATUS: {"productname": "ownCloud", "version": "10.15.0.2"}}, None, False),
+        (
+            {
+                CAPABILITIES: {
+                    "ocs": {
+                        "data": {
+                            "version": {"major": 29},
+                            "capabilities": {"theming": {"name": "Ours"}},
+                        }
+                    }
+                }
+            },
+            29,
+            False,
+        ),
+    ],
+)
+def test_version_of_a_nextcloud_tells_whether_it_makes_zips(
+    said: Mapping[str, Any], version: int | None, archives: bool
+) -> None:
+    found = asked(Site(said), "/remote.php/dav/files/alice", PLAIN)
+    assert (found.version, found.archives) == (version, archives)
+
+
 def test_site_below_a_prefix_is_asked_there() -> None:
     site = Site({"/sub/status.php": {"productname": "Nextcloud"}})
     assert asked(site, "/sub/remote.php/webdav", PLAIN) is NEXTCLOUD

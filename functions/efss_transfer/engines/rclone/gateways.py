@@ -47,6 +47,14 @@ class NoGateways:
     def begin_attempt(self, _: int) -> None:
         """Do nothing: nothing is remembered."""
 
+    def may_batch(self) -> frozenset[Side]:
+        """Return no side: each file has its own requests."""
+        return frozenset()
+
+    def begin_batches(self) -> frozenset[Side]:
+        """Return no side: each file has its own requests."""
+        return frozenset()
+
     def forget(self) -> None:
         """Do nothing: nothing is remembered."""
 

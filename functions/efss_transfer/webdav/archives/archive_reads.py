@@ -46,6 +46,11 @@ class ArchiveReads:
             self._fetcher.fetch, self._fetcher.choose, lambda: self._fetcher.most_at_once
         )
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether files may be read from archives, and none has been found useless."""
+        return self._fetcher.is_possible
+
     @asynccontextmanager
     async def reading(self, path: Segments) -> AsyncIterator[bytes | None]:
         """Answer a read of a file in the block, whose value is its content as the server has it.

@@ -48,6 +48,15 @@ class BulkUploads:
         self.making_folder = self._batches.making_folder
         self._small: set[Segments] = set()
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether files may be sent together, and the server has refused none such."""
+        return self._offer.is_possible
+
+    async def are_taken(self) -> bool:
+        """Ask the server once whether it takes bulk uploads."""
+        return await self._offer.holds()
+
     @contextmanager
     def under_way(self, path: Segments) -> Iterator[None]:
         """Upload a file, of any kind and in any way, in the block."""

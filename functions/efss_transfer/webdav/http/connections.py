@@ -116,8 +116,8 @@ class Connections:
             lease.slots.release()
 
     def limit(self, most: int) -> None:
-        """Set the limit for one server at a time. Only while no connection is in use."""
-        self._most = most
+        """Lower the limit for one server at a time. Connections that are in use stay beside it."""
+        self._most = most = min(most, self._most)
         for pool in self._pools.values():
             pool.slots = asyncio.Semaphore(most)
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from efss_transfer.config.rclone import RcloneSettings
 from efss_transfer.egress.proxy import Guard
+from efss_transfer.engines.rclone.process.batching import Batching
 from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute
 from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.result import Side
@@ -105,6 +106,9 @@ class Gateways:
         self._servers = {"source": self._server("source", request.source)}
         if not self._is_shared:
             self._servers["destination"] = self._server("destination", request.destination)
+        self._batching = Batching(guard, request)
+        self.may_batch = self._batching.candidates
+        self.begin_batches = self._batching.begin
         self.made: dict[str, Gateway] = {}
         self.records: dict[Side, Record] = {}
         """What each side's gateway has seen, by the paths below its URL."""
@@ -223,6 +227,8 @@ class Gateways:
             large_above=self._large_above,
         )
         self.made[side] = gateway
+        if not self._is_shared:  # else files are copied by the server itself
+            self._batching.add(Side(side), gateway, server.connections, dialect)
         # Random, so that no other process can have the gateway add the credential to its requests.
         host = f"{secrets.token_hex(16)}.{_DOMAIN}"
         self._route.offer(host, gateway)

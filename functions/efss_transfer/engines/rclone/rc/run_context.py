@@ -32,7 +32,9 @@ class RunContext:
     whether rclone asks it for hidden files; `gateways` what the gateways of sides have seen.
     `claim` is the place that the transfer writes to. `expect_no_end` tells the daemon that a job
     ignored its stop, so that rclone is killed half a second after SIGTERM. `proxy` is the one of
-    rclone's command line.
+    rclone's command line. `may_batch` has the sides whose gateways may read or send many small
+    files in one request, and `begin_batches` asks those servers and returns the ones that do,
+    which get a limit of connections.
     """
 
     rc: RcClient
@@ -46,6 +48,8 @@ class RunContext:
     memory_bytes: int = 0
     confirm_uploads: Callable[[], Future[None] | None] = lambda: None
     expect_no_end: Callable[[], None] = lambda: None
+    may_batch: Callable[[], frozenset[Side]] = frozenset
+    begin_batches: Callable[[], frozenset[Side]] = frozenset
     guessed_listings: dict[Side, bool] = field(default_factory=dict)
     gateways: dict[Side, Record] = field(default_factory=dict)
     claim: Claim = field(default_factory=Claim)

@@ -22,6 +22,7 @@ from efss_transfer.engines.rclone.rc.stream_rate import stream_rate
 from efss_transfer.engines.rclone.transfer.path_kind import bucket_not_found
 from efss_transfer.engines.rclone.transfer.tuning import (
     LARGE,
+    MEDIUM,
     UNKNOWN,
     LargeFiles,
     TuningLimits,
@@ -198,7 +199,8 @@ class SourceProbe:
             rate = stream_rate(self._run.rc, fs, path, largest, at_once=at_once)
         self.may_resume = self.may_resume or rate is not None
         count = sum(size >= LARGE for size in sizes.values())
-        return LargeFiles(count, largest, rate if is_in_parts else None)
+        medium = sum(size >= MEDIUM for size in sizes.values())
+        return LargeFiles(count, largest, rate if is_in_parts else None, medium)
 
     def _sizes(
         self,

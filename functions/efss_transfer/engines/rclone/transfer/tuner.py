@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from efss_transfer.config import resources
@@ -88,6 +89,8 @@ class Tuner:
                 config["IgnoreCaseSync"] = True
             if not self._probe.may_resume:
                 config["LowLevelRetries"] = 1
+        if limits.batched and large_files.are_few:
+            limits = replace(limits, batched=self._run.begin_batches())
         self.chosen = tuning.choose(source.remote, destination.remote, limits, large_files)
         self._current = self.chosen
         self._config = config | self.chosen.config()
@@ -110,4 +113,5 @@ class Tuner:
             # The caller who splits a copy into shards has chosen how many run at a time.
             concurrent_runs=1 if is_shard else self._concurrent_runs,
             processors=resources.cpu_count(),
+            batched=self._run.may_batch(),
         )

@@ -18,13 +18,16 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from efss_transfer.engines.rclone.rc.remotes import Remote
-from efss_transfer.model.result import Json
+from efss_transfer.model.result import Json, Side
 from efss_transfer.model.storage_traits import MOST_PARALLEL_FILES, parallel_files, traits
 
 MIB: Final = 1 << 20
 LARGE: Final = 200 * MIB
 """From this size in bytes on a file is sent in parts (S3's default), and by several streams where
 that is safe."""
+MEDIUM: Final = 8 * MIB
+"""From this size in bytes on a file would keep small ones waiting for a connection."""
+_MOST_MEDIUM: Final = 4
 _DEFAULT_TRANSFERS: Final = 4
 _DEFAULT_CHECKERS: Final = 8
 # How many files are in flight in all runs of this process together. More are not faster when the
@@ -79,12 +82,19 @@ class LargeFiles:
 
     `count` is how many it has, or None if the probe ended early; `largest` the size in bytes of
     the largest file that matters; `rate` the bytes per second of it over one connection, or None
-    if large files must not be read in parts.
+    if large files must not be read in parts. `medium` is how many have `MEDIUM` bytes or more, if
+    files of that size matter.
     """
 
     count: int | None
     largest: int = 0
     rate: float | None = None
+    medium: int = 0
+
+    @property
+    def are_few(self) -> bool:
+        """Whether small files find connections beside them."""
+        return self.count is not None and self.medium <= _MOST_MEDIUM
 
 
 UNKNOWN: Final = LargeFiles(None)
@@ -159,7 +169,8 @@ class TuningLimits:
     `memory` in bytes is what rclone may use, `seconds` the time until the deadline, `rate` the
     bandwidth limit in bytes per second, `requested_transfers` the request's own number, and
     `allowed_transfers` the site's maximum. `concurrent_runs` is the number of runs in this
-    process, this one included, which share its `processors`.
+    process, this one included, which share its `processors`. `batched` are the sides whose small
+    files are read or sent many in one request, so that more of them may be in flight.
     """
 
     memory: int
@@ -169,6 +180,7 @@ class TuningLimits:
     allowed_transfers: int | None = None
     concurrent_runs: int = 1
     processors: int = 1
+    batched: frozenset[Side] = frozenset()
 
     def share_of(self, most: int) -> int:
         """`most` at a time, or less where this run has to share the processors."""
@@ -178,7 +190,8 @@ class TuningLimits:
     @property
     def smallest_size_that_matters(self) -> int:
         """The size in bytes from which on a file influences the choices."""
-        return min(LARGE, int(self._bytes_per_round // MOST_PARALLEL_FILES))
+        least = MEDIUM if self.batched else LARGE
+        return min(least, int(self._bytes_per_round // MOST_PARALLEL_FILES))
 
     def files_in_time(self, size: int) -> int:
         """How many files of that size in bytes can arrive together in time."""
@@ -230,7 +243,11 @@ def _transfers(source: Remote, destination: Remote, limits: TuningLimits, found:
     """How many files are copied at a time. The request's own number wins over everything but the
     site's maximum.
     """
-    most = limits.share_of(min(_most_transfers(source), _most_transfers(destination)))
+    most_of_both = (
+        MOST_PARALLEL_FILES if side in limits.batched and found.are_few else _most_transfers(remote)
+        for side, remote in ((Side.SOURCE, source), (Side.DESTINATION, destination))
+    )
+    most = limits.share_of(min(most_of_both))
     if limits.requested_transfers is not None:
         transfers = limits.requested_transfers
     elif found.count is not None:

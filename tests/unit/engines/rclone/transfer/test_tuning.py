@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -10,11 +11,13 @@ from efss_transfer.engines.rclone.rc.remotes import Remote
 from efss_transfer.engines.rclone.transfer import tuning
 from efss_transfer.engines.rclone.transfer.tuning import (
     LARGE,
+    MEDIUM,
     MIB,
     LargeFiles,
     TuningLimits,
     choose,
 )
+from efss_transfer.model.result import Side
 
 TYPES = ("webdav", "s3", "azureblob", "b2", "sftp", "ftp", "smb", "dropbox", "drive", "swift")
 MEMORY = (256 * MIB, 352 * MIB, 864 * MIB, 2048 * MIB, 8192 * MIB)
@@ -167,6 +170,38 @@ def test_each_attempt_has_quarter_of_transfers_down_to_default() -> None:
         LargeFiles(0),
     )
     assert few.slower().transfers == 2
+
+
+BOTH = frozenset(Side)
+
+
+@pytest.mark.parametrize(
+    ("batched", "found", "transfers"),
+    [
+        (BOTH, LargeFiles(0), 64),
+        (frozenset({Side.SOURCE}), LargeFiles(0), 16),
+        (frozenset(), LargeFiles(0), 16),
+        (BOTH, LargeFiles(0, MEDIUM, medium=4), 64),
+        (BOTH, LargeFiles(0, MEDIUM, medium=5), 16),
+        (BOTH, LargeFiles(None), 16),
+    ],
+    ids=["both", "one", "none", "few large", "many large", "unknown"],
+)
+def test_small_files_that_share_requests_are_more_at_a_time(
+    batched: frozenset[Side], found: LargeFiles, transfers: int
+) -> None:
+    ends = remote("webdav", vendor="nextcloud"), remote("webdav", vendor="nextcloud")
+    limits = TuningLimits(448 * MIB, 840, batched=batched)
+    chosen = choose(*ends, limits, found)
+    assert (chosen.transfers, chosen.checkers) == (transfers, 16)
+    assert chosen.transfers * chosen.buffer <= 240 * MIB
+    up = replace(limits, batched=batched - {Side.SOURCE})
+    assert choose(remote("ftp"), ends[1], up, found).transfers == 4
+    named = TuningLimits(448 * MIB, 840, requested_transfers=7, batched=batched)
+    assert choose(*ends, named, found).transfers == 7
+    # Without them only files matter of which few arrive before the deadline.
+    least = limits.smallest_size_that_matters
+    assert least == (MEDIUM if batched else 840 * 25_000_000 // 4 // 64)
 
 
 def test_unknown_sizes_get_medium_transfers() -> None:
