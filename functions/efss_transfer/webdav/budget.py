@@ -7,6 +7,8 @@ Nothing that holds a part waits for more of it, so the budget cannot cause a dea
 - Streams do not wait, because an engine's download waits for its own upload. When the memory gets
   short, they use smaller buffers, which cost more processor time.
 - Caches drop their oldest entries.
+- Content that was read ahead is kept beside what is held, in at most half of that part, and given
+  up where others wait for memory.
 
 Each body of unknown length may hold 512 KiB besides, where a server must know each length.
 """
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -58,6 +60,8 @@ class Budget:
         self.held = 0
         self.most_held = 0
         self.lent = 0
+        self.kept = 0
+        self._droppers: list[Callable[[], bool]] = []
         self._for_holding = size // 4
         self._for_streams = size // 8
         self._pipes = size // 8 // _PIPE
@@ -70,7 +74,9 @@ class Budget:
         A size above the whole is treated as the whole: one such use at a time.
         """
         size = min(size, self._for_holding)
-        if self._waiting or self.held + size > self._for_holding:
+        while not self._is_free(size) and any(drop() for drop in self._droppers):
+            pass
+        if self._waiting or not self._is_free(size):
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((size, turn))
             try:
@@ -85,6 +91,32 @@ class Budget:
             yield
         finally:
             self._give_back(size)
+
+    @property
+    def left_to_keep(self) -> int:
+        """Number of bytes that `keep` may take now."""
+        if self._waiting:
+            return 0
+        left = self._for_holding - self.held - self.kept
+        return max(0, min(left, self._for_holding // 2 - self.kept))
+
+    @property
+    def is_short(self) -> bool:
+        """Whether somebody waits for memory."""
+        return bool(self._waiting)
+
+    def add_dropper(self, drop: Callable[[], bool]) -> None:
+        """Add a function that gives up some of what is kept; False if it has nothing."""
+        self._droppers.append(drop)
+
+    def keep(self, size: int) -> None:
+        """Take bytes that are left for content which is read ahead."""
+        self.kept += size
+
+    def release(self, size: int) -> None:
+        """Give back bytes that were kept."""
+        self.kept -= size
+        self._serve()
 
     @contextmanager
     def lending(self, length: int | None, *, is_plain: bool) -> Iterator[Buffer]:
@@ -110,11 +142,18 @@ class Budget:
 
     def _give_back(self, size: int) -> None:
         self.held -= size
-        while self._waiting and self.held + self._waiting[0][0] <= self._for_holding:
+        self._serve()
+
+    def _serve(self) -> None:
+        """Let those that wait have what is free, in the order of their arrival."""
+        while self._waiting and self._is_free(self._waiting[0][0]):
             wanted, turn = self._waiting.popleft()
             if not turn.done():
                 self._take(wanted)
                 turn.set_result(None)
+
+    def _is_free(self, size: int) -> bool:
+        return self.held + self.kept + size <= self._for_holding
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class Gateway:
         self._base = Base(segments(session.home))
         # A source's files are not replaced, so little need be known of them.
         room = self._budget.caches * (6 if is_destination else 1) // 8
-        self._memory = Memory(room * 5 // 8)
+        self._memory = Memory(room * (5 if is_destination else 3) // 8)
         self._folders = Folders(self._make_folder, room // 8)
         self._listings = Listings(session, self._base, dialect, self._memory)
         self.twins = Twins(session, self._listings, room * 3 // 16 if is_destination else 0)
@@ -84,7 +84,7 @@ class Gateway:
             self.bulk,
             large_above,
         )
-        known = room // (16 if is_destination else 4) if archives else 0
+        known = room // (16 if is_destination else 2) if archives else 0
         self.archives = ArchiveReads(session, self._listings, self._budget, known, dialect)
         self._reads = Reads(session, self._listings, self._memory, self._budget, self.archives)
         # What is listed at a destination changes by the copy itself.
@@ -146,7 +146,7 @@ class Gateway:
     def forget(self) -> None:
         """Forget what is known of the server, before a new attempt."""
         self.begin_copy()
-        self.archives.listed.clear()
+        self.archives.clear()
         if self._early is not None:
             self._early.clear()
 

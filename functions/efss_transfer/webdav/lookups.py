@@ -229,9 +229,14 @@ class Lookups:
         """Remember the files, and return the entries that the engine may see."""
         shown = []
         for one in entries:
-            if one.name is None or PARTIAL.fullmatch(one.name):
+            if one.name is None:
                 continue
-            if not one.entry.collection:
+            if PARTIAL.fullmatch(one.name):
+                listed.names.add_other()
+                continue
+            if one.entry.collection:
+                listed.names.add_folder(one.name)
+            else:
                 etag = strong(one.entry.get("getetag"))
                 self._memory.etags.put(key((*path, one.name)), etag)
                 self._twins.found((*path, one.name))
@@ -239,5 +244,7 @@ class Lookups:
                     self._memory.empty.put(key((*path, one.name)), value=True)
                 if one.size == one.entry.length:
                     listed.add(one.name, one.entry)
+                else:
+                    listed.names.add_other()
             shown.append(one)
         return shown

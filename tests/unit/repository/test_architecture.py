@@ -50,7 +50,7 @@ RCLONE_ROOMS = {
     "transfer": {"ftp", "http_index", "rc", "log"},
     "report": {"transfer"},
     "outcome": {"report", "transfer", "rc", "log"},
-    "gateways": {"process"},
+    "gateways": {"process", "rc"},
     "session": {"gateways", "outcome", "transfer", "ftp", "process", "rc", "log"},
     "engine": {"session", "transfer", "process"},
 }

@@ -101,6 +101,10 @@ COVERED_ELSEWHERE = {
         "integration/failures/test_false_checksums.py"
     ),
     "engines/rclone/transfer/comparison/after_copy.py": "integration/copy/test_options.py",
+    "engines/rclone/rc/batching.py": "integration/webdav/test_files_in_flight.py",
+    "engines/rclone/transfer/comparison/new_destination.py": (
+        "integration/webdav/test_reading_ahead.py"
+    ),
     "engines/rclone/transfer/duplicates.py": "integration/copy/test_unclean_names.py",
     "engines/rclone/transfer/source_lookup.py": "integration/webdav/test_names_alike.py",
     "engines/rclone/transfer/unclean_files.py": "integration/copy/test_unclean_names.py",

@@ -113,3 +113,43 @@ def test_pipes_are_as_many_as_the_budget_has_room_for() -> None:
         assert not encrypted.pipe
     with budget.lending(None, is_plain=True) as plain:
         assert plain.pipe
+
+
+def test_what_is_kept_gives_way_and_is_at_most_half() -> None:
+    budget = Budget(4 * MIB)
+    assert budget.left_to_keep == MIB // 2
+    budget.keep(MIB // 2)
+    assert budget.left_to_keep == 0
+
+    def drop() -> bool:
+        has_kept = budget.kept > 0
+        budget.release(min(budget.kept, MIB // 4))
+        return has_kept
+
+    async def run() -> None:
+        async with budget.holding(MIB // 2):
+            assert budget.kept == MIB // 2
+        budget.add_dropper(drop)
+        async with budget.holding(MIB * 3 // 4):
+            assert budget.kept == MIB // 4
+        async with budget.holding(MIB):
+            assert (budget.kept, budget.held) == (0, MIB)
+            assert budget.left_to_keep == 0
+
+    asyncio.run(run())
+
+
+def test_use_that_waits_goes_on_when_kept_bytes_are_released() -> None:
+    budget = Budget(4 * MIB)
+
+    async def run() -> None:
+        budget.keep(MIB // 2)
+        waiting = asyncio.create_task(most_held(budget, [MIB]))
+        await asyncio.sleep(0.01)
+        assert budget.is_short
+        assert budget.left_to_keep == 0
+        budget.release(MIB // 2)
+        assert await waiting == MIB
+        assert not budget.is_short
+
+    asyncio.run(run())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context
+from efss_transfer.engines.rclone.rc.batching import NoBatching
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import InvalidRequest, Violation
 from efss_transfer.model.request import TransferRequest
@@ -29,6 +30,7 @@ class NoGateways:
 
     records: Mapping[Side, Record] = MappingProxyType({})
     memory: Final = 0
+    batching: Final = NoBatching()
 
     def __init__(self, request: TransferRequest) -> None:
         self._request = request
@@ -46,14 +48,6 @@ class NoGateways:
 
     def begin_attempt(self, _: int) -> None:
         """Do nothing: nothing is remembered."""
-
-    def may_batch(self) -> frozenset[Side]:
-        """Return no side: each file has its own requests."""
-        return frozenset()
-
-    def begin_batches(self) -> frozenset[Side]:
-        """Return no side: each file has its own requests."""
-        return frozenset()
 
     def forget(self) -> None:
         """Do nothing: nothing is remembered."""

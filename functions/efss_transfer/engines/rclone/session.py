@@ -121,8 +121,7 @@ class Session:
             gateways.confirm_uploads,
             daemon.expect_no_end,
             proxy=daemon.route.proxy,
-            may_batch=gateways.may_batch,
-            begin_batches=gateways.begin_batches,
+            batching=gateways.batching,
         )
         self._version = self._launcher.version(binary, daemon.rc)
         if (proxy := daemon.route.global_proxy(self._request)) is not None:

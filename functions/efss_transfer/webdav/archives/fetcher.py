@@ -7,13 +7,18 @@ has been handed out, and the rest is read file by file.
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
-from urllib.parse import quote
 
 from efss_transfer.webdav.archives import zip_entries
 from efss_transfer.webdav.archives.batches import Wanted
+from efss_transfer.webdav.archives.plans import (
+    LONGEST_TARGET,
+    MOST_FILES,
+    PARAMETERS,
+    ArchivePlan,
+    quoted,
+)
 from efss_transfer.webdav.budget import NARROW, Budget
 from efss_transfer.webdav.bulk.batch_queue import resolve
 from efss_transfer.webdav.http.connections import NoAnswer
@@ -24,11 +29,6 @@ from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 
 _ZIP: Final = "application/zip"
-_PARAMETERS: Final = "?accept=zip&files="
-# Three quarters of what nginx and Apache take by default.
-_LONGEST_TARGET: Final = 6000
-_SAFE: Final = "/:@!$'()*,;"
-_MOST_FILES: Final = 100
 _MOST_BYTES: Final = 1 << 21
 _MOST_FAILURES: Final = 3
 _MOST_AT_ONCE: Final = 2
@@ -47,26 +47,26 @@ class Fetcher:
         # Whether names with folders before them may be asked for. None: to be found out.
         self._takes_paths: bool | None = None
         self._failures = 0
-        self._is_trusted = False
+        self.is_trusted = False
         self.is_possible = True
 
     @property
     def most_at_once(self) -> int:
         """How many archives may be under way: one, until one was as it should be."""
-        return _MOST_AT_ONCE if self._is_trusted else 1
+        return _MOST_AT_ONCE if self.is_trusted else 1
 
     def choose(self, waiting: Sequence[Wanted]) -> list[Wanted]:
         """Return those of the waiting files that the next archive is asked for."""
         chosen: list[Wanted] = []
         folder, size = waiting[0].path[:-1], 0
-        length = len(self._listings.target(folder, folder=True)) + len(_PARAMETERS)
+        length = len(self._listings.target(folder, folder=True)) + len(PARAMETERS)
         for one in waiting:
             if self._takes_paths is False and one.path[:-1] != folder:
                 continue
-            length += len(_quoted(_listed("/".join(one.path))))
+            length += len(quoted("/".join(one.path)))
             size += one.listed.size
-            is_full = length > _LONGEST_TARGET or size > self._most_bytes
-            if chosen and (is_full or len(chosen) >= _MOST_FILES):
+            is_full = length > LONGEST_TARGET or size > self._most_bytes
+            if chosen and (is_full or len(chosen) >= MOST_FILES):
                 break
             chosen.append(one)
         return chosen
@@ -82,29 +82,56 @@ class Fetcher:
             # Not until the engine has taken the files: it may wait for an upload to be read,
             # and that for memory.
             async with self._budget.holding(sum(one.listed.size for one in batch) + NARROW):
-                await self._read(folder, left)
+                target = self._listings.target(folder, folder=True) + PARAMETERS + quoted(*left)
+                await self._read(folder, target, left)
         except TimeoutError:
             self._failures += 1  # which costs more than any other
         except (Failed, Refused, NoAnswer):
             self._session.record.succeed(key(folder))  # the plain reads tell what is wrong
         self._learn(is_complete=not left, is_useless=len(left) == len(batch), has_paths=has_paths)
 
-    async def _read(self, folder: Segments, left: dict[str, Wanted]) -> None:
+    async def read_ahead(self, plan: ArchivePlan, wanted: Mapping[str, Wanted]) -> bool:
+        """Set the contents of the files of a plan, by the names of their entries. The memory for
+        them is taken already. Return whether the archive was as it should be.
+        """
+        left = dict(wanted)
+        target = self._listings.target(plan.folder, folder=True) + plan.parameters
+        try:
+            await self._read(plan.folder, target, left, plan.folders)
+        except TimeoutError:
+            self._failures += 1
+        except (Failed, Refused, NoAnswer):
+            self._session.record.succeed(key(plan.folder))  # the plain reads tell what is wrong
+        self._learn(is_complete=not left, is_useless=False, has_paths=False)
+        return not left
+
+    async def _read(
+        self,
+        folder: Segments,
+        target: str,
+        left: dict[str, Wanted],
+        folders: Collection[str] = (),
+    ) -> None:
         """Read an archive, and take from `left` what it brings."""
-        target = self._listings.target(folder, folder=True) + _PARAMETERS + _quoted(_listed(*left))
         call, at = Call("GET", target, {"Accept": _ZIP}), key(folder)
         async with asyncio.timeout(_SECONDS) as limit, self._session.call(call, at) as answer:
             if answer.status < 400 and _kind(answer) != _ZIP:
                 self.is_possible = False  # a server without archives, or a page
             elif answer.status == 200:
-                await self._take(answer, left, limit)
+                await self._take(answer, left, limit, folders)
 
-    async def _take(self, answer: Answer, left: dict[str, Wanted], limit: asyncio.Timeout) -> None:
+    async def _take(
+        self,
+        answer: Answer,
+        left: dict[str, Wanted],
+        limit: asyncio.Timeout,
+        folders: Collection[str],
+    ) -> None:
         def size_of(name: str) -> int | None:
             return left[name].listed.size if name in left else None
 
         try:
-            async for name, content in zip_entries.files(answer, size_of):
+            async for name, content in zip_entries.files(answer, size_of, folders):
                 if not left[name].listed.is_content(content):
                     return
                 resolve(left.pop(name), content)
@@ -118,7 +145,7 @@ class Fetcher:
         """Decide by one archive whether to ask for another."""
         if is_complete:
             self._failures = 0
-            self._is_trusted = True
+            self.is_trusted = True
             self._takes_paths = has_paths or self._takes_paths
         elif has_paths and is_useless and self._takes_paths is None:
             self._takes_paths = False
@@ -129,14 +156,6 @@ class Fetcher:
 
 def _kind(answer: Answer) -> str:
     return (answer.header("content-type") or "").partition(";")[0].strip().lower()
-
-
-def _listed(*names: str) -> str:
-    return json.dumps(names, ensure_ascii=False, separators=(",", ":"))
-
-
-def _quoted(text: str) -> str:
-    return quote(text, safe=_SAFE)
 
 
 def _common(folders: Sequence[Segments]) -> Segments:

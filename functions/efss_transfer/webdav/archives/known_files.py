@@ -1,4 +1,4 @@
-"""What the listings say of small files, in 34 bytes each: their sizes and checksums.
+"""What the listings say of small files, in 42 bytes each: their sizes, checksums and ETags.
 
 Any of it may be dropped at any time; then a file is read by itself.
 """
@@ -6,10 +6,12 @@ Any of it may be dropped at any time; then a file is read by itself.
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from efss_transfer.webdav.archives.folder_names import ArrivingNames, FolderNames
 from efss_transfer.webdav.memory import Recent, key
 from efss_transfer.webdav.multistatus import Entry
 from efss_transfer.webdav.paths import Segments
@@ -20,7 +22,8 @@ LARGEST: Final = 1 << 17
 _NAME: Final = 8
 _SIZE: Final = 5
 _DIGEST: Final = 20
-_ALL: Final = _NAME + _SIZE + 1 + _DIGEST
+_ETAG: Final = 8
+_ALL: Final = _NAME + _SIZE + 1 + _DIGEST + _ETAG
 _ALGORITHMS: Final = ("", "sha1", "sha256", "md5")
 _NONE: Final = bytes(_DIGEST)
 # Memory of a record while its listing arrives: an object of its own, and its place in a list.
@@ -29,11 +32,14 @@ _ARRIVING: Final = 80
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """Size and checksum of a file. `algorithm` is empty for a file without a checksum."""
+    """Size, checksum and ETag of a file, the ETag as its hash. `algorithm` is empty for a file
+    without a checksum.
+    """
 
     size: int
     algorithm: str
     digest: bytes
+    etag: bytes = field(default=b"", kw_only=True)
 
     def is_content(self, data: bytes) -> bool:
         """Return whether a file of this listing may have such bytes."""
@@ -47,14 +53,23 @@ class KnownFolder:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self.names = ArrivingNames()
         self._records: list[bytes] = []
 
     def add(self, name: str, entry: Entry) -> None:
         """Add a file, if it is small and its listing has nothing that cannot be checked."""
-        if self._most and (record := _record(name, entry)) is not None:
-            self._records.append(record)
-            if len(self._records) > self._most:
-                self._records, self._most = [], 0
+        record = _record(name, entry) if self._most else None
+        if record is None:
+            self.names.add_other()
+            return
+        self._records.append(record)
+        if may_be_named(name):
+            self.names.add(name, int.from_bytes(record[_NAME : _NAME + _SIZE]))
+        else:
+            self.names.add_other()
+        if len(self._records) > self._most:
+            self._records, self._most = [], 0
+            self.names.add_other()
 
     def __len__(self) -> int:
         return len(self._records)
@@ -65,9 +80,10 @@ class KnownFolder:
 
 
 class KnownFiles:
-    """The small files that were listed, in about `room` bytes."""
+    """The small files that were listed, in about `room` bytes, and `room_for_names` for names."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, room_for_names: int = 0) -> None:
+        self.names = FolderNames(room_for_names)
         self._folders: Recent[bytes] = Recent(room)
         self._most_of_folder = room // _ARRIVING
 
@@ -78,6 +94,7 @@ class KnownFiles:
     def put(self, folder: Segments, listed: KnownFolder) -> None:
         """Keep what a listing of a folder said, in place of what an earlier one did."""
         self._folders.pop(key(folder))
+        self.names.put(folder, listed.names)
         if packed := listed.packed():
             self._folders.put(key(folder), packed)
 
@@ -92,6 +109,12 @@ class KnownFiles:
     def clear(self) -> None:
         """Forget all."""
         self._folders.clear()
+        self.names.clear()
+
+
+def may_be_named(name: str) -> bool:
+    """Return whether a request can name a file so that its entry has the same name."""
+    return name.isprintable() and "\\" not in name and unicodedata.is_normalized("NFC", name)
 
 
 def find_record(packed: bytes, size: int, name: str, start: int = 0) -> bytes | None:
@@ -126,7 +149,8 @@ def _record(name: str, entry: Entry) -> bytes | None:
     if found is None:
         return None
     algorithm, digest = found
-    return hash_of(name) + size.to_bytes(_SIZE) + bytes([algorithm]) + digest
+    etag = hash_of(entry.get("getetag") or "")
+    return hash_of(name) + size.to_bytes(_SIZE) + bytes([algorithm]) + digest + etag
 
 
 def _checksum(checksums: tuple[str, ...]) -> tuple[int, bytes] | None:
@@ -147,4 +171,4 @@ def _checksum(checksums: tuple[str, ...]) -> tuple[int, bytes] | None:
 def _read(record: bytes) -> KnownFile:
     size = int.from_bytes(record[_NAME : _NAME + _SIZE])
     algorithm = _ALGORITHMS[record[_NAME + _SIZE]]
-    return KnownFile(size, algorithm, record[-_DIGEST:])
+    return KnownFile(size, algorithm, record[-_DIGEST - _ETAG : -_ETAG], etag=record[-_ETAG:])

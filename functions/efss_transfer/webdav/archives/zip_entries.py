@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Final, Protocol
 
 _FILE: Final = b"PK\3\4"
@@ -40,14 +40,18 @@ class Readable(Protocol):
 
 
 async def files(
-    body: Readable, size_of: Callable[[str], int | None]
+    body: Readable,
+    size_of: Callable[[str], int | None],
+    folders: Collection[str] = (),
 ) -> AsyncIterator[tuple[str, bytes]]:
     """Yield the name and the content of each file, up to the archive's directory.
 
-    `size_of` returns the size of a file by its name, None for one that was not asked for. Raises
+    `size_of` returns the size of a file by its name, None for one that was not asked for. `folders`
+    may have entries of their own, with a slash at the end of the name and nothing in them. Raises
     BadArchive.
     """
     arriving = _Arriving(body)
+    left = set(folders)
     while (start := await arriving.peek(4)) == _FILE:
         fields = _HEADER.unpack(await arriving.take(_HEADER.size))
         _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = fields
@@ -57,7 +61,9 @@ async def files(
             raise BadArchive("an entry has a name or extra fields of excessive length")
         name = _decoded(await arriving.take(name_length))
         extra = await arriving.take(extra_length)
-        listed = size_of(name)
+        is_folder = name.endswith("/") and name[:-1] in left
+        left.discard(name[:-1])
+        listed = 0 if is_folder else size_of(name)
         if listed is None:
             raise BadArchive("an entry was not asked for, or comes twice")
         has_descriptor = bool(flags & _HAS_DESCRIPTOR)
@@ -68,7 +74,8 @@ async def files(
             crc = await _crc(arriving, listed)
         if zlib.crc32(content) != crc:
             raise BadArchive("an entry has another checksum than its content")
-        yield name, content
+        if not is_folder:
+            yield name, content
     if start not in _DIRECTORY:
         raise BadArchive("the archive is cut off, or is none")
 

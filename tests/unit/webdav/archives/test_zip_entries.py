@@ -13,6 +13,7 @@ import pytest
 
 from efss_transfer.webdav.archives import zip_entries
 from efss_transfer.webdav.archives.zip_entries import BadArchive
+from support.zips import zip_of
 
 CONTENTS = {"a": b"first", "ä/b": b"", "c": bytes(100_000)}
 
@@ -127,3 +128,37 @@ def test_second_entry_of_a_name_is_not_read() -> None:
 @pytest.mark.parametrize("data", [b"", b"PK", b"<html>", b"PK\5\6" + bytes(18)])
 def test_page_is_no_archive_and_an_empty_one_has_no_files(data: bytes) -> None:
     assert ("bad" in read(data)) == (not data.startswith(b"PK\5\6"))
+
+
+@pytest.mark.parametrize(
+    ("folders", "is_bad"),
+    [(("f", "f/g"), False), (("f",), True), ((), True), (("f", "f/g", "other"), False)],
+)
+def test_folders_are_entries_only_where_they_are_expected(
+    folders: tuple[str, ...], is_bad: bool
+) -> None:
+    data = zip_of([("f/", b""), ("f/g/", b""), ("f/g/a", b"first")])
+    assert ("bad" in read_below(data, folders)) == is_bad
+
+
+def test_folder_comes_once_and_without_content() -> None:
+    for entries in (
+        [("f/", b""), ("f/", b""), ("f/g/a", b"first")],
+        [("f/", b"content"), ("f/g/a", b"first")],
+    ):
+        assert read_below(zip_of(entries), ("f",)).keys() == {"bad"}
+
+
+def read_below(data: bytes, folders: tuple[str, ...]) -> dict[str, bytes]:
+    """What is read of an archive with folders and one file."""
+    got: dict[str, bytes] = {}
+
+    async def work() -> None:
+        found = zip_entries.files(Body(data, 100), {"f/g/a": 5}.get, folders)
+        got.update({name: content async for name, content in found})
+
+    try:
+        asyncio.run(work())
+    except BadArchive as error:
+        got["bad"] = str(error).encode()
+    return got

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Final
 
 from efss_transfer.egress.proxy import Guard
-from efss_transfer.model.request import TransferRequest
+from efss_transfer.engines.rclone.rc.batching import NoBatching
+from efss_transfer.model.request import Selection, TransferRequest
 from efss_transfer.model.result import Side
 from efss_transfer.model.storage_traits import FEW_WORKERS
 from efss_transfer.webdav.dialects import Dialect
@@ -19,7 +20,7 @@ from efss_transfer.webdav.http.connections import Connections
 _SECONDS: Final = 3.0
 
 
-class Batching:
+class Batching(NoBatching):
     """Requests for many files at the two sides of one transfer, each with its own gateway.
 
     A caller who names a number of files at a time gets that, and no limit of connections. Listed
@@ -32,6 +33,7 @@ class Batching:
         self._is_on = (
             options.transfers is None and not options.dry_run and request.selection.files is None
         )
+        self._is_all_wanted = request.selection == Selection() and not options.dry_run
         self._sides: dict[Side, tuple[Gateway, Connections]] = {}
 
     def add(self, side: Side, gateway: Gateway, connections: Connections, dialect: Dialect) -> None:
@@ -54,6 +56,17 @@ class Batching:
             _, connections = self._sides[side]
             self._guard.call_soon(partial(connections.limit, FEW_WORKERS))
         return found
+
+    @property
+    def may_read_ahead(self) -> bool:
+        """Whether the source's gateway could read files before rclone asks for them."""
+        return self._is_all_wanted and Side.SOURCE in self._sides and self._may_batch(Side.SOURCE)
+
+    def read_ahead(self, folder: str) -> None:
+        """Let the source's gateway read files below a folder ahead: all of them are wanted."""
+        gateway, _ = self._sides[Side.SOURCE]
+        root = tuple(name for name in folder.split("/") if name)
+        self._guard.call_soon(partial(gateway.archives.ahead.open, root))
 
     def _may_batch(self, side: Side) -> bool:
         gateway, _ = self._sides[side]

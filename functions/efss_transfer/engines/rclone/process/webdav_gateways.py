@@ -106,9 +106,7 @@ class Gateways:
         self._servers = {"source": self._server("source", request.source)}
         if not self._is_shared:
             self._servers["destination"] = self._server("destination", request.destination)
-        self._batching = Batching(guard, request)
-        self.may_batch = self._batching.candidates
-        self.begin_batches = self._batching.begin
+        self.batching = Batching(guard, request)
         self.made: dict[str, Gateway] = {}
         self.records: dict[Side, Record] = {}
         """What each side's gateway has seen, by the paths below its URL."""
@@ -228,7 +226,7 @@ class Gateways:
         )
         self.made[side] = gateway
         if not self._is_shared:  # else files are copied by the server itself
-            self._batching.add(Side(side), gateway, server.connections, dialect)
+            self.batching.add(Side(side), gateway, server.connections, dialect)
         # Random, so that no other process can have the gateway add the credential to its requests.
         host = f"{secrets.token_hex(16)}.{_DOMAIN}"
         self._route.offer(host, gateway)

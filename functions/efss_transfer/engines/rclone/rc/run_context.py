@@ -11,6 +11,7 @@ from efss_transfer.engines.base import Context
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.rclone.log import error_codes
 from efss_transfer.engines.rclone.log.parser import LogParser
+from efss_transfer.engines.rclone.rc.batching import NoBatching
 from efss_transfer.engines.rclone.rc.claims import Claim
 from efss_transfer.engines.rclone.rc.client import RcClient
 from efss_transfer.engines.redaction import Redactor
@@ -32,9 +33,7 @@ class RunContext:
     whether rclone asks it for hidden files; `gateways` what the gateways of sides have seen.
     `claim` is the place that the transfer writes to. `expect_no_end` tells the daemon that a job
     ignored its stop, so that rclone is killed half a second after SIGTERM. `proxy` is the one of
-    rclone's command line. `may_batch` has the sides whose gateways may read or send many small
-    files in one request, and `begin_batches` asks those servers and returns the ones that do,
-    which get a limit of connections.
+    rclone's command line. `batching` asks gateways to read or send many small files in one request.
     """
 
     rc: RcClient
@@ -48,8 +47,7 @@ class RunContext:
     memory_bytes: int = 0
     confirm_uploads: Callable[[], Future[None] | None] = lambda: None
     expect_no_end: Callable[[], None] = lambda: None
-    may_batch: Callable[[], frozenset[Side]] = frozenset
-    begin_batches: Callable[[], frozenset[Side]] = frozenset
+    batching: NoBatching = field(default_factory=NoBatching)
     guessed_listings: dict[Side, bool] = field(default_factory=dict)
     gateways: dict[Side, Record] = field(default_factory=dict)
     claim: Claim = field(default_factory=Claim)

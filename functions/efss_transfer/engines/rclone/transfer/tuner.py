@@ -12,6 +12,7 @@ from efss_transfer.engines.rclone.rc import config as rc_config
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.transfer import tuning
+from efss_transfer.engines.rclone.transfer.comparison.new_destination import is_new
 from efss_transfer.engines.rclone.transfer.source_probe import SourceProbe
 from efss_transfer.engines.rclone.transfer.tuning import NOTHING_LARGE, Tuning, TuningLimits
 from efss_transfer.model.events import Event
@@ -84,13 +85,15 @@ class Tuner:
             large_files = yield from self._probe.probe(
                 source, destination, self._request.selection, limits, opening
             )
+            if self._run.batching.may_read_ahead and (yield from is_new(self._probe, destination)):
+                self._run.batching.read_ahead(source.path)
             if (yield from self._probe.ignores_case(destination)):
                 # rclone then passes over the second of two such names, and says so.
                 config["IgnoreCaseSync"] = True
             if not self._probe.may_resume:
                 config["LowLevelRetries"] = 1
         if limits.batched and large_files.are_few:
-            limits = replace(limits, batched=self._run.begin_batches())
+            limits = replace(limits, batched=self._run.batching.begin())
         self.chosen = tuning.choose(source.remote, destination.remote, limits, large_files)
         self._current = self.chosen
         self._config = config | self.chosen.config()
@@ -113,5 +116,5 @@ class Tuner:
             # The caller who splits a copy into shards has chosen how many run at a time.
             concurrent_runs=1 if is_shard else self._concurrent_runs,
             processors=resources.cpu_count(),
-            batched=self._run.may_batch(),
+            batched=self._run.batching.candidates(),
         )
