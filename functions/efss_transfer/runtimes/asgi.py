@@ -12,15 +12,15 @@ import concurrent.futures
 import threading
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from efss_transfer.config.settings import SPARE_THREADS
 from efss_transfer.model.errors import InvalidJson
 from efss_transfer.model.result import State
-from efss_transfer.runtimes import buffered
 from efss_transfer.service import http_messages, runner
 from efss_transfer.service.application import Service
-from efss_transfer.service.http_messages import JSON, PROBLEM, STREAMS, Request, Response
+from efss_transfer.service.http_messages import Request, Response
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -102,7 +102,9 @@ class _Exchange:
                 path=self._scope["path"],
                 header=lambda name: self._headers.get(name.lower()),
                 content_type=http_messages.media_type(self._headers.get("content-type", "")),
-                negotiate=self._negotiate,
+                negotiate=partial(
+                    http_messages.negotiate, self._headers.get("accept", ""), streams=True
+                ),
                 read_body=self._read_body,
                 remote=client[0] if client else None,
                 interrupted=self._interrupted,
@@ -160,15 +162,6 @@ class _Exchange:
                     raise
         future.cancel()
         raise _Disconnected
-
-    def _negotiate(self) -> str:
-        accept = self._headers.get("accept", "")
-        for kind in map(http_messages.media_type, accept.split(",")):
-            if kind in STREAMS:
-                return kind
-            if kind in (JSON, PROBLEM):
-                return JSON
-        return buffered.negotiate(accept)
 
     def _interrupted(self) -> State | None:
         if self.disconnected.is_set():

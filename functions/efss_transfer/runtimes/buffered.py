@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from efss_transfer.model.errors import ConfigurationError, NotAcceptable
+from efss_transfer.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from efss_transfer.service.application import Service
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # The response must be delivered before the runtime ends the invocation.
 _DELIVERY_SECONDS: Final = 1.0
-_JSON_RANGES: Final = ("application/json", "application/problem+json", "application/*", "*/*")
 
 _LOG: Final = logging.getLogger(__name__)
 _services: list[Service] = []
@@ -97,9 +96,6 @@ def usable_seconds(left: float) -> float:
 
 def negotiate(accept: str) -> str:
     """The media type for an Accept header: always JSON. Raises NotAcceptable."""
-    from efss_transfer.service.http_messages import media_type
+    from efss_transfer.service import http_messages
 
-    kinds = [media_type(kind) for kind in accept.split(",")]
-    if accept and not any(kind in _JSON_RANGES for kind in kinds):
-        raise NotAcceptable("This runtime does not stream. Accept application/json.")
-    return "application/json"
+    return http_messages.negotiate(accept, streams=False)

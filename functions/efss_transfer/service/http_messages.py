@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
 
 from efss_transfer.contract import problems
 from efss_transfer.model.encoding import encode_json
-from efss_transfer.model.errors import BodyTooLarge, UnsupportedMediaType
+from efss_transfer.model.errors import BodyTooLarge, NotAcceptable, UnsupportedMediaType
 from efss_transfer.model.events import Event, Finished
 from efss_transfer.model.result import Json, Result, State
 from efss_transfer.service.concurrency import Slot
@@ -24,6 +24,7 @@ PROBLEM: Final = "application/problem+json"
 STREAMS: Final = (NDJSON, SSE)
 ACCEPT: Final = f"Accept {JSON}, or for a stream {NDJSON} or {SSE}."
 """The text of NotAcceptable where the service can stream."""
+_ACCEPT_JSON: Final = f"This runtime does not stream. Accept {JSON}."
 
 _NEWLINE: Final = b"\n"
 _MIN_RESPONSE_BYTES: Final = 64 << 10
@@ -77,6 +78,42 @@ class Response:
 def media_type(value: str) -> str:
     """The media type in a Content-Type header or an Accept range, lower-case, no parameters."""
     return value.partition(";")[0].strip().lower()
+
+
+def negotiate(accept: str, *, streams: bool) -> str:
+    """The media type to respond with, by an Accept header: RFC 9110, section 12.5.1.
+
+    The highest quality wins, then the most specific range, then JSON. A problem document is JSON
+    too, and the form of every error, so it is no choice of its own: a client that accepts a stream
+    and problem documents gets the stream. Raises NotAcceptable.
+    """
+    if not accept.strip():
+        return JSON
+    ranges = dict(map(_range, accept.split(",")))
+    offers = (JSON, *STREAMS) if streams else (JSON,)
+    best = max(offers, key=lambda offer: _rank(offer, ranges))
+    if _rank(best, ranges) > (0, 0) or ranges.get(PROBLEM, 0) > 0:
+        return best
+    raise NotAcceptable(ACCEPT if streams else _ACCEPT_JSON)
+
+
+def _range(text: str) -> tuple[str, float]:
+    """A range of an Accept header, and its quality; one that is no number counts as 1."""
+    quality = 1.0
+    for parameter in text.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "q":
+            with suppress(ValueError):
+                quality = float(value)
+    return media_type(text), quality
+
+
+def _rank(offer: str, ranges: Mapping[str, float]) -> tuple[float, int]:
+    """The quality that the most specific range gives a media type, and how specific it is."""
+    names = (offer, f"{offer.partition('/')[0]}/*", "*/*")
+    found = ((ranges[name], -place) for place, name in enumerate(names) if name in ranges)
+    quality, specific = next(found, (0.0, 0))
+    return (quality, specific + len(names)) if quality > 0 else (0.0, 0)
 
 
 def body_too_large(max_bytes: int) -> BodyTooLarge:

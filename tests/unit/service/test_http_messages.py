@@ -18,10 +18,12 @@ from werkzeug.test import EnvironBuilder
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context, Health, Survey
+from efss_transfer.model.errors import NotAcceptable
 from efss_transfer.model.events import Event, FileDone, Finished, Started
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import FileOutcome, FileState, Result, State, Totals
 from efss_transfer.runtimes.flask.app import FlaskService
+from efss_transfer.service import http_messages
 from efss_transfer.site.site_file import Site
 from support.contract import complaints
 
@@ -185,3 +187,34 @@ def test_last_event_id_is_ignored_and_the_stream_starts_anew() -> None:
     first, again = respond(["a"], SSE), respond(["a"], SSE, **{"Last-Event-ID": "2"})
     assert again == first
     assert parsed(again[1])[0].event == "started"
+
+
+@pytest.mark.parametrize(
+    ("accept", "chosen"),
+    [
+        ("", http_messages.JSON),
+        ("*/*", http_messages.JSON),
+        ("application/json", http_messages.JSON),
+        ("application/problem+json", http_messages.JSON),
+        ("application/x-ndjson", http_messages.NDJSON),
+        ("Text/Event-Stream; charset=utf-8", http_messages.SSE),
+        # What HTTP clients send for a stream whose errors are problem documents.
+        ("application/x-ndjson, application/problem+json", http_messages.NDJSON),
+        ("application/problem+json, text/event-stream", http_messages.SSE),
+        ("application/x-ndjson, */*", http_messages.NDJSON),
+        ("application/json, application/x-ndjson", http_messages.JSON),
+        ("application/json;q=0.5, application/x-ndjson;q=0.9", http_messages.NDJSON),
+        ("application/x-ndjson;q=0, */*;q=0.1", http_messages.JSON),
+        ("text/*", http_messages.SSE),
+        ("text/html, application/*;q=0.8", http_messages.JSON),
+        ("application/x-ndjson;q=none", http_messages.NDJSON),
+    ],
+)
+def test_media_type_is_the_one_that_the_client_prefers(accept: str, chosen: str) -> None:
+    assert http_messages.negotiate(accept, streams=True) == chosen
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "*/*;q=0", "image/*, ,"])
+def test_what_the_service_cannot_send_is_not_acceptable(accept: str) -> None:
+    with pytest.raises(NotAcceptable, match="Accept application/json, or for a stream"):
+        http_messages.negotiate(accept, streams=True)

@@ -9,15 +9,14 @@ from functools import partial
 from typing import Final
 
 import flask
-from werkzeug.datastructures import MIMEAccept
 from werkzeug.exceptions import HTTPException
 
 from efss_transfer.config.settings import warn_about_server_threads
-from efss_transfer.model.errors import ConfigurationError, InvalidJson, NotAcceptable
+from efss_transfer.model.errors import ConfigurationError, InvalidJson
 from efss_transfer.runtimes.flask.backpressure import DeliveryWatch
 from efss_transfer.runtimes.flask.disconnect import interruption_check
 from efss_transfer.service import application, http_messages
-from efss_transfer.service.http_messages import JSON, PROBLEM, STREAMS, Request, Response
+from efss_transfer.service.http_messages import Request, Response
 
 _LONG_BODY_BYTES: Final = 1 << 16
 _CHUNK_BYTES: Final = 1 << 16
@@ -38,7 +37,9 @@ class FlaskService(application.Service):
                 path=request.path,
                 header=request.headers.get,
                 content_type=request.mimetype,
-                negotiate=partial(_negotiate, request),
+                negotiate=partial(
+                    http_messages.negotiate, request.headers.get("Accept", ""), streams=True
+                ),
                 read_body=partial(_read_body, request),
                 remote=request.remote_addr,
                 interrupted=interruption_check(request.environ),
@@ -79,19 +80,6 @@ def _paced(events: Iterator[bytes], delivery: DeliveryWatch) -> Iterator[bytes]:
     for event in events:
         delivery.wait_until_sent()
         yield event
-
-
-def _negotiate(request: flask.Request) -> str:
-    if not request.headers.get("Accept"):
-        return JSON
-    # Ignore parameters such as a charset: every response is UTF-8.
-    accepted = MIMEAccept(
-        [(kind.partition(";")[0].strip(), quality) for kind, quality in request.accept_mimetypes]
-    )
-    best = accepted.best_match([JSON, PROBLEM, *STREAMS])
-    if best is None:
-        raise NotAcceptable(http_messages.ACCEPT)
-    return best if best in STREAMS else JSON
 
 
 def _read_body(request: flask.Request, max_bytes: int) -> bytes:
