@@ -38,6 +38,8 @@ _TITLES: Final = {
     "problem": "the answer to a request that did not succeed.",
     "plan-request": "a request to `/plan`.",
     "plan": "the time and the shards that a transfer would take.",
+    "list-request": "a request to `/list`.",
+    "listing": "the content of a folder.",
     "site": "the site file: callers, storages, hosts, limits.",
 }
 
@@ -57,7 +59,9 @@ def pages() -> dict[str, str]:
 
 def index() -> str:
     """The first page."""
-    lines = ["- [HTTP API](http-api.md): requests, statuses, streams, plans and notifications."]
+    lines = [
+        "- [HTTP API](http-api.md): requests, statuses, streams, plans, listings, notifications."
+    ]
     lines += [f"- [{name}]({name}.md): {_TITLES[name]}" for name in schemas.NAMES]
     lines += [
         "- [storages](storages.md): every type of storage, and its parameters.",

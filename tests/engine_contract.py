@@ -20,8 +20,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from efss_transfer.egress.rules import Egress
-from efss_transfer.engines.base import Context, Engine, Survey
+from efss_transfer.engines.base import Context, Engine, ListingEngine, Survey
 from efss_transfer.model.events import Event, FileDone, Finished, Progress, Started
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
 from efss_transfer.model.result import FileState, Reason, Result, Shard, State
@@ -127,6 +129,22 @@ class EngineContract:
         assert (again.files, again.bytes, again.there) == (0, 0, len(filled[1]))
         nowhere, _ = surveyed(engine, replace(request, source=missing), context())
         assert nowhere.result.code == "source_not_found"
+
+    def test_a_listing_has_the_first_entries_of_one_folder(
+        self, engine: Engine, filled: Filled, missing: Endpoint
+    ) -> None:
+        if not isinstance(engine, ListingEngine):
+            pytest.skip("this engine only copies")
+        names = {path.partition("/")[0] for path in filled[1]}
+        listing = engine.list_folder(filled[0], 1_000, context())
+        assert {entry.name for entry in listing.entries} == names
+        assert (listing.count, listing.is_truncated) == (len(names), False)
+        first = engine.list_folder(filled[0], 1, context())
+        assert first.entries == listing.entries[:1]
+        assert (first.count, first.is_truncated) == (len(names), len(names) > 1)
+        nowhere = engine.list_folder(missing, 1_000, context())
+        assert nowhere.failure is not None
+        assert nowhere.failure.code == "source_not_found"
 
     def test_shards_are_the_whole_and_share_nothing(
         self, engine: Engine, filled: Filled, target: Target

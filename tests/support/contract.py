@@ -12,7 +12,10 @@ from referencing import Registry, Resource
 
 SCHEMA = Path(__file__).parents[2] / "schema"
 EXAMPLES = SCHEMA / "examples"
-NAMES = ("request", "result", "event", "problem", "plan-request", "plan", "site")
+NAMES = (
+    *("request", "result", "event", "problem"),
+    *("plan-request", "plan", "list-request", "listing", "site"),
+)
 
 
 @cache

@@ -134,6 +134,7 @@ def _bucket(*, same_token: bool, pages: int | None = None) -> Answer:
 _DAV: Final = {"type": "webdav", "parameters": {"vendor": "other"}, "path": "data"}
 _HTTP: Final = {"type": "http", "parameters": {}, "path": "data/"}
 _S3: Final = {"type": "s3", "parameters": _KEYS, "path": "bucket/data"}
+_MINIO: Final = {**_S3, "parameters": {**_KEYS, "provider": "Minio"}}  # sends the tokens back
 KINDS: Final[dict[str, tuple[Answer, dict[str, Any]]]] = {
     "webdav": (_webdav("/data"), _DAV),
     "webdav, a folder below": (_webdav("/data/sub"), _DAV),
@@ -142,6 +143,7 @@ KINDS: Final[dict[str, tuple[Answer, dict[str, Any]]]] = {
     "http, nested": (_nested_index, _HTTP),
     "s3, one token": (_bucket(same_token=True), _S3),
     "s3, new tokens": (_bucket(same_token=False), _S3),
+    "s3, 100 pages": (_bucket(same_token=False, pages=100), _MINIO),
     "s3, five million": (_bucket(same_token=False, pages=5_000), _S3),
 }
 

@@ -14,10 +14,12 @@ from efss_transfer.model.errors import (
     MethodNotAllowed,
     Unauthenticated,
 )
-from efss_transfer.model.result import Json, Result
+from efss_transfer.model.result import Failure, Json, Result
 
 RETRY_AFTER: Final = {"busy": 5, "storage_busy": 30, "incomplete": 0}
 """Seconds to wait before a retry, by code."""
+# Their titles are about a transfer.
+_OF_A_SIDE: Final = frozenset({"source_not_found", "not_a_directory", "incomplete"})
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,14 @@ def of_result(code: str, result: Result) -> ProblemDocument:
     ]
     detail = "; ".join(reasons) or CODES[code].title + "."
     return _problem(code, detail, result.retryable, {}, result=result.to_json())
+
+
+def of_failure(failure: Failure) -> ProblemDocument:
+    """The problem document for a look at a storage that failed."""
+    detail = failure.message
+    if failure.code not in _OF_A_SIDE:
+        detail = f"{CODES[failure.code].title}: {detail}"
+    return _problem(failure.code, detail, failure.retryable, {})
 
 
 def of_plan(reasons: Sequence[tuple[str, str]], plan: Json) -> ProblemDocument:

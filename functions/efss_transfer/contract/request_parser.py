@@ -6,7 +6,7 @@ Errors are collected, so that a caller sees all of them at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,6 +14,7 @@ from typing import Any, Final
 from efss_transfer.contract import addresses, storage_types
 from efss_transfer.contract.validation import MAX_VIOLATIONS, load, pattern_message, violations
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Violation
+from efss_transfer.model.listing import DEFAULT_LIMIT, ListRequest
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
 from efss_transfer.model.result import Shard
 from efss_transfer.model.storage_traits import traits
@@ -61,6 +62,21 @@ def parse_plan(
     return _request(document, find_storage), PlanOptions(**document.get("plan", {}))
 
 
+def parse_list(body: bytes, find_storage: StorageLookup = no_storages) -> ListRequest:
+    """Parse the body of a request for a listing. Raises as `parse` does."""
+    document = _load_valid("list-request", body)
+    return ListRequest(
+        _one_endpoint(document, find_storage),
+        int(document.get("limit", DEFAULT_LIMIT)),
+        document.get("engine", "rclone"),
+    )
+
+
+def _one_endpoint(document: Mapping[str, Any], find_storage: StorageLookup) -> Endpoint:
+    _check_addresses(document, ("endpoint",))
+    return _endpoint("endpoint", document["endpoint"], find_storage)
+
+
 def _load_valid(schema_name: str, body: bytes) -> dict[str, Any]:
     document = load(body)
     found, has_more = violations(schema_name, document)
@@ -72,7 +88,7 @@ def _load_valid(schema_name: str, body: bytes) -> dict[str, Any]:
 
 def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> TransferRequest:
     selection = _selection(document.get("selection", {}))
-    _check_addresses(document)
+    _check_addresses(document, ("source", "destination"))
     refused: list[Violation] = []
     endpoints: dict[str, Endpoint] = {}
     for side in ("source", "destination"):
@@ -98,11 +114,11 @@ def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> Transf
     )
 
 
-def _check_addresses(document: Mapping[str, Any]) -> None:
+def _check_addresses(document: Mapping[str, Any], sides: Iterable[str]) -> None:
     """Refuse addresses of an EFSS that are not those of its WebDAV. Raises InvalidRequest."""
     wrong = [
         Violation(f"/{side}/parameters/url", "address", text)
-        for side in ("source", "destination")
+        for side in sides
         if document[side].get("type") == "webdav"
         and (text := addresses.mistake(document[side]["parameters"])) is not None
     ]

@@ -11,7 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-NAMES: Final = ("request", "result", "event", "problem", "plan-request", "plan", "site")
+NAMES: Final = (
+    *("request", "result", "event", "problem"),
+    *("plan-request", "plan", "list-request", "listing", "site"),
+)
 VERSION: Final = "v1"
 """The contract's version in the schemas' `$id` and path. A contract that accepts fewer
 requests needs a new one.

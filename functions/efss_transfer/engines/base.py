@@ -10,11 +10,12 @@ import math
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from efss_transfer.egress.rules import Egress
 from efss_transfer.model.events import Event
-from efss_transfer.model.request import Limits, TransferRequest
+from efss_transfer.model.listing import FolderListing
+from efss_transfer.model.request import Endpoint, Limits, TransferRequest
 from efss_transfer.model.result import Json, Result, State
 
 
@@ -149,3 +150,16 @@ class Engine(Protocol):
 
     def health(self) -> Health:
         """Whether the engine could serve a request now."""
+
+
+@runtime_checkable
+class ListingEngine(Engine, Protocol):
+    """An engine that can also list a folder. A request to one that cannot is refused."""
+
+    def list_folder(self, endpoint: Endpoint, limit: int, context: Context) -> FolderListing:
+        """List the content of the endpoint's path, or the file that it is.
+
+        Nothing is written. The memory that it takes depends on `limit` and not on the folder.
+        A storage that refuses is the listing's `failure`. Raises EngineError if the engine
+        could not start or broke down.
+        """

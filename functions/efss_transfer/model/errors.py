@@ -10,7 +10,8 @@
     │   ├── MethodNotAllowed         405
     │   ├── NotAcceptable            406
     │   ├── BodyTooLarge             413
-    │   └── UnsupportedMediaType     415
+    │   ├── UnsupportedMediaType     415
+    │   └── UnsupportedByEngine      422  the engine cannot do what is asked for
     ├── Busy                         503  all slots are taken; safe to retry
     ├── Unreachable                  502  a host has no address; safe to retry
     ├── SurveyIncomplete             504  the time was too short for a plan
@@ -191,6 +192,12 @@ class UnsupportedMediaType(RequestError):
     """The Content-Type is not application/json."""
 
     code = "unsupported_media_type"
+
+
+class UnsupportedByEngine(RequestError):
+    """The engine that the request names cannot do what is asked for."""
+
+    code = "unsupported"
 
 
 class Busy(EfssTransferError):

@@ -33,7 +33,7 @@ from efss_transfer.model.errors import (
 )
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import State
-from efss_transfer.service import http_messages, logs, page, runner
+from efss_transfer.service import http_messages, logs, page, runner, self_description
 from efss_transfer.service.concurrency import ConcurrencyLimit
 from efss_transfer.service.http_messages import JSON, STREAMS, Request, Response
 from efss_transfer.service.metrics import Metrics
@@ -43,6 +43,7 @@ from efss_transfer.site.site_file import Caller, Site
 from efss_transfer.site.storages import Storages
 
 if TYPE_CHECKING:
+    from efss_transfer.service.looks import Looks
     from efss_transfer.service.webhook import Notifier
 
 _LOG: Final = logging.getLogger(__name__)
@@ -111,6 +112,20 @@ class Service:
 
         return Notifier(self._site)
 
+    @cached_property
+    def _looks(self) -> Looks:
+        # Imported here, as the plan's survey: a cold start on AWS Lambda need not pay for it.
+        from efss_transfer.service.looks import Looks
+
+        return Looks(
+            self.settings,
+            self._site,
+            self._engines,
+            self._storages,
+            self._concurrency,
+            self._metrics,
+        )
+
     def _log_refusal(self, error: EfssTransferError, log_context: dict[str, str]) -> None:
         self._metrics.count_refusal(error.code)
         extra = logs.members("refused", log_context, code=error.code, status=error.status)
@@ -121,10 +136,11 @@ class Service:
         path = request.path.rstrip("/") or "/"
         if path == "/" and request.method == "POST":
             return self._transfer(request, log_context)
-        if path == "/plan":
+        actions = {"/plan": self._plan, "/list": self._list}
+        if path in actions:
             if request.method != "POST":
                 raise MethodNotAllowed(("POST",))
-            return self._plan(request, log_context)
+            return actions[path](request, log_context)
         accept = request.header("Accept")
         documents: dict[str, Callable[[], Response]] = {
             "/": partial(self._describe, accept),
@@ -200,6 +216,10 @@ class Service:
             return http_messages.problem_response(problems.of_plan(reasons, plan.to_json()))
         return http_messages.json_response(plan.to_json())
 
+    def _list(self, request: Request, log_context: dict[str, str]) -> Response:
+        caller, permissions = self._admit(request, log_context)
+        return self._looks.list_folder(request, caller, permissions, log_context)
+
     def _admit(self, request: Request, log_context: dict[str, str]) -> tuple[str, Caller]:
         name, permissions = self._admission.admit(
             request.header("Authorization"),
@@ -249,26 +269,7 @@ class Service:
     def _describe(self, accept: str | None) -> Response:
         if page.prefers_html(accept):
             return Response(200, page.headers(), page.content())
-        types = schemas.schema("request")["$defs"]["endpoint"]["properties"]["type"]["enum"]
-        response = http_messages.json_response(
-            {
-                "name": "efss-transfer",
-                "version": __version__,
-                "description": "Copies files between two storages. POST a transfer request to "
-                "this path.",
-                "engines": sorted(self._engines),
-                "storage_types": types,
-                "links": {
-                    "health": "/healthz",
-                    "metrics": "/metrics",
-                    "plan": "/plan",
-                    "openapi": "/openapi.json",
-                    "schemas": {
-                        name: f"/schema/{schemas.VERSION}/{name}" for name in schemas.NAMES
-                    },
-                },
-            }
-        )
+        response = http_messages.json_response(self_description.of_service(self._engines))
         return replace(response, headers={**response.headers, "Vary": "Accept"})
 
     def _render_metrics(self, accept: str) -> Response:

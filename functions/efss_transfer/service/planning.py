@@ -24,11 +24,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from efss_transfer.contract.request_parser import PlanOptions
-from efss_transfer.engines.base import Context, Engine, NullObserver, Survey
+from efss_transfer.engines.base import Context, Engine, Survey
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Json, Shard
 from efss_transfer.service import logs, runner
-from efss_transfer.service.metrics import Metrics
 from efss_transfer.service.runner import RunParameters
 
 _ASSUMED_RATE: Final = 50_000_000.0
@@ -110,18 +109,6 @@ class Plan:
         return json
 
 
-class _BootObserver(NullObserver):
-    """An observer that records how long the engine took to boot."""
-
-    def __init__(self, engine: str, metrics: Metrics) -> None:
-        self._engine = engine
-        self._metrics = metrics
-
-    def booted(self, seconds: float) -> None:
-        """Implements `Observer`."""
-        self._metrics.observe_boot(self._engine, seconds)
-
-
 def run_survey(
     request: TransferRequest, engine: Engine, parameters: RunParameters, *, measure: bool
 ) -> Survey:
@@ -136,7 +123,7 @@ def run_survey(
         interrupted=parameters.interrupted,
         egress=parameters.egress,
         limits=parameters.limits,
-        observer=_BootObserver(request.engine, parameters.metrics),
+        observer=runner.BootObserver(request.engine, parameters.metrics),
     )
     _log(parameters, "plan.started", "survey started")
     events = engine.survey(request, context, measure=measure)

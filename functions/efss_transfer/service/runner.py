@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from efss_transfer.egress.rules import Egress
-from efss_transfer.engines.base import Context, Engine
+from efss_transfer.engines.base import Context, Engine, NullObserver
 from efss_transfer.model.errors import CODES, EfssTransferError
 from efss_transfer.model.events import Event, FileDone, Finished, Started
 from efss_transfer.model.request import Endpoint, Limits, Report, TransferRequest
@@ -57,6 +57,18 @@ class RunParameters:
     notify: Notify | None = None
     metrics: Metrics = field(default_factory=Metrics)
     log_context: logs.LogContext = field(default_factory=dict)
+
+
+class BootObserver(NullObserver):
+    """An observer that records how long the engine took to boot."""
+
+    def __init__(self, engine: str, metrics: Metrics) -> None:
+        self._engine = engine
+        self._metrics = metrics
+
+    def booted(self, seconds: float) -> None:
+        """Implements `Observer`."""
+        self._metrics.observe_boot(self._engine, seconds)
 
 
 def deadline(began: float, seconds: float) -> float:

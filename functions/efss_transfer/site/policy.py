@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from efss_transfer.egress import addresses
 from efss_transfer.egress.rules import Egress, EgressRules
@@ -18,6 +19,9 @@ from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.targets import Address, Target, parse_target
 from efss_transfer.site.overlap import check_distinct
 from efss_transfer.site.site_file import INVALID_TARGET, Caller, Site
+
+_ALONE: Final = "endpoint"
+"""The name in the request of an endpoint that has no other side."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +50,55 @@ def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) 
     """Admit a request, or refuse it. Raises InvalidRequest, Forbidden or Unreachable."""
     check_sensible(request)
     endpoints = {"source": request.source, "destination": request.destination}
+    receiver = None if request.notify is None else _receiver(request.notify)
+    refused = [] if receiver is None else list(_check_receiver_name(receiver, site))
+    rules = _check_endpoints(endpoints, site, caller, engine, refused)
+    if receiver is not None and not refused:
+        reason = site.egress_rules.refusal(receiver, _addresses(receiver))
+        if reason is not None:
+            refused.append(Violation("/notify/url", "policy", reason))
+    if refused:
+        raise Forbidden(refused)
+    return AdmittedRequest(
+        replace(request, source=endpoints["source"], destination=endpoints["destination"]),
+        Egress.of_sides(rules, site.egress_proxy),
+    )
+
+
+def admit_endpoint(
+    endpoint: Endpoint, site: Site, caller: Caller, engine: Engine
+) -> tuple[Endpoint, Egress]:
+    """Admit a look at one endpoint, by the rules for one side of a transfer, and say where it may
+    connect to. Raises as `admit` does.
+    """
+    endpoints = {_ALONE: endpoint}
+    _check_targets(endpoints)
+    refused: list[Violation] = []
+    rules = _check_endpoints(endpoints, site, caller, engine, refused)
+    if refused:
+        raise Forbidden(refused)
+    # The engine looks at it as at a source.
+    return endpoints[_ALONE], Egress.of_sides({"source": rules[_ALONE]}, site.egress_proxy)
+
+
+def _check_endpoints(
+    endpoints: dict[str, Endpoint],
+    site: Site,
+    caller: Caller,
+    engine: Engine,
+    refused: list[Violation],
+) -> dict[str, EgressRules]:
+    """Add to `refused` why the endpoints, by their names in the request, are not allowed, and
+    return the rules of each. A host that the engine reaches unguarded is replaced by its address.
+    """
     connections = _connections(endpoints)
     rules = {
         side: _side_rules(endpoint, [it for it in connections if it.side == side], site)
         for side, endpoint in endpoints.items()
     }
-    receiver = None if request.notify is None else _receiver(request.notify)
-    refused = [
+    refused[:0] = [
         *_check_types(endpoints, site, caller, engine),
         *_check_default_services(endpoints, site.egress_rules),
-        *([] if receiver is None else _check_receiver_name(receiver, site)),
     ]
     # Names are not looked up for a side that is refused anyway.
     refused_sides = {violation.pointer.split("/")[1] for violation in refused}
@@ -72,16 +115,7 @@ def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) 
             and not is_refused_already
         ):
             endpoints[side] = _pinned(endpoints[side], connection, found)
-    if receiver is not None and not refused:
-        reason = site.egress_rules.refusal(receiver, _addresses(receiver))
-        if reason is not None:
-            refused.append(Violation("/notify/url", "policy", reason))
-    if refused:
-        raise Forbidden(refused)
-    return AdmittedRequest(
-        replace(request, source=endpoints["source"], destination=endpoints["destination"]),
-        Egress.of_sides(rules, site.egress_proxy),
-    )
+    return rules
 
 
 def check_sensible(request: TransferRequest) -> None:
@@ -89,14 +123,18 @@ def check_sensible(request: TransferRequest) -> None:
 
     Raises InvalidRequest.
     """
+    _check_targets({"source": request.source, "destination": request.destination})
+    check_distinct(request)
+
+
+def _check_targets(endpoints: Mapping[str, Endpoint]) -> None:
     invalid = [
         Violation(f"/{side}/parameters/{parameter}", "format", INVALID_TARGET)
-        for side, endpoint in (("source", request.source), ("destination", request.destination))
+        for side, endpoint in endpoints.items()
         for parameter in endpoint.invalid_targets
     ]
     if invalid:
         raise InvalidRequest(invalid)
-    check_distinct(request)
 
 
 def _connections(endpoints: Mapping[str, Endpoint]) -> list[_NamedHost]:

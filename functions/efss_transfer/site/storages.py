@@ -25,9 +25,17 @@ class Storages:
         self._site = site
         self._secrets = SecretResolver()
 
-    def endpoint(self, caller: Caller, side: str, document: Mapping[str, Any]) -> Endpoint:
+    def endpoint(
+        self,
+        caller: Caller,
+        side: str,
+        document: Mapping[str, Any],
+        *,
+        uses: tuple[str, ...] = (),
+    ) -> Endpoint:
         """Build the endpoint for one side of a request.
 
+        `uses` are the sides that the storage may be, of which one is enough; `side` if omitted.
         Raises Forbidden for a storage that the caller may not use this way, and for parameters
         that a request may not set; InvalidRequest if the parameters together do not fit the
         type; ConfigurationError if one of the site's secrets cannot be resolved.
@@ -36,10 +44,10 @@ class Storages:
         storage = self._site.storages.get(name)
         if storage is None or (caller.storages is not None and name not in caller.storages):
             # The same text for both, so that callers cannot find out which storages exist.
-            meant = did_you_mean(name, self._usable(caller, side))
+            meant = did_you_mean(name, self._usable(caller, uses or (side,)))
             raise _forbidden(side, f"This caller has no storage of this name.{meant}")
-        if side not in storage.use:
-            raise _forbidden(side, f"This storage cannot be a {side}.")
+        if not storage.use & set(uses or (side,)):
+            raise _forbidden(side, f"This storage cannot be a {(uses or (side,))[0]}.")
         if not_allowed := sorted(set(given) - storage.caller_parameters):
             raise Forbidden(list(_not_callers(side, storage, not_allowed)))
         fixed = self._site_parameters(storage)
@@ -63,11 +71,11 @@ class Storages:
             site_parameters=frozenset(fixed),
         )
 
-    def _usable(self, caller: Caller, side: str) -> list[str]:
+    def _usable(self, caller: Caller, uses: tuple[str, ...]) -> list[str]:
         return [
             name
             for name, storage in self._site.storages.items()
-            if side in storage.use and (caller.storages is None or name in caller.storages)
+            if storage.use & set(uses) and (caller.storages is None or name in caller.storages)
         ]
 
     def _site_parameters(self, storage: SiteStorage) -> dict[str, Value]:

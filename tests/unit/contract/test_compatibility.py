@@ -21,6 +21,7 @@ from efss_transfer.model.request import Endpoint
 FROZEN = Path(__file__).parents[2] / "compatibility" / "v1"
 REQUESTS = sorted((FROZEN / "requests").glob("*.json"))
 OLD = json.loads((FROZEN / "request.schema.json").read_text("utf-8"))
+LOOKS = ("list-request",)
 PARAMETERS = [name for name in OLD["$defs"] if name.endswith("_parameters")]
 
 # Keywords that only narrow what is taken: none may come, and none may narrow more.
@@ -122,6 +123,19 @@ def test_frozen_requests_are_still_valid() -> None:
             refused[file.stem] = error
     assert REQUESTS
     assert refused == {}
+
+
+def test_frozen_requests_for_a_listing_are_still_valid() -> None:
+    files = sorted((FROZEN / "list-requests").glob("*.json"))
+    assert files
+    for file in files:
+        request_parser.parse_list(file.read_bytes(), of_the_site)
+
+
+def test_endpoints_of_a_look_are_those_of_a_transfer() -> None:
+    for name in LOOKS:
+        for part, described in schema(name)["$defs"].items():
+            assert described == schema("request")["$defs"][part], (name, part)
 
 
 def test_request_schema_is_not_narrowed() -> None:

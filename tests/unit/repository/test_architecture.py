@@ -48,11 +48,12 @@ RCLONE_ROOMS = {
     "ftp": {"rc", "log"},
     "http_index": {"ftp", "rc", "log"},
     "transfer": {"ftp", "http_index", "rc", "log"},
+    "browse": {"transfer", "ftp", "rc", "log"},
     "report": {"transfer"},
     "outcome": {"report", "transfer", "rc", "log"},
     "gateways": {"process", "rc"},
     "session": {"gateways", "outcome", "transfer", "ftp", "process", "rc", "log"},
-    "engine": {"session", "transfer", "process"},
+    "engine": {"session", "transfer", "browse", "process"},
 }
 # What a single module may import beyond its room's rule.
 EXCEPTIONS = {

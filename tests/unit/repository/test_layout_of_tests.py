@@ -96,6 +96,9 @@ COVERED_ELSEWHERE = {
     "contract/validation.py": "unit/contract/test_request_parser.py",
     "egress/http_post.py": "unit/service/test_webhook.py",
     "engines/base.py": "engine_contract.py",
+    "engines/rclone/browse/folder_lister.py": "integration/looks/test_list.py",
+    "engines/rclone/browse/lost_entries.py": "integration/looks/test_list.py",
+    "engines/rclone/browse/one_end.py": "integration/looks/test_list.py",
     "engines/rclone/engine.py": "integration/copy/test_rclone_contract.py",
     "engines/rclone/transfer/comparison/read_checksums.py": (
         "integration/failures/test_false_checksums.py"
@@ -156,6 +159,7 @@ COVERED_ELSEWHERE = {
     "model/encoding.py": "unit/model/test_result.py",
     "model/errors.py": "unit/client/test_decoding.py",
     "model/events.py": "unit/model/test_result.py",
+    "model/listing.py": "unit/service/test_looks.py",
     "model/notification.py": "unit/service/test_webhook.py",
     "model/verification.py": "unit/client/test_merge_shards.py",
     "model/warnings.py": "unit/model/test_result.py unit/docs/test_reference.py",
@@ -168,6 +172,7 @@ COVERED_ELSEWHERE = {
     "runtimes/nuclio.py": "integration/runtimes/test_runtimes.py",
     "runtimes/openwhisk.py": "integration/runtimes/test_runtimes.py",
     "service/application.py": "integration/copy/test_copy.py",
+    "service/self_description.py": "integration/client/test_service_description.py",
     "service/openapi/components.py": "unit/service/openapi/test_description.py",
     "service/openapi/examples.py": "unit/service/openapi/test_description.py",
 }

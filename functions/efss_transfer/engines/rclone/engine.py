@@ -10,7 +10,8 @@ from efss_transfer.engines.rclone.process.launcher import DaemonLauncher
 from efss_transfer.engines.rclone.process.network import UNGUARDED
 from efss_transfer.engines.rclone.session import Session
 from efss_transfer.model.events import Event, Finished, Started
-from efss_transfer.model.request import TransferRequest
+from efss_transfer.model.listing import FolderListing
+from efss_transfer.model.request import Endpoint, TransferRequest
 
 
 class RcloneEngine:
@@ -71,6 +72,21 @@ class RcloneEngine:
             yield from surveyor.count(measuring)
         yield from surveyor.count(session.file_events())
         return surveyor.survey(session.result(self.name))
+
+    def list_folder(self, endpoint: Endpoint, limit: int, context: Context) -> FolderListing:
+        """List one folder: see the protocol `ListingEngine`."""
+        # Imported with the first listing: see `survey`.
+        from efss_transfer.engines.rclone.browse.folder_lister import FolderLister
+        from efss_transfer.engines.rclone.browse.one_end import one_ended
+
+        lister = FolderLister(limit)
+        session = Session(self._launcher, self._settings, one_ended(endpoint), context)
+        with session.cleaned_up():
+            session.boot_daemon()
+            session.create_remote(session.source)  # POST config/create
+            session.begin_look()
+            lister.read(session.run, session.source)  # POST operations/list
+        return lister.listing(session.file_events(), session.result(self.name))
 
     def health(self) -> Health:
         """Whether rclone can be found and booted here: see the protocol `Engine`."""

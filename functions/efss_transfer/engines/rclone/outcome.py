@@ -39,6 +39,8 @@ class RunOutcome:
         self.started = utc_now()
         self.transfer: Transfer | None = None
         """The transfer, once nothing but the copy is left to begin."""
+        self.is_looking = False
+        """Whether a look at a storage has begun, which is no transfer."""
 
     @contextmanager
     def from_exceptions(self) -> Iterator[None]:
@@ -61,7 +63,7 @@ class RunOutcome:
             known = error if isinstance(error, EngineError) else lack_of_threads(error)
             if known is None:
                 raise
-            if self.transfer is None:
+            if self.transfer is None and not self.is_looking:
                 raise known from None
             self._outcomes.add_final_error(self._engine_failure(known))
             # Even if some files arrived: this is the fault of no storage.

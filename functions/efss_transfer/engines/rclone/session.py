@@ -206,17 +206,27 @@ class Session:
 
     def prepare_transfer(self) -> Transfer:
         """Make everything ready for the copy. From here on an error is part of the result."""
+        self._log_details()
+        from efss_transfer.engines.rclone.transfer.job import Transfer  # see boot_daemon
+
+        transfer = Transfer(self.run, self._request, self._settings, self._launcher.running)
+        self._outcome.transfer = transfer
+        return transfer
+
+    def begin_look(self) -> None:
+        """Make everything ready for a look at the source alone. From here on an error is part of
+        the result.
+        """
+        self._log_details()
+        self._outcome.is_looking = True
+
+    def _log_details(self) -> None:
         rc = self.run.rc
         if rc.first_response_at is not None and rc.first_response_at > self._began:
             self._context.observer.booted(rc.first_response_at - self._began)
         # Only DEBUG reports skipped files. It also logs the parameters of each call, so it must
         # not be set before the calls that contain credentials.
         rc.set_log_level("DEBUG")
-        from efss_transfer.engines.rclone.transfer.job import Transfer  # see boot_daemon
-
-        transfer = Transfer(self.run, self._request, self._settings, self._launcher.running)
-        self._outcome.transfer = transfer
-        return transfer
 
     def begin_writing(self) -> None:
         """Wait until no other transfer of this process cleans up at the destination."""

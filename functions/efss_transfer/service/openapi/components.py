@@ -8,7 +8,16 @@ from typing import Any, Final
 from efss_transfer.contract.schemas import schema
 from efss_transfer.contract.storage_types import schema_pointer
 
-_SCHEMAS: Final = ("request", "result", "event", "problem", "plan-request", "plan")
+_SCHEMAS: Final = (
+    *("request", "result", "event", "problem"),
+    *("plan-request", "plan", "list-request", "listing"),
+)
+_ENDPOINTS: Final = {
+    "request": ("source", "destination"),
+    "plan-request": ("source", "destination"),
+    "list-request": ("endpoint",),
+}
+"""The members of each request that are endpoints."""
 _LITERAL_KEYWORDS: Final = ("examples", "default", "const", "enum")
 _OWNERS: Final = ("request", "result", "plan")
 
@@ -26,8 +35,8 @@ def components() -> Iterator[tuple[str, Any]]:
     for name in _SCHEMAS:
         document = schema(name)
         plain = {key: part for key, part in document.items() if not key.startswith("$")}
-        if name in ("request", "plan-request"):
-            sides = {side: _alternatives(side) for side in ("source", "destination")}
+        sides = {side: _alternatives(name, side) for side in _ENDPOINTS.get(name, ())}
+        if sides:
             plain["properties"] = {**plain["properties"], **sides}
         yield name, _converted(plain, name)
         for part, definition_schema in document.get("$defs", {}).items():
@@ -91,8 +100,8 @@ def _endpoints() -> Iterator[tuple[str, Any]]:
     )
 
 
-def _alternatives(side: str) -> dict[str, Any]:
-    document = schema("request")
+def _alternatives(name: str, side: str) -> dict[str, Any]:
+    document = schema(name)
     member = document["properties"][side]
     types = document["$defs"]["endpoint"]["properties"]["type"]["enum"]
     if "then" in member:  # some types are read-only

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
 from efss_transfer import __version__
-from efss_transfer.contract.problems import RETRY_AFTER
+from efss_transfer.contract.problems import RETRY_AFTER, ProblemDocument
 from efss_transfer.contract.schemas import NAMES, VERSION, schema
 from efss_transfer.model.errors import CODES
 from efss_transfer.service.openapi import examples
@@ -18,6 +19,9 @@ _NEVER_SENT: Final = {"cancelled", "not_found"}
 """Codes that no described operation returns: a cancelling client reads no response, and
 `not_found` is for unknown paths.
 """
+
+_OF_A_COPY: Final = {"too_large", "partial", "checksum_mismatch", "destination_not_found"}
+"""Codes that only a transfer or its plan can have."""
 
 _SERVICE: Final = {
     "type": "object",
@@ -64,6 +68,7 @@ def description() -> dict[str, Any]:
         "paths": {
             "/": {"post": _transfer(), "get": _describe()},
             "/plan": {"post": _plan()},
+            "/list": {"post": _list()},
             "/healthz": {"get": _health()},
             "/metrics": {"get": _metrics()},
             "/openapi.json": {"get": _document("This description.", "openapi")},
@@ -156,7 +161,34 @@ def _plan() -> dict[str, Any]:
     }
 
 
-def _problems(codes: set[str]) -> dict[str, Any]:
+def _list() -> dict[str, Any]:
+    return {
+        "operationId": "list",
+        "summary": "List a folder, without the folders below it.",
+        "description": "Looks at one endpoint by the rules for a source, within a minute, and "
+        "writes nothing. A folder that cannot be listed is a problem.",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": reference("list-request")}},
+        },
+        "responses": {
+            "200": {
+                "description": "The folder is listed. `errors` has entries that cannot be read.",
+                "content": {
+                    "application/json": {
+                        "schema": reference("listing"),
+                        "example": schema("listing")["examples"][0],
+                    }
+                },
+            },
+            **_problems(set(CODES) - _NEVER_SENT - _OF_A_COPY, examples.failed_look),
+        },
+    }
+
+
+def _problems(
+    codes: set[str], example: Callable[[str], ProblemDocument] = examples.problem
+) -> dict[str, Any]:
     statuses: dict[str, list[str]] = {}
     for code in sorted(codes):
         statuses.setdefault(str(CODES[code].status), []).append(code)
@@ -170,7 +202,7 @@ def _problems(codes: set[str]) -> dict[str, Any]:
                     "examples": {
                         code: {
                             "summary": CODES[code].title,
-                            "value": examples.problem(code).document,
+                            "value": example(code).document,
                         }
                         for code in named
                     },

@@ -146,6 +146,14 @@ def problem(code: str) -> ProblemDocument:
     return problems.of_result(code, result(code))
 
 
+def failed_look(code: str) -> ProblemDocument:
+    """The problem document of a look at a storage that ended with this code."""
+    if code not in _FAILURES and code != "incomplete":
+        return problem(code)
+    _, message = _FAILURES.get(code, (None, "The storage did not answer in time."))
+    return problems.of_failure(Failure(code, message, CODES[code].retryable))
+
+
 def stream(kind: str) -> str:
     """The stream of a transfer of one file, in that media type."""
     done = FileOutcome("raw/a.h5", FileState.TRANSFERRED, 1024)

@@ -81,11 +81,19 @@ class UnreadEntries:
     """The entries of a source that rclone cannot read. `found` has them after `look`.
 
     `hidden`: whether rclone asks the server for hidden files; None if the server has MLSD.
+    `recurse`: whether the folders below count, too.
     """
 
     def __init__(
-        self, run: RunContext, jobs: JobRunner, source: RemotePath, *, hidden: bool | None
+        self,
+        run: RunContext,
+        jobs: JobRunner,
+        source: RemotePath,
+        *,
+        hidden: bool | None,
+        recurse: bool = True,
     ) -> None:
+        self._recurse = recurse
         self._run = run
         self._jobs = jobs
         self._source = source
@@ -138,9 +146,10 @@ class UnreadEntries:
                 lines = yield from self._ask(threads, connection, path, self._lines)
                 if len(lines) > len(known):
                     self._add_folder(folder, len(lines), len(known))
-            folders += [
-                posixpath.join(folder, name) for name, is_folder in known.items() if is_folder
-            ]
+            if self._recurse:
+                folders += [
+                    posixpath.join(folder, name) for name, is_folder in known.items() if is_folder
+                ]
 
     def _known(self, folder: str) -> Generator[Event, None, dict[str, bool] | None]:
         """The names that rclone has of a folder, and whether each is a folder."""
@@ -160,8 +169,8 @@ class UnreadEntries:
     ) -> Generator[Event, None, None]:
         remedy = _OTHER_FACTS if self._has_mlsd else _NO_SPACES
         text = (
-            "The server lists this entry in a form that cannot be read, so it was not copied: "
-            f"{remedy}"
+            "The server lists this entry in a form that cannot be read"
+            f"{', so it was not copied' if self._recurse else ''}: {remedy}"
         )
         failure = _failure(text)
         for name in lost[:_MOST_NAMED]:

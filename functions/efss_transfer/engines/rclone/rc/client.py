@@ -9,6 +9,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -25,6 +26,9 @@ _CALL_SECONDS: Final = 10.0
 # rclone counts the transfer's jobs, and stops them, as one group.
 _TRANSFER_GROUP: Final = "transfer"
 _PROBE_GROUP: Final = "probe"
+_Members = Mapping[str, Any]
+_Signal = threading.Event | None
+_Take = Callable[[bytes], None] | None
 
 
 class RcloneEnded(EngineError):
@@ -141,17 +145,20 @@ class RcClient:
         self._call("options/set", main={"LogLevel": level})
 
     def start_job(
-        self, call: str, parameters: Mapping[str, Any], signal: threading.Event | None = None
+        self, call: str, parameters: _Members, signal: _Signal = None, take: _Take = None
     ) -> Job:
         """Start a call that waits for a storage, as part of the transfer.
 
-        `signal` is set when the job is done; several jobs may share one.
+        `signal` is set when the job is done; several jobs may share one. `take` gets the output of
+        a success in pieces, in another thread.
         """
-        return Job(self, call, {**parameters, "_group": _TRANSFER_GROUP}, signal)
+        grouped = {**parameters, "_group": _TRANSFER_GROUP}
+        return Job(call, partial(self._post, call, grouped, None, take), signal)
 
     def start_probe(self, call: str, parameters: Mapping[str, Any]) -> Job:
         """Start a call that waits for a storage, and is not counted as part of the transfer."""
-        return Job(self, call, {**parameters, "_group": _PROBE_GROUP}, None)
+        grouped = {**parameters, "_group": _PROBE_GROUP}
+        return Job(call, partial(self._post, call, grouped, None))
 
     def stop_probes(self) -> None:
         """POST job/stopgroup: stop all probes."""
@@ -224,11 +231,11 @@ class RcClient:
         return body
 
     def _post(
-        self, call: str, parameters: Mapping[str, Any], timeout: float | None
+        self, call: str, parameters: _Members, timeout: float | None, take: _Take = None
     ) -> tuple[dict[str, Any], int]:
         """The response's body, and the number of its job."""
         try:
-            response = self._http.post(call, parameters, timeout)
+            response = self._http.post(call, parameters, timeout, take)
             job_id = int(response.headers.get("x-rclone-jobid", 0))
         except self._unix_http.ResponseTimeout:
             self._broken = _NoResponse(f"rclone did not respond within {timeout:g} s.")
@@ -253,9 +260,9 @@ class Job:
     """
 
     def __init__(
-        self, rc: RcClient, call: str, parameters: Mapping[str, Any], signal: threading.Event | None
+        self, call: str, post: Callable[[], tuple[dict[str, Any], int]], signal: _Signal = None
     ) -> None:
-        self._rc = rc
+        self._post = post
         self._signal = signal
         self._done = threading.Event()
         self._failure: EngineError | None = None
@@ -264,9 +271,7 @@ class Job:
         self.output: dict[str, Any] = {}
         self.id = 0
         """The job's number in rclone, once the job is done."""
-        threading.Thread(
-            target=self._run, args=(call, parameters), name=f"rclone-{call}", daemon=True
-        ).start()
+        threading.Thread(target=self._run, name=f"rclone-{call}", daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
         """Wait at most this long, and return whether the job is done.
@@ -278,9 +283,9 @@ class Job:
             raise self._failure
         return done
 
-    def _run(self, call: str, parameters: Mapping[str, Any]) -> None:
+    def _run(self) -> None:
         try:
-            self.output, self.id = self._rc._post(call, parameters, None)
+            self.output, self.id = self._post()
         except RcError as error:
             self.error, self.id = error.text or "unknown error", error.job_id
         except EngineError as error:

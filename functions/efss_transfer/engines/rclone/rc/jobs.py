@@ -37,11 +37,14 @@ class TransferInterrupted(Exception):
 
 
 class RcCall(NamedTuple):
-    """An rc call, and the key by which its caller recognises its job."""
+    """An rc call, the key by which its caller recognises its job, and what takes its output in
+    pieces if it may be long.
+    """
 
     key: Any
     name: str
     parameters: Mapping[str, Any]
+    take: Callable[[bytes], None] | None = None
 
 
 class JobRunner:
@@ -72,11 +75,15 @@ class JobRunner:
             self._collects_garbage = True
 
     def run(
-        self, call: str, parameters: Mapping[str, Any], after_stop: AfterStop | None = None
+        self,
+        call: str,
+        parameters: Mapping[str, Any],
+        after_stop: AfterStop | None = None,
+        take: Callable[[bytes], None] | None = None,
     ) -> Generator[Event, None, Job]:
-        """Run one job, and return it when it is done or was stopped."""
+        """Run one job, and return it when it is done or was stopped. `take`: see RcCall."""
         done: list[Job] = []
-        calls = [RcCall(None, call, parameters)]
+        calls = [RcCall(None, call, parameters, take)]
         yield from self.run_all(calls, 1, lambda _, job: done.append(job), after_stop)
         return done[0]
 
@@ -239,7 +246,7 @@ class _Batch:
                 self.is_too_late, self._next = True, None
                 break
             call = self._next
-            job = self._run.rc.start_job(call.name, call.parameters, self._one_is_done)
+            job = self._run.rc.start_job(call.name, call.parameters, self._one_is_done, call.take)
             self.running.append((call, job))
             self._has_started = True
             self._next = next(self._waiting, None)

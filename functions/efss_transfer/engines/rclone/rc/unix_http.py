@@ -14,7 +14,7 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +29,7 @@ _JSON_HEADERS: Final = {"Content-Type": "application/json", "Accept-Encoding": "
 _CHUNK_BYTES: Final = 1 << 18
 _LONGEST_REPLY: Final = 64 << 20
 _TOO_LONG: Final = "the reply of rclone is longer than 64 MiB"
+_OK: Final = 200
 _ERROR: Final = 500
 
 
@@ -67,11 +68,18 @@ class UnixHttpClient:
     def __init__(self, path: Path) -> None:
         self._pool = _ConnectionPool(str(path))
 
-    def post(self, call: str, parameters: Mapping[str, Any], timeout: float | None) -> RcResponse:
+    def post(
+        self,
+        call: str,
+        parameters: Mapping[str, Any],
+        timeout: float | None,
+        take: Callable[[bytes], None] | None = None,
+    ) -> RcResponse:
         """POST a JSON object; `timeout` is in seconds, None for no limit.
 
-        Raises ResponseTimeout, ConnectionLost or InvalidResponse; none of them quotes the
-        request.
+        With `take` the body of a success is passed on in pieces, however long it is, and the
+        response has none; `take` may raise ValueError. Raises ResponseTimeout, ConnectionLost or
+        InvalidResponse; none of them quotes the request.
         """
         try:
             request = json.dumps(parameters).encode()
@@ -85,6 +93,9 @@ class UnixHttpClient:
                 timeout=timeout,
                 preload_content=False,
             )
+            if take is not None and response.status == _OK:
+                _pass_on(response, take)
+                return RcResponse(_OK, response.headers, {})
             content = _read_whole(response)
             body = {"error": _TOO_LONG} if content is None else json.loads(content)
             status = _ERROR if content is None else response.status
@@ -143,6 +154,16 @@ def _read_whole(response: BaseHTTPResponse) -> bytes | None:
             return None
     response.release_conn()
     return bytes(content)
+
+
+def _pass_on(response: BaseHTTPResponse, take: Callable[[bytes], None]) -> None:
+    try:
+        while chunk := response.read(_CHUNK_BYTES):
+            take(chunk)
+    except BaseException:
+        response.close()
+        raise
+    response.release_conn()
 
 
 def _read_start(response: BaseHTTPResponse, count: int, max_seconds: float) -> FileRange:

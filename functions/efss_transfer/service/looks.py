@@ -1,0 +1,167 @@
+"""Looks at one endpoint without copying: POST /list.
+
+A look reads as a transfer does, so it passes the same checks and limits, in a shorter time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Final
+from uuid import uuid4
+
+from efss_transfer.config.settings import Settings
+from efss_transfer.contract import problems, request_parser
+from efss_transfer.egress.rules import Egress
+from efss_transfer.engines.base import Context, Engine, ListingEngine
+from efss_transfer.model.encoding import encode_json
+from efss_transfer.model.errors import NotAcceptable, UnsupportedByEngine
+from efss_transfer.model.listing import FolderListing, ListRequest
+from efss_transfer.model.request import Endpoint
+from efss_transfer.model.result import Json
+from efss_transfer.service import http_messages, logs, runner
+from efss_transfer.service.concurrency import ConcurrencyLimit
+from efss_transfer.service.http_messages import JSON, STREAMS, Request, Response
+from efss_transfer.service.metrics import Metrics
+from efss_transfer.service.runner import RunParameters
+from efss_transfer.site import policy
+from efss_transfer.site.site_file import Caller, Site
+from efss_transfer.site.storages import Storages
+
+_LOG: Final = logging.getLogger(__name__)
+_SECONDS: Final = 60.0
+# More than the rest of a listing takes.
+_FRAME_BYTES: Final = 16_384
+
+
+class Looks:
+    """Answers requests for looks. One instance serves all of them, from many threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        site: Site,
+        engines: Mapping[str, Engine],
+        storages: Storages,
+        concurrency: ConcurrencyLimit,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._site = site
+        self._engines = engines
+        self._storages = storages
+        self._concurrency = concurrency
+        self._metrics = metrics
+
+    def list_folder(
+        self, request: Request, caller: str, permissions: Caller, log_context: Mapping[str, str]
+    ) -> Response:
+        """Answer POST /list. Raises what a transfer raises before it starts."""
+        asked = request_parser.parse_list(
+            self._body(request), partial(self._storages.endpoint, permissions, uses=("source",))
+        )
+        engine = _able(self._engines[asked.engine])
+        endpoint, egress = policy.admit_endpoint(asked.endpoint, self._site, permissions, engine)
+        parameters = self._parameters(request, caller, permissions, egress, log_context)
+        with self._concurrency.slot(caller, permissions.limits.concurrent_transfers):
+            listing = run_listing(replace(asked, endpoint=endpoint), engine, parameters)
+        return listing_response(listing, self._settings.response_bytes, request.fits)
+
+    def _body(self, request: Request) -> bytes:
+        if request.negotiate() in STREAMS:
+            raise NotAcceptable(f"This is not streamed. Accept {JSON}.")
+        return http_messages.read_json(request, self._settings.body_bytes)
+
+    def _parameters(
+        self,
+        request: Request,
+        caller: str,
+        permissions: Caller,
+        egress: Egress,
+        log_context: Mapping[str, str],
+    ) -> RunParameters:
+        limits = self._site.limits.within(permissions.limits)
+        allowed = (self._settings.duration_seconds, limits.duration_seconds or math.inf)
+        return RunParameters(
+            caller,
+            min(_SECONDS, *allowed, request.seconds),
+            limits,
+            egress,
+            interrupted=request.interrupted,
+            metrics=self._metrics,
+            log_context={**log_context, "transfer": uuid4().hex},
+        )
+
+
+def run_listing(
+    request: ListRequest, engine: ListingEngine, parameters: RunParameters
+) -> FolderListing:
+    """List a folder, until the deadline or an interruption.
+
+    Raises EngineError if the engine could not start.
+    """
+    began = time.monotonic()
+    _log(parameters, "list", "started", f"of {_described(request.endpoint)} started")
+    context = _context(request.engine, began, parameters)
+    listing = engine.list_folder(request.endpoint, request.limit, context)
+    code = None if listing.failure is None else listing.failure.code
+    text = f"ended: {listing.count} entries" if code is None else f"failed: {code}"
+    seconds = round(time.monotonic() - began, 3)
+    _log(parameters, "list", "ended", text, code=code, entries=listing.count, seconds=seconds)
+    return listing
+
+
+def listing_response(
+    listing: FolderListing, max_bytes: int, fits: Callable[[Response], bool] = lambda _: True
+) -> Response:
+    """A response with a listing, or the problem that it is.
+
+    Its entries are cut off where the body would take more than `max_bytes`, and further until
+    `fits` accepts it.
+    """
+    if listing.failure is not None:
+        return http_messages.problem_response(problems.of_failure(listing.failure))
+    left, shown = max_bytes - _FRAME_BYTES, 0
+    for entry in listing.entries:
+        left -= len(encode_json(entry.to_json())) + 1
+        if left < 0:
+            break
+        shown += 1
+    while not fits(response := _cut(listing, shown)) and shown:
+        shown = shown * 3 // 4
+    return response
+
+
+def _cut(listing: FolderListing, shown: int) -> Response:
+    return http_messages.json_response(replace(listing, entries=listing.entries[:shown]).to_json())
+
+
+def _able(engine: Engine) -> ListingEngine:
+    if not isinstance(engine, ListingEngine):
+        raise UnsupportedByEngine("This engine only copies. Choose another `engine`.")
+    return engine
+
+
+def _context(engine: str, began: float, parameters: RunParameters) -> Context:
+    return Context(
+        deadline=runner.deadline(began, parameters.duration_seconds),
+        interrupted=parameters.interrupted,
+        egress=parameters.egress,
+        limits=parameters.limits,
+        observer=runner.BootObserver(engine, parameters.metrics),
+    )
+
+
+def _described(endpoint: Endpoint) -> str:
+    if endpoint.storage is None:
+        return endpoint.type
+    return f"{endpoint.storage!r} ({endpoint.type})"
+
+
+def _log(parameters: RunParameters, kind: str, event: str, text: str, **more: Json) -> None:
+    extra = logs.members(f"{kind}.{event}", parameters.log_context, **more)
+    _LOG.info("%s for %r %s", kind, parameters.caller, text, extra=extra)
