@@ -40,6 +40,8 @@ _TITLES: Final = {
     "plan": "the time and the shards that a transfer would take.",
     "list-request": "a request to `/list`.",
     "listing": "the content of a folder.",
+    "check-request": "a request to `/check`.",
+    "check": "what a caller may do with a storage, and what it can.",
     "site": "the site file: callers, storages, hosts, limits.",
 }
 
@@ -59,9 +61,7 @@ def pages() -> dict[str, str]:
 
 def index() -> str:
     """The first page."""
-    lines = [
-        "- [HTTP API](http-api.md): requests, statuses, streams, plans, listings, notifications."
-    ]
+    lines = ["- [HTTP API](http-api.md): requests, statuses, streams, plans, looks, notifications."]
     lines += [f"- [{name}]({name}.md): {_TITLES[name]}" for name in schemas.NAMES]
     lines += [
         "- [storages](storages.md): every type of storage, and its parameters.",

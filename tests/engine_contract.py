@@ -23,10 +23,11 @@ from dataclasses import replace
 import pytest
 
 from efss_transfer.egress.rules import Egress
-from efss_transfer.engines.base import Context, Engine, ListingEngine, Survey
+from efss_transfer.engines.base import CheckingEngine, Context, Engine, ListingEngine, Survey
 from efss_transfer.model.events import Event, FileDone, Finished, Progress, Started
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
 from efss_transfer.model.result import FileState, Reason, Result, Shard, State
+from efss_transfer.model.storage_check import StepState
 from efss_transfer.model.verification import VerifyMode
 
 Filled = tuple[Endpoint, dict[str, str]]
@@ -145,6 +146,20 @@ class EngineContract:
         nowhere = engine.list_folder(missing, 1_000, context())
         assert nowhere.failure is not None
         assert nowhere.failure.code == "source_not_found"
+
+    def test_a_check_leaves_nothing_behind(
+        self, engine: Engine, target: Target, missing: Endpoint
+    ) -> None:
+        if not isinstance(engine, CheckingEngine):
+            pytest.skip("this engine only copies")
+        before = target[1]()
+        for write, state in ((False, StepState.SKIPPED), (True, StepState.OK)):
+            check = engine.check(target[0], context(), write=write)
+            assert [step.state for step in check.steps] == [*[StepState.OK] * 3, state]
+            assert check.has_passed
+        assert target[1]() == before
+        check = engine.check(missing, context(), write=True)
+        assert not check.has_passed
 
     def test_shards_are_the_whole_and_share_nothing(
         self, engine: Engine, filled: Filled, target: Target

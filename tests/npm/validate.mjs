@@ -10,7 +10,11 @@ const read = (name) => JSON.parse(readFileSync(join(folder, `${name}.schema.json
 
 // A schema by itself, as a client has it who fetched just that one.
 const compiled = {};
-for (const name of ["request", "result", "event", "problem", "plan-request", "plan", "list-request", "listing", "site"]) {
+const names = [
+  ...["request", "result", "event", "problem", "plan-request", "plan"],
+  ...["list-request", "listing", "check-request", "check", "site"],
+];
+for (const name of names) {
   // `strict` is all of Ajv's rules. Of the site file's values some may be text or number.
   const ajv = new Ajv.default({ strict: true, allErrors: true, allowUnionTypes: name === "site" });
   addFormats.default(ajv);

@@ -14,7 +14,7 @@ SCHEMA = Path(__file__).parents[2] / "schema"
 EXAMPLES = SCHEMA / "examples"
 NAMES = (
     *("request", "result", "event", "problem"),
-    *("plan-request", "plan", "list-request", "listing", "site"),
+    *("plan-request", "plan", "list-request", "listing", "check-request", "check", "site"),
 )
 
 

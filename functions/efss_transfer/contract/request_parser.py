@@ -17,6 +17,7 @@ from efss_transfer.model.errors import Forbidden, InvalidRequest, Violation
 from efss_transfer.model.listing import DEFAULT_LIMIT, ListRequest
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
 from efss_transfer.model.result import Shard
+from efss_transfer.model.storage_check import CheckRequest
 from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.verification import VerifyMode
 
@@ -72,6 +73,21 @@ def parse_list(body: bytes, find_storage: StorageLookup = no_storages) -> ListRe
     )
 
 
+def parse_check(
+    body: bytes, lookup_for: Callable[[bool], StorageLookup] = lambda _write: no_storages
+) -> CheckRequest:
+    """Parse the body of a request for a check. Raises as `parse` does.
+
+    `lookup_for` returns the storage lookup, given whether something will be written.
+    """
+    document = _load_valid("check-request", body)
+    write = document.get("write", False)
+    endpoint = _one_endpoint(document, lookup_for(write))
+    if write:
+        _check_bucket("endpoint", endpoint)
+    return CheckRequest(endpoint, write, document.get("engine", "rclone"))
+
+
 def _one_endpoint(document: Mapping[str, Any], find_storage: StorageLookup) -> Endpoint:
     _check_addresses(document, ("endpoint",))
     return _endpoint("endpoint", document["endpoint"], find_storage)
@@ -98,11 +114,7 @@ def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> Transf
             refused += error.violations
     if refused:
         raise Forbidden(refused)
-    destination = endpoints["destination"]
-    if traits(destination.type).has_buckets and not destination.path.strip("/"):
-        # The schema cannot know the type and the folder of a storage of the site.
-        text = pattern_message(_BEGINS_WITH_BUCKET)
-        raise InvalidRequest([Violation("/destination/path", "pattern", text)])
+    _check_bucket("destination", endpoints["destination"])
     return TransferRequest(
         source=endpoints["source"],
         destination=endpoints["destination"],
@@ -112,6 +124,14 @@ def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> Transf
         id=document.get("id"),
         notify=document.get("notify", {}).get("url"),
     )
+
+
+def _check_bucket(side: str, endpoint: Endpoint) -> None:
+    """Refuse a path to write to that names no bucket. Raises InvalidRequest."""
+    if traits(endpoint.type).has_buckets and not endpoint.path.strip("/"):
+        # The schema cannot know the type and the folder of a storage of the site.
+        text = pattern_message(_BEGINS_WITH_BUCKET)
+        raise InvalidRequest([Violation(f"/{side}/path", "pattern", text)])
 
 
 def _check_addresses(document: Mapping[str, Any], sides: Iterable[str]) -> None:

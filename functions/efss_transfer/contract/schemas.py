@@ -13,7 +13,7 @@ from typing import Any, Final
 
 NAMES: Final = (
     *("request", "result", "event", "problem"),
-    *("plan-request", "plan", "list-request", "listing", "site"),
+    *("plan-request", "plan", "list-request", "listing", "check-request", "check", "site"),
 )
 VERSION: Final = "v1"
 """The contract's version in the schemas' `$id` and path. A contract that accepts fewer

@@ -17,6 +17,7 @@ from efss_transfer.model.events import Event
 from efss_transfer.model.listing import FolderListing
 from efss_transfer.model.request import Endpoint, Limits, TransferRequest
 from efss_transfer.model.result import Json, Result, State
+from efss_transfer.model.storage_check import StorageCheck
 
 
 class Observer(Protocol):
@@ -162,4 +163,16 @@ class ListingEngine(Engine, Protocol):
         Nothing is written. The memory that it takes depends on `limit` and not on the folder.
         A storage that refuses is the listing's `failure`. Raises EngineError if the engine
         could not start or broke down.
+        """
+
+
+@runtime_checkable
+class CheckingEngine(Engine, Protocol):
+    """An engine that can also check a storage. A request to one that cannot is refused."""
+
+    def check(self, endpoint: Endpoint, context: Context, *, write: bool) -> StorageCheck:
+        """Find out what may be done with a storage, and what it can.
+
+        With `write` something of a random name is made in the endpoint's path and removed;
+        otherwise nothing is written. Raises EngineError if the engine could not start.
         """

@@ -136,7 +136,7 @@ class Service:
         path = request.path.rstrip("/") or "/"
         if path == "/" and request.method == "POST":
             return self._transfer(request, log_context)
-        actions = {"/plan": self._plan, "/list": self._list}
+        actions = {"/plan": self._plan, "/list": self._look, "/check": self._look}
         if path in actions:
             if request.method != "POST":
                 raise MethodNotAllowed(("POST",))
@@ -216,9 +216,9 @@ class Service:
             return http_messages.problem_response(problems.of_plan(reasons, plan.to_json()))
         return http_messages.json_response(plan.to_json())
 
-    def _list(self, request: Request, log_context: dict[str, str]) -> Response:
+    def _look(self, request: Request, log_context: dict[str, str]) -> Response:
         caller, permissions = self._admit(request, log_context)
-        return self._looks.list_folder(request, caller, permissions, log_context)
+        return self._looks.answer(request, caller, permissions, log_context)
 
     def _admit(self, request: Request, log_context: dict[str, str]) -> tuple[str, Caller]:
         name, permissions = self._admission.admit(

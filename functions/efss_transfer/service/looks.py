@@ -1,4 +1,4 @@
-"""Looks at one endpoint without copying: POST /list.
+"""Looks at one endpoint without copying: POST /list and POST /check.
 
 A look reads as a transfer does, so it passes the same checks and limits, in a shorter time.
 """
@@ -17,12 +17,13 @@ from uuid import uuid4
 from efss_transfer.config.settings import Settings
 from efss_transfer.contract import problems, request_parser
 from efss_transfer.egress.rules import Egress
-from efss_transfer.engines.base import Context, Engine, ListingEngine
+from efss_transfer.engines.base import CheckingEngine, Context, Engine, ListingEngine
 from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.errors import NotAcceptable, UnsupportedByEngine
 from efss_transfer.model.listing import FolderListing, ListRequest
 from efss_transfer.model.request import Endpoint
 from efss_transfer.model.result import Json
+from efss_transfer.model.storage_check import CheckRequest, StorageCheck
 from efss_transfer.service import http_messages, logs, runner
 from efss_transfer.service.concurrency import ConcurrencyLimit
 from efss_transfer.service.http_messages import JSON, STREAMS, Request, Response
@@ -36,6 +37,7 @@ _LOG: Final = logging.getLogger(__name__)
 _SECONDS: Final = 60.0
 # More than the rest of a listing takes.
 _FRAME_BYTES: Final = 16_384
+_ONLY_COPIES: Final = "This engine only copies. Choose another `engine`."
 
 
 class Looks:
@@ -57,19 +59,46 @@ class Looks:
         self._concurrency = concurrency
         self._metrics = metrics
 
-    def list_folder(
+    def answer(
         self, request: Request, caller: str, permissions: Caller, log_context: Mapping[str, str]
     ) -> Response:
-        """Answer POST /list. Raises what a transfer raises before it starts."""
+        """Answer POST /list or POST /check. Raises what a transfer raises before it starts."""
+        act = self._check if request.path.rstrip("/") == "/check" else self._list
+        return act(request, caller, permissions, log_context)
+
+    def _list(
+        self, request: Request, caller: str, permissions: Caller, log_context: Mapping[str, str]
+    ) -> Response:
         asked = request_parser.parse_list(
             self._body(request), partial(self._storages.endpoint, permissions, uses=("source",))
         )
-        engine = _able(self._engines[asked.engine])
+        engine = self._engines[asked.engine]
+        if not isinstance(engine, ListingEngine):
+            raise UnsupportedByEngine(_ONLY_COPIES)
         endpoint, egress = policy.admit_endpoint(asked.endpoint, self._site, permissions, engine)
         parameters = self._parameters(request, caller, permissions, egress, log_context)
         with self._concurrency.slot(caller, permissions.limits.concurrent_transfers):
             listing = run_listing(replace(asked, endpoint=endpoint), engine, parameters)
         return listing_response(listing, self._settings.response_bytes, request.fits)
+
+    def _check(
+        self, request: Request, caller: str, permissions: Caller, log_context: Mapping[str, str]
+    ) -> Response:
+        def lookup_for(write: bool) -> request_parser.StorageLookup:
+            uses = ("destination",) if write else ("source", "destination")
+            return partial(self._storages.endpoint, permissions, uses=uses)
+
+        asked = request_parser.parse_check(self._body(request), lookup_for)
+        engine = self._engines[asked.engine]
+        if not isinstance(engine, CheckingEngine):
+            raise UnsupportedByEngine(_ONLY_COPIES)
+        endpoint, egress = policy.admit_endpoint(asked.endpoint, self._site, permissions, engine)
+        parameters = self._parameters(request, caller, permissions, egress, log_context)
+        with self._concurrency.slot(caller, permissions.limits.concurrent_transfers):
+            check = run_check(replace(asked, endpoint=endpoint), engine, parameters)
+        if check.failure is not None:
+            return http_messages.problem_response(problems.of_failure(check.failure))
+        return http_messages.json_response(check.to_json())
 
     def _body(self, request: Request) -> bytes:
         if request.negotiate() in STREAMS:
@@ -115,6 +144,25 @@ def run_listing(
     return listing
 
 
+def run_check(
+    request: CheckRequest, engine: CheckingEngine, parameters: RunParameters
+) -> StorageCheck:
+    """Check a storage, until the deadline or an interruption.
+
+    Raises EngineError if the engine could not start.
+    """
+    began = time.monotonic()
+    _log(parameters, "check", "started", f"of {_described(request.endpoint)} started")
+    context = _context(request.engine, began, parameters)
+    check = engine.check(request.endpoint, context, write=request.write)
+    failures = [step.failure.code for step in check.steps if step.failure is not None]
+    code = check.failure.code if check.failure is not None else next(iter(failures), None)
+    seconds = round(time.monotonic() - began, 3)
+    text = "passed" if code is None else f"failed: {code}"
+    _log(parameters, "check", "ended", text, code=code, write=request.write, seconds=seconds)
+    return check
+
+
 def listing_response(
     listing: FolderListing, max_bytes: int, fits: Callable[[Response], bool] = lambda _: True
 ) -> Response:
@@ -138,12 +186,6 @@ def listing_response(
 
 def _cut(listing: FolderListing, shown: int) -> Response:
     return http_messages.json_response(replace(listing, entries=listing.entries[:shown]).to_json())
-
-
-def _able(engine: Engine) -> ListingEngine:
-    if not isinstance(engine, ListingEngine):
-        raise UnsupportedByEngine("This engine only copies. Choose another `engine`.")
-    return engine
 
 
 def _context(engine: str, began: float, parameters: RunParameters) -> Context:

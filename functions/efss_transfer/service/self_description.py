@@ -23,6 +23,7 @@ def of_service(engines: Iterable[str]) -> dict[str, Json]:
             "metrics": "/metrics",
             "plan": "/plan",
             "list": "/list",
+            "check": "/check",
             "openapi": "/openapi.json",
             "schemas": {name: f"/schema/{schemas.VERSION}/{name}" for name in schemas.NAMES},
         },

@@ -21,7 +21,7 @@ from efss_transfer.model.request import Endpoint
 FROZEN = Path(__file__).parents[2] / "compatibility" / "v1"
 REQUESTS = sorted((FROZEN / "requests").glob("*.json"))
 OLD = json.loads((FROZEN / "request.schema.json").read_text("utf-8"))
-LOOKS = ("list-request",)
+LOOKS = ("list-request", "check-request")
 PARAMETERS = [name for name in OLD["$defs"] if name.endswith("_parameters")]
 
 # Keywords that only narrow what is taken: none may come, and none may narrow more.
@@ -130,6 +130,13 @@ def test_frozen_requests_for_a_listing_are_still_valid() -> None:
     assert files
     for file in files:
         request_parser.parse_list(file.read_bytes(), of_the_site)
+
+
+def test_frozen_requests_for_a_check_are_still_valid() -> None:
+    files = sorted((FROZEN / "check-requests").glob("*.json"))
+    assert files
+    for file in files:
+        request_parser.parse_check(file.read_bytes(), lambda _write: of_the_site)
 
 
 def test_endpoints_of_a_look_are_those_of_a_transfer() -> None:

@@ -98,6 +98,9 @@ COVERED_ELSEWHERE = {
     "engines/base.py": "engine_contract.py",
     "engines/rclone/browse/folder_lister.py": "integration/looks/test_list.py",
     "engines/rclone/browse/lost_entries.py": "integration/looks/test_list.py",
+    "engines/rclone/browse/storage_checker.py": "integration/looks/test_check.py",
+    "engines/rclone/browse/write_probe.py": "integration/looks/test_check.py",
+    "engines/rclone/process/server_products.py": "integration/looks/test_check.py",
     "engines/rclone/browse/one_end.py": "integration/looks/test_list.py",
     "engines/rclone/engine.py": "integration/copy/test_rclone_contract.py",
     "engines/rclone/transfer/comparison/read_checksums.py": (
@@ -160,6 +163,7 @@ COVERED_ELSEWHERE = {
     "model/errors.py": "unit/client/test_decoding.py",
     "model/events.py": "unit/model/test_result.py",
     "model/listing.py": "unit/service/test_looks.py",
+    "model/storage_check.py": "integration/looks/test_check.py",
     "model/notification.py": "unit/service/test_webhook.py",
     "model/verification.py": "unit/client/test_merge_shards.py",
     "model/warnings.py": "unit/model/test_result.py unit/docs/test_reference.py",
@@ -173,6 +177,7 @@ COVERED_ELSEWHERE = {
     "runtimes/openwhisk.py": "integration/runtimes/test_runtimes.py",
     "service/application.py": "integration/copy/test_copy.py",
     "service/self_description.py": "integration/client/test_service_description.py",
+    "service/openapi/problem_responses.py": "unit/service/openapi/test_description.py",
     "service/openapi/components.py": "unit/service/openapi/test_description.py",
     "service/openapi/examples.py": "unit/service/openapi/test_description.py",
 }

@@ -12,6 +12,7 @@ from efss_transfer.engines.rclone.session import Session
 from efss_transfer.model.events import Event, Finished, Started
 from efss_transfer.model.listing import FolderListing
 from efss_transfer.model.request import Endpoint, TransferRequest
+from efss_transfer.model.storage_check import StorageCheck
 
 
 class RcloneEngine:
@@ -87,6 +88,25 @@ class RcloneEngine:
             session.begin_look()
             lister.read(session.run, session.source)  # POST operations/list
         return lister.listing(session.file_events(), session.result(self.name))
+
+    def check(self, endpoint: Endpoint, context: Context, *, write: bool) -> StorageCheck:
+        """Check one storage: see the protocol `CheckingEngine`."""
+        # Imported with the first check: see `survey`.
+        from efss_transfer.engines.rclone.browse.one_end import one_ended
+        from efss_transfer.engines.rclone.browse.storage_checker import StorageChecker
+
+        checker = StorageChecker(endpoint.type)
+        session = Session(self._launcher, self._settings, one_ended(endpoint), context)
+        with session.cleaned_up():
+            session.boot_daemon()
+            session.create_remote(session.source)  # POST config/create
+            session.begin_look()
+            checker.recognise(session.ask_product)
+            checker.look(session.run, session.source)  # POST operations/list
+            if write:
+                checker.write(session.run, session.source)  # POST operations/mkdir, rmdir
+            checker.learn(session.run, session.source)  # POST operations/fsinfo, about
+        return checker.check(session.result(self.name))
 
     def health(self) -> Health:
         """Whether rclone can be found and booted here: see the protocol `Engine`."""

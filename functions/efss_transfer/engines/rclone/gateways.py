@@ -17,6 +17,7 @@ from efss_transfer.model.result import Side
 if TYPE_CHECKING:
     from efss_transfer.engines.rclone.process.network import Route
     from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
+    from efss_transfer.model.storage_check import ServerProduct
     from efss_transfer.webdav.words import Record
 
 _NO_GATEWAY: Final = (
@@ -45,6 +46,10 @@ class NoGateways:
 
     def ask_source(self, _: Callable[[str], bool]) -> None:
         """Do nothing: nobody asks."""
+
+    def ask_product(self) -> ServerProduct | None:
+        """Return None: nobody asks."""
+        return None
 
     def begin_attempt(self, _: int) -> None:
         """Do nothing: nothing is remembered."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -35,6 +35,7 @@ from efss_transfer.model.verification import VerifyMode
 if TYPE_CHECKING:
     from efss_transfer.engines.rclone.log.server_words import ServerWords
     from efss_transfer.engines.rclone.transfer.job import Transfer
+    from efss_transfer.model.storage_check import ServerProduct
     from efss_transfer.webdav.words import Record
 
 _ASK_SECONDS: Final = 5.0
@@ -52,6 +53,8 @@ class Session:
     """Set by `boot_daemon`; shares the remote of `source` if both are the same storage."""
     run: RunContext
     """Set by `boot_daemon`."""
+    ask_product: Callable[[], ServerProduct | None]
+    """Asks the source's server what it is. Set by `boot_daemon`."""
 
     def __init__(
         self,
@@ -108,6 +111,7 @@ class Session:
         self._redactor.add(daemon.route.secrets)
         daemon.rc.log_lines, daemon.rc.log_lines_until = lambda: self._log.lines, context.deadline
         gateways = choose_gateways(daemon.route, context, settings, self._request, self._redactor)
+        self.ask_product = gateways.ask_product
         self.run = RunContext(
             daemon.rc,
             self._log,

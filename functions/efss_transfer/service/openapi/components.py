@@ -10,12 +10,13 @@ from efss_transfer.contract.storage_types import schema_pointer
 
 _SCHEMAS: Final = (
     *("request", "result", "event", "problem"),
-    *("plan-request", "plan", "list-request", "listing"),
+    *("plan-request", "plan", "list-request", "listing", "check-request", "check"),
 )
 _ENDPOINTS: Final = {
     "request": ("source", "destination"),
     "plan-request": ("source", "destination"),
     "list-request": ("endpoint",),
+    "check-request": ("endpoint",),
 }
 """The members of each request that are endpoints."""
 _LITERAL_KEYWORDS: Final = ("examples", "default", "const", "enum")

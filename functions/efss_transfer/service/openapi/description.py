@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
 from efss_transfer import __version__
-from efss_transfer.contract.problems import RETRY_AFTER, ProblemDocument
 from efss_transfer.contract.schemas import NAMES, VERSION, schema
 from efss_transfer.model.errors import CODES
 from efss_transfer.service.openapi import examples
 from efss_transfer.service.openapi.components import components, reference
+from efss_transfer.service.openapi.problem_responses import PROBLEM, problem_responses
 
-_PROBLEM: Final = "application/problem+json"
 _STREAMS: Final = ("application/x-ndjson", "text/event-stream")
 _NEVER_SENT: Final = {"cancelled", "not_found"}
 """Codes that no described operation returns: a cancelling client reads no response, and
@@ -22,6 +20,12 @@ _NEVER_SENT: Final = {"cancelled", "not_found"}
 
 _OF_A_COPY: Final = {"too_large", "partial", "checksum_mismatch", "destination_not_found"}
 """Codes that only a transfer or its plan can have."""
+
+_OF_A_STEP: Final = {
+    *("source_not_found", "not_a_directory", "authentication_failed", "permission_denied"),
+    *("name_refused", "storage_error", "storage_busy", "quota_exceeded", "incomplete"),
+}
+"""Codes that a step of a check can have, and the check itself cannot."""
 
 _SERVICE: Final = {
     "type": "object",
@@ -69,6 +73,7 @@ def description() -> dict[str, Any]:
             "/": {"post": _transfer(), "get": _describe()},
             "/plan": {"post": _plan()},
             "/list": {"post": _list()},
+            "/check": {"post": _check()},
             "/healthz": {"get": _health()},
             "/metrics": {"get": _metrics()},
             "/openapi.json": {"get": _document("This description.", "openapi")},
@@ -131,7 +136,7 @@ def _transfer() -> dict[str, Any]:
                     },
                 },
             },
-            **_problems(set(CODES) - _NEVER_SENT - {"too_large"}),
+            **problem_responses(set(CODES) - _NEVER_SENT - {"too_large"}),
         },
     }
 
@@ -156,7 +161,7 @@ def _plan() -> dict[str, Any]:
                     }
                 },
             },
-            **_problems(set(CODES) - _NEVER_SENT),
+            **problem_responses(set(CODES) - _NEVER_SENT),
         },
     }
 
@@ -181,50 +186,36 @@ def _list() -> dict[str, Any]:
                     }
                 },
             },
-            **_problems(set(CODES) - _NEVER_SENT - _OF_A_COPY, examples.failed_look),
+            **problem_responses(set(CODES) - _NEVER_SENT - _OF_A_COPY, examples.failed_look),
         },
     }
 
 
-def _problems(
-    codes: set[str], example: Callable[[str], ProblemDocument] = examples.problem
-) -> dict[str, Any]:
-    statuses: dict[str, list[str]] = {}
-    for code in sorted(codes):
-        statuses.setdefault(str(CODES[code].status), []).append(code)
+def _check() -> dict[str, Any]:
     return {
-        status: {
-            "description": "; ".join(f"`{code}`: {CODES[code].title}" for code in named) + ".",
-            "headers": _headers(named),
-            "content": {
-                _PROBLEM: {
-                    "schema": reference("problem"),
-                    "examples": {
-                        code: {
-                            "summary": CODES[code].title,
-                            "value": example(code).document,
-                        }
-                        for code in named
-                    },
-                }
+        "operationId": "check",
+        "summary": "Check what a caller may do with a storage, and what it can.",
+        "description": "Reaches the storage, signs in, reads, and writes if that is asked for, "
+        "within a minute. A step that failed is part of the answer, and no problem.",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": reference("check-request")}},
+        },
+        "responses": {
+            "200": {
+                "description": "The check has run, whether it passed or not.",
+                "content": {
+                    "application/json": {
+                        "schema": reference("check"),
+                        "example": schema("check")["examples"][0],
+                    }
+                },
             },
-        }
-        for status, named in sorted(statuses.items())
+            **problem_responses(
+                set(CODES) - _NEVER_SENT - _OF_A_COPY - _OF_A_STEP, examples.failed_look
+            ),
+        },
     }
-
-
-def _headers(codes: list[str]) -> dict[str, Any]:
-    headers: dict[str, Any] = {}
-    if any(code in RETRY_AFTER for code in codes):
-        headers["Retry-After"] = {
-            "description": "Seconds to wait before sending the same request again.",
-            "schema": {"type": "integer"},
-        }
-    if "unauthenticated" in codes:
-        headers["WWW-Authenticate"] = {"schema": {"type": "string"}}
-    if "method_not_allowed" in codes:
-        headers["Allow"] = {"schema": {"type": "string"}}
-    return headers
 
 
 def _health() -> dict[str, Any]:
@@ -286,7 +277,7 @@ def _any_problem() -> dict[str, Any]:
     return {
         "description": "A problem document, such as `method_not_allowed`.",
         "content": {
-            _PROBLEM: {
+            PROBLEM: {
                 "schema": reference("problem"),
                 "example": examples.problem("method_not_allowed").document,
             }

@@ -34,14 +34,21 @@ _FILE_WITH_SLASH: Final = "The path is a file, but it ends with `/`. Remove the 
 
 
 class FolderLister:
-    """Lists the first `limit` entries of a folder. `listing` has them after `read`."""
+    """Lists the first `limit` entries of a folder. `listing` has them after `read`.
 
-    def __init__(self, limit: int) -> None:
+    `must_exist`: whether a prefix of an object store must be that of an object.
+    """
+
+    def __init__(self, limit: int, *, must_exist: bool = True) -> None:
         self._limit = limit
+        self._must_exist = must_exist
         self._entries: tuple[FolderEntry, ...] = ()
         self._count = 0
         self._is_complete = False
-        self._failure: Failure | None = None
+        self.failure: Failure | None = None
+        """Why the folder cannot be listed, if rclone or the storage said so."""
+        self.is_file = False
+        """Whether the path is a file."""
         self._unreadable: set[str] = set()
 
     def read(self, run: RunContext, folder: RemotePath) -> None:
@@ -50,7 +57,7 @@ class FolderLister:
             outcome_of(self._list(run, folder), self._note)
         except CopyRefused as refused:
             # rclone's log may have less to say of it.
-            self._failure = replace(refused.failure, side=None)
+            self.failure = replace(refused.failure, side=None)
             raise
 
     def listing(self, events: Iterable[Event], result: Result) -> FolderListing:
@@ -58,7 +65,7 @@ class FolderLister:
         for event in events:
             self._note(event)
         if not self._is_complete:
-            return FolderListing(failure=self._failure or failure_of(result))
+            return FolderListing(failure=self.failure or failure_of(result))
         errors = tuple(replace(group, side=None) for group in result.errors)
         entries = tuple(entry for entry in self._entries if entry.name not in self._unreadable)
         count = self._count - len(self._entries) + len(entries)
@@ -78,12 +85,12 @@ class FolderLister:
         job = yield from jobs.run("operations/list", parameters, take=reader.take)
         if error_codes.IS_A_FILE in job.error:
             entry = yield from self._file(run, jobs, folder)
-            self._entries = (entry,)
+            self._entries, self.is_file = (entry,), True
             self._count = 1
         elif job.error:
             raise _refused(run, folder, job.error)
         else:
-            if reader.count == 0:
+            if reader.count == 0 and (self._must_exist or not has_buckets):
                 yield from self._confirm_empty(run, jobs, folder)
                 lost.settle()
             yield from self._find_unread(run, jobs, folder, lost)

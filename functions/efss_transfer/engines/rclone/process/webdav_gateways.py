@@ -19,6 +19,7 @@ from efss_transfer.engines.rclone.process.batching import Batching
 from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute
 from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.result import Side
+from efss_transfer.model.storage_check import ServerProduct
 from efss_transfer.model.verification import VerifyMode
 from efss_transfer.webdav import recognition
 from efss_transfer.webdav.budget import Budget, size_for
@@ -169,6 +170,19 @@ class Gateways:
         """Begin to confirm the uploads by listings; None if nothing is uploaded by a gateway."""
         gateway = self._gateway_of(Side.DESTINATION)
         return None if gateway is None else self._guard.start(gateway.confirmations.confirm)
+
+    def ask_product(self) -> ServerProduct | None:
+        """Ask the source's server for its product and version; None if it does not say."""
+        from efss_transfer.engines.rclone.process.server_products import product_of
+
+        server = self._servers["source"]
+        if server is None:
+            return None
+        home = urlsplit(str(self._request.source.parameters["url"])).path
+        asked = self._guard.start(lambda: product_of(server.upstream, home))
+        with suppress(TimeoutError, CancelledError):
+            return asked.result(recognition.SECONDS + 1)
+        return None
 
     def _gateway_of(self, side: Side) -> Gateway | None:
         return self.made.get("source" if self._is_shared else side.value)

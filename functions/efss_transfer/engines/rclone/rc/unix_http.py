@@ -18,13 +18,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError
 from urllib3.exceptions import TimeoutError as TimedOut
+from urllib3.filepost import encode_multipart_formdata
 
+FILE: Final = "file"
+"""The member of a call's parameters that is a file."""
 _JSON_HEADERS: Final = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _CHUNK_BYTES: Final = 1 << 18
 _LONGEST_REPLY: Final = 64 << 20
@@ -77,17 +81,18 @@ class UnixHttpClient:
     ) -> RcResponse:
         """POST a JSON object; `timeout` is in seconds, None for no limit.
 
-        With `take` the body of a success is passed on in pieces, however long it is, and the
+        A member `FILE`, a name and a content, is sent as a file, and the others in the query. With
+        `take` the body of a success is passed on in pieces, however long it is, and the
         response has none; `take` may raise ValueError. Raises ResponseTimeout, ConnectionLost or
         InvalidResponse; none of them quotes the request.
         """
         try:
-            request = json.dumps(parameters).encode()
+            target, request, headers = _encoded(call, parameters)
             response = self._pool.urlopen(
                 "POST",
-                f"/{call}",
+                target,
                 request,
-                _JSON_HEADERS,
+                headers,
                 retries=False,
                 redirect=False,
                 timeout=timeout,
@@ -142,6 +147,15 @@ class UnixHttpClient:
     def close(self) -> None:
         """Close all connections."""
         self._pool.close()
+
+
+def _encoded(call: str, parameters: Mapping[str, Any]) -> tuple[str, bytes, dict[str, str]]:
+    """The target, the body and the headers of a call."""
+    if FILE not in parameters:
+        return f"/{call}", json.dumps(parameters).encode(), _JSON_HEADERS
+    query = urlencode({name: it for name, it in parameters.items() if name != FILE})
+    body, kind = encode_multipart_formdata({"file": parameters[FILE]})
+    return f"/{call}?{query}", body, {**_JSON_HEADERS, "Content-Type": kind}
 
 
 def _read_whole(response: BaseHTTPResponse) -> bytes | None:
