@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -237,13 +238,15 @@ def test_harm_to_an_upload_costs_bytes_and_no_truth(
     assert not [one for one in ocis.uploads.values() if one.expires]
 
 
+@pytest.mark.slow
 def test_upload_that_has_expired_is_not_asked_for(copies: TusCopies, ocis: OpenCloud) -> None:
-    ocis.tus.seconds = 1.5
+    ocis.tus.seconds = 5
 
     def wait(request: Request) -> Fault | None:
         if request.method == "PATCH" and len(ocis.seen("PATCH")) == 3:
+            time.sleep(max(0.0, *(one.expires - time.time() for one in ocis.uploads.values())))
             ocis.tus.seconds = 86_400
-            return opencloud.delay(2)
+            return opencloud.status(500)
         return None
 
     ocis.on_request = wait
@@ -251,6 +254,7 @@ def test_upload_that_has_expired_is_not_asked_for(copies: TusCopies, ocis: OpenC
     assert result["state"] == "succeeded", result["errors"]
     assert ocis.hashes("to") == {"large.bin": digest(DATA)}
     assert len(ocis.seen("POST")) == 2
+    assert not ocis.seen("HEAD", UPLOADS)
     assert resumed(result) == 0
 
 
@@ -356,6 +360,26 @@ def test_upload_that_the_server_does_not_begin_goes_by_put(
     ocis.fail("POST", "*", opencloud.status(code))
     assert_complete(copies.run(), ocis)
     assert len(ocis.seen("PUT")) == 1
+
+
+@pytest.mark.parametrize("code", [405, pytest.param(403, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("skip", [0, 2])
+def test_proxy_that_lets_no_parts_pass_gets_a_put(
+    code: int, skip: int, copies: TusCopies, ocis: OpenCloud
+) -> None:
+    ocis.fail("PATCH", UPLOADS, opencloud.status(code), skip=skip)
+    assert_complete(copies.run(attempts=3), ocis)
+    assert len(ocis.seen("PUT")) == 1
+    assert len(ocis.seen("POST")) <= 2
+
+
+@pytest.mark.field_case("L6")
+def test_last_part_that_was_cut_off_is_ended(copies: TusCopies, ocis: OpenCloud) -> None:
+    ocis.fail("PATCH", UPLOADS, opencloud.reset(after=1000), skip=4)
+    result = copies.run()
+    assert result["state"] == "failed"
+    assert not ocis.hashes("to")
+    assert not ocis.uploads
 
 
 def test_upload_at_another_host_gets_no_credential(copies: TusCopies, ocis: OpenCloud) -> None:

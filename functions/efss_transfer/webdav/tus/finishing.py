@@ -20,7 +20,6 @@ from efss_transfer.webdav.large.means import Means
 from efss_transfer.webdav.large.stretches import Stretches
 from efss_transfer.webdav.listings import Named
 from efss_transfer.webdav.memory import key, strong
-from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed
 from efss_transfer.webdav.tus.requests import TusRequests, TusUpload
 from efss_transfer.webdav.words import Words
@@ -47,13 +46,13 @@ class Finishing:
     async def finish(
         self,
         upload: TusUpload,
-        path: Segments,
         at: int,
         last: Held,
         stretches: Stretches,
         headers: Mapping[str, str],
     ) -> Kept:
         """Send the last part, and look at the file. Raises as a call does, and Anew."""
+        path = upload.path
         if not _is_of(headers.get("oc-checksum", ""), stretches):
             raise self._session.failed(Call("PUT", key(path)), key(path), _WRONG_SUM)
         if upload.condition and await self._conditions.looked(path) != upload.condition:
@@ -61,25 +60,23 @@ class Finishing:
         upload.whole = stretches.sha1
         try:
             # Twice at the same time could store twice as much.
-            await self._requests.send(upload, path, at, last, once=True)
+            await self._requests.send(upload, at, last, once=True)
         except Failed as failed:
             if failed.said.status not in _UNCERTAIN or failed.said.exception:
                 upload.whole = None
                 raise
-            return await self._awaited(upload, path, headers, failed)
+            return await self._awaited(upload, headers, failed)
         except NoAnswer as error:
-            return await self._awaited(upload, path, headers, error)
-        kept = await self.after_all(upload, path, headers)
+            return await self._awaited(upload, headers, error)
+        kept = await self.after_all(upload, headers)
         if kept is None:
             self._distrust()
             raise anew(self._session, path, "The server did not store the file as it was sent")
         return kept
 
-    async def after_all(
-        self, upload: TusUpload, path: Segments, headers: Mapping[str, str]
-    ) -> Kept | None:
+    async def after_all(self, upload: TusUpload, headers: Mapping[str, str]) -> Kept | None:
         """Return the file that the server has made of an upload; None if it is another one."""
-        there = await self._listings.one(path, folder=False)
+        there = await self._listings.one(upload.path, folder=False)
         if there is None or there.size != upload.size:
             return None
         etag = strong(there.entry.get("getetag"))
@@ -93,16 +90,16 @@ class Finishing:
         return Kept(etag, keeps_time=_keeps_time(there, headers), checksum=checksum)
 
     async def _awaited(
-        self, upload: TusUpload, path: Segments, headers: Mapping[str, str], error: Exception
+        self, upload: TusUpload, headers: Mapping[str, str], error: Exception
     ) -> Kept:
         """Wait until the file is there, or the server has not all of it. Raises the error then."""
         until = self._session.patient_until
         pause = _FIRST_PAUSE
         while True:
-            if (kept := await self.after_all(upload, path, headers)) is not None:
-                self._session.record.succeed(key(path))
+            if (kept := await self.after_all(upload, headers)) is not None:
+                self._session.record.succeed(key(upload.path))
                 return kept
-            at = await self._requests.offset(upload, path)
+            at = await self._requests.offset(upload)
             if at is not None and at < upload.size:
                 upload.whole = None
                 raise error

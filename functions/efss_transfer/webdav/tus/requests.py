@@ -26,6 +26,7 @@ from efss_transfer.webdav.tus.offer import VERSION
 
 _TYPE: Final = "application/offset+octet-stream"
 _GONE: Final = frozenset({403, 404, 410})
+_AGAIN: Final = 503
 # What may pass, or what a PUT would be answered as well. After any other refusal of an upload the
 # file goes by PUT, which the server answers in its own words.
 _SAID: Final = frozenset({401, 423, 425, 429, 502, 503, 504, 507})
@@ -50,6 +51,7 @@ class TusUpload:
 
     origin: Origin
     target: str
+    path: Segments
     key: Key
     size: int
     condition: Mapping[str, str]
@@ -107,16 +109,16 @@ class TusRequests:
             if where is None:
                 return None
             expires = moment(answer.header("upload-expires"))
-            return TusUpload(*where, file, size, condition, expires)
+            return TusUpload(*where, path, file, size, condition, expires)
 
-    async def offset(self, upload: TusUpload, path: Segments) -> int | None:
+    async def offset(self, upload: TusUpload) -> int | None:
         """Return how many bytes the server has; None if it has no such upload any more."""
-        call = self._call("HEAD", upload)
-        async with self._session.call(call, key(path)) as answer:
+        call, path = self._call("HEAD", upload), key(upload.path)
+        async with self._session.call(call, path) as answer:
             if answer.status in _GONE:
                 return None
             if answer.status >= 300:
-                raise await self._session.error(call, key(path), answer)
+                raise await self._session.error(call, path, answer, _AGAIN)
             length = _number(answer, "upload-length")
             at = _number(answer, "upload-offset")
             if at is None or at > upload.size or length not in (None, upload.size):
@@ -124,12 +126,12 @@ class TusRequests:
             return at
 
     async def send(
-        self, upload: TusUpload, path: Segments, at: int, body: Upload, *, once: bool = False
+        self, upload: TusUpload, at: int, body: Upload, *, once: bool = False
     ) -> int | None:
         """Send a part, which begins at `at`; return the offset after it, None if that is unsaid."""
         headers = {"Upload-Offset": str(at), "Content-Type": _TYPE}
         call = self._call("PATCH", upload, headers, body, once=once)
-        answer = await self._session.succeed(call, key(path))
+        answer = await self._session.succeed(call, key(upload.path))
         upload.expires = moment(answer.header("upload-expires")) or upload.expires
         return _number(answer, "upload-offset")
 

@@ -13,7 +13,7 @@ from efss_transfer.webdav.tus.requests import Mark, TusUpload
 
 
 def upload(**known: object) -> TusUpload:
-    made = TusUpload(Origin("http", "a", 80), "/data/x", Key("p", "s"), 100, {})
+    made = TusUpload(Origin("http", "a", 80), "/data/x", ("f",), Key("p", "s"), 100, {})
     for name, value in known.items():
         setattr(made, name, value)
     return made
