@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -185,6 +186,27 @@ def test_deadline_ends_the_upload(copies: TusCopies, ocis: OpenCloud) -> None:
     assert_complete(copies.run(), ocis)
 
 
+@pytest.mark.field_case("L6")
+def test_caller_that_hangs_up_ends_the_upload(copies: TusCopies, ocis: OpenCloud) -> None:
+    ocis.write("/to/large.bin", b"old")
+    ocis.fail("PATCH", UPLOADS, opencloud.stall(after=MIB), times=1, skip=2)
+    source, destination = copies.s3.endpoint(copies.folder), ocis.storage().endpoint("to")
+    events = copies.function.events({"source": source, "destination": destination})
+
+    def read() -> None:
+        for _ in events:
+            if len(ocis.seen("PATCH")) == 3:
+                break
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    reading.join(30)
+    events.close()
+    copies.function.wait_clean(20)
+    assert ocis.read_file("to/large.bin") == b"old"
+    assert not ocis.uploads
+
+
 def test_server_without_termination_gets_the_next_upload_all_the_same(
     copies: TusCopies, ocis: OpenCloud
 ) -> None:
@@ -203,8 +225,7 @@ def forget(ocis: OpenCloud) -> None:
 
 
 def expire(ocis: OpenCloud) -> None:
-    for upload in ocis.uploads.values():
-        upload.expires = 0
+    ocis.upload_tokens = dict.fromkeys(ocis.upload_tokens, 0)
 
 
 def cut(ocis: OpenCloud) -> None:
@@ -235,7 +256,7 @@ def test_harm_to_an_upload_costs_bytes_and_no_truth(
     result = copies.run(attempts=2)
     assert result["state"] == "succeeded", result["errors"]
     assert ocis.hashes("to") == {"large.bin": digest(DATA)}
-    assert not [one for one in ocis.uploads.values() if one.expires]
+    assert all(ocis.upload_tokens[token] == 0 for token in ocis.uploads)
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ compares; where the two differ, this is wrong. Seen there, and mirrored:
 - A PUT that creates a name may lose against another and get 412 (1 of 16 at once). It always does
   with `cloud.refuses_races`.
 
-- tus: see `tus`, which is made from the source. The archiver: see `archiver`.
+- tus: see `tus`. The archiver: see `archiver`.
 
 Not mirrored: locks, trash, shares.
 """

@@ -80,6 +80,7 @@ class OpenCloud(Site):
         self.spaces: dict[str, Space] = {}
         self.uploaded: list[File] = []
         self.uploads: dict[str, TusSession] = {}
+        self.upload_tokens: dict[str, float] = {}
         self.tokens: dict[str, tuple[str, float]] = {}
         self._contents = itertools.count(1)
         self.add_user(storages.USER, storages.password())

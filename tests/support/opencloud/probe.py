@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from support.opencloud import tus_probe
+
 HOME: Final = "/remote.php/dav/files/{user}"
 _SHOWN: Final = ("x-oc-mtime", "content-range", "www-authenticate")
 _TAGS: Final = ("etag", "oc-etag")
@@ -243,4 +245,5 @@ def ask_all(client: Client, bad: list[str | None], poor: Client) -> dict[str, di
         "sign_in": sign_in(client, bad),
         "quota": quota(poor),
         "fractions": fractions(client),
+        "tus": tus_probe.uploads(client),
     }

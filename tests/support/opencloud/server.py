@@ -53,7 +53,6 @@ _METHODS: Final[dict[str, Callable[[Exchange, Place, User], None]]] = {
     "PUT": dav.put,
     "MKCOL": dav.mkcol,
     "DELETE": dav.delete,
-    "OPTIONS": tus.options,
     "POST": tus.create,
     "MOVE": dav.move,
     "COPY": dav.copy,
@@ -119,6 +118,9 @@ def _answer(exchange: Exchange) -> None:
         return
     if not path.startswith(("/remote.php/", "/dav", "/webdav", "/graph/", archiver.PATH)):
         raise Refusal(502)
+    if exchange.method == "OPTIONS":
+        tus.options(exchange)
+        return
     user = _signed_in(exchange)
     exchange.request.user = user.name
     cloud.settle()

@@ -1,9 +1,10 @@
 """Uploads by tus: OPTIONS and POST at a folder; HEAD, PATCH and DELETE at an upload's address.
 
-As in the source of OpenCloud (REVA 2 with tusd 2): the address is signed and needs no credential.
-What arrived of a PATCH that is cut off stays. `Upload-Checksum`, a checksum in the metadata and
-`If-None-Match` are ignored; `If-Match` holds when an upload begins, and not at its end. DELETE is
-not named in OPTIONS, and ends an upload; of one in post-processing it takes the file back.
+As seen at OpenCloud: the address is signed and needs no credential. What arrived of a PATCH that is
+cut off stays. `Upload-Checksum` and `If-None-Match` are ignored; `If-Match` holds when an upload
+begins, and not at its end. DELETE ends an upload; OPTIONS names that at its address, and at a
+folder it does not. From the source of REVA 2: DELETE of an upload in post-processing takes the file
+back.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from support.opencloud.tree import File, Folder, Sums
 from support.opencloud.tus_sessions import TusSession
 
 _EXTENSIONS = "creation,creation-with-upload,checksum,expiration"
+_OF_AN_UPLOAD = "creation,creation-with-upload,termination,concatenation,creation-defer-length"
 _RESUMABLE = ("Tus-Resumable", "1.0.0")
 _TYPE = "application/offset+octet-stream"
 
@@ -35,8 +37,8 @@ def capability(cloud: OpenCloud) -> dict[str, object]:
     }
 
 
-def options(exchange: Exchange, _: Place, __: User) -> None:
-    """Say what is offered."""
+def options(exchange: Exchange) -> None:
+    """Say what is offered, to anybody."""
     headers = [("DAV", "1, 2")]
     if exchange.cloud.tus.is_on:
         headers += [
@@ -85,17 +87,10 @@ def create(exchange: Exchange, folder: Place, user: User) -> None:
         token = f"{secrets.token_urlsafe(40)}.{secrets.token_urlsafe(60)}"
         content = cloud.blank()
         content.touch()
-        cloud.uploads[token] = TusSession(
-            token,
-            place,
-            parent,
-            name,
-            there,
-            int(length),
-            metadata.get("mtime"),
-            content,
-            time.time() + cloud.tus.seconds,
-        )
+        expires = time.time() + cloud.tus.seconds
+        made = (token, place, parent, name, there, int(length), metadata.get("mtime"), content)
+        cloud.uploads[token] = TusSession(*made, expires)
+        cloud.upload_tokens[token] = expires
     address = f"{cloud.tus.origin or cloud.url}/data/{token}"
     exchange.reply(201, b"", _RESUMABLE, ("Tus-Extension", _EXTENSIONS), ("Location", address))
 
@@ -105,7 +100,8 @@ def serve(exchange: Exchange, token: str) -> None:
     cloud = exchange.cloud
     cloud.settle()
     session = cloud.uploads.get(token)
-    if session is not None and time.time() >= session.expires:
+    expires = cloud.upload_tokens.get(token)
+    if expires is None or time.time() >= expires:
         raise Refusal(403)
     if session is None:
         raise Refusal(404, "", _RESUMABLE)
@@ -114,6 +110,9 @@ def serve(exchange: Exchange, token: str) -> None:
         kind = "text/plain; charset=utf-8"
         size = session.size
         exchange.reply_file(200, session.content, 0, size, _RESUMABLE, *told, kind=kind)
+    elif exchange.method == "OPTIONS":
+        own = ("Tus-Extension", _OF_AN_UPLOAD)
+        exchange.reply(200, b"", _RESUMABLE, ("Tus-Version", "1.0.0"), own)
     elif exchange.header("Tus-Resumable") != "1.0.0":
         raise Refusal(412, "", _RESUMABLE)
     elif exchange.method == "PATCH":
@@ -129,9 +128,9 @@ def _append(exchange: Exchange, session: TusSession) -> None:
     if exchange.header("Content-Type") != _TYPE:
         raise Refusal(400)
     if exchange.header("Upload-Offset") != str(session.offset):
-        raise Refusal(409, "", _RESUMABLE)
+        raise Refusal(409, "", _RESUMABLE, expires)
     if session.offset + (exchange.length or 0) > session.size:
-        raise Refusal(413, "", _RESUMABLE)
+        raise Refusal(413, "", _RESUMABLE, expires)
     with session.content.open("ab", buffering=0) as content:
         for piece in exchange.pieces():
             content.write(bytes(len(piece)) if "bytes" in cloud.tus.lies else piece)
@@ -156,7 +155,7 @@ def _finish(exchange: Exchange, session: TusSession) -> None:
             return
         appeared = session.parent.children.get(session.name)
         if session.there is None and appeared is not None:
-            raise Refusal(409, "", _RESUMABLE)
+            raise Refusal(409, "", _RESUMABLE, ("Upload-Expires", str(int(session.expires))))
         file, _ = dav.stored(exchange, session.parent, session.name, session.there, session.mtime)
         file.content.unlink(missing_ok=True)
         file.content, file.size, file.sums = session.content, sums.size, sums.all()

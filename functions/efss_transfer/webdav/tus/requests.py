@@ -138,7 +138,8 @@ class TusRequests:
     async def terminate(self, upload: TusUpload) -> None:
         """Have the server drop an upload that is not complete.
 
-        OpenCloud does so, though it does not name that among its extensions.
+        OpenCloud names that among its extensions (`termination`) at this address only, so it is
+        sent to any server: one without it refuses.
         """
         call = self._call("DELETE", upload)
         with suppress(Failed, NoAnswer):
