@@ -260,6 +260,18 @@ def test_lies_about_chunks_cost_bytes_and_no_truth(
     assert_complete(copies.run(attempts=2), cloud)
 
 
+def test_file_of_other_bytes_does_not_stay(copies: Copies, cloud: Nextcloud) -> None:
+    """Its size and time are the source's, so it would be taken for the file."""
+    session = cut_off(copies, cloud)
+    with min(session.chunks.items())[1].content.open("r+b") as content:
+        content.write(bytes(100))
+    cloud.fail("MKCOL", SESSIONS, nextcloud.status(500))
+    cloud.fail("PUT", FILE, nextcloud.status(500))
+    assert copies.run(attempts=2)["state"] == "failed"
+    assert cloud.seen("PATCH")
+    assert not cloud.hashes("to")
+
+
 def test_another_clients_chunk_in_a_new_session_is_not_merged(
     copies: Copies, cloud: Nextcloud
 ) -> None:

@@ -288,6 +288,29 @@ def test_server_that_lies_gets_a_put(lie: Any, copies: TusCopies, ocis: OpenClou
     assert len(ocis.seen("POST")) == 1
 
 
+def test_file_of_other_bytes_does_not_stay(copies: TusCopies, ocis: OpenCloud) -> None:
+    """Its size and time are the source's, so it would be taken for the file."""
+    ocis.tus.lies.add("bytes")
+    ocis.fail("PUT", "*", opencloud.status(500))
+    assert copies.run(attempts=2)["state"] == "failed"
+    assert not ocis.hashes("to")
+    ocis.tus.lies.clear()
+    ocis.heal()
+    assert_complete(copies.run(), ocis)
+
+
+def test_file_of_other_bytes_that_cannot_be_removed_has_failed(
+    copies: TusCopies, ocis: OpenCloud
+) -> None:
+    ocis.tus.lies.add("bytes")
+    ocis.fail("PUT", "*", opencloud.status(500))
+    ocis.fail("DELETE", FILE, opencloud.status(403))
+    ocis.fail("PATCH", UPLOADS, opencloud.reset(), times=1, skip=1)
+    result = copies.run(attempts=3)
+    assert result["state"] == "failed"
+    assert ocis.file("to/large.bin") is not None
+
+
 def test_changed_source_is_never_mixed(copies: TusCopies, ocis: OpenCloud) -> None:
     changed = random.Random(19).randbytes(SIZE)  # noqa: S311
 

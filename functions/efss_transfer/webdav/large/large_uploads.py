@@ -114,7 +114,8 @@ class LargeUploads:
         if resumed:
             found = await self._making.sha1(path)
             if found is not None and found != stretches.sha1:
-                await self._conditions.looked(path)
+                # Its size and time are those of the source: it would be taken for the file.
+                await self._means.remove(path, kept.etag)
                 raise anew(self._session, path, "The server made another file of the parts")
             if found is not None:
                 kept.checksum = f"SHA1:{found}"

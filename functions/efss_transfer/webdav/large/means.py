@@ -9,16 +9,22 @@ from typing import Final
 
 from efss_transfer.webdav.bulk.capabilities import Capabilities
 from efss_transfer.webdav.http.connections import NoAnswer
+from efss_transfer.webdav.http.exchange import Call
 from efss_transfer.webdav.http.server import EngineGone
 from efss_transfer.webdav.large.making import Anew
 from efss_transfer.webdav.listings import Listings
-from efss_transfer.webdav.paths import segments
+from efss_transfer.webdav.memory import key
+from efss_transfer.webdav.paths import Segments, segments
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.writes.cleanups import CleanUps
 from efss_transfer.webdav.writes.conditions import Conditions
 
 # Errors that may pass. What was sent is of no more use after any other answer.
 _MAY_PASS: Final = frozenset({408, 423, 425, 429, 500, 502, 503, 504})
+
+_OTHER_BYTES: Final = (
+    "The server has stored other bytes than it was sent, and does not remove them."
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,16 @@ class Means:
         at = next((at for at, name in enumerate(home) if name.endswith(".php")), 0)
         said = await self.capabilities.get(home[:at], "files", *names)
         return said if isinstance(said, int) and said > 0 else None
+
+    async def remove(self, path: Segments, etag: str | None) -> None:
+        """Remove a file that an upload has left, and that is not what was sent."""
+        contradicted = self.session.record.contradicted
+        contradicted[key(path)] = _OTHER_BYTES  # unless the next lines, or a later upload, help
+        headers = {"If-Match": etag} if etag else {}
+        call = Call("DELETE", self.listings.target(path), headers)
+        await self.session.succeed(call, key(path))
+        contradicted.pop(key(path), None)
+        await self.conditions.looked(path)
 
 
 def may_go_on(error: BaseException) -> bool:

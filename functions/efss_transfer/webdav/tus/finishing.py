@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
-from typing import Final
+from typing import Final, NoReturn
 
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Call, Held
@@ -28,6 +28,7 @@ from efss_transfer.webdav.writes.kept import Kept
 _UNCERTAIN: Final = frozenset({502, 504})
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
+_NOT_AS_SENT: Final = "The server did not store the file as it was sent"
 _WRONG_SUM: Final = Words(
     400, "", "The computed checksum does not match the one of the source: it changed meanwhile."
 )
@@ -37,6 +38,7 @@ class Finishing:
     """Ends of uploads to one server; `distrust` is called when one does not hold."""
 
     def __init__(self, means: Means, requests: TusRequests, distrust: Callable[[], None]) -> None:
+        self._means = means
         self._session = means.session
         self._listings = means.listings
         self._conditions = means.conditions
@@ -65,14 +67,13 @@ class Finishing:
             if failed.said.status not in _UNCERTAIN or failed.said.exception:
                 upload.whole = None
                 raise
-            return await self._awaited(upload, headers, failed)
-        except NoAnswer as error:
-            return await self._awaited(upload, headers, error)
-        kept = await self.after_all(upload, headers)
-        if kept is None:
-            self._distrust()
-            raise anew(self._session, path, "The server did not store the file as it was sent")
-        return kept
+            error: Exception = failed
+        except NoAnswer as no_answer:
+            error = no_answer
+        else:
+            kept = await self.after_all(upload, headers)
+            return await self._refused(upload) if kept is None else kept
+        return await self._awaited(upload, headers, error)
 
     async def after_all(self, upload: TusUpload, headers: Mapping[str, str]) -> Kept | None:
         """Return the file that the server has made of an upload; None if it is another one."""
@@ -89,6 +90,19 @@ class Finishing:
         checksum = " ".join(there.entry.checksums) or None
         return Kept(etag, keeps_time=_keeps_time(there, headers), checksum=checksum)
 
+    async def _refused(self, upload: TusUpload) -> NoReturn:
+        """Remove a file that is not what was sent, and raise Anew.
+
+        Its size and time are those of the source, so the next attempt would take it for the file.
+        """
+        self._distrust()
+        there = await self._listings.one(upload.path, folder=False)
+        etag = None if there is None else strong(there.entry.get("getetag"))
+        is_old = etag is not None and etag == upload.condition.get("If-Match")
+        if there is not None and there.size == upload.size and not is_old:
+            await self._means.remove(upload.path, etag)
+        raise anew(self._session, upload.path, _NOT_AS_SENT)
+
     async def _awaited(
         self, upload: TusUpload, headers: Mapping[str, str], error: Exception
     ) -> Kept:
@@ -100,7 +114,11 @@ class Finishing:
                 self._session.record.succeed(key(upload.path))
                 return kept
             at = await self._requests.offset(upload)
-            if at is not None and at < upload.size:
+            if at is None:
+                # It may have become the file between the two looks.
+                kept = await self.after_all(upload, headers)
+                return await self._refused(upload) if kept is None else kept
+            if at < upload.size:
                 upload.whole = None
                 raise error
             if time.monotonic() + pause > until:

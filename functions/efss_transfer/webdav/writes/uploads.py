@@ -280,6 +280,7 @@ class Uploads:
         self._memory.failed.pop(key(path))
         self._memory.sizes.pop(key(path))
         self._session.record.succeed(key(path))
+        self._session.record.contradicted.pop(key(path), None)
         self._memory.etags.put(key(path), kept.etag)
         if kept.etag is None:
             return
