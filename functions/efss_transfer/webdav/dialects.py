@@ -23,6 +23,7 @@ class Dialect:
     nothing. `chunks`: it has chunked uploads. `drives`: only its Graph API tells the free space,
     and a file that is replaced makes room. `archives`: it may send files of folders in one zip.
     `archiver`: it may have an archiver, which sends files by their ids in one zip.
+    `trees`: it lists to any depth at once.
     `version` is the major one that the server itself tells, None if it does not.
     `hashes_passwords`: each request that signs in with a
     password costs the server a hash of it, and with `hashes_tokens` one with an app password too.
@@ -44,6 +45,7 @@ class Dialect:
     drives: bool = False
     archives: bool = False
     archiver: bool = False
+    trees: bool = False
     version: int | None = None
     hashes_passwords: bool = False
     hashes_tokens: bool = False
@@ -53,6 +55,11 @@ class Dialect:
         """PROPFIND body for a listing."""
         extra = ("checksums", "permissions") if self.checksums else ()
         return _propfind(_STANDARD, (*extra, "fileid") if self.archiver else extra)
+
+    @property
+    def tree_body(self) -> bytes:
+        """PROPFIND body for a whole tree, with the sizes of folders."""
+        return _propfind(_STANDARD, ("checksums", "permissions", "size"))
 
     def accepts_time(self, modified: str) -> bool:
         """Return whether a file may have a modification time, in seconds since 1970."""
@@ -80,6 +87,7 @@ NEXTCLOUD: Final = Dialect(
     needs_length=True,
     chunks=True,
     archives=True,
+    trees=True,
     hashes_passwords=True,
 )
 OWNCLOUD: Final = Dialect(

@@ -147,6 +147,7 @@ class Gateway:
         """Forget what is known of the server, before a new attempt."""
         self.begin_copy()
         self.archives.clear()
+        self._lookups.deep.clear()
         if self._early is not None:
             self._early.clear()
 

@@ -59,9 +59,9 @@ class Listings:
     def __init__(
         self, session: ServerSession, base: Base, dialect: Dialect, memory: Memory
     ) -> None:
-        self._session = session
-        self._base = base
-        self._dialect = dialect
+        self.session = session
+        self.base = base
+        self.dialect = dialect
         self._memory = memory
         self._heads = asyncio.Semaphore(_AT_ONCE)
         self._prefix = encoded(base.asked)
@@ -73,22 +73,22 @@ class Listings:
 
     def url(self, path: Segments, *, folder: bool = False) -> str:
         """Build the URL of a path at the server."""
-        return f"{self._session.upstream.origin}{self.target(path, folder=folder)}"
+        return f"{self.session.upstream.origin}{self.target(path, folder=folder)}"
 
     async def read(
         self, path: Segments, depth: str, *, folder: bool, quota: bool = False
     ) -> AsyncGenerator[list[Named], None]:
         """Yield the entries in batches. Raises Failed, Refused and NoAnswer."""
-        body = dialects.QUOTA_BODY if quota else self._dialect.listing_body
+        body = dialects.QUOTA_BODY if quota else self.dialect.listing_body
         headers = {"Depth": depth, "Content-Type": XML_TYPE}
         call = Call("PROPFIND", self.target(path, folder=folder), headers, Held(body))
-        listing: EntryPlacer[Entry] = EntryPlacer(self._base, path)
-        async with self._session.call(call, key(path)) as answer:
+        listing: EntryPlacer[Entry] = EntryPlacer(self.base, path)
+        async with self.session.call(call, key(path)) as answer:
             await self._check(call, path, answer)
             try:
                 async for entries in self._entries(answer):
-                    yield await self._sized(path, listing.place(entries))
-                yield await self._sized(path, listing.finish())
+                    yield await self.sized(path, listing.place(entries))
+                yield await self.sized(path, listing.finish())
                 if depth != "0" and not listing.has_own and listing.is_empty:
                     raise Malformed(
                         "the listing is empty and lacks the folder itself: check the URL"
@@ -98,7 +98,7 @@ class Listings:
                 status = 502 if isinstance(error, Truncated) else _NO_WEBDAV
                 text = f"PROPFIND {self.url(path)}: {_redirected(answer)}{error}"
                 said = Words(answer.status, "", text)
-                raise self._session.failed(call, key(path), said, status) from error
+                raise self.session.failed(call, key(path), said, status) from error
 
     async def one(self, path: Segments, *, folder: bool, quota: bool = False) -> Named | None:
         """Look up one resource; None if the server says that it does not exist."""
@@ -108,11 +108,11 @@ class Listings:
                 found = found or next((one for one in entries if one.name is None), None)
         except Failed as failed:
             if failed.status == 404:
-                self._session.record.is_absent(key(path))
+                self.session.record.is_absent(key(path))
                 return None
             raise
-        if quota and found is not None and self._dialect.drives:
-            left = await drives.remaining(self._session)
+        if quota and found is not None and self.dialect.drives:
+            left = await drives.remaining(self.session)
             if left is not None:
                 told = {**found.entry.properties, "DAV: quota-available-bytes": str(left)}
                 return replace(found, entry=replace(found.entry, properties=told))
@@ -123,7 +123,7 @@ class Listings:
         try:
             return await self.one((), folder=True) is not None
         except Failed:
-            self._session.record.succeed("")
+            self.session.record.succeed("")
             return True
 
     def homeless(self, path: Segments, status: int) -> Failed:
@@ -133,18 +133,18 @@ class Listings:
             "has no access to it; check the URL"
         )
         call = Call("PROPFIND", self.target(path))
-        return self._session.failed(call, key(path), Words(404, "", text), status)
+        return self.session.failed(call, key(path), Words(404, "", text), status)
 
     async def free(self, folder: Segments) -> int | None:
         """Return the free space of a folder in bytes; None if the server does not tell it."""
-        if self._dialect.drives:
-            left = await drives.remaining(self._session)
+        if self.dialect.drives:
+            left = await drives.remaining(self.session)
             if left is not None:
                 return left
         try:
             found = await self.one(folder, folder=True, quota=True)
         except (Failed, NoAnswer):
-            self._session.record.succeed(key(folder))  # the upload itself is to tell it
+            self.session.record.succeed(key(folder))  # the upload itself is to tell it
             return None
         text = (found.entry.get("quota-available-bytes") or "").strip() if found else ""
         # Negative values are ownCloud's for "not calculated", "unknown" and "unlimited".
@@ -156,16 +156,16 @@ class Listings:
         if answer.status == 404 and not answer.redirects:
             raise Failed(404, Words(404))  # an answer, not a failure
         if answer.status >= 400:
-            failed = await self._session.error(call, key(path), answer)
+            failed = await self.session.error(call, key(path), answer)
             if not answer.redirects:
                 raise failed
             # A sign-in page often has nothing to say about PROPFIND but a status.
             said = replace(failed.said, message=f"{_redirected(answer)}{failed.said.message}")
-            raise self._session.failed(call, key(path), said)
+            raise self.session.failed(call, key(path), said)
         where = answer.header("location") or ""
         reason = f"redirect to {where.partition('?')[0]}" if where else "not a WebDAV answer"
         said = Words(answer.status, "", f"PROPFIND {self.url(path)}: {reason}; check the URL")
-        raise self._session.failed(call, key(path), said, _NO_WEBDAV)
+        raise self.session.failed(call, key(path), said, _NO_WEBDAV)
 
     async def _entries(self, answer: Answer) -> AsyncIterator[list[Entry]]:
         parser = Parser()
@@ -175,7 +175,7 @@ class Listings:
                 yield entries
         yield parser.close()
 
-    async def _sized(
+    async def sized(
         self, path: Segments, placed: Iterable[tuple[str | None, Entry]]
     ) -> list[Named]:
         """Add sizes to entries, with a HEAD request for each file that the listing gives none."""
@@ -198,7 +198,7 @@ class Listings:
         A folder is no file: the engine lists it, and so meets its error. A file that is being
         processed (425) has its properties all the same.
         """
-        record = self._session.record
+        record = self.session.record
         for one in found:
             status = one.entry.failure
             if one.name is None or (status is None and not record.entries):
@@ -226,7 +226,7 @@ class Listings:
             return 0
         call = Call("HEAD", self.target(whole), beside=True)
         try:
-            async with self._heads, self._session.call(call, key(whole)) as answer:
+            async with self._heads, self.session.call(call, key(whole)) as answer:
                 length, status = answer.header("content-length"), answer.status
         except Failed as failed:  # a file that is busy fails, but not its folder
             length, status = None, failed.status
@@ -234,7 +234,7 @@ class Listings:
             return int(length)
         if status >= 400:
             said = Words(one.entry.failure or status)
-            self._session.record.fail_entry(RequestFailure(call.method, key(whole), said))
+            self.session.record.fail_entry(RequestFailure(call.method, key(whole), said))
         return 0
 
 

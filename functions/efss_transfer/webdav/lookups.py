@@ -21,6 +21,7 @@ from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.processing import Processing
 from efss_transfer.webdav.reading.depth import DepthCheck
 from efss_transfer.webdav.session import Failed
+from efss_transfer.webdav.trees.deep_listings import DeepListings
 from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes.confirmations import Confirmations
 from efss_transfer.webdav.writes.names import PARTIAL
@@ -68,6 +69,8 @@ class Lookups:
     ) -> None:
         self._depth = depth
         self._listings = depth.listings
+        is_deep = early is not None and depth.listings.dialect.trees
+        self.deep = DeepListings(depth.listings, budget, is_on=is_deep)
         self._listed = listed
         self._confirmations = confirmations
         self._folders = folders
@@ -204,7 +207,7 @@ class Lookups:
         to wait for and nothing was sent.
         """
         path, is_complete = request.path, True
-        async with aclosing(self._listings.read(path, "1", folder=True)) as reading:
+        async with aclosing(self.deep.read(path)) as reading:
             async for entries in reading:
                 self._depth.saw(entries)
                 if len(left) < _MOST_LEFT:

@@ -103,6 +103,8 @@ class Nextcloud(Site):
     """Called with what a bulk upload is about to be answered, by path; returns what is sent."""
     breaks: Callable[[str], bool] = lambda _: False
     """Whether a part of a bulk upload, by its path, arrives with other bytes than were sent."""
+    on_tree: Callable[[list[str]], list[str]] = lambda entries: entries
+    """Called with the entries of a listing of infinite depth; returns those that are sent."""
     on_archive: Callable[[list[str], bytes], bytes] = lambda _, whole: whole
     """Called with the names that a zip is asked for, and the zip; returns what is sent."""
 

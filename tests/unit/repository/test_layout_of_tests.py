@@ -50,6 +50,7 @@ COVERED_ELSEWHERE = {
     "webdav/writes/refusals.py": "integration/webdav/test_opencloud.py",
     "webdav/writes/twins.py": "integration/webdav/test_names_alike.py",
     "webdav/writes/uploads.py": "integration/webdav/test_gateway.py",
+    "webdav/trees/deep_listings.py": "integration/webdav/test_trees.py",
     "webdav/words.py": "integration/webdav/test_gateway.py",
     "webdav/http/connections.py": "unit/webdav/http/test_client.py",
     "webdav/http/door.py": "integration/webdav/test_gateway_proxy.py",

@@ -174,6 +174,8 @@ def propfind(exchange: Exchange, space: Space, path: str) -> None:
             at = space.href.rstrip("/") + path_of(one).removeprefix(root)
             slash = "/" if isinstance(one, Folder) or at + "/" == space.href else ""
             found.append(response(space, one, at + slash, names, minimal))
+    if depth > 1:
+        found = cloud.on_tree(found)
     exchange.spend()
     cloud.spend(cloud.cost.entry * len(found))
     multistatus(exchange, found)

@@ -1,0 +1,1 @@
+"""Listings of whole trees in one request, as Nextcloud answers them."""
