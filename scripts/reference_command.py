@@ -19,7 +19,7 @@ _INTRODUCTION: Final = (
 )
 EXIT_CODES: Final = {
     "0": "every selected file is at the destination",
-    "1": "another error; `validate` and `site check`: the document is not valid",
+    "1": "another error; `validate`, `site check`: the document is invalid; `check`: a step failed",
     "2": "wrong usage, an invalid endpoints file, or a request that does not fit the schema",
     "3": "nothing exists at the source's path",
     "4": "some listed files are missing at the source; all others were copied",

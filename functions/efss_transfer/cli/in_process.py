@@ -51,14 +51,26 @@ class InProcessService:
 
     def plan(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Estimate a transfer, as Client.plan does. Raises ClientError."""
-        answer = self._answer("/plan", request, JSON)
+        return self._document("/plan", request)
+
+    def list(self, endpoint: Mapping[str, Any], *, limit: int | None = None) -> dict[str, Any]:
+        """List a folder, as Client.list does. Raises ClientError."""
+        more = {} if limit is None else {"limit": limit}
+        return self._document("/list", {"endpoint": endpoint, **more})
+
+    def check(self, endpoint: Mapping[str, Any], *, write: bool = False) -> dict[str, Any]:
+        """Check a storage, as Client.check does. Raises ClientError."""
+        return self._document("/check", {"endpoint": endpoint, "write": write})
+
+    def _document(self, path: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        answer = self._answer(path, request, JSON)
         body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
         if answer.status == 200:
             return decoding.document(answer.headers["Content-Type"], body)
         for event in _buffered_events(answer, body):
             if isinstance(event, Finished):
                 raise decoding.failure(event.result)
-        raise AssertionError("the service gave neither a plan nor an error")
+        raise AssertionError("the service gave neither a document nor an error")
 
     def _answer(self, path: str, request: Mapping[str, Any], kind: str) -> Response:
         return self._service.answer(

@@ -11,7 +11,9 @@ from typing import Any, Final
 import click
 
 from efss_transfer import __version__
+from efss_transfer.cli.commands.check import check
 from efss_transfer.cli.commands.copy import copy, run
+from efss_transfer.cli.commands.ls import ls
 from efss_transfer.cli.commands.merge import merge
 from efss_transfer.cli.commands.plan import plan
 from efss_transfer.cli.commands.serve import serve
@@ -68,6 +70,8 @@ def main() -> None:
 
     \b
     Examples:
+      efss-transfer check cloud: archive:2026 --write
+      efss-transfer ls cloud:Measurements
       efss-transfer copy cloud:Measurements archive:2026
       efss-transfer run request.json
       efss-transfer validate request.json
@@ -92,5 +96,5 @@ def completion(shell: str) -> None:
     click.echo(found(main, {}, _NAME, _VARIABLE).source())
 
 
-for _command in (copy, run, plan, merge, validate, print_schema, site, serve):
+for _command in (copy, run, ls, check, plan, merge, validate, print_schema, site, serve):
     main.add_command(_command)

@@ -25,6 +25,14 @@ class ConnectionOptions:
     ca_bundle: Path | None
 
 
+@dataclass(frozen=True)
+class LookOptions(ConnectionOptions):
+    """The services to ask about a storage, and the output. `local` asks this process."""
+
+    local: bool
+    as_json: bool
+
+
 _Options = TypeVar("_Options", bound=ConnectionOptions)
 
 
@@ -71,6 +79,20 @@ _PLAN_URL: Final = click.option(
     show_default=True,
     help=f"URL of the service. Alternative: set {_URL_VARIABLE}.",
     metavar="URL",
+)
+_LOOK_OPTIONS: Final = (
+    click.option(
+        "--url",
+        envvar=_URL_VARIABLE,
+        multiple=True,
+        help=f"URL of the service. Alternative: set {_URL_VARIABLE}.",
+        metavar="URL",
+    ),
+    click.option("--local", is_flag=True, help="Look from this machine, without a service."),
+    _TOKEN_FILE,
+    _TOKEN_FD,
+    _CA_BUNDLE,
+    click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
 )
 _TRANSFER_OPTIONS: Final = (
     click.option(
@@ -149,6 +171,18 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _decorate(call, (_PLAN_URL, _TOKEN_FILE, _TOKEN_FD, _CA_BUNDLE))
 
 
+def look_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a look at a storage, passed as `look`."""
+
+    @wraps(command)
+    def call(**given: Any) -> Any:
+        look = _taken(LookOptions, given)
+        _check_url(look, is_local=look.local)
+        return command(**given, look=look)
+
+    return _decorate(call, _LOOK_OPTIONS)
+
+
 def service_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a transfer, passed as `service`."""
 
@@ -170,18 +204,22 @@ def _taken(kind: type[_Options], given: dict[str, Any]) -> _Options:
 
 
 def _check(service: ServiceOptions) -> None:
-    if not service.url and not service.local:
-        raise click.UsageError(
-            f"No service given. Give --url, set {_URL_VARIABLE}, or use --local."
-        )
-    if service.local and _is_given("url"):
-        raise click.UsageError("Use either --url or --local, not both.")
+    _check_url(service, is_local=service.local)
     if len(service.url) > 1 and service.shards is None and not service.local:
         raise click.UsageError("Several services need --shards: give it, or only one --url.")
     if service.parallel is not None and service.shards is None:
         raise click.UsageError("--parallel needs --shards.")
     if service.shard is not None and service.shards is not None:
         raise click.UsageError("Use either --shards or --shard, not both.")
+
+
+def _check_url(connection: ConnectionOptions, *, is_local: bool) -> None:
+    if not connection.url and not is_local:
+        raise click.UsageError(
+            f"No service given. Give --url, set {_URL_VARIABLE}, or use --local."
+        )
+    if is_local and _is_given("url"):
+        raise click.UsageError("Use either --url or --local, not both.")
 
 
 def _decorate(

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+ENDPOINTS_OPTION: Final = click.option(
+    "--endpoints",
+    type=click.Path(path_type=Path),
+    envvar=f"{PREFIX}ENDPOINTS",
+    help="Your endpoints file. Default: ~/.config/efss-transfer/endpoints.toml.",
+)
 _OPTIONS: Final = (
-    click.option(
-        "--endpoints",
-        type=click.Path(path_type=Path),
-        envvar=f"{PREFIX}ENDPOINTS",
-        help="Your endpoints file. Default: ~/.config/efss-transfer/endpoints.toml.",
-    ),
+    ENDPOINTS_OPTION,
     click.option(
         "--include", multiple=True, metavar="GLOB", help="Copy only files that match. Repeatable."
     ),
@@ -78,14 +79,27 @@ def read_endpoints(
 
     Raises click.UsageError.
     """
+    known, ends = read_each(file, source, destination)
+    return known, dict(zip(("source", "destination"), ends, strict=True))
+
+
+def read_each(file: Path | None, *texts: str) -> tuple[UserEndpoints, list[dict[str, Any]]]:
+    """Return the user's endpoints, and those that each `NAME:PATH` refers to.
+
+    Raises click.UsageError.
+    """
     from efss_transfer.cli import endpoints_file
 
     try:
         known = endpoints_file.read(file, _prompt)
-        ends = {"source": known.endpoint(source), "destination": known.endpoint(destination)}
+        return known, [known.endpoint(text) for text in texts]
     except endpoints_file.InvalidEndpoints as error:
         raise click.UsageError(str(error)) from None
-    return known, ends
+
+
+def with_path(text: str) -> str:
+    """Return `NAME:PATH` for a text that may be a NAME alone."""
+    return text if ":" in text or "/" in text else f"{text}:"
 
 
 def members(chosen: dict[str, Any], files_from: str | None) -> dict[str, Any]:
@@ -103,9 +117,9 @@ def members(chosen: dict[str, Any], files_from: str | None) -> dict[str, Any]:
     return {name: it for name, it in found.items() if it}
 
 
-def show_hints(known: UserEndpoints, source: str, destination: str) -> None:
+def show_hints(known: UserEndpoints, *texts: str) -> None:
     """Name the endpoint of the file that a refused one may have meant."""
-    for hint in known.hints(source, destination):
+    for hint in known.hints(*texts):
         click.echo(hint, err=True)
 
 

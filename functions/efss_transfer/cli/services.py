@@ -11,13 +11,15 @@ from urllib.parse import urlsplit
 
 import click
 
+from efss_transfer.cli.formatting import printable
 from efss_transfer.cli.inputs import secret_from_descriptor, secret_from_file
-from efss_transfer.cli.options import ConnectionOptions
+from efss_transfer.cli.options import ConnectionOptions, LookOptions
 from efss_transfer.config.environment import PREFIX
 
 if TYPE_CHECKING:
     from efss_transfer.cli.in_process import InProcessService
     from efss_transfer.client.client import Client
+    from efss_transfer.client.errors import ClientError
 
     AnyService: TypeAlias = Client | InProcessService
 
@@ -52,12 +54,19 @@ def plan_by_first_reachable(
     factories: Sequence[Callable[[], AnyService]], request: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the plan of the first service that can be reached. Raises ClientError."""
+    return ask_first_reachable(factories, lambda service: service.plan(request))
+
+
+def ask_first_reachable(
+    factories: Sequence[Callable[[], AnyService]], ask: Callable[[AnyService], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what the first service answers that can be reached. Raises ClientError."""
     from efss_transfer.client.errors import ServiceUnreachable
 
     for factory in factories[:-1]:
         with suppress(ServiceUnreachable):
-            return factory().plan(request)
-    return factories[-1]().plan(request)
+            return ask(factory())
+    return ask(factories[-1]())
 
 
 def read_token(options: ConnectionOptions) -> str | None:
@@ -75,3 +84,31 @@ def read_token(options: ConnectionOptions) -> str | None:
     if not token.strip():
         raise click.UsageError(f"{option} is empty or cannot be read.")
     return token.strip()
+
+
+def look_services(look: LookOptions) -> Sequence[Callable[[], AnyService]]:
+    """Return what makes the client of each service, or of this process with --local.
+
+    Raises click.UsageError and ClientError.
+    """
+    if not look.local:
+        return clients(look)
+    from efss_transfer.cli.in_process import InProcessService
+
+    local = InProcessService(token=read_token(look))
+    return [lambda: local]
+
+
+def problem(error: ClientError) -> dict[str, Any]:
+    """Return an error as a document for programs."""
+    if error.document:
+        return dict(error.document)
+    return {"code": error.code, "retryable": error.retryable, "detail": str(error)}
+
+
+def show_problem(error: ClientError, name: str) -> None:
+    """Show an error to a person: at which endpoint, its code, and what to do."""
+    lines = [printable(line) for line in str(error).splitlines()] or [""]
+    click.echo(f"{printable(name)}: {error.code}: {lines[0]}", err=True)
+    for line in lines[1:]:
+        click.echo(line, err=True)

@@ -166,13 +166,34 @@ class Client:
         however long that takes. Raises ClientError for a transfer that cannot work, or a side
         that cannot be listed.
         """
+        return self._document("plan", request, None)
+
+    def list(self, endpoint: Mapping[str, Any], *, limit: int | None = None) -> dict[str, Any]:
+        """Return what is in an endpoint's folder, as the schema `listing` describes it.
+
+        At most `limit` entries are returned; None is the service's default. Raises ClientError if
+        the folder cannot be listed.
+        """
+        more = {} if limit is None else {"limit": limit}
+        return self._document("list", {"endpoint": endpoint, **more}, self._timeouts.answer)
+
+    def check(self, endpoint: Mapping[str, Any], *, write: bool = False) -> dict[str, Any]:
+        """Return what may be done with a storage, as the schema `check` describes it.
+
+        With `write` something is made in the endpoint's path and removed. A step that failed is
+        in the answer: see its `passed`. Raises ClientError if the check could not run.
+        """
+        request = {"endpoint": endpoint, "write": write}
+        return self._document("check", request, self._timeouts.answer)
+
+    def _document(self, path: str, request: Request, seconds: float | None) -> dict[str, Any]:
         response = transport.sent(
             self._session,
-            f"{self._url.rstrip('/')}/plan",
+            f"{self._url.rstrip('/')}/{path}",
             json.dumps(request).encode(),
             self._auth,
             self._verify,
-            (self._timeouts.connect, None),
+            (self._timeouts.connect, seconds),
             transport.JSON,
         )
         return transport.document(response)

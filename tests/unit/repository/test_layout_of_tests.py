@@ -63,6 +63,8 @@ COVERED_ELSEWHERE = {
     "engines/rclone/process/webdav_gateways.py": "integration/webdav/test_gateway_service.py",
     "aws_lambda.py": "integration/runtimes/test_aws_lambda.py",
     "cli/commands/copy.py": "integration/cli",
+    "cli/commands/check.py": "integration/cli/test_looks.py",
+    "cli/commands/ls.py": "integration/cli/test_looks.py",
     "cli/commands/merge.py": "integration/cli/test_shards.py",
     "cli/commands/plan.py": "integration/cli/test_plan.py",
     "cli/commands/serve.py": "integration/cli",
