@@ -14,10 +14,8 @@ from typing import Any, Final
 from efss_transfer.contract import addresses, storage_types
 from efss_transfer.contract.validation import MAX_VIOLATIONS, load, pattern_message, violations
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Violation
-from efss_transfer.model.listing import DEFAULT_LIMIT, ListRequest
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
 from efss_transfer.model.result import Shard
-from efss_transfer.model.storage_check import CheckRequest
 from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.verification import VerifyMode
 
@@ -52,48 +50,25 @@ def parse(body: bytes, find_storage: StorageLookup = no_storages) -> TransferReq
 
     Raises InvalidJson; InvalidRequest with every violation; and what `find_storage` raises.
     """
-    return _request(_load_valid("request", body), find_storage)
+    return _request(load_valid("request", body), find_storage)
 
 
 def parse_plan(
     body: bytes, find_storage: StorageLookup = no_storages
 ) -> tuple[TransferRequest, PlanOptions]:
     """Parse the body of a request for a plan. Raises as `parse` does."""
-    document = _load_valid("plan-request", body)
+    document = load_valid("plan-request", body)
     return _request(document, find_storage), PlanOptions(**document.get("plan", {}))
 
 
-def parse_list(body: bytes, find_storage: StorageLookup = no_storages) -> ListRequest:
-    """Parse the body of a request for a listing. Raises as `parse` does."""
-    document = _load_valid("list-request", body)
-    return ListRequest(
-        _one_endpoint(document, find_storage),
-        int(document.get("limit", DEFAULT_LIMIT)),
-        document.get("engine", "rclone"),
-    )
-
-
-def parse_check(
-    body: bytes, lookup_for: Callable[[bool], StorageLookup] = lambda _write: no_storages
-) -> CheckRequest:
-    """Parse the body of a request for a check. Raises as `parse` does.
-
-    `lookup_for` returns the storage lookup, given whether something will be written.
-    """
-    document = _load_valid("check-request", body)
-    write = document.get("write", False)
-    endpoint = _one_endpoint(document, lookup_for(write))
-    if write:
-        _check_bucket("endpoint", endpoint)
-    return CheckRequest(endpoint, write, document.get("engine", "rclone"))
-
-
-def _one_endpoint(document: Mapping[str, Any], find_storage: StorageLookup) -> Endpoint:
+def one_endpoint(document: Mapping[str, Any], find_storage: StorageLookup) -> Endpoint:
+    """The endpoint of a request that has one. Raises as `parse` does."""
     _check_addresses(document, ("endpoint",))
     return _endpoint("endpoint", document["endpoint"], find_storage)
 
 
-def _load_valid(schema_name: str, body: bytes) -> dict[str, Any]:
+def load_valid(schema_name: str, body: bytes) -> dict[str, Any]:
+    """Load a document that fits a schema. Raises InvalidJson and InvalidRequest."""
     document = load(body)
     found, has_more = violations(schema_name, document)
     if found:
@@ -114,7 +89,7 @@ def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> Transf
             refused += error.violations
     if refused:
         raise Forbidden(refused)
-    _check_bucket("destination", endpoints["destination"])
+    check_bucket("destination", endpoints["destination"])
     return TransferRequest(
         source=endpoints["source"],
         destination=endpoints["destination"],
@@ -126,7 +101,7 @@ def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> Transf
     )
 
 
-def _check_bucket(side: str, endpoint: Endpoint) -> None:
+def check_bucket(side: str, endpoint: Endpoint) -> None:
     """Refuse a path to write to that names no bucket. Raises InvalidRequest."""
     if traits(endpoint.type).has_buckets and not endpoint.path.strip("/"):
         # The schema cannot know the type and the folder of a storage of the site.

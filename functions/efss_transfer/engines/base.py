@@ -10,14 +10,16 @@ import math
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from efss_transfer.egress.rules import Egress
 from efss_transfer.model.events import Event
-from efss_transfer.model.listing import FolderListing
 from efss_transfer.model.request import Endpoint, Limits, TransferRequest
 from efss_transfer.model.result import Json, Result, State
-from efss_transfer.model.storage_check import StorageCheck
+
+if TYPE_CHECKING:
+    from efss_transfer.model.listing import FolderListing
+    from efss_transfer.model.storage_check import StorageCheck
 
 
 class Observer(Protocol):

@@ -33,7 +33,7 @@ from efss_transfer.model.errors import (
 )
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import State
-from efss_transfer.service import http_messages, logs, page, runner, self_description
+from efss_transfer.service import http_messages, logs, page, runner
 from efss_transfer.service.concurrency import ConcurrencyLimit
 from efss_transfer.service.http_messages import JSON, STREAMS, Request, Response
 from efss_transfer.service.metrics import Metrics
@@ -269,6 +269,8 @@ class Service:
     def _describe(self, accept: str | None) -> Response:
         if page.prefers_html(accept):
             return Response(200, page.headers(), page.content())
+        from efss_transfer.service import self_description  # see _openapi
+
         response = http_messages.json_response(self_description.of_service(self._engines))
         return replace(response, headers={**response.headers, "Vary": "Accept"})
 

@@ -15,7 +15,8 @@ from typing import Final
 from uuid import uuid4
 
 from efss_transfer.config.settings import Settings
-from efss_transfer.contract import problems, request_parser
+from efss_transfer.contract import look_parser, problems
+from efss_transfer.contract.request_parser import StorageLookup
 from efss_transfer.egress.rules import Egress
 from efss_transfer.engines.base import CheckingEngine, Context, Engine, ListingEngine
 from efss_transfer.model.encoding import encode_json
@@ -69,7 +70,7 @@ class Looks:
     def _list(
         self, request: Request, caller: str, permissions: Caller, log_context: Mapping[str, str]
     ) -> Response:
-        asked = request_parser.parse_list(
+        asked = look_parser.parse_list(
             self._body(request), partial(self._storages.endpoint, permissions, uses=("source",))
         )
         engine = self._engines[asked.engine]
@@ -84,11 +85,11 @@ class Looks:
     def _check(
         self, request: Request, caller: str, permissions: Caller, log_context: Mapping[str, str]
     ) -> Response:
-        def lookup_for(write: bool) -> request_parser.StorageLookup:
+        def lookup_for(write: bool) -> StorageLookup:
             uses = ("destination",) if write else ("source", "destination")
             return partial(self._storages.endpoint, permissions, uses=uses)
 
-        asked = request_parser.parse_check(self._body(request), lookup_for)
+        asked = look_parser.parse_check(self._body(request), lookup_for)
         engine = self._engines[asked.engine]
         if not isinstance(engine, CheckingEngine):
             raise UnsupportedByEngine(_ONLY_COPIES)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from efss_transfer.contract import request_parser
+from efss_transfer.contract import look_parser, request_parser
 from efss_transfer.contract.schemas import NAMES, schema
 from efss_transfer.model.errors import RequestError
 from efss_transfer.model.request import Endpoint
@@ -129,14 +129,14 @@ def test_frozen_requests_for_a_listing_are_still_valid() -> None:
     files = sorted((FROZEN / "list-requests").glob("*.json"))
     assert files
     for file in files:
-        request_parser.parse_list(file.read_bytes(), of_the_site)
+        look_parser.parse_list(file.read_bytes(), of_the_site)
 
 
 def test_frozen_requests_for_a_check_are_still_valid() -> None:
     files = sorted((FROZEN / "check-requests").glob("*.json"))
     assert files
     for file in files:
-        request_parser.parse_check(file.read_bytes(), lambda _write: of_the_site)
+        look_parser.parse_check(file.read_bytes(), lambda _write: of_the_site)
 
 
 def test_endpoints_of_a_look_are_those_of_a_transfer() -> None:

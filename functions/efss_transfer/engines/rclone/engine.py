@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context, Health, Survey
@@ -10,9 +11,11 @@ from efss_transfer.engines.rclone.process.launcher import DaemonLauncher
 from efss_transfer.engines.rclone.process.network import UNGUARDED
 from efss_transfer.engines.rclone.session import Session
 from efss_transfer.model.events import Event, Finished, Started
-from efss_transfer.model.listing import FolderListing
 from efss_transfer.model.request import Endpoint, TransferRequest
-from efss_transfer.model.storage_check import StorageCheck
+
+if TYPE_CHECKING:
+    from efss_transfer.model.listing import FolderListing
+    from efss_transfer.model.storage_check import StorageCheck
 
 
 class RcloneEngine:

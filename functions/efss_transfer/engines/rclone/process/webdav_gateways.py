@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from efss_transfer.config.rclone import RcloneSettings
@@ -19,7 +19,6 @@ from efss_transfer.engines.rclone.process.batching import Batching
 from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute
 from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.result import Side
-from efss_transfer.model.storage_check import ServerProduct
 from efss_transfer.model.verification import VerifyMode
 from efss_transfer.webdav import recognition
 from efss_transfer.webdav.budget import Budget, size_for
@@ -36,6 +35,9 @@ from efss_transfer.webdav.http.client import Upstream
 from efss_transfer.webdav.http.connections import Connections, Origin
 from efss_transfer.webdav.session import ServerSession
 from efss_transfer.webdav.words import Record
+
+if TYPE_CHECKING:
+    from efss_transfer.model.storage_check import ServerProduct
 
 # A domain that never resolves in DNS (RFC 6761, section 6.4).
 _DOMAIN: Final = "efss-gateway.invalid"
