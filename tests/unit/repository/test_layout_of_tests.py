@@ -93,7 +93,6 @@ COVERED_ELSEWHERE = {
     "client/totals.py": "unit/client/test_merge.py",
     "client/transport.py": "unit/client/test_client.py",
     "config/environment.py": "unit/config/test_settings.py",
-    "contract/look_parser.py": "unit/contract/test_compatibility.py",
     "contract/problems.py": "unit/model/test_result.py",
     "contract/schemas.py": "integration/client/test_service_description.py",
     "contract/storage_types.py": "unit/contract/test_examples.py",
