@@ -178,6 +178,18 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Copy it by another protocol.",
         ),
         OddListing(
+            "It lists a part of a folder's entries, and says so at the end: Pure-FTPd lists 10,000 "
+            "(`226 Output truncated to 10000 matches`).",
+            "`storage_error` at the source for the folder; with MLSD if it is one of the folders "
+            "of the first 5 s.",
+            "Raise `LimitRecursion`, or split the folder.",
+        ),
+        OddListing(
+            "Its MLSD lacks an entry that NLST has, and that can be entered or has a size.",
+            "`storage_error` at the source for the entry, in the folders of the first 5 s.",
+            "Set `disable_mlsd`.",
+        ),
+        OddListing(
             "It has no MLSD, and rclone cannot read its listings: owners or groups have spaces.",
             "`storage_error` at the source for each name that rclone does not see. The warning "
             "`listing_unchecked` says that the names could not be compared.",

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,7 +31,8 @@ class _Disk(AbstractedFS):  # type: ignore[misc]  # pyftpdlib has no types
     """Lists hidden files only to a client that asks for them, and changes lines of MLSD."""
 
     def format_mlsx(self, *arguments: Any, **more: Any) -> Iterator[bytes]:
-        return map(self.cmd_channel.change_facts, super().format_mlsx(*arguments, **more))
+        lines = super().format_mlsx(*arguments, **more)
+        return map(self.cmd_channel.change_facts, islice(lines, self.cmd_channel.most))
 
     def shown(self, folder: str, *, everything: bool) -> list[str]:
         names = sorted(self.listdir(folder))
@@ -67,13 +68,16 @@ def serving(
     blind: bool = False,
     line: str = "{kind}rw-r--r-- 1 user {group} {size:8} Nov 28 10:00 {name}",
     facts: Callable[[bytes], bytes] = bytes,
+    most: int | None = None,
+    end: str = "226 Transfer complete.",
 ) -> Iterator[Storage]:
     """The server, whose files have the `groups` in turn, in the order of their names.
 
     `line` is the form of LIST. `hides`: whether it lists hidden files only to a client that asks by
     `-a`, if it `understands_a`. `lists_names`: whether it knows NLST. `connections`: how many
     a client may have; 0 for any number. `blind`: whether names that differ in case are one.
-    `facts` changes a line of MLSD.
+    `facts` changes a line of MLSD. It lists `most` entries of a folder, and says `end` after each
+    transfer.
     """
     logging.getLogger("pyftpdlib").setLevel(logging.CRITICAL)
     secret = password()
@@ -88,6 +92,10 @@ def serving(
         }
         abstracted_fs = _BlindDisk if blind else _Disk
         change_facts = staticmethod(facts)
+        most: ClassVar[int | None] = None
+
+        def respond(self, resp: str, **more: Any) -> None:
+            super().respond(resp.replace("226 Transfer complete.", end), **more)
 
         def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
             self.everything = not hides
@@ -108,7 +116,7 @@ def serving(
             owned = zip(self.fs.shown(path, everything=True), cycle(groups), strict=False)
             group_of = dict(owned)
             lines = [] if not self.everything else ["drwxr-xr-x 2 user users 64 Nov 28 10:00 ."]
-            for name in names:
+            for name in names[:most]:
                 file = Path(path, name)
                 kind, size = "d" if file.is_dir() else "-", file.stat().st_size
                 facts = {"kind": kind, "size": size, "group": group_of[name], "name": name}
@@ -122,7 +130,7 @@ def serving(
                 return None
             if not Path(path).is_dir():
                 return super().ftp_NLST(path)
-            self._send(self.fs.shown(path, everything=self.everything), "NLST")
+            self._send(self.fs.shown(path, everything=self.everything)[:most], "NLST")
             return path
 
         def _send(self, lines: list[str], command: str) -> None:
@@ -130,6 +138,7 @@ def serving(
             self.push_dtp_data(data, cmd=command)
 
     Handler.authorizer = authorizer
+    Handler.most = most
     Handler.auth_failed_timeout = 0
 
     class Server(ThreadedFTPServer):  # type: ignore[misc]  # pyftpdlib has no types

@@ -205,15 +205,16 @@ def test_line_of_mlsd_that_cannot_be_read_is_no_success(
         return UNREADABLE[kind](line) if line.endswith(b" odd\r\n") else line
 
     files = {"a": b"1", f"{at}odd": b"22", f"{at}b": b"333", "empty": b""}
-    with listing_ftp.serving(tmp_path, mlsd=True, facts=facts) as server:
+    has_names = at == ""
+    with listing_ftp.serving(tmp_path, mlsd=True, facts=facts, lists_names=has_names) as server:
         expected = server.fill("data", files)
         answer = function.copy(server.endpoint("data"), s3.endpoint(folder))
     assert answer.status_code == 502, answer.text
     (error,) = checked_result(answer)["errors"]
     assert (error["code"], error["side"]) == ("storage_error", "source")
     (sample,) = error["samples"]
-    # Where the line has no name, the folder is the one that was not read.
-    named = f"{at}odd" if kind in ("size", "time") else at.rstrip("/")
+    # Where neither the line nor NLST has a name, the folder is the one that was not read.
+    named = f"{at}odd" if has_names or kind in ("size", "time") else at.rstrip("/")
     assert sample.get("path", "") == named
     expected.pop(f"{at}odd")
     assert s3.hashes(f"bucket/{folder}") == expected
@@ -229,3 +230,54 @@ def test_names_of_mlsd_with_signs_and_spaces_are_all_copied(
     assert answer.status_code == 200, answer.text
     assert s3.hashes(f"bucket/{folder}") == expected
     assert "warnings" not in answer.json()
+
+
+ENDS: Final = ["226 Output truncated to 2 matches", "226 4 matches total"]
+
+
+@pytest.mark.field_case("E1")
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("mlsd", [False, True])
+def test_folder_that_the_server_says_it_lists_in_part_is_no_success(
+    mlsd: bool, end: str, function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    # Pure-FTPd lists 10,000 entries of a folder, and rclone does not read what it says then.
+    files = {name: name.encode() for name in ("a", "b", "c", "d")}
+    with listing_ftp.serving(tmp_path, mlsd=mlsd, most=2, end=end) as server:
+        server.fill("data", files)
+        answer = function.copy(server.endpoint("data"), s3.endpoint(folder))
+    assert answer.status_code == 502, answer.text
+    (error,) = checked_result(answer)["errors"]
+    assert (error["code"], error["side"]) == ("storage_error", "source")
+
+
+@pytest.mark.field_case("E2")
+@pytest.mark.parametrize("lost", ["c", "sub/"])
+def test_entry_that_mlsd_lacks_and_nlst_has_is_no_success(
+    lost: str, function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    def facts(line: bytes) -> bytes:
+        return b"" if line.endswith(f" {lost.rstrip('/')}\r\n".encode()) else line
+
+    with listing_ftp.serving(tmp_path, mlsd=True, facts=facts) as server:
+        expected = server.fill("data", {"a": b"1", "c": b"22", "sub/d": b"333"})
+        answer = function.copy(server.endpoint("data"), s3.endpoint(folder))
+    assert answer.status_code == 502, answer.text
+    (error,) = checked_result(answer)["errors"]
+    assert [sample["path"] for sample in error["samples"]] == [lost.rstrip("/")]
+    arrived = {path: it for path, it in expected.items() if not path.startswith(lost)}
+    assert s3.hashes(f"bucket/{folder}") == arrived
+
+
+def test_dangling_link_that_nlst_names_is_no_failure(
+    function: Function, s3: Storage, folder: str, tmp_path: Path
+) -> None:
+    def facts(line: bytes) -> bytes:
+        return b"" if line.endswith(b" link\r\n") else line
+
+    with listing_ftp.serving(tmp_path, mlsd=True, facts=facts, end="226 2 matches total") as server:
+        expected = server.fill("data", {"a": b"1", "b": b"22"})
+        (tmp_path / "data/link").symlink_to("nothing")
+        answer = function.copy(server.endpoint("data"), s3.endpoint(folder))
+    assert answer.status_code == 200, answer.text
+    assert s3.hashes(f"bucket/{folder}") == expected

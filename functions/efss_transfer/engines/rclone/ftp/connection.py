@@ -22,6 +22,9 @@ _OWN_FACTS: Final = re.compile(r"(?:^|;)type=[cp]dir;", re.IGNORECASE)
 _HIDDEN: Final = re.compile(r"(?:^|\s)\.\S*$")
 _NO_ENTRIES: Final = ("450", "550")
 _MOST_BYTES: Final = 1 << 26
+# Pure-FTPd lists 10,000 entries of a folder by default, and says this at the end.
+_TRUNCATED: Final = re.compile(r"\btruncated\b", re.IGNORECASE)
+_COUNTED: Final = re.compile(r"\b(\d{1,9}) matches total\b", re.IGNORECASE)
 
 
 class FtpConnection:
@@ -79,6 +82,19 @@ class FtpConnection:
         without = [line for line in shown if not _TOTAL.match(line)]
         return set(without) <= set(everything) and any(map(_HIDDEN.search, everything))
 
+    def has(self, path: str) -> bool:
+        """Whether a path is there."""
+        try:
+            self._ftp.voidcmd("TYPE I")
+            self._ftp.size(self._whole(path))
+        except error_perm:
+            return self.is_folder(path)
+        return True
+
+    def was_cut(self) -> bool:
+        """Whether the last listing was not whole, as the server says."""
+        return self._ftp.was_cut
+
     def lines(self, *, hidden: bool) -> list[str]:
         """The lines of the folder's listing, one for each entry."""
         lines = self._ftp.retrieved("LIST -a" if hidden else "LIST")
@@ -127,6 +143,7 @@ class _Ftp(FTP_TLS):
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         super().__init__(context=context)
         self._parameters = parameters
+        self.was_cut = False
         is_implicit = parameters.get("tls") == "true"
         self.host = parameters["host"].strip("[]")
         self.port = int(parameters.get("port") or _PORTS[is_implicit])
@@ -145,6 +162,7 @@ class _Ftp(FTP_TLS):
 
     def retrieved(self, command: str) -> list[str]:
         """The lines that a command sends over a data connection, without empty ones."""
+        self.was_cut = False
         with closing(self._dialled(self._passive())) as plain:
             try:
                 reply = self.sendcmd(command)
@@ -156,9 +174,13 @@ class _Ftp(FTP_TLS):
             if reply.startswith("1"):
                 with closing(self._encrypted(plain)) as connection:
                     data = _read_all(connection)
-                self.voidresp()
+                reply = self.voidresp()
         text = data.decode("utf-8", "surrogateescape")
-        return [line for line in text.replace("\r", "").split("\n") if line.strip()]
+        lines = [line for line in text.replace("\r", "").split("\n") if line.strip()]
+        counted = _COUNTED.search(reply)
+        is_short = counted is not None and int(counted[1]) > len(lines)
+        self.was_cut = is_short or _TRUNCATED.search(reply) is not None
+        return lines
 
     def _read_from(self, connection: socket.socket) -> None:
         # Names in another encoding must not end a reply.

@@ -135,7 +135,12 @@ class UnreadEntries:
                 return
             path = posixpath.join(self._source.path, folder)
             names = yield from self._ask(threads, connection, path, self._names)
+            if connection.was_cut():
+                self.found.append(Finding(Location.FOLDER, folder, _CUT, _SOURCE))
+                continue
             lost = _missing(names or (), known)
+            if not lost and self._has_mlsd:
+                lost = yield from self._unlisted(threads, connection, path, known)
             if lost:
                 # Another client may have made a file meanwhile.
                 lost = _missing(lost, (yield from self._known(folder)) or {})
@@ -144,12 +149,31 @@ class UnreadEntries:
             elif names is None or len(names) < len(known):
                 # No list of all names; but the lines of a listing can be counted.
                 lines = yield from self._ask(threads, connection, path, self._lines)
-                if len(lines) > len(known):
+                if connection.was_cut():
+                    self.found.append(Finding(Location.FOLDER, folder, _CUT, _SOURCE))
+                elif len(lines) > len(known):
                     self._add_folder(folder, len(lines), len(known))
             if self._recurse:
                 folders += [
                     posixpath.join(folder, name) for name, is_folder in known.items() if is_folder
                 ]
+
+    def _unlisted(
+        self,
+        threads: ThreadPoolExecutor,
+        connection: FtpConnection,
+        path: str,
+        known: Iterable[str],
+    ) -> Generator[Event, None, list[str]]:
+        """The names that NLST has and MLSD has not, and that are there."""
+        ask = partial(FtpConnection.names, hidden=False)
+        names = yield from self._ask(threads, connection, path, ask)
+
+        def there() -> list[str]:
+            missing = _missing(names or (), known)[:_MOST_NAMED]
+            return [name for name in missing if connection.has(posixpath.join(path, name))]
+
+        return (yield from self._result(threads.submit(there)))
 
     def _known(self, folder: str) -> Generator[Event, None, dict[str, bool] | None]:
         """The names that rclone has of a folder, and whether each is a folder."""
@@ -169,7 +193,7 @@ class UnreadEntries:
     ) -> Generator[Event, None, None]:
         remedy = _OTHER_FACTS if self._has_mlsd else _NO_SPACES
         text = (
-            "The server lists this entry in a form that cannot be read"
+            "The server does not list this entry, or in a form that cannot be read"
             f"{', so it was not copied' if self._recurse else ''}: {remedy}"
         )
         failure = _failure(text)
@@ -220,6 +244,12 @@ _SOURCE: Final = (Side.SOURCE,)
 
 def _failure(text: str) -> Failure:
     return Failure("storage_error", text, retryable=False, side=Side.SOURCE)
+
+
+_CUT: Final = _failure(
+    "The server does not list all entries of this folder, as it says itself: let it list more of "
+    "them (Pure-FTPd: `LimitRecursion`), or split the folder."
+)
 
 
 def _signed_in(parameters: Mapping[str, str]) -> FtpConnection:
