@@ -29,6 +29,11 @@ class ErrorGroups:
         if len(samples) < MAX_SAMPLES:
             samples.append(Sample(path, failure.message))
 
+    def lead(self, group: ErrorGroup, sample: Sample) -> None:
+        """Let a group begin with a sample that explains the others. It is not counted."""
+        samples = self._samples[group.code, group.side, group.retryable]
+        samples[:] = [sample, *samples][:MAX_SAMPLES]
+
     def groups(self) -> tuple[ErrorGroup, ...]:
         """All groups, the most frequent first."""
         groups = [

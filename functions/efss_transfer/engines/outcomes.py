@@ -19,6 +19,7 @@ from efss_transfer.model.result import (
     FileOutcome,
     FileState,
     Reason,
+    Sample,
     Totals,
     WarningGroup,
 )
@@ -141,9 +142,7 @@ class FileOutcomes:
         self.add(outcome)
 
     def is_reported(self, path: str) -> bool:
-        """Whether the file has an outcome, or waits for another attempt. Call it when the engine
-        reports none.
-        """
+        """Whether a file has an outcome or waits for one. Call it if the engine has none."""
         with self._changed:
             self._seen.seal()
             is_held_back = path in self._held_back_files or path in self._held_back_entries
@@ -197,6 +196,11 @@ class FileOutcomes:
         with self._changed:
             self.failures_in_attempt += 1
             self._errors.add(failure, path)
+
+    def lead(self, group: ErrorGroup, cause: Sample) -> None:
+        """Let a group of `errors` begin with a cause that its errors have in common."""
+        with self._changed:
+            self._errors.lead(group, cause)
 
     def warn(self, code: str, path: str, message: str, count: int = 1) -> None:
         """Add `count` warnings of a code, with one sample: a path or "", and a redacted text."""

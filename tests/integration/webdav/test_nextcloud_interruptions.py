@@ -170,6 +170,9 @@ def test_folder_that_is_renamed_in_mid_copy_is_told_as_one_cause(
     error = only_error(answer)
     assert (error["code"], error["side"]) == ("source_not_found", "source")
     assert error["count"] > 40
+    cause = error["samples"][0]
+    assert "`from` was moved" in cause["message"].replace("alice/", ""), cause
+    assert cause["message"] in answer.json()["detail"]
     arrived = s3.hashes("bucket/renamed")
     assert len(arrived) + error["count"] == len(FILES)
     assert arrived.items() <= {name: digest(text) for name, text in FILES.items()}.items()

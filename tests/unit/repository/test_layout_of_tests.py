@@ -146,6 +146,9 @@ COVERED_ELSEWHERE = {
     "engines/rclone/transfer/comparison/listed_pages.py": (
         "integration/failures/test_lost_pages.py"
     ),
+    "engines/rclone/transfer/comparison/vanished_folder.py": (
+        "integration/failures/test_vanished_folders.py"
+    ),
     "engines/rclone/transfer/linked_folders.py": "integration/failures/test_linked_folders.py",
     "engines/rclone/transfer/comparison/file_times.py": "integration/copy/test_file_times.py",
     "engines/rclone/transfer/comparison/samples.py": "integration/copy/test_file_times.py",

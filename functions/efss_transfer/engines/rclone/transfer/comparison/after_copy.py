@@ -13,6 +13,7 @@ from efss_transfer.engines.rclone.transfer.comparison.empty_files import EmptyFi
 from efss_transfer.engines.rclone.transfer.comparison.false_checksums import FalseChecksums
 from efss_transfer.engines.rclone.transfer.comparison.recount import Recount
 from efss_transfer.engines.rclone.transfer.comparison.unsized_files import UnsizedFiles
+from efss_transfer.engines.rclone.transfer.comparison.vanished_folder import VanishedFolder
 from efss_transfer.engines.rclone.transfer.copier import Copier
 from efss_transfer.engines.rclone.transfer.early_stop import EarlyStop
 from efss_transfer.engines.rclone.transfer.hangs.watch import HangWatch
@@ -58,6 +59,7 @@ class AfterCopy:
         self._copier = copier
         self._checksums = checksums
         self._empty_files = EmptyFiles(run, jobs)
+        self._vanished = VanishedFolder(run, jobs)
         self.verification: Verification | None = None
         """What was compared; None if nothing was."""
 
@@ -68,6 +70,9 @@ class AfterCopy:
 
     def check(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Compare the files that have arrived. A file that cannot be compared has failed."""
+        is_listed = self._selection.files is None and self._copier.single_file is None
+        if is_listed and not self._options.dry_run:
+            yield from self._vanished.look(source)
         if not self._early_stop.has_stopped:
             file, at_once = self._copier.single_file, self._tuner.files_at_once
             folder = source.fs if file is None else source.parent
