@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from support import http_index
+from support import http_index, service_process
+from support.forward_proxy import forward_proxy
 from support.http_index import Index
 from support.outcomes import checked_result
 from support.service_process import Function
@@ -106,3 +109,33 @@ def test_index_that_is_whole_is_copied(page: str, function: Function, webdav: St
         assert copied(index, function, webdav, folder) == (200, [], [])
         assert index.seen.count(("GET", "/data/")) <= 3
     assert webdav.hashes(folder) == WHOLE
+
+
+@pytest.mark.slow  # starts a service of its own
+@pytest.mark.parametrize("gateway", ["0", "1"])
+def test_indexes_are_read_through_the_proxy_of_the_site(
+    gateway: str, tmp_path: Path, webdav: Storage
+) -> None:
+    """rclone uses it directly, or through the guard if a WebDAV storage has a gateway."""
+    end, folder = webdav.endpoint(uuid.uuid4().hex), tmp_path / "run"
+    folder.mkdir()
+    with http_index.serving(FILES) as index:
+        ports = {"index.example": index.url, "to.example": str(end["parameters"]["url"])}
+        hosts = {host: urlsplit(url).port or 0 for host, url in ports.items()}
+        end["parameters"] = {**end["parameters"], "url": "http://to.example"}
+        source = {**index.endpoint("data/"), "parameters": {"url": "http://index.example"}}
+        with (
+            forward_proxy(hosts) as proxy,
+            service_process.function(
+                folder, site={"egress_proxy": proxy.url}, WEBDAV_GATEWAY=gateway
+            ) as running,
+        ):
+            answer = running.copy(source, end)
+            assert answer.status_code == 200, answer.text
+            assert "warnings" not in answer.json()
+            index.rewrite = lambda *asked: pages_of_three(*asked).replace(
+                b"NEXT", b'<a href="?page=2">more</a>'
+            )
+            again = running.copy(source, end, options={"attempts": 1})
+            [error] = checked_result(again)["errors"]
+            assert error["code"] == "unsupported"
