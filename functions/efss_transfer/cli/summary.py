@@ -20,6 +20,8 @@ RUN_SHARDS_AGAIN: Final = "To continue, run the incomplete shards again, and mer
 MAX_NAMES: Final = 20
 """How many files a dry run names: they fit into a terminal."""
 
+_AVERAGED_SECONDS: Final = 10
+
 _STATES: Final = {
     State.SUCCEEDED: "Copy complete.",
     State.PARTIAL: "Some files were not copied.",
@@ -94,11 +96,11 @@ def lines(result: Result, invocations: int, advice: str) -> Iterator[str]:
 
 def _average(count: int, seconds: float) -> str:
     """The average speed, of a copy that was long enough to have one."""
-    return f" ({size(count / seconds)}/s)" if count and seconds >= 1 else ""
+    return f" ({size(count / seconds)}/s)" if count and seconds >= _AVERAGED_SECONDS else ""
 
 
 def _names(would_copy: Sequence[FileOutcome], count: int) -> Iterator[str]:
-    for outcome in would_copy:
+    for outcome in sorted(would_copy, key=lambda outcome: outcome.path):
         known = "" if outcome.size is None else f" ({size(outcome.size)})"
         yield f"  {printable(outcome.path)}{known}"
     if would_copy and (more := count - len(would_copy)) > 0:

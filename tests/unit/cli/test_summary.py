@@ -209,5 +209,5 @@ def test_average_speed_is_told_of_a_copy_that_has_one(capsys: pytest.CaptureFixt
     short = replace(ended(State.SUCCEEDED), totals=Totals(1, transferred_bytes=4_194_304))
     summary.show(short, 1)
     assert "in 0 s; " in capsys.readouterr().out
-    summary.show(replace(short, finished=short.started + timedelta(seconds=4)), 2)
-    assert "4.0 MiB, in 4 s (1.0 MiB/s), 2 invocations; " in capsys.readouterr().out
+    summary.show(replace(short, finished=short.started + timedelta(seconds=16)), 2)
+    assert "4.0 MiB, in 16 s (256.0 KiB/s), 2 invocations; " in capsys.readouterr().out
