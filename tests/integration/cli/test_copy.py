@@ -31,7 +31,7 @@ def test_copy_in_a_pipe_prints_a_summary_and_skips_unchanged_files(
 
 
 def test_copy_in_a_terminal_shows_progress_bars(user: User, s3: Storage, name: str) -> None:
-    with http_servers.slow_source(400_000, 200_000, files=2) as slow:
+    with http_servers.slow_source(800_000, 200_000, files=2) as slow:
         user.write_endpoints(
             slow={"type": "webdav", "parameters": slow.parameters},
             archive={"type": "s3", "path": "bucket", "parameters": s3.parameters},
@@ -42,9 +42,9 @@ def test_copy_in_a_terminal_shows_progress_bars(user: User, s3: Storage, name: s
             screen.wait_for("0.bin")
             assert screen.end() == 0
     assert re.search(r"[01] of 2 files, \d+ s left", screen.text)
-    assert re.search(r"[\d.]+ KiB of 781.2 KiB, [\d.]+ (KiB|B)/s", screen.text)
+    assert re.search(r"[\d.]+ [KM]iB of 1.5 MiB, [\d.]+ (KiB|B)/s", screen.text)
     assert "━" in screen.text
-    assert "Copy complete.\n2 files copied, 781.2 KiB, in " in screen.text
+    assert "Copy complete.\n2 files copied, 1.5 MiB, in " in screen.text
     assert len(s3.hashes(f"bucket/{name}")) == 2
 
 
