@@ -11,15 +11,17 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from support import nextcloud, service_process
+from support import nextcloud, nextcloud_downloads, service_process
 from support.nextcloud import Nextcloud
 from support.nextcloud.tree import File
+from support.nextcloud_downloads import fill, in_bulk
 from support.service_process import Function
 from support.stand_in.faults import Request
 from support.storages import Storage
@@ -44,30 +46,13 @@ def cloud() -> Iterator[Nextcloud]:
         yield running
 
 
-def fill(cloud: Nextcloud, files: dict[str, bytes] = FILES) -> dict[str, str]:
-    for name, content in files.items():
-        cloud.write(f"/from/{name}", content)
-    return cloud.hashes("from")
-
-
-def copy(
-    function: Function, cloud: Nextcloud, s3: Storage, **options: Any
-) -> tuple[Any, dict[str, str]]:
-    folder = uuid.uuid4().hex
-    options = {"report": "all", "attempts": 1, **options}
-    ends = cloud.storage().endpoint("from"), s3.endpoint(folder)
-    # With a selection nothing is read ahead.
-    answer = function.copy(*ends, options=options, selection={"exclude": ["none"]})
-    return answer, s3.hashes(f"bucket/{folder}")
+# With a selection nothing is read ahead.
+copy = partial(nextcloud_downloads.copy, selection={"exclude": ["none"]})
 
 
 def result(answer: Any) -> dict[str, Any]:
     body = answer.json()
     return dict(body.get("result", body))
-
-
-def in_bulk(answer: Any) -> int:
-    return int(result(answer)["rclone"].get("bulk_downloads", 0))
 
 
 def zips(cloud: Nextcloud) -> list[Request]:
@@ -80,7 +65,7 @@ def alone(cloud: Nextcloud) -> list[str]:
 
 
 def test_small_files_come_in_zips(function: Function, s3: Storage, cloud: Nextcloud) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     answer, arrived = copy(function, cloud, s3)
     assert answer.status_code == 200, answer.text
     assert arrived == whole
@@ -101,7 +86,7 @@ def _asked(request: Request) -> list[str]:
 def test_times_are_kept_and_a_second_copy_reads_nothing(
     function: Function, cloud: Nextcloud
 ) -> None:
-    fill(cloud)
+    fill(cloud, FILES)
     with nextcloud.serving() as other:
         ends = cloud.storage().endpoint("from"), other.storage().endpoint("to")
         answer = function.copy(*ends)
@@ -118,7 +103,7 @@ def test_verification_by_content_reads_the_server_again(
     function: Function, s3: Storage, cloud: Nextcloud
 ) -> None:
     """A file that changes after the copy, and keeps its size, is found by its bytes."""
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     changed = threading.Event()
 
     def change(request: Request) -> None:
@@ -211,7 +196,7 @@ LOGIN: Final = b"<!DOCTYPE html><title>Sign in</title>"
 def test_refused_zip_is_read_file_by_file(
     faults: list[nextcloud.Fault], function: Function, s3: Storage, cloud: Nextcloud
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     left = [*faults]
 
     def fail(request: Request) -> nextcloud.Fault | None:
@@ -231,7 +216,7 @@ def test_refused_zip_is_read_file_by_file(
 def test_server_without_zips_is_asked_once(
     function: Function, s3: Storage, cloud: Nextcloud
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     cloud.archives = False
     answer, arrived = copy(function, cloud, s3)
     assert answer.status_code == 200, answer.text
@@ -333,7 +318,7 @@ def test_no_byte_of_a_false_zip_arrives(
     lies: list[str], function: Function, s3: Storage, cloud: Nextcloud
 ) -> None:
     """One zip is wrong in each way, and none is asked for after that."""
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     told: list[str] = []
 
     def lie(its: Entries) -> bytes:
@@ -349,7 +334,7 @@ def test_no_byte_of_a_false_zip_arrives(
 
 
 def test_zips_of_other_writers_are_read(function: Function, s3: Storage, cloud: Nextcloud) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     forms = itertools.cycle(RIGHT)
     _answer(cloud, lambda its: RIGHT[next(forms)](its))
     answer, arrived = copy(function, cloud, s3, transfers=8)
@@ -362,7 +347,7 @@ def test_zips_of_other_writers_are_read(function: Function, s3: Storage, cloud: 
 def test_checksum_of_the_listing_finds_what_the_crc_does_not(
     function: Function, s3: Storage, cloud: Nextcloud
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     for number, (name, content) in enumerate(FILES.items()):
         file = cloud.user().tree.find(f"/from/{name}")
         assert isinstance(file, File)
@@ -380,7 +365,7 @@ def test_file_that_changes_between_listing_and_zip_is_read_by_itself(
     function: Function, s3: Storage, cloud: Nextcloud
 ) -> None:
     """It has failed, as without zips: it is not the file that the engine had listed."""
-    fill(cloud)
+    fill(cloud, FILES)
     bad: list[str] = []
 
     def grow(request: Request) -> None:
@@ -400,7 +385,7 @@ def test_file_that_changes_between_listing_and_zip_is_read_by_itself(
 
 @pytest.mark.slow
 def test_switched_off(s3: Storage, cloud: Nextcloud, tmp_path: Path) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     (tmp_path / "run").mkdir()
     run = tmp_path / "run"
     with service_process.function(run, WEBDAV_GATEWAY="1", WEBDAV_ARCHIVES="0") as off:
@@ -416,7 +401,7 @@ def test_switched_off(s3: Storage, cloud: Nextcloud, tmp_path: Path) -> None:
 def test_zip_that_stalls_ends_with_the_deadline_and_goes_on_later(
     function: Function, s3: Storage, cloud: Nextcloud
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     stall = nextcloud.stall(after=200)
     cloud.on_request = lambda request: stall if "accept=zip" in request.target else None
     folder = uuid.uuid4().hex
@@ -436,7 +421,7 @@ def test_zip_that_stalls_ends_with_the_deadline_and_goes_on_later(
 def test_client_that_hangs_up_ends_the_zip(
     function: Function, s3: Storage, cloud: Nextcloud
 ) -> None:
-    fill(cloud)
+    fill(cloud, FILES)
     stall = nextcloud.stall()
     cloud.on_request = lambda request: stall if "accept=zip" in request.target else None
     ends = cloud.storage().endpoint("from"), s3.endpoint(uuid.uuid4().hex)
@@ -449,7 +434,7 @@ def test_client_that_hangs_up_ends_the_zip(
 def test_app_password_that_is_revoked_in_mid_copy_is_not_used_again(
     function: Function, s3: Storage, cloud: Nextcloud
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
 
     def revoke(request: Request) -> None:
         if "accept=zip" in request.target and len(zips(cloud)) == 2:

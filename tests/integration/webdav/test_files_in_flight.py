@@ -11,6 +11,7 @@ import pytest
 
 from support import nextcloud, service_process
 from support.nextcloud import Nextcloud
+from support.nextcloud_downloads import fill
 from support.service_process import Function
 from support.stand_in.faults import Request, most_at_once
 from support.storages import Storage
@@ -32,12 +33,6 @@ def cloud() -> Iterator[Nextcloud]:
     work = {"GET": SECONDS, "PUT": SECONDS}
     with nextcloud.serving(cost=nextcloud.Cost(work=work)) as running:
         yield running
-
-
-def fill(cloud: Nextcloud, files: dict[str, bytes] = FILES) -> dict[str, str]:
-    for name, content in files.items():
-        cloud.write(f"/from/{name}", content)
-    return cloud.hashes("from")
 
 
 def tuned(answer: Any) -> dict[str, int]:
@@ -65,7 +60,7 @@ def up(function: Function, cloud: Nextcloud, s3: Storage, **options: Any) -> Any
 def test_downloads_are_more_than_requests(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    fill(cloud)
+    fill(cloud, FILES)
     answer = down(function, cloud, s3)
     assert tuned(answer)["transfers"] == 64
     assert tuned(answer)["checkers"] == FEW
@@ -98,7 +93,7 @@ def test_zips_that_are_refused_leave_no_more_requests_at_a_time(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
     """The version says that there are zips, and the server makes none."""
-    fill(cloud)
+    fill(cloud, FILES)
     cloud.archives = False
     answer = down(function, cloud, s3)
     assert "bulk_downloads" not in answer.json()["rclone"]
@@ -141,7 +136,7 @@ def test_few_large_files_do_not_hold_back_small_ones(
 def test_dry_run_and_listed_files_ask_for_no_more(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     folder = uuid.uuid4().hex
     ends = cloud.storage().endpoint("from"), s3.endpoint(folder)
     answer = function.copy(*ends, options={"dry_run": True})
@@ -179,7 +174,7 @@ def test_files_in_flight_fit_into_the_memory_of_a_small_function(
 def test_sign_in_by_password_keeps_its_limit(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    fill(cloud)
+    fill(cloud, FILES)
     folder = uuid.uuid4().hex
     source = cloud.storage().endpoint("from", **{"pass": cloud.user().password})
     cloud.on_request = _refuse_zips

@@ -16,6 +16,7 @@ import pytest
 from support import nextcloud, service_process
 from support.nextcloud import Nextcloud
 from support.nextcloud.tree import File
+from support.nextcloud_downloads import copy, fill, in_bulk
 from support.service_process import Function
 from support.stand_in.faults import Request
 from support.storages import Storage
@@ -37,27 +38,6 @@ def cloud() -> Iterator[Nextcloud]:
         yield running
 
 
-def fill(cloud: Nextcloud, files: dict[str, bytes] = FILES) -> dict[str, str]:
-    for name, content in files.items():
-        cloud.write(f"/from/{name}", content)
-    return cloud.hashes("from")
-
-
-def copy(
-    function: Function, cloud: Nextcloud, s3: Storage, folder: str = "", **options: Any
-) -> tuple[Any, dict[str, str]]:
-    folder = folder or uuid.uuid4().hex
-    options = {"report": "all", "attempts": 1, **options}
-    ends = cloud.storage().endpoint("from"), s3.endpoint(folder)
-    answer = function.copy(*ends, options=options)
-    return answer, s3.hashes(f"bucket/{folder}")
-
-
-def in_bulk(answer: Any) -> int:
-    body = answer.json()
-    return int(body.get("result", body)["rclone"].get("bulk_downloads", 0))
-
-
 def zips(cloud: Nextcloud) -> list[Request]:
     return [one for one in cloud.seen("GET") if "accept=zip" in one.target]
 
@@ -76,7 +56,7 @@ def alone(cloud: Nextcloud) -> list[str]:
 def test_whole_tree_comes_in_one_zip(
     transfers: int | None, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     options: dict[str, Any] = {} if transfers is None else {"transfers": transfers}
     answer, arrived = copy(function, cloud, s3, **options)
     assert answer.status_code == 200, answer.text
@@ -90,7 +70,7 @@ def test_whole_tree_comes_in_one_zip(
 def test_second_copy_reads_nothing_and_verification_reads_the_server(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     folder = uuid.uuid4().hex
     answer, arrived = copy(function, cloud, s3, folder, verify="download")
     assert answer.status_code == 200, answer.text
@@ -137,7 +117,7 @@ def test_folder_with_large_files_is_asked_for_by_names(
 def test_only_every_second_file_is_asked_for_when_only_it_is_wanted(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     folder = uuid.uuid4().hex
     ends = cloud.storage().endpoint("from"), s3.endpoint(folder)
     answer = function.copy(*ends, selection={"include": ["*[02468].txt"]})
@@ -188,7 +168,7 @@ LIES: Final[dict[str, Callable[[Entries], bytes]]] = {
 def test_no_byte_of_a_false_zip_arrives(
     lie: str, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     for name, content in FILES.items():
         file = cloud.user().tree.find(f"/from/{name}")
         assert isinstance(file, File)
@@ -206,7 +186,7 @@ def test_no_byte_of_a_false_zip_arrives(
 def test_file_that_changes_between_listing_and_zip_is_not_mixed(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    before = fill(cloud)
+    before = fill(cloud, FILES)
 
     def grow(request: Request) -> None:
         if "accept=zip" in request.target:
@@ -227,7 +207,7 @@ def test_file_that_changes_between_listing_and_zip_is_not_mixed(
 def test_new_attempt_reads_the_server_again(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     bad = next(iter(FILES))
     cloud.on_archive = lambda names, it: it if names else zip_of(entries_of(it)[:3])
     cloud.fail("GET", f"{FROM}/{bad}", nextcloud.status(500), times=20)
@@ -265,7 +245,7 @@ def test_what_is_read_ahead_fits_into_the_memory_of_a_small_function(
 def test_zip_that_stalls_is_given_up_before_the_deadline(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     stall = nextcloud.stall(after=2000)
     cloud.on_request = lambda request: stall if "accept=zip" in request.target else None
     begun = time.monotonic()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from support import nextcloud, service_process
 from support.nextcloud import Nextcloud
+from support.nextcloud_downloads import copy, fill
 from support.service_process import Function
 from support.stand_in.faults import Request
 from support.storages import Storage
@@ -28,22 +29,6 @@ def cloud() -> Iterator[Nextcloud]:
         yield running
 
 
-def fill(cloud: Nextcloud, files: dict[str, bytes] = FILES) -> dict[str, str]:
-    for name, content in files.items():
-        cloud.write(f"/from/{name}", content)
-    return cloud.hashes("from")
-
-
-def copy(
-    function: Function, cloud: Nextcloud, s3: Storage, folder: str = "", **options: Any
-) -> tuple[Any, dict[str, str]]:
-    folder = folder or uuid.uuid4().hex
-    options = {"report": "all", "attempts": 1, **options}
-    ends = cloud.storage().endpoint("from"), s3.endpoint(folder)
-    answer = function.copy(*ends, options=options)
-    return answer, s3.hashes(f"bucket/{folder}")
-
-
 def listings(cloud: Nextcloud, *depths: str) -> list[Request]:
     return [one for one in cloud.seen("PROPFIND", f"{FROM}*") if _depth_of(one) in depths]
 
@@ -53,7 +38,7 @@ def _depth_of(request: Request) -> str:
 
 
 def test_whole_tree_is_listed_at_once(function: Function, cloud: Nextcloud, s3: Storage) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     answer, arrived = copy(function, cloud, s3)
     assert answer.status_code == 200, answer.text
     assert arrived == whole
@@ -76,7 +61,7 @@ def test_verification_and_second_copy_ask_the_server_again(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
     """A file that comes between the copy and the verification is found to be missing."""
-    fill(cloud)
+    fill(cloud, FILES)
     folder = uuid.uuid4().hex
     asked: list[int] = []
 
@@ -133,7 +118,7 @@ def _depth(entry: str) -> int:
 def test_every_file_arrives_whatever_the_tree_lacks(
     lie: str, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     cloud.on_tree = LIES[lie]
     answer, arrived = copy(function, cloud, s3)
     assert answer.status_code == 200, answer.text
@@ -156,7 +141,7 @@ def test_every_file_arrives_whatever_the_tree_lacks(
 def test_refused_tree_is_listed_folder_by_folder(
     fault: nextcloud.Fault, function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    whole = fill(cloud)
+    whole = fill(cloud, FILES)
     cloud.on_request = lambda request: (
         fault if request.method == "PROPFIND" and _depth_of(request) == "infinity" else None
     )
