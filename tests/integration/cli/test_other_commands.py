@@ -103,6 +103,7 @@ def test_every_example_works(
     mine, there = uuid.uuid4().hex, uuid.uuid4().hex
     for folder in ("Measurements", "raw"):
         webdav.fill(f"{mine}/{folder}", {"a.h5": b"a", "b.txt": b"b"})
+    s3.fill(f"bucket/{there}/2026", {"old.h5": b"old"})
     cloud = {**webdav.parameters, "pass": {"env": "CLOUD_PASSWORD"}}
     target = {"type": "s3", "path": f"bucket/{there}", "parameters": s3.parameters}
     user.write_endpoints(
