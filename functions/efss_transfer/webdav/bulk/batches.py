@@ -2,8 +2,10 @@
 
 A batch leaves when it is full, when as many files wait as ever waited at a time, or when no file
 has arrived for a moment: so no number of transfers can stall it. A second one leaves beside it
-only if it is full, because a server locks the folders that it writes to. A single file waits a
-little longer for another one, and all do while a folder is being made.
+only if it is worth a request, and never a third, because a server locks the folders that it writes
+to. Where many files wait at a time, each of the two takes half of them: a server with two
+processors needs half the time. A single file waits a little longer for another one, and all do
+while a folder is being made.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ _SINGLE_SECONDS: Final = 0.1
 _FOLDER_SECONDS: Final = 0.5
 _MOST_AT_ONCE: Final = 2
 _FEWEST_FILES: Final = 2
+_FEWEST_BESIDE: Final = 8
+_FEWEST_HALF: Final = 16
 _MOST_FILES: Final = 100  # as Nextcloud's own client
 _FIRST_FILES: Final = 25
 # Proxies often give up a request after a minute.
@@ -66,7 +70,7 @@ class Batches(BatchQueue[_FileInBatch]):
             self._folders -= 1
 
     def _set_timer(self) -> asyncio.TimerHandle | None:
-        if self._sent:
+        if self._sent and not self._may_leave_beside:
             return None
         loop = asyncio.get_running_loop()
         return loop.call_later(_IDLE_SECONDS, self._hurry, loop.time())
@@ -87,9 +91,18 @@ class Batches(BatchQueue[_FileInBatch]):
             return len(self._sent) < _MOST_AT_ONCE
         return not self._sent and len(self._waiting) >= self._most_waiting > 1
 
+    @property
+    def _may_leave_beside(self) -> bool:
+        return len(self._sent) < _MOST_AT_ONCE and len(self._waiting) >= _FEWEST_BESIDE
+
+    @property
+    def _most_in_one(self) -> int:
+        half = self._most_waiting // 2
+        return min(half, self._most_files) if half >= _FEWEST_HALF else self._most_files
+
     def _is_full(self) -> bool:
         size = sum(one.file.size for one in self._waiting)
-        return len(self._waiting) >= self._most_files or size >= self._most_bytes()
+        return len(self._waiting) >= self._most_in_one or size >= self._most_bytes()
 
     def _depart(self) -> None:
         self._waiting = [one for one in self._waiting if not one.answer.done()]
@@ -97,7 +110,7 @@ class Batches(BatchQueue[_FileInBatch]):
         self._most_waiting = max(self._most_waiting, under_way + len(self._waiting))
         batch: list[_FileInBatch] = []
         size = 0
-        for one in self._waiting[: self._most_files]:
+        for one in self._waiting[: self._most_in_one]:
             size += one.file.size
             if batch and size > self._most_bytes():
                 break

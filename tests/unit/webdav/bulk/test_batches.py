@@ -196,3 +196,59 @@ def test_defect_in_sending_gives_the_files_back() -> None:
         assert await store(made, "a", "b") == [None, None]
 
     run(work)
+
+
+def test_many_files_that_wait_leave_in_two_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client with 64 transfers keeps two requests under way, however the first ones left."""
+    monkeypatch.setattr(batches, "_IDLE_SECONDS", 0)
+
+    async def work(server: Server, made: Batches) -> None:
+        waiting = {asyncio.create_task(made.store(file(name))) for name in names(64)}
+        for number in range(64, 400):
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            waiting.remove(done.pop())
+            waiting.add(asyncio.create_task(made.store(file(f"{number}"))))
+        await asyncio.gather(*waiting)
+
+    sizes = [len(batch) for batch in run(work).batches]
+    assert sum(sizes) == 400
+    assert max(sizes[2:]) <= 32
+
+
+def test_second_batch_that_is_no_half_leaves_after_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batches, "_IDLE_SECONDS", 0)
+
+    async def work(server: Server, made: Batches) -> None:
+        server.may_answer.clear()
+        first = asyncio.gather(*(made.store(file(name)) for name in names(10)))
+        while not server.batches:
+            await asyncio.sleep(0.001)
+        second = asyncio.gather(*(made.store(file(f"b{name}")) for name in names(8)))
+        while len(server.batches) < 2:
+            await asyncio.sleep(0.001)
+        third = asyncio.gather(*(made.store(file(f"c{name}")) for name in names(8)))
+        await asyncio.sleep(0.05)
+        assert len(server.batches) == 2
+        server.may_answer.set()
+        await asyncio.gather(first, second, third)
+
+    run(work)
+
+
+def test_few_files_wait_for_the_batch_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "_IDLE_SECONDS", 0)
+
+    async def work(server: Server, made: Batches) -> None:
+        server.may_answer.clear()
+        first = asyncio.gather(*(made.store(file(name)) for name in names(10)))
+        while not server.batches:
+            await asyncio.sleep(0.001)
+        few = asyncio.gather(*(made.store(file(f"b{name}")) for name in names(7)))
+        await asyncio.sleep(0.05)
+        assert len(server.batches) == 1
+        server.may_answer.set()
+        await asyncio.gather(first, few)
+
+    run(work)
