@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -43,6 +44,8 @@ console = Console(stderr=True)
 def main() -> int:
     """Make the runs, and show what went wrong; the exit code is 1 if anything did."""
     arguments = _parser().parse_args()
+    # Exit by an exception, so that SIGTERM stops the service and the servers, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     figures: dict[str, Any] = {"faults": {}, "generated": None}
     if arguments.points:
         figures["faults"] = _fault_runs(arguments)
