@@ -222,13 +222,13 @@ def test_second_batch_that_is_no_half_leaves_after_a_moment(
 
     async def work(server: Server, made: Batches) -> None:
         server.may_answer.clear()
-        first = asyncio.gather(*(made.store(file(name)) for name in names(10)))
+        first = asyncio.create_task(store(made, *names(10)))
         while not server.batches:
             await asyncio.sleep(0.001)
-        second = asyncio.gather(*(made.store(file(f"b{name}")) for name in names(8)))
+        second = asyncio.create_task(store(made, *(f"b{name}" for name in names(8))))
         while len(server.batches) < 2:
             await asyncio.sleep(0.001)
-        third = asyncio.gather(*(made.store(file(f"c{name}")) for name in names(8)))
+        third = asyncio.create_task(store(made, *(f"c{name}" for name in names(8))))
         await asyncio.sleep(0.05)
         assert len(server.batches) == 2
         server.may_answer.set()
@@ -242,10 +242,10 @@ def test_few_files_wait_for_the_batch_under_way(monkeypatch: pytest.MonkeyPatch)
 
     async def work(server: Server, made: Batches) -> None:
         server.may_answer.clear()
-        first = asyncio.gather(*(made.store(file(name)) for name in names(10)))
+        first = asyncio.create_task(store(made, *names(10)))
         while not server.batches:
             await asyncio.sleep(0.001)
-        few = asyncio.gather(*(made.store(file(f"b{name}")) for name in names(7)))
+        few = asyncio.create_task(store(made, *(f"b{name}" for name in names(7))))
         await asyncio.sleep(0.05)
         assert len(server.batches) == 1
         server.may_answer.set()
