@@ -95,8 +95,8 @@ CONDITIONS: Final = (
     ),
     Condition(
         "An upload of a large file to an OpenCloud or ownCloud Infinite Scale is cut off.",
-        "The next attempt goes on, by tus. What is left when the request ends is removed there, "
-        "and the next request starts over.",
+        "The next attempt resumes it by tus. When the request ends, the service removes what is "
+        "left, and the next request starts over.",
         "The next attempt starts over. What arrived takes space at the server for a day.",
         "rclone sends one PUT, or for `infinitescale` uploads by tus that hold the file in memory; "
         "an attempt knows nothing of the one before.",

@@ -47,7 +47,7 @@ class FolderEntry:
 
 @dataclass(frozen=True)
 class FolderListing:
-    """What is in a folder, or the file that the path is: folders first, then by name.
+    """The entries of a folder, or the file at the path: folders first, then by name.
 
     `count` is the number of entries that the storage lists, of which `entries` are the first.
     `errors` has entries that it lists and that cannot be read. With a `failure` nothing else is

@@ -94,7 +94,7 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]  # gunicorn has no typ
     """gunicorn's worker of threads. All of its methods run in the thread that accepts."""
 
     def run(self) -> None:
-        """Serve until the worker is told to stop."""
+        """Serve until gunicorn stops the worker."""
         self._arriving = _Waiting(HEADER_SECONDS)
         self._leaving = _Waiting(_LINGER_SECONDS)
         self.poller.register(self._arriving, selectors.EVENT_READ, self._on_arriving)

@@ -1,9 +1,8 @@
 """List a whole tree at once, when the engine has asked for several of its folders.
 
-Its first folders are listed one by one. Then one request brings all that is below the first of
-them, if it is not too much, and what the engine asks for within a minute is answered from that. A
-folder of which not all is certain is asked for by itself. What is wrong as a whole is never asked
-for again.
+The gateway lists the first folders one by one. Then it asks for everything below the first of them
+in one request, and answers the engine from that for a minute. It lists a folder by itself if the
+tree may lack some of its entries. After a tree that is wrong or too large it asks for no other one.
 """
 
 from __future__ import annotations

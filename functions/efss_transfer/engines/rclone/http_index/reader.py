@@ -27,7 +27,7 @@ _MOST_BYTES: Final = 1 << 25
 class Page:
     """A page, and the URL at which it was found after redirects.
 
-    `ends_with_connection`: whether its length was told in no other way.
+    `ends_with_connection`: whether only the end of the connection shows its length.
     """
 
     url: str

@@ -39,7 +39,7 @@ class ListedPages:
     def look(
         self, fs: str, filters: Mapping[str, Any], *, has_fewer: bool
     ) -> Generator[Event, None, Failure | None]:
-        """What is wrong with the pages of the recount; None if nothing is.
+        """Return the error that the pages of the recount show; None if they are whole.
 
         `has_fewer`: whether it has fewer files than the listings of folders had.
         """
