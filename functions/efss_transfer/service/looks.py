@@ -18,7 +18,7 @@ from efss_transfer.config.settings import Settings
 from efss_transfer.contract import look_parser, problems
 from efss_transfer.contract.request_parser import StorageLookup
 from efss_transfer.egress.rules import Egress
-from efss_transfer.engines.base import CheckingEngine, Context, Engine, ListingEngine
+from efss_transfer.engines.base import CheckingEngine, Engine, ListingEngine
 from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.errors import NotAcceptable, UnsupportedByEngine
 from efss_transfer.model.listing import FolderListing, ListRequest
@@ -136,7 +136,7 @@ def run_listing(
     """
     began = time.monotonic()
     _log(parameters, "list", "started", f"of {_described(request.endpoint)} started")
-    context = _context(request.engine, began, parameters)
+    context = runner.reading_context(request.engine, began, parameters)
     listing = engine.list_folder(request.endpoint, request.limit, context)
     code = None if listing.failure is None else listing.failure.code
     text = f"ended: {listing.count} entries" if code is None else f"failed: {code}"
@@ -154,7 +154,7 @@ def run_check(
     """
     began = time.monotonic()
     _log(parameters, "check", "started", f"of {_described(request.endpoint)} started")
-    context = _context(request.engine, began, parameters)
+    context = runner.reading_context(request.engine, began, parameters)
     check = engine.check(request.endpoint, context, write=request.write)
     failures = [step.failure.code for step in check.steps if step.failure is not None]
     code = check.failure.code if check.failure is not None else next(iter(failures), None)
@@ -187,16 +187,6 @@ def listing_response(
 
 def _cut(listing: FolderListing, shown: int) -> Response:
     return http_messages.json_response(replace(listing, entries=listing.entries[:shown]).to_json())
-
-
-def _context(engine: str, began: float, parameters: RunParameters) -> Context:
-    return Context(
-        deadline=runner.deadline(began, parameters.duration_seconds),
-        interrupted=parameters.interrupted,
-        egress=parameters.egress,
-        limits=parameters.limits,
-        observer=runner.BootObserver(engine, parameters.metrics),
-    )
 
 
 def _described(endpoint: Endpoint) -> str:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from efss_transfer.contract.request_parser import PlanOptions
-from efss_transfer.engines.base import Context, Engine, Survey
+from efss_transfer.engines.base import Engine, Survey
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Json, Shard
 from efss_transfer.service import logs, runner
@@ -118,13 +118,7 @@ def run_survey(
     not start.
     """
     began = time.monotonic()
-    context = Context(
-        deadline=runner.deadline(began, parameters.duration_seconds),
-        interrupted=parameters.interrupted,
-        egress=parameters.egress,
-        limits=parameters.limits,
-        observer=runner.BootObserver(request.engine, parameters.metrics),
-    )
+    context = runner.reading_context(request.engine, began, parameters)
     _log(parameters, "plan.started", "survey started")
     events = engine.survey(request, context, measure=measure)
     with closing(events):

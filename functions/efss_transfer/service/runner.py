@@ -71,6 +71,17 @@ class BootObserver(NullObserver):
         self._metrics.observe_boot(self._engine, seconds)
 
 
+def reading_context(engine: str, began: float, parameters: RunParameters) -> Context:
+    """The context of a run that copies nothing, such as a survey; it began at a monotonic time."""
+    return Context(
+        deadline=deadline(began, parameters.duration_seconds),
+        interrupted=parameters.interrupted,
+        egress=parameters.egress,
+        limits=parameters.limits,
+        observer=BootObserver(engine, parameters.metrics),
+    )
+
+
 def deadline(began: float, seconds: float) -> float:
     """When a run that began at `began` and has `seconds` must stop, to leave time to clean up."""
     return began + seconds - min(_CLEANUP_SECONDS, seconds / 4)
