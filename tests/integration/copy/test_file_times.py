@@ -207,6 +207,29 @@ def test_change_after_the_upload_is_copied_although_no_times_are_kept(
     assert hashes_of(storage, "to") == {k: digest(v) for k, v in {**FILES, **changed}.items()}
 
 
+@pytest.mark.parametrize("others", [FILES, {}], ids=["beside old files", "alone"])
+def test_time_of_an_upload_is_not_taken_for_a_coarse_one(
+    others: dict[str, bytes], function: Function, source: Source
+) -> None:
+    """An upload in the first second of a minute has the time that minutes would give the file."""
+
+    def minute(seconds: float) -> float:
+        return seconds - seconds % 60
+
+    with faulty_webdav.serving() as dav:
+        dav.times = lambda _: minute(time.time())
+        ends = source.endpoint("now"), dav.nextcloud.endpoint("to")
+        files = {**others, "0.txt": b"1"}
+        for path, content in files.items():
+            source.store(f"now/{path}", content)
+        assert function.copy(*ends).status_code == 200
+        source.store("now/0.txt", b"9", minute(time.time()) + 30)  # of the same size
+        answer = function.copy(*ends)
+        assert answer.json()["totals"]["files"]["transferred"] == 1, answer.text
+        expected = {**files, "0.txt": b"9"}
+        assert dav.nextcloud.hashes("to") == {k: digest(v) for k, v in expected.items()}
+
+
 @pytest.mark.parametrize("vendor", ["nextcloud", "owncloud"])
 def test_file_with_another_time_is_copied_where_times_are_kept(
     vendor: str, function: Function, source: Source

@@ -200,7 +200,9 @@ class FileTimes:
     ) -> Generator[Event, None, TimeRules]:
         if not found or not all(sample.differs for sample in found):
             return TimeRules()
-        sample = min(found, key=lambda it: it.size)
+        now = time.time()
+        # A time from just now may be taken for the time of an upload, and the other way round.
+        sample = min(found, key=lambda it: (_is_now(it.source_time, now), it.size))
         if self._request.options.dry_run:
             self._warn(sample, sample.shown_time, _UNDECIDED)
             return TimeRules()
@@ -212,7 +214,8 @@ class FileTimes:
     def _weaker(self, sample: TimeSample, shown: float, *, has_hash: bool) -> TimeRules:
         """How files are compared at a destination that shows another time than was set."""
         difference = abs(sample.source_time - shown)
-        for step in _COARSE:
+        is_upload_time = _is_now(shown, time.time())
+        for step in () if is_upload_time else _COARSE:
             if difference <= step and (shown % step == 0 or step == _COARSE[0]):
                 text = f"The destination keeps times in steps of {step} seconds only."
                 self._warn(sample, shown, f"{text} Files are compared accordingly.")
@@ -222,7 +225,6 @@ class FileTimes:
         if has_hash:
             self._warn(sample, shown, "Files are compared by checksum instead.")
             return TimeRules({"CheckSum": True})
-        is_upload_time = abs(shown - time.time()) <= _CLOCK_DIFFERENCE
         text = "Files are compared by size instead"
         text += ", and by whether the source changed after the upload." if is_upload_time else "."
         self._warn(sample, shown, text)
@@ -247,6 +249,11 @@ def compares(request: TransferRequest) -> bool:
     """Whether files are compared by more than their names and sizes."""
     options = request.options
     return options.overwrite in ("changed", "newer") and options.compare != "size"
+
+
+def _is_now(seconds: float, now: float) -> bool:
+    """Whether a time can be that of an upload, by clocks that differ a little."""
+    return abs(seconds - now) <= _CLOCK_DIFFERENCE
 
 
 def _share_checksum(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
