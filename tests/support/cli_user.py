@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from support import service_process
+from support.storages import CLOSED_PORT
 from support.terminal import LISTENING, Terminal, terminal
 
 PROGRAM: Final = Path(sys.executable).parent / "efss-transfer"
@@ -101,8 +101,7 @@ class User:
 
 def unused_url() -> str:
     """Return a URL at which no server listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return f"http://127.0.0.1:{taken.getsockname()[1]}"
+    return f"http://127.0.0.1:{CLOSED_PORT}"
 
 
 def _toml(endpoints: dict[str, dict[str, Any]]) -> str:

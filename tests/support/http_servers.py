@@ -56,6 +56,7 @@ def misbehaving(
 
     class Server(http.server.ThreadingHTTPServer):
         daemon_threads = True
+        request_queue_size = 128
 
         def handle_error(self, *_: object) -> None:
             pass
@@ -74,7 +75,9 @@ def misbehaving(
 @contextmanager
 def slow_source(size: int, bytes_per_second: int, files: int = 1) -> Iterator[Storage]:
     """A WebDAV server with a folder of files of `size` zeros, each of which it sends at
-    that rate: a copy that is surely still going on."""
+    that rate: a copy that is surely still going on. The paths that it was asked for are in its
+    details, as `begun`."""
+    begun: list[str] = []
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
         path = handler.path.rstrip("/")
@@ -88,6 +91,7 @@ def slow_source(size: int, bytes_per_second: int, files: int = 1) -> Iterator[St
                 handler, 207 if shown else 404, multistatus(dict.fromkeys(shown, size)), "text/xml"
             )
         elif handler.command == "GET":
+            begun.append(path)
             handler.send_response(200)
             handler.send_header("Content-Length", str(size))
             handler.end_headers()
@@ -104,6 +108,7 @@ def slow_source(size: int, bytes_per_second: int, files: int = 1) -> Iterator[St
             {"url": url, "vendor": "other"},
             _read_only,
             _read_only,
+            details={"begun": begun},
         )
 
 

@@ -105,7 +105,7 @@ class Function:
         """What a transfer has left: daemons, keepers, folders. Empty within a moment."""
         return leftovers(self.runtime_dir)
 
-    def wait_clean(self, seconds: float = 5) -> None:
+    def wait_clean(self, seconds: float = 15) -> None:
         """Fail if something is left after that long."""
         wait_clean(self.runtime_dir, seconds)
 

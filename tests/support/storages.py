@@ -20,12 +20,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import requests
 
 ROOT = Path(__file__).parents[2]
 USER = "alice"
+CLOSED_PORT: Final = 1
+"""Nothing listens there; at a port that was free a moment ago, another test may."""
 
 
 def password() -> str:

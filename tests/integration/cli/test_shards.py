@@ -18,6 +18,7 @@ from efss_transfer.engines.sharding import contains
 from efss_transfer.model.result import Shard
 from support import contract, faulty_webdav, http_servers, service_process
 from support import storages as servers
+from support.cli_user import unused_url
 from support.service_process import Function
 from support.storages import Storage, digest
 from support.terminal import LISTENING
@@ -111,8 +112,7 @@ def test_auto_takes_the_number_of_shards_from_a_plan(
 def test_shards_of_an_unreachable_service_go_to_the_others(
     function: Function, webdav: Storage, s3: Storage
 ) -> None:
-    with service_process.listening() as taken:
-        gone = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    gone = unused_url()
     request = between(webdav, s3)
     hashes = fill(webdav, request)
     done = run(["--shards", "4", "--url", f"{gone},{function.url}"], request, url="http://x.test")

@@ -78,7 +78,7 @@ def test_the_site_s_time_counts_if_it_is_less(tmp_path: Path, s3: Storage) -> No
         answer = function.copy(
             slow.endpoint("data"), s3.endpoint("x"), options={"deadline_seconds": 100}
         )
-        assert time.monotonic() - began < 3.5
+        assert time.monotonic() - began < 2 + 8
         assert answer.json()["code"] == "incomplete"
         function.wait_clean()
 
@@ -86,8 +86,8 @@ def test_the_site_s_time_counts_if_it_is_less(tmp_path: Path, s3: Storage) -> No
 def test_what_is_on_its_way_may_still_arrive(function: Function, s3: Storage) -> None:
     """Near the end no file is begun, and those that were begun are waited for."""
     name = uuid.uuid4().hex
-    # Four at a time, each of which takes two seconds.
-    with http_servers.slow_source(200_000, 100_000, files=40) as slow:
+    # Four at a time, each of which takes a second.
+    with http_servers.slow_source(100_000, 100_000, files=80) as slow:
         answer = function.copy(
             slow.endpoint("data"),
             s3.endpoint(name),
@@ -95,8 +95,9 @@ def test_what_is_on_its_way_may_still_arrive(function: Function, s3: Storage) ->
         )
     result = answer.json()["result"]
     assert answer.json()["code"] == "incomplete"
-    assert result["totals"]["files"]["transferred"] % 4 == 0
-    assert len(s3.hashes(f"bucket/{name}")) == result["totals"]["files"]["transferred"]
+    begun = {path.removeprefix("/data/") for path in slow.details["begun"]}
+    assert set(s3.hashes(f"bucket/{name}")) == begun
+    assert 0 < result["totals"]["files"]["transferred"] == len(begun) < 80
 
 
 Leave = Callable[[Function, dict[str, Any]], None]
@@ -148,7 +149,7 @@ def test_what_was_in_flight_leaves_no_partial_file(
             function,
             {"source": slow.endpoint("data"), "destination": there.endpoint(name)},
         )
-        function.wait_clean(6)
+        function.wait_clean(20)
     assert there.hashes(folder) == kept
 
 

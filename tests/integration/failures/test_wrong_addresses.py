@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 import uuid
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from support.outcomes import checked_result
 from support.service_process import Function
-from support.storages import Storage, password
+from support.storages import CLOSED_PORT, Storage, password
 
 HOST = "no-such-host.invalid"
 
@@ -30,13 +29,6 @@ def end(kind: str, host: str, port: int, scheme: str = "http") -> dict[str, Any]
     }
     path = {"s3": "bucket/data", "http": "data/"}.get(kind, "data")
     return {"type": kind, "parameters": known[kind], "path": path}
-
-
-@pytest.fixture
-def closed() -> int:
-    """A port of this machine at which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def fails(
@@ -65,10 +57,10 @@ def fails(
 @pytest.mark.parametrize("side", ["source", "destination"])
 @pytest.mark.parametrize("kind", ["webdav", "s3", "sftp", "ftp"])
 def test_port_where_nothing_listens_is_named(
-    kind: str, side: str, function: Function, webdav: Storage, closed: int
+    kind: str, side: str, function: Function, webdav: Storage
 ) -> None:
-    message = fails(function, end(kind, "127.0.0.1", closed), webdav, side, 3)
-    assert f"127.0.0.1:{closed}" in message
+    message = fails(function, end(kind, "127.0.0.1", CLOSED_PORT), webdav, side, 3)
+    assert f"127.0.0.1:{CLOSED_PORT}" in message
     assert "connection refused" in message
 
 

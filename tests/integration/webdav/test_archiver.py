@@ -229,11 +229,13 @@ def test_limit_that_is_lower_than_told_ends_the_use(
 
     ocis.on_request = lower
     count = arrives_whole(function, ocis, s3, files, transfers=8)
-    *within, last = archives(ocis)  # The first requests may be for few files.
-    assert all(len(ids(one)) <= 3 and one.status == 200 for one in within)
-    assert len(ids(last)) > 3
-    assert last.status == (413 if size == 1 else 200)
-    assert count <= sum(len(ids(one)) for one in within) + 3
+    # The first requests may be for few files, and once one was right, two may be under way.
+    within = [one for one in archives(ocis) if len(ids(one)) <= 3]
+    beyond = [one for one in archives(ocis) if len(ids(one)) > 3]
+    assert {one.status for one in within} <= {200}
+    assert 1 <= len(beyond) <= 2
+    assert {one.status for one in beyond} == {413 if size == 1 else 200}
+    assert count <= sum(len(ids(one)) for one in within) + 3 * len(beyond)
 
 
 @pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 4000])
@@ -342,7 +344,9 @@ def test_connection_that_breaks_is_tried_again(
 def test_verification_by_content_reads_the_server_again(
     function: Function, s3: Storage, ocis: OpenCloud
 ) -> None:
-    assert arrives_whole(function, ocis, s3, verify="download") > len(FILES)
+    count = arrives_whole(function, ocis, s3, verify="download")
+    assert count + len(alone(ocis)) == 2 * len(FILES)
+    assert count >= 20
 
 
 def test_second_copy_reads_nothing(function: Function, s3: Storage, ocis: OpenCloud) -> None:

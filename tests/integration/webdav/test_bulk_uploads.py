@@ -217,12 +217,13 @@ def test_answer_that_cannot_be_right_is_not_believed(
 def test_file_that_is_not_stored_as_answered_has_failed(
     lie: str, function: Function, s3: Storage, cloud: Nextcloud
 ) -> None:
-    """The first answer is right, and is looked at. A later one is held against the listings."""
+    """Of the first answer the first file is looked at. All are held against the listings."""
     bad: list[str] = []
 
     def deceive(told: Told) -> Told:
-        if len(cloud.seen("POST", BULK)) == 2 and not bad:
-            path = next(path for path, one in told.items() if not one["error"])
+        later = [path for path, one in told.items() if not one["error"]][1:]
+        if later and not bad:
+            path = later[-1]
             bad.append(path.removeprefix("/to/"))
             file = cloud.user().tree.find(path)
             assert isinstance(file, File)
@@ -409,7 +410,7 @@ def test_client_that_hangs_up_ends_the_batch(
     ends = s3.endpoint(folder), cloud.storage().endpoint("to")
     with pytest.raises(OSError, match="timed out"):
         function.post({"source": ends[0], "destination": ends[1]}, timeout=4)
-    function.wait_clean()
+    function.wait_clean(20)
     cloud.heal()
     assert function.copy(*ends).status_code == 200
     assert cloud.hashes("to") == whole
@@ -419,7 +420,7 @@ def test_app_password_that_is_revoked_in_mid_copy_is_not_used_again(
     function: Function, s3: Storage, cloud: Nextcloud
 ) -> None:
     def revoke(told: Told) -> Told:
-        if len(cloud.seen("POST", BULK)) == 2:
+        if len(cloud.seen("POST", BULK)) >= 2:
             cloud.user().app_passwords.clear()
         return told
 

@@ -17,7 +17,7 @@ from support import nextcloud, sizeless
 from support.nextcloud import Nextcloud
 from support.nextcloud.tree import File
 from support.service_process import Function
-from support.stand_in.faults import most_at_once
+from support.stand_in.faults import Gathering, most_at_once
 from support.storages import Storage, digest, hash_tree
 from support.webdav_gateway import gateway, run
 
@@ -101,6 +101,7 @@ def test_only_four_requests_at_a_time_make_nextcloud_hash_a_password(
     expected = s3.fill(f"bucket/{folder}", {f"f{number}": b"x" for number in range(32)})
     with nextcloud.serving(cost=nextcloud.Cost(work={"PUT": 0.2})) as cloud:
         cloud.bulk = False
+        cloud.on_request = Gathering("PUT", min(most, 5))
         user = cloud.user()
         if password is not None:
             user.app_passwords.add(password)
@@ -109,7 +110,7 @@ def test_only_four_requests_at_a_time_make_nextcloud_hash_a_password(
         answer = function.copy(s3.endpoint(folder), end, options={"transfers": 16})
         assert answer.status_code == 200, answer.text
         assert cloud.hashes("to") == expected
-        at_once = most_at_once(cloud.seen("PUT"), after=0.1)
+        at_once = most_at_once(cloud.seen("PUT"))
     assert 4 <= at_once <= most
     assert most == 4 or at_once > 4
 

@@ -17,7 +17,7 @@ from support.certificates import certificate
 from support.faulty_webdav import Faulty, status
 from support.forward_proxy import ForwardProxy, forward_proxy
 from support.service_process import Function
-from support.storages import Storage
+from support.storages import CLOSED_PORT, Storage
 
 # Each test starts a service of its own.
 pytestmark = pytest.mark.slow
@@ -173,10 +173,8 @@ def test_redirect_that_the_site_allows_is_followed_without_the_credential(
 def test_proxy_that_does_not_answer_is_an_unreachable_storage(
     gateway: str, tmp_path: Path, dav: Faulty, s3: Storage
 ) -> None:
-    with service_process.listening() as listener:
-        closed = listener.getsockname()[1]
     (tmp_path / "run").mkdir()
-    site = {"egress_proxy": f"http://127.0.0.1:{closed}"}
+    site = {"egress_proxy": f"http://127.0.0.1:{CLOSED_PORT}"}
     with service_process.function(
         tmp_path / "run", site=site, WEBDAV_GATEWAY=gateway, RETRY_SECONDS="0.1"
     ) as running:

@@ -54,17 +54,15 @@ def test_app_password_that_is_revoked_in_mid_copy_is_not_used_again(
     ends = {"source": s3.endpoint(base), "destination": s3.endpoint(f"{base}/to"), side: there}
     begun = time.monotonic()
     answer = function.post({**ends, "options": {"transfers": AT_ONCE}})
-    refused = cloud.statuses()[401]
-    # Each request that was under way, and one that confirms.
-    assert 1 <= refused <= AT_ONCE + 1
     error = only_error(answer)
     assert (error["code"], error["side"]) == ("authentication_failed", side)
     assert error["retryable"] is False
     assert answer.json()["code"] == "partial"
     assert time.monotonic() - begun < 30
-    # None more comes later.
+    # None comes later than this, although the server may still be at one of them.
     function.wait_clean()
-    assert cloud.statuses()[401] == refused
+    # Each request that was under way, and one that confirms.
+    assert 1 <= cloud.statuses()[401] <= AT_ONCE + 1
 
 
 @pytest.mark.field_case("J5")

@@ -52,8 +52,10 @@ def test_token_that_ends_while_files_go_up_is_one_cause(
     assert ocis.statuses()[401] <= 16 + 1
     result = answer.json()["result"]
     arrived = ocis.hashes("/to")
-    # A request that was under way when the token was refused may have been served all the same.
-    assert 20 <= result["totals"]["files"]["transferred"] <= len(arrived) < 120
+    # A request that was under way when the token was refused may have been served all the same,
+    # and so may one whose answer came when the copy had ended: 16 of the first 20.
+    assert 4 <= result["totals"]["files"]["transferred"] <= len(arrived) < 120
+    assert len(arrived) >= 20
     assert arrived.items() <= expected.items()
 
 

@@ -14,6 +14,7 @@ from support.opencloud import OpenCloud
 from support.opencloud.cloud import SignIn
 from support.outcomes import checked_result
 from support.service_process import Function
+from support.stand_in.faults import Gathering
 from support.stand_in.site import Cost
 from support.storages import Storage, digest
 
@@ -121,6 +122,7 @@ def test_small_files_by_bearer_token_are_more_at_a_time(
 ) -> None:
     expected = s3.fill(f"bucket/{path}", small(60, 6))
     with opencloud.serving(cost=COST) as ocis:
+        ocis.on_request = Gathering("PUT", 5)
         destination = ocis.storage().endpoint("to")
         answer = function.copy(s3.endpoint(path), destination, options={"transfers": 16})
         assert answer.status_code == 200, answer.text

@@ -86,7 +86,7 @@ def basic() -> str:
 
 @pytest.mark.parametrize(
     ("seconds", "count"),
-    [(1.5, 40), pytest.param(20, 230, marks=pytest.mark.slow)],
+    [(2.0, 40), pytest.param(20, 230, marks=pytest.mark.slow)],
     ids=["six seconds", "a minute and a half"],
 )
 def test_tokens_of_both_sides_end_again_and_again(
@@ -107,8 +107,9 @@ def test_tokens_of_both_sides_end_again_and_again(
     assert ocis.hashes("to") == expected
     for issuer in (source, destination):
         assert {header for header, _ in issuer.asked} == {f"Bearer {SECRET}"}
-        # Each is renewed when a third of its life is left, once for all connections.
-        assert 3 <= len(issuer.asked) <= took / (seconds * 2 / 3) + 2
+        # Each is renewed when a third of its life is left, once for all connections; and on a
+        # machine that stands still for that third, once more.
+        assert 3 <= len(issuer.asked) <= 2 * took / (seconds * 2 / 3) + 2
     shown = answer.text + function.log.read_text("utf-8")
     assert not [secret for secret in source.secrets() | destination.secrets() if secret in shown]
 

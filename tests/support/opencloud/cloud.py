@@ -14,6 +14,7 @@ from urllib.parse import quote
 from support import storages
 from support.opencloud.tree import File, Folder, Sums, files_below
 from support.opencloud.tus_sessions import TusSession, TusSettings
+from support.stand_in.faults import most_at_once
 from support.stand_in.site import Cost, Site
 from support.storages import Storage, digest
 
@@ -222,13 +223,7 @@ class OpenCloud(Site):
     def most_at_once(self) -> int:
         """The largest number of requests that were under way at the same time."""
         with self.guard:
-            events = [(one.at, 1) for one in self.requests]
-            events += [(one.ended, -1) for one in self.requests if one.ended]
-        most = now = 0
-        for _, step in sorted(events):
-            now += step
-            most = max(most, now)
-        return most
+            return most_at_once(self.requests)
 
     def sign_in_costs(self) -> Mapping[SignIn, float]:
         """Seconds that each kind of sign-in takes."""

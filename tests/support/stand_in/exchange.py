@@ -205,6 +205,7 @@ class Exchange(Generic[SiteT]):
         if self.method == "HEAD":
             return
         self._send(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in body if piece)
+        self.request.answered = time.monotonic()
         self._handler.wfile.write(b"0\r\n\r\n")
 
     def _head(
@@ -222,6 +223,7 @@ class Exchange(Generic[SiteT]):
             self._handler.send_header("Transfer-Encoding", "chunked")
         else:
             self._handler.send_header("Content-Length", str(length))
+        self.request.answered = time.monotonic()
         self._handler.end_headers()
 
     def _send(self, body: Iterator[bytes] | list[bytes]) -> None:
@@ -231,6 +233,7 @@ class Exchange(Generic[SiteT]):
                 kept = piece[: max(0, self.cut_answer_after - self.request.sent)]
             # Counted first: a client that has it all may look at the log at once.
             self.request.sent += len(kept)
+            self.request.answered = time.monotonic()
             self._handler.wfile.write(kept)
             if len(kept) < len(piece):
                 raise ConnectionLost

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
+from typing import Final
+
+_LONGEST_HOLD: Final = 15.0
 
 
 @dataclass
@@ -13,8 +18,9 @@ class Request:
     """Record of a request and its outcome.
 
     `path` is decoded and without a slash at its end; `received` and `sent` count the bytes of
-    bodies. `status` is 0 until there is an answer, and stays so if the connection broke;
-    `ended` is 0 until the server has done with it, which is a moment after the client knows.
+    bodies. `status` is 0 until there is an answer, and stays so if the connection broke.
+    `answered` is the moment before the last bytes of the answer left, and `ended` the one when the
+    server had done with it, which a client may know earlier; both are 0 until then.
     """
 
     method: str
@@ -25,6 +31,7 @@ class Request:
     received: int = 0
     sent: int = 0
     status: int = 0
+    answered: float = 0
     ended: float = 0
     user: str = ""
     failed: bool = False
@@ -34,15 +41,16 @@ class Request:
         """The header Depth, or nothing."""
         return self.headers.get("depth", "")
 
+    @property
+    def until(self) -> float:
+        """The moment until which a client must have taken it for unanswered."""
+        return self.answered or self.ended or math.inf
 
-def most_at_once(requests: Sequence[Request], after: float) -> int:
-    """The largest number of requests that were being served at one time.
 
-    It looks so many seconds after the start of each, in the middle of a request that takes twice
-    as long: a request ends here a moment after the client knows.
-    """
-    moments = [one.at + after for one in requests]
-    return max(sum(one.at <= moment < one.ended for one in requests) for moment in moments)
+def most_at_once(requests: Sequence[Request]) -> int:
+    """The largest number of requests that were without their answers at one time."""
+    moments = [one.at for one in requests]
+    return max(sum(one.at <= moment < one.until for one in requests) for moment in moments)
 
 
 class Kind(Enum):
@@ -50,6 +58,7 @@ class Kind(Enum):
 
     ANSWER = "answer"
     DELAY = "delay"
+    HOLD = "hold"
     RESET = "reset"
     STALL = "stall"
     TRUNCATE = "truncate"
@@ -66,6 +75,7 @@ class Fault:
     after: int = 0
     seconds: float = 0
     carried_out: bool = False
+    event: threading.Event | None = None
 
 
 def status(code: int, body: bytes = b"", *, carried_out: bool = False, **headers: str) -> Fault:
@@ -80,6 +90,27 @@ def status(code: int, body: bytes = b"", *, carried_out: bool = False, **headers
 def delay(seconds: float) -> Fault:
     """Served, that much later."""
     return Fault(Kind.DELAY, seconds=seconds)
+
+
+class Gathering:
+    """Holds the first requests of a method until so many have come, as an `on_request`.
+
+    So they are there at one time, however slow the machine is; later ones are served at once.
+    """
+
+    def __init__(self, method: str, count: int) -> None:
+        self._method = method
+        self._left = count
+        self._are_there = threading.Event()
+
+    def __call__(self, request: Request) -> Fault | None:
+        """Hold a request; the caller holds the server's guard."""
+        if request.method != self._method or self._left <= 0:
+            return None
+        self._left -= 1
+        if not self._left:
+            self._are_there.set()
+        return Fault(Kind.HOLD, seconds=_LONGEST_HOLD, event=self._are_there)
 
 
 def reset(after: int = 0) -> Fault:

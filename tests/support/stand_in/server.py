@@ -51,6 +51,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif fault.kind is Kind.DELAY:
             self.server.site.ended.wait(fault.seconds)
             self.server.serve(exchange)
+        elif fault.event is not None:
+            fault.event.wait(fault.seconds)
+            self.server.serve(exchange)
         elif fault.kind is Kind.ANSWER:
             if fault.carried_out:
                 exchange.muted = True

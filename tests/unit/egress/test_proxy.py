@@ -46,6 +46,7 @@ from support.socks import (
     silent,
     through,
 )
+from support.storages import CLOSED_PORT
 
 
 def test_permitted_destination_is_connected(nothing_left: None) -> None:
@@ -189,10 +190,8 @@ def test_failing_check_permits_nothing(
 
 
 def test_closed_port_is_reported_as_connection_refused(nothing_left: None) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
     with guard(allow_all) as gate:
-        assert reply_to(gate, "127.0.0.1", port) == 5
+        assert reply_to(gate, "127.0.0.1", CLOSED_PORT) == 5
         assert gate.refused == ()
 
 

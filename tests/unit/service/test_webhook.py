@@ -27,7 +27,7 @@ from efss_transfer.service import webhook
 from efss_transfer.service.webhook import Receiver, deliver, signature, signing_key
 from support.contract import complaints
 from support.receivers import KEY, SECRET, certificates, receiver
-from support.storages import serving
+from support.storages import CLOSED_PORT, serving
 
 HERE = Egress(EgressRules(networks=(ip_network("127.0.0.0/8"),)).permits)
 BEGUN = datetime(2026, 11, 22, 16, 0, 0, tzinfo=UTC)
@@ -153,7 +153,7 @@ def test_retry_after_is_respected() -> None:
     with receiver((503, {"Retry-After": "2"}), 200) as it:
         began = time.monotonic()
         assert outcome(notify(it.url)) == ("delivered", 2, 200)
-        assert 2 <= time.monotonic() - began < 5
+        assert 2 <= time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize(
@@ -175,9 +175,7 @@ def test_malformed_retry_after_is_ignored(wanted: str) -> None:
 
 
 def test_refused_connection_is_retried() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    assert outcome(notify(f"http://127.0.0.1:{port}/")) == ("unreachable", 3, None)
+    assert outcome(notify(f"http://127.0.0.1:{CLOSED_PORT}/")) == ("unreachable", 3, None)
 
 
 def test_unknown_host_is_unreachable() -> None:
@@ -237,7 +235,7 @@ def test_response_body_is_not_read() -> None:
     with raw_server(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 1000, pause=0.01) as url:
         began = time.monotonic()
         assert outcome(notify(url)) == ("delivered", 1, 200)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 8  # two seconds less than it would wait
 
 
 @pytest.mark.parametrize("said", [b"nonsense\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"\x00" * 100_000])

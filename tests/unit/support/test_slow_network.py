@@ -114,8 +114,8 @@ def test_whole_response_arrives_although_the_server_closes_at_once() -> None:
 
 
 def test_each_connection_is_limited_to_its_rate() -> None:
-    """Eight times 400 KB at 1 MB/s, concurrently: no faster, and not one after the other."""
-    content = bytes(400_000)
+    """Eight times 800 KB at 1 MB/s, concurrently: no faster, and not one after the other."""
+    content = bytes(800_000)
     with (
         served(lambda connection: connection.sendall(content)) as url,
         slow_network.distant(url, 0.0, 1_000_000) as far,
@@ -130,7 +130,7 @@ def test_each_connection_is_limited_to_its_rate() -> None:
         readings = [pool.submit(read) for _ in range(8)]
         assert all(reading.result(60) == content for reading in readings)
         took = time.monotonic() - began
-    assert 0.35 < took < 2.5
+    assert 0.75 < took < 5
 
 
 def test_many_connections_leave_none_open() -> None:

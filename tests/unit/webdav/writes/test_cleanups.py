@@ -36,7 +36,7 @@ async def cancelled_request(clean_ups: CleanUps, done: asyncio.Event, seconds: f
 def test_clean_up_of_a_cancelled_request_ends_soon(
     monkeypatch: pytest.MonkeyPatch, seconds: float, is_done: bool, ends_before: bool
 ) -> None:
-    monkeypatch.setattr(cleanups, "_SECONDS", 0.3)
+    monkeypatch.setattr(cleanups, "_SECONDS", 4.0 if is_done else 0.3)
 
     async def run() -> None:
         clean_ups, done = CleanUps(), asyncio.Event()

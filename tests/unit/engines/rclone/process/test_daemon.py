@@ -89,7 +89,7 @@ def test_daemon_that_fails_before_the_copy_raises(
     began = time.monotonic()
     with pytest.raises(EngineError, match=message):
         run(engine(runtime, behaviour))
-    assert time.monotonic() - began < 2 * seconds + 3  # on a machine that does much else
+    assert time.monotonic() - began < 2 * seconds + 10  # on a machine that does much else
     assert leftovers(runtime) == []
 
 
@@ -121,7 +121,7 @@ def test_log_that_is_not_json_does_not_block(runtime: Path) -> None:
     began = time.monotonic()
     # The stub writes its log before it responds, which takes seconds on a busy machine.
     assert isinstance(run(engine(runtime, "noisy", boot_seconds="8"))[-1], Finished)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     assert leftovers(runtime) == []
 
 
