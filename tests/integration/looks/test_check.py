@@ -200,7 +200,7 @@ def test_redirect_to_a_host_that_is_not_allowed_is_not_reached(dav: Faulty, chec
 
 def test_silent_server_ends_with_the_time(short: Path, checked: Ask) -> None:
     def silent(handler: Any) -> None:
-        time.sleep(8)
+        time.sleep(30)
         handler.close_connection = True
 
     with (
@@ -214,7 +214,7 @@ def test_silent_server_ends_with_the_time(short: Path, checked: Ask) -> None:
         }
         began = time.monotonic()
         check = checked(endpoint, by=function)
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 4 + 10
         function.wait_clean()
     assert states(check) == [FAILED, SKIPPED, SKIPPED, SKIPPED]
     assert error(check)["code"] == "incomplete"

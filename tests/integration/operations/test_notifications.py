@@ -17,7 +17,7 @@ from support import http_servers, service_process
 from support.contract import complaints
 from support.receivers import KEY, SECRET, certificates, receiver
 from support.service_process import LOOPBACK, Function
-from support.storages import ROOT, Storage
+from support.storages import CLOSED_PORT, ROOT, Storage
 
 SITE: dict[str, Any] = {**LOOPBACK, "notify": {"secret": {"env": "NOTIFY_SECRET"}}}
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -131,7 +131,8 @@ def test_what_the_receiver_does_changes_nothing_of_the_transfer(
     with receiver() as elsewhere:
         with receiver((307, {"Location": elsewhere.url + "/canary-token"})) as it:
             moved = watched.copy(*ends, notify={"url": it.url})
-        gone = watched.copy(*ends, notify={"url": it.url})  # nobody is there any more
+        nobody = f"http://127.0.0.1:{CLOSED_PORT}/canary-token"
+        gone = watched.copy(*ends, notify={"url": nobody})
     assert elsewhere.heard == []
     for answer, code in ((moved, "rejected"), (gone, "unreachable")):
         assert answer.status_code == 200

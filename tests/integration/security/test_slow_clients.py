@@ -20,7 +20,7 @@ pytestmark = pytest.mark.field_case("K12")
 
 THREADS: Final = 16
 HEADER_SECONDS: Final = 10
-ANSWER_SECONDS: Final = 3
+ANSWER_SECONDS: Final = 8
 """How long others may wait at most for an answer."""
 
 WHOLE: Final = b"GET /schema/event HTTP/1.1\r\nHost: x\r\n"
@@ -123,12 +123,12 @@ def test_slow_clients_are_ended_after_ten_seconds(begin: str, small: Function) -
         began = time.monotonic()
         answers = []
         for connection in connections:
-            connection.settimeout(HEADER_SECONDS + 5)
+            connection.settimeout(HEADER_SECONDS + 10)
             answer = b""
             while piece := connection.recv(1 << 16):
                 answer += piece
             answers.append(answer)
-        assert HEADER_SECONDS - 1 < time.monotonic() - began < HEADER_SECONDS + 3
+        assert HEADER_SECONDS - 1 < time.monotonic() - began < HEADER_SECONDS + 8
     assert all((b" 408 " in answer) == (begin != "nothing") for answer in answers)
     assert seconds_for_others(small) < ANSWER_SECONDS
 
