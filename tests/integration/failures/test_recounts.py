@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import time
 import uuid
 from typing import Any
 
@@ -182,12 +183,13 @@ def test_object_that_is_sent_shorter_is_found_beside_files_that_were_there(
 def test_object_that_is_added_during_the_copy_is_no_failure(
     function: Function, webdav: Storage, odd: MisbehavingS3
 ) -> None:
-    """It is the next request's."""
+    """It is the next request's, once its time in seconds is later than that of the copy."""
     folder = uuid.uuid4().hex
     whole = odd.storage.fill(f"bucket/{folder}", FILES)
 
     def add_late(method: str, key: str) -> bool:
         if method == "GET" and key == f"{folder}/sub/b.bin":
+            time.sleep(1 - time.time() % 1)
             odd.behind.fill(f"bucket/{folder}/later", {"e.bin": b"e"})
         return False
 

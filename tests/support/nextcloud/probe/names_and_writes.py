@@ -91,13 +91,14 @@ def times(ask: Client) -> Observations:
 def etags(ask: Client) -> Observations:
     """ETags after different kinds of writes."""
     ask("MKCOL", "etags")
-    while time.time() % 1 > 0.2:
-        time.sleep(0.01)
-    first = ask("PUT", "etags/a", "1").etag
-    yield (
-        "ETag of other bytes in the same second is the same",
-        (ask("PUT", "etags/a", "2").etag == first),
-    )
+    second = -1
+    while int(time.time()) != second:  # again, if a busy machine took longer
+        while time.time() % 1 > 0.2:
+            time.sleep(0.01)
+        second = int(time.time())
+        first = ask("PUT", "etags/a", "1").etag
+        is_same = ask("PUT", "etags/a", "2").etag == first
+    yield "ETag of other bytes in the same second is the same", is_same
     time.sleep(1.1)
     yield "ETag a second later is the same", ask("PUT", "etags/a", "3").etag == first
     first = ask("PUT", "etags/a", "4", X_OC_Mtime=1700000000).etag
