@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -58,6 +58,14 @@ class Function:
         ) as answer:
             for line in answer.iter_lines():
                 yield json.loads(line)
+
+    def leave(self, body: Any, when: Callable[[], object]) -> None:
+        """Send a transfer, and hang up as soon as something has happened."""
+        with closing(self.events(body)) as events:
+            for _ in events:
+                if when():
+                    return
+        raise AssertionError("the transfer ended before")
 
     def get(self, path: str) -> requests.Response:
         """GET a path."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +37,25 @@ def is_replaced(file: Path) -> None:
     other.replace(file)
 
 
+def copied_while(
+    act: Callable[[], None], function: Function, source: Any, destination: Any, **options: Any
+) -> dict[str, Any]:
+    """The result of a copy, in the middle of which something happens: bytes are on their way. It
+    has the files that were told of.
+    """
+    request = {"source": source, "destination": destination, "options": options}
+    files: list[dict[str, Any]] = []
+    has_acted = False
+    for event in function.events(request):
+        files += [event] if event["event"] == "file" else []
+        if not has_acted and any(file["bytes"] for file in event.get("in_flight", ())):
+            act()
+            has_acted = True
+    assert has_acted, "no progress was reported"
+    assert event["event"] == "result"
+    return {**event, "files": files}
+
+
 @pytest.mark.parametrize("change", [grows, shrinks, vanishes, is_replaced])
 @pytest.mark.parametrize(
     ("source", "verify"),
@@ -60,21 +77,16 @@ def test_a_file_that_changes_while_it_is_copied(
     file: Path = here.details["folder"] / name / "changing"
     # In the middle of the copy: 6 MB at 2 MB/s, of which some passes at once.
     hashes = here.fill(name, {f"{number}": os.urandom(1_000_000) for number in range(3)})
-    timer = threading.Timer(0.7, change, [file])
-    timer.start()
-    answer = function.copy(
+    result = copied_while(
+        lambda: change(file),
+        function,
         here.endpoint(name),
         s3.endpoint(name),
-        options={
-            "bandwidth_limit": 2_000_000,
-            "transfers": 7,
-            "verify": verify,
-            "attempts": 2,
-            "report": "all",
-        },
+        bandwidth_limit=2_000_000,
+        transfers=7,
+        verify=verify,
+        attempts=2,
     )
-    timer.join()
-    result: dict[str, Any] = answer.json().get("result") or answer.json()
     arrived = s3.hashes(f"bucket/{name}")
     told = {entry["path"]: entry["state"] for entry in result["files"]}
     assert {path: arrived.get(path) for path in hashes} == hashes
@@ -87,7 +99,7 @@ def test_a_file_that_changes_while_it_is_copied(
             assert arrived["changing"] == now, "verification did not see that it differs"
     else:
         assert told["changing"] == "failed"
-        assert answer.status_code == 502
+        assert result["state"] == "partial"
         [group] = result["errors"]
         assert group["code"] in ("checksum_mismatch", "source_not_found", "storage_error"), group
         if "changing" in arrived and change is not vanishes:
@@ -102,20 +114,17 @@ def test_a_file_that_vanishes_before_its_turn_has_failed(
     name = uuid.uuid4().hex
     hashes = here.fill(name, {f"{number:02}": os.urandom(500_000) for number in range(20)})
     last: Path = here.details["folder"] / name / "19"
-    timer = threading.Timer(1.0, last.unlink)
-    timer.start()
-    began = time.monotonic()
-    answer = function.copy(
+    result = copied_while(
+        last.unlink,
+        function,
         here.endpoint(name),
         s3.endpoint(name),
-        options={"bandwidth_limit": 2_000_000, "transfers": 1},
+        bandwidth_limit=2_000_000,
+        transfers=1,
     )
-    timer.join()
-    assert time.monotonic() - began > 1
-    result = answer.json()["result"]
-    assert (answer.status_code, answer.json()["code"]) == (502, "partial")
-    assert [file["path"] for file in result["files"]] == ["19"]
-    assert result["files"][0]["error"]["code"] == "source_not_found"
-    assert result["files"][0]["error"]["side"] == "source"
+    assert result["state"] == "partial"
+    (failed,) = (file for file in result["files"] if file["state"] == "failed")
+    assert failed["path"] == "19"
+    assert (failed["error"]["code"], failed["error"]["side"]) == ("source_not_found", "source")
     del hashes["19"]
     assert s3.hashes(f"bucket/{name}") == hashes

@@ -172,8 +172,9 @@ def test_refused_batch_goes_the_plain_way(
     assert answer.status_code == 200, answer.text
     assert cloud.hashes("to") == whole
     assert in_bulk(answer) == 0
-    # It is not asked again and again.
-    assert 1 <= len(cloud.seen("POST", BULK)) <= 6
+    # It is not asked again and again: two batches in vain end the use, while a third may be under
+    # way, and each is asked for at most three times.
+    assert 1 <= len(cloud.seen("POST", BULK)) <= 9
 
 
 def test_later_refusal_leaves_what_is_stored(
@@ -385,8 +386,8 @@ def test_copy_that_ends_in_the_middle_of_a_batch_goes_on_later(
     whole = s3.fill(f"bucket/{folder}", FILES)
     ends = s3.endpoint(folder), cloud.storage().endpoint("to")
     begun = time.monotonic()
-    answer = function.copy(*ends, options={"deadline_seconds": 6, "report": "all"})
-    assert time.monotonic() - begun < 20
+    answer = function.copy(*ends, options={"deadline_seconds": 8, "report": "all"})
+    assert time.monotonic() - begun < 30
     is_over.set()
     assert answer.status_code == 504, answer.text
     assert held.is_set() == is_carried_out
@@ -408,8 +409,8 @@ def test_client_that_hangs_up_ends_the_batch(
     folder = uuid.uuid4().hex
     whole = s3.fill(f"bucket/{folder}", FILES)
     ends = s3.endpoint(folder), cloud.storage().endpoint("to")
-    with pytest.raises(OSError, match="timed out"):
-        function.post({"source": ends[0], "destination": ends[1]}, timeout=4)
+    request = {"source": ends[0], "destination": ends[1]}
+    function.leave(request, when=lambda: cloud.seen("POST", BULK))
     function.wait_clean(20)
     cloud.heal()
     assert function.copy(*ends).status_code == 200

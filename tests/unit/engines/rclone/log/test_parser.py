@@ -127,10 +127,11 @@ def fed(log: ParsedLog, count: int) -> threading.Thread:
 
 def settled(log: ParsedLog) -> int:
     """The number of copied files, once it has not changed for a while."""
-    counted = -1
-    while counted != log.outcomes.totals.transferred:
+    counted, times = -1, 0
+    while times < 4:
+        time.sleep(0.2)
+        times = times + 1 if counted == log.outcomes.totals.transferred else 0
         counted = log.outcomes.totals.transferred
-        time.sleep(0.3)
     return counted
 
 
@@ -158,15 +159,18 @@ def test_log_reader_waits_while_bounded_queue_is_full() -> None:
 def test_log_is_read_on_after_consumer_has_left() -> None:
     log = parsed()
 
+    feeders: list[threading.Thread] = []
+
     def leave() -> None:
         with log.outcomes.bounded():
-            fed(log, 3_000)
+            feeders.append(fed(log, 3_000))
             settled(log)
             raise GeneratorExit
 
     with pytest.raises(GeneratorExit):
         leave()
-    assert settled(log) == 3_000
+    feeders[0].join(10)
+    assert log.outcomes.totals.transferred == 3_000
 
 
 def test_queue_is_unbounded_by_default() -> None:
@@ -203,10 +207,13 @@ def test_marker_in_log_is_waited_for(last: str) -> None:
 def test_marker_is_waited_for_by_its_number_until_timeout() -> None:
     """Replies to other calls, and calls without a number, are no markers."""
     log = parsed(CALL, marker(2), NOOP, REPLY)
-    for number, shortest in ((1, 0.0), (2, 0.0), (3, 1.0)):
-        began = time.monotonic()
-        log.parser.wait_for_marker(number, 1.0)
-        assert shortest <= time.monotonic() - began < shortest + 0.9, number
+    began = time.monotonic()
+    for number in (1, 2):
+        log.parser.wait_for_marker(number, 60)
+    assert time.monotonic() - began < 30
+    began = time.monotonic()
+    log.parser.wait_for_marker(3, 0.5)
+    assert time.monotonic() - began >= 0.5
 
 
 @pytest.mark.parametrize(

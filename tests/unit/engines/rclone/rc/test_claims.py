@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -44,26 +43,27 @@ def test_clean_up_is_waited_for() -> None:
 
 def test_transfer_that_ends_is_waited_for_until_all_is_over() -> None:
     first, second = Claim(), Claim()
-    began = threading.Event()
+    began, may_end = threading.Event(), threading.Event()
 
     def end() -> None:
         with first.held(HERE):
             first.begin_end()
             with first.cleaning():
                 began.set()
-            time.sleep(0.2)  # long enough for the other to begin, if it did not wait
+            assert may_end.wait(10)
 
     ending = threading.Thread(target=end)
     ending.start()
     assert began.wait(10)
     with second.held(HERE):
         assert not second.wait(0)
+        may_end.set()
         assert second.wait(10)
     ending.join()
 
 
 def test_removal_that_was_not_waited_for_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("efss_transfer.engines.rclone.rc.claims._LINGERS_SECONDS", 0.3)
+    monkeypatch.setattr("efss_transfer.engines.rclone.rc.claims._LINGERS_SECONDS", 1.5)
     first, second = Claim(), Claim()
     with first.held(HERE):
         first.begin_end()
