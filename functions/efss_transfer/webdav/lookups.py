@@ -230,7 +230,7 @@ class Lookups:
 
     def _noted(self, path: Segments, entries: list[Named], listed: KnownFolder) -> list[Named]:
         """Remember the files, and return the entries that the engine may see."""
-        shown = []
+        shown, on_file = [], self._listings.session.record.on_file
         for one in entries:
             if one.name is None:
                 continue
@@ -240,11 +240,13 @@ class Lookups:
             if one.entry.collection:
                 listed.names.add_folder(one.name)
             else:
-                etag = strong(one.entry.get("getetag"))
-                self._memory.etags.put(key((*path, one.name)), etag)
+                etag, whole = strong(one.entry.get("getetag")), key((*path, one.name))
+                self._memory.etags.put(whole, etag)
                 self._twins.found((*path, one.name))
                 if not one.size:
-                    self._memory.empty.put(key((*path, one.name)), value=True)
+                    self._memory.empty.put(whole, value=True)
+                if on_file is not None:
+                    on_file(whole)
                 if one.size == one.entry.length:
                     listed.add(one.name, one.entry)
                 else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -200,6 +200,8 @@ class Record:
     """Methods that were answered by 201."""
     absent: set[str] = field(default_factory=set)
     """The first paths that the server did not have when the engine asked for them."""
+    on_file: Callable[[str], None] | None = None
+    """Called in the event loop with the path of each file that a listing has."""
 
     def begin_attempt(self) -> None:
         """Forget the failed requests of the attempt before."""

@@ -69,6 +69,7 @@ class Transfer:
             leaves_bucket=looks_later(self._request),
             note_folder=self._hangs.note_folder,
         )
+        self._names = probe.names
         self._tuner = Tuner(run, probe, self._request, concurrent_runs)
         recount = Recount(run, self._jobs, self._selection)
         self._times = FileTimes(run, probe, self._request)
@@ -137,8 +138,9 @@ class Transfer:
             self._jobs.collect_garbage()
         if self._options.bandwidth_limit is not None:
             self._run.rc.limit_bandwidth(self._options.bandwidth_limit)
-        yield from limits.enforce(self._run, self._jobs, source, self._request, CALLS_AT_ONCE)
-        yield from self._tuner.choose(source, destination)
+        with self._names.noted(source):
+            yield from limits.enforce(self._run, self._jobs, source, self._request, CALLS_AT_ONCE)
+            yield from self._tuner.choose(source, destination)
         if self._needs_checksums(source, destination):
             names = self._checksums.names(self._selection)
             folders = source.fs, destination.fs

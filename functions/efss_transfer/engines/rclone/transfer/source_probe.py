@@ -15,6 +15,7 @@ from typing import Any, Final
 from efss_transfer.engines.rclone.log import error_codes
 from efss_transfer.engines.rclone.rc import config as rc_config
 from efss_transfer.engines.rclone.rc.client import Job, RcError
+from efss_transfer.engines.rclone.rc.gateway_names import GatewayNames
 from efss_transfer.engines.rclone.rc.progress import ProgressReporter
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
@@ -76,6 +77,7 @@ class SourceProbe:
         self.may_resume = True
         """Whether rclone may ask for the rest of a file that was cut off. A server that ignores
         Range sends the beginning again, and rclone takes that for the rest."""
+        self.names = GatewayNames(run)
 
     def probe(
         self,
@@ -227,11 +229,11 @@ class SourceProbe:
             filters["MinSize"] = smallest
             options = {**_LIST_OPTIONS, "filesOnly": self._note_folder is None}
         config = {"Checkers": checkers(source.remote, destination.remote, limits)}
-        job = self._run.rc.start_probe(
-            "operations/list",
-            {"fs": source.fs, "remote": "", "opt": options, "_filter": filters, "_config": config},
-        )
-        if not (yield from self.wait(job, until)):
+        listing = {"fs": source.fs, "remote": "", "opt": options, "_config": config}
+        with self.names.quiet_log():
+            job = self._run.rc.start_probe("operations/list", {**listing, "_filter": filters})
+            is_done = yield from self.wait(job, until)
+        if not is_done:
             if job.wait(0):  # A storage that still does not answer would not answer this.
                 yield from self.list_folders(source, selection)
             return None
@@ -244,7 +246,7 @@ class SourceProbe:
                 if item["IsDir"] and self._note_folder is not None:
                     self._note_folder(item["Path"])
             sizes = {item["Path"]: int(item["Size"]) for item in files if not item["IsDir"]}
-            for path in sizes:
+            for path in sizes if not self.names.are_noted else ():
                 self._run.log.alike_names.add(path)
                 self._run.log.sample_names.add(path)
             return source.fs, {path: size for path, size in sizes.items() if size >= smallest}
