@@ -20,10 +20,17 @@ class OutcomeQueue:
         self._changed = changed
         self._waiting: deque[FileOutcome] = deque()
         self._is_bounded = False
+        self._blocked = 0
+        """How many threads wait for room: without one, nobody is notified of each outcome."""
 
     def wait_for_room(self) -> None:
         """Wait until an outcome may be appended. `changed` must be held."""
-        self._changed.wait_for(lambda: not self._is_bounded or len(self._waiting) < _LIMIT)
+        while self._is_bounded and len(self._waiting) >= _LIMIT:
+            self._blocked += 1
+            try:
+                self._changed.wait()
+            finally:
+                self._blocked -= 1
 
     def append(self, outcome: FileOutcome) -> None:
         """Append an outcome. `changed` must be held."""
@@ -37,16 +44,13 @@ class OutcomeQueue:
         no longer read, and so the engine waits. At all other times the queue is unbounded,
         because a call to an engine that waits would wait as well.
         """
-        self._set_bounded(True)
+        self._is_bounded = True
         try:
             yield
         finally:
-            self._set_bounded(False)
-
-    def _set_bounded(self, is_bounded: bool) -> None:
-        with self._changed:
-            self._is_bounded = is_bounded
-            self._changed.notify_all()
+            with self._changed:
+                self._is_bounded = False
+                self._notify()
 
     def drain(self) -> Iterator[FileOutcome]:
         """The outcomes since the last call, each once, in the order of the log."""
@@ -55,5 +59,9 @@ class OutcomeQueue:
                 if not self._waiting:
                     return
                 outcome = self._waiting.popleft()
-                self._changed.notify_all()
+                self._notify()
             yield outcome
+
+    def _notify(self) -> None:
+        if self._blocked:
+            self._changed.notify_all()

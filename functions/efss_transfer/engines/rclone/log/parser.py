@@ -44,6 +44,11 @@ _OUT_OF_MEMORY: Final = re.compile(
     rb"^(?:fatal error: )?(?:runtime: )?(?:out of memory|cannot allocate memory|cannot map pages|"
     rb"failed to (?:reserve|commit) page|failed to create new OS thread .*errno=12)"
 )
+# Says nothing that another line about the file does not: it is not even parsed.
+_NOT_NEEDED: Final = re.compile(
+    rb'\{"time":"[^"]+","level":"debug","msg":"Size and modification time the same \('
+)
+_decode: Final = json.JSONDecoder().raw_decode
 _HEAD_FAILED: Final = re.compile(r"Couldn't check \".*\" for children after HEAD failed")
 
 
@@ -232,8 +237,10 @@ class LogParser:
             self._has_ended.set()
             return
         self.lines += 1
+        if _NOT_NEEDED.match(line):
+            return
         try:
-            entry = json.loads(line)
+            entry, _ = _decode(line.decode("utf-8", "surrogatepass"))
         except (ValueError, RecursionError):
             self.is_out_of_memory = self.is_out_of_memory or _OUT_OF_MEMORY.search(line) is not None
             return
@@ -242,7 +249,7 @@ class LogParser:
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         message, name = str(entry.get("msg", "")), shortened(str(entry.get("object", "")))
-        if call := _RC_CALL.match(message):
+        if message.startswith("rc: ") and (call := _RC_CALL.match(message)):
             self._take_call(call[1], message, is_reply=bool(call[2]))
         elif self._phase is LogPhase.FINISHED:
             return

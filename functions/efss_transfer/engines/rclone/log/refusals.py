@@ -19,6 +19,7 @@ _READ: Final = re.compile(r"Reopening on read failure after offset \d+ bytes: re
 _THROUGH: Final = re.compile(
     r"(?:Multi-thread )?Copied \(|Unchanged skipping|Destination .*skipping$"
 )
+_SIZE: Final = "size = "
 _PACER: Final = "pacer"
 _MOST_IN_A_ROW: Final = 64
 _MANY_IN_A_ROW: Final = 8
@@ -59,6 +60,8 @@ class Refusals:
 
     def take(self, message: str, name: str) -> None:
         """Take a line of the log."""
+        if message.startswith(_SIZE):
+            return  # of each file that is compared
         if name == _PACER:
             if refused := _REQUEST.match(message):
                 self._add(refused[1])
