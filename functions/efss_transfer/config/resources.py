@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import resource
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
@@ -50,6 +51,15 @@ def memory_limit(
             if text.isdecimal():
                 limits.append(int(text))
     return min((limit for limit in limits if limit > 0), default=None)
+
+
+def resident_bytes(pid: int) -> int:
+    """The memory of a process, with its program's code; a huge number if that is unknown."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return sys.maxsize
 
 
 def cpu_limit(groups: Path = CGROUPS, own: Path = OWN_GROUPS) -> float | None:

@@ -84,3 +84,8 @@ def test_one_transfer_gets_all_memory_of_lambda(tmp_path: Path) -> None:
     }
     settings = Settings.read(environment)
     assert (settings.concurrent_transfers, settings.memory_bytes) == (1, 864 * MIB)
+
+
+def test_memory_of_a_process_is_known_while_it_runs() -> None:
+    assert MIB < resources.resident_bytes(os.getpid()) < MACHINE_MEMORY
+    assert resources.resident_bytes(1 << 30) > MACHINE_MEMORY

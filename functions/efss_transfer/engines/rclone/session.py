@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
+from efss_transfer.config import resources
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context
 from efss_transfer.engines.outcomes import FileOutcomes
@@ -126,6 +127,7 @@ class Session:
             daemon.expect_no_end,
             proxy=daemon.route.proxy,
             batching=gateways.batching,
+            resident_bytes=lambda: resources.resident_bytes(daemon.pid),
         )
         self._version = self._launcher.version(binary, daemon.rc)
         if (proxy := daemon.route.global_proxy(self._request)) is not None:

@@ -18,6 +18,7 @@ from efss_transfer.model.result import Failure, Json, State
 
 # How often a wait is interrupted to check the deadline and to report progress.
 _POLL_SECONDS: Final = 0.2
+_COLLECTED_ABOVE: Final = 192 << 20
 # A job that waits for a storage, and has sent nothing of any file, has nothing to remove.
 _IDLE_STOP_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 1.0
@@ -105,9 +106,10 @@ class JobRunner:
                 for call, job in batch.wait(_POLL_SECONDS):
                     on_done(call.key, job)
                 if not batch.is_done:
-                    # Not earlier: the garbage of a job of a few moments goes with the daemon,
-                    # and collecting it would take as long as such a job.
-                    self.collect_garbage()
+                    # Not earlier: the garbage of a small job goes with the daemon. Collecting that
+                    # of 2,000 files that are not copied took a seventh of rclone's time.
+                    if self._run.resident_bytes() > _COLLECTED_ABOVE:
+                        self.collect_garbage()
                     self._check_interruption()
                     yield from self._progress.events()
                     if self._should_stop():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class RunContext:
     `claim` is the place that the transfer writes to. `expect_no_end` tells the daemon that a job
     ignored its stop, so that rclone is killed half a second after SIGTERM. `proxy` is the one of
     rclone's command line. `batching` asks gateways to read or send many small files in one request.
+    `resident_bytes` is the memory that rclone takes now.
     """
 
     rc: RcClient
@@ -51,6 +53,7 @@ class RunContext:
     guessed_listings: dict[Side, bool] = field(default_factory=dict)
     gateways: dict[Side, Record] = field(default_factory=dict)
     claim: Claim = field(default_factory=Claim)
+    resident_bytes: Callable[[], int] = lambda: sys.maxsize
     proxy: str = ""
 
     def classify(self, text: str, side: Side | None, path: str = "") -> Failure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,6 +94,19 @@ def test_log_of_job_is_read_although_probe_made_the_same_call(
     monkeypatch.setattr(LogParser, "_take", late)
     finish(runner(run).run("operations/fsinfo", {"fs": "source:job"}))
     assert run.log.last_opened_side is Side.SOURCE
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_garbage_is_collected_once_rclone_is_large(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, is_large: bool
+) -> None:
+    monkeypatch.setattr("efss_transfer.engines.rclone.rc.jobs._POLL_SECONDS", 0.0)
+    collections: list[None] = []
+    monkeypatch.setattr(RcClient, "enable_garbage_collection", lambda _: collections.append(None))
+    run = replace(make_run(context()), resident_bytes=lambda: 1 << 40 if is_large else 1 << 20)
+    for _ in range(50):
+        finish(runner(run).run("operations/fsinfo", {"fs": "source:"}))
+    assert bool(collections) is is_large
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 16])
