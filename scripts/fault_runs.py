@@ -11,8 +11,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +43,8 @@ FAULTS: Final = (
 )
 DIRECTIONS: Final = ("webdav to s3", "s3 to webdav")
 DEADLINE_SECONDS: Final = 30
+WITHOUT_FAULT_SECONDS: Final = 300
+"""A deadline that a busy machine keeps as well, for copies without a fault."""
 BOUND_SECONDS: Final = 26
 """How long after the deadline an answer may come, by docs/reference/settings.md."""
 # What a killed function leaves beside a file, until a later transfer removes it.
@@ -63,10 +65,10 @@ class Tally:
     hangs: int = 0
     not_completed: int = 0
 
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing went wrong."""
-        return not any(value for name, value in asdict(self).items() if name != "runs")
+    def add(self, other: Tally) -> None:
+        """Count the runs of another as well."""
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
 @dataclass
@@ -125,89 +127,111 @@ def places() -> Iterator[dict[str, Place]]:
         yield {"webdav": Place(dav, to_dav), "s3": Place(odd, to_s3)}
 
 
-@contextmanager
-def service() -> Iterator[Function]:
-    """A service of its own, because it may be killed."""
-    with tempfile.TemporaryDirectory(dir="/tmp", prefix="ef") as folder:
-        runtime = Path(folder) / "runtime"
-        runtime.mkdir()
-        with service_process.function(runtime) as running:
-            yield running
+class Service:
+    """The service, which is started again once it was killed. Call `end` in the end."""
+
+    def __init__(self) -> None:
+        self._ends = ExitStack()
+        self._running: Function | None = None
+
+    def running(self) -> Function:
+        """Return one that runs."""
+        if self._running is None:
+            folder = tempfile.TemporaryDirectory(dir="/tmp", prefix="ef")
+            runtime = Path(self._ends.enter_context(folder)) / "runtime"
+            runtime.mkdir()
+            self._running = self._ends.enter_context(service_process.function(runtime))
+        return self._running
+
+    def end(self) -> None:
+        """Stop it; the next call of `running` starts another."""
+        self._running = None
+        self._ends.close()
 
 
 class Runs:
     """All runs of one direction. `report` is called with what is wrong, for people."""
 
     def __init__(
-        self, source: Place, destination: Place, seed: int, report: Callable[[str], None]
+        self, source: Place, destination: Place, service: Service, report: Callable[[str], None]
     ) -> None:
         self._source = source
         self._destination = destination
-        self._random = random.Random(seed)  # noqa: S311  # no secret
+        self._service = service
         self._report = report
         self._healing: threading.Timer | None = None
         self._folder = uuid.uuid4().hex
+        made = random.Random(0)  # noqa: S311  # no secret
         files = {
-            f"d{number % 7}/f{number}.bin": self._random.randbytes(4096)
-            for number in range(_SMALL_FILES)
+            f"d{number % 7}/f{number}.bin": made.randbytes(4096) for number in range(_SMALL_FILES)
         }
-        files |= {f"large{n}.bin": self._random.randbytes(3 << 20) for n in range(_LARGE_FILES)}
+        files |= {f"large{n}.bin": made.randbytes(3 << 20) for n in range(_LARGE_FILES)}
         at = "/".join(filter(None, (source.storage.base, self._folder)))
         source.storage.fill(at, files)
         self._whole = {path: digest(content) for path, content in files.items()}
+        self._seconds = self._seconds_without_fault()
 
-    def seconds(self) -> float:
-        """How long a copy without a fault takes."""
-        with service() as running:
-            began = time.monotonic()
-            answer = self._post(running, uuid.uuid4().hex)
-            if answer is None or answer.status_code != 200:
-                raise RuntimeError("The copy without a fault failed.")
-            return time.monotonic() - began
+    def _seconds_without_fault(self) -> float:
+        running = self._service.running()
+        began = time.monotonic()
+        answer = self._post(running, uuid.uuid4().hex, WITHOUT_FAULT_SECONDS)
+        if answer is None or answer.status_code != 200:
+            raise RuntimeError(f"The copy without a fault failed: {_text(answer)}")
+        return time.monotonic() - began
 
-    def run(self, fault: str, seconds: float, tally: Tally) -> None:
-        """Copy once; the fault comes at a random moment of the first `seconds`."""
-        to = uuid.uuid4().hex
-        moment = self._random.uniform(0.05, seconds)
-        tally.runs += 1
-        with service() as running:
-            timer = threading.Timer(moment, lambda: self._strike(fault, running))
-            timer.start()
-            began = time.monotonic()
-            answer = self._post(running, to)
-            took = time.monotonic() - began
-            timer.cancel()
-            timer.join()
-            self._judge(answer, to, took, f"{fault} after {moment:.2f} s", tally)
-            try:
-                running.wait_clean(10)
-            except AssertionError as error:
-                tally.orphans += 1
-                self._report(f"{fault} after {moment:.2f} s: left {error}")
+    def run(self, fault: str, seed: str) -> Tally:
+        """Copy once; the fault comes at a random moment of the time that a copy takes."""
+        chosen = random.Random(seed)  # noqa: S311  # no secret
+        tally, to = Tally(runs=1), uuid.uuid4().hex
+        moment = chosen.uniform(0.05, self._seconds)
+        what = f"{fault} after {moment:.2f} s"
+        running = self._service.running()
+        timer = threading.Timer(moment, lambda: self._strike(fault, running, chosen))
+        timer.start()
+        began = time.monotonic()
+        answer = self._post(running, to)
+        took = time.monotonic() - began
+        timer.cancel()
+        timer.join()
+        self._judge(answer, to, took, what, tally)
+        self._look_for_orphans(running, what, tally)
+        if running.process.poll() is not None or tally.orphans:
+            self._service.end()
         if self._healing is not None:
             self._healing.cancel()
             self._healing.join()
         self._source.heal()
         self._destination.heal()
-        with service() as running:
-            answer = self._post(running, to)
-            if answer is None or answer.status_code != 200:
-                tally.not_completed += 1
-                self._report(f"{fault} after {moment:.2f} s: the second request: {_text(answer)}")
-            else:
-                self._judge(answer, to, 0, f"second request after {fault}", tally)
+        again = self._service.running()
+        answer = self._post(again, to, WITHOUT_FAULT_SECONDS)
+        if answer is None or answer.status_code != 200:
+            tally.not_completed += 1
+            self._report(f"{what}: the second request: {_text(answer)}")
+        else:
+            self._judge(answer, to, 0, f"second request after {fault}", tally)
+        self._look_for_orphans(again, what, tally)
+        return tally
 
-    def _post(self, running: Function, to: str) -> requests.Response | None:
+    def _look_for_orphans(self, running: Function, what: str, tally: Tally) -> None:
+        try:
+            running.wait_clean(10)
+        except AssertionError as error:
+            tally.orphans += 1
+            self._report(f"{what}: left {error}")
+
+    def _post(
+        self, running: Function, to: str, deadline: int = DEADLINE_SECONDS
+    ) -> requests.Response | None:
         request = {
             "source": self._source.endpoint(self._folder),
             "destination": self._destination.endpoint(to),
-            "options": {"report": "all", "deadline_seconds": DEADLINE_SECONDS, "attempts": 2},
+            "options": {"report": "all", "deadline_seconds": deadline, "attempts": 2},
         }
         with suppress(requests.ConnectionError):
-            return running.post(request, timeout=DEADLINE_SECONDS + 30)
+            return running.post(request, timeout=deadline + 30)
         return None
 
-    def _strike(self, fault: str, running: Function) -> None:
+    def _strike(self, fault: str, running: Function, chosen: random.Random) -> None:
         match fault:
             case "rclone killed":
                 for daemon in running.daemons():
@@ -225,7 +249,7 @@ class Runs:
             case "destination full":
                 self._destination.fail(("PUT", "POST"), 507)
             case "errors for 5 s":
-                place = self._random.choice((self._source, self._destination))
+                place = chosen.choice((self._source, self._destination))
                 place.fail(("PUT", "POST", "GET", "HEAD", "PROPFIND", "MKCOL", "MOVE"), 500)
                 self._healing = threading.Timer(5, place.heal)
                 self._healing.start()

@@ -13,7 +13,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
+from contextlib import ExitStack
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +25,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from fault_runs import DIRECTIONS, FAULTS, Runs, Tally, places
+from fault_runs import DIRECTIONS, FAULTS, Tally
+from fault_workers import FaultTask, run_all
 
 ROOT: Final = Path(__file__).parents[1]
 FIGURES: Final = ROOT / "docs" / "faults.json"
@@ -46,11 +51,19 @@ def main() -> int:
     arguments = _parser().parse_args()
     # Exit by an exception, so that SIGTERM stops the service and the servers, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    figures: dict[str, Any] = {"faults": {}, "generated": None}
+    began = time.monotonic()
+    figures: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "seconds": 0,
+        "jobs": arguments.jobs,
+        "faults": {},
+        "generated": None,
+    }
     if arguments.points:
         figures["faults"] = _fault_runs(arguments)
     if arguments.generated:
-        figures["generated"] = _generated(arguments.generated)
+        figures["generated"] = _generated(arguments.generated, arguments.jobs)
+    figures["seconds"] = round(time.monotonic() - began)
     if arguments.json:
         print(json.dumps(figures, indent=2))
     else:
@@ -77,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="copies between servers that misbehave in generated ways (1000)",
     )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=4 * (os.cpu_count() or 1),
+        metavar="N",
+        help="processes at a time, each with its own servers; most of them wait (4 for each core)",
+    )
     parser.add_argument("--only", choices=FAULTS, help="this fault alone")
     parser.add_argument("--seed", type=int, default=0, help="choose other moments")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -87,33 +107,50 @@ def _parser() -> argparse.ArgumentParser:
 def _fault_runs(arguments: argparse.Namespace) -> dict[str, dict[str, int]]:
     faults = [arguments.only] if arguments.only else list(FAULTS)
     tallies = {fault: Tally() for fault in faults}
-    with places() as ends, Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("faults", total=len(faults) * arguments.points * len(DIRECTIONS))
-        for direction in DIRECTIONS:
-            source, _, destination = direction.partition(" to ")
-
-            def report(text: str, direction: str = direction) -> None:
-                console.print(f"{direction}: {text}", markup=False, highlight=False)
-
-            runs = Runs(ends[source], ends[destination], arguments.seed, report)
-            seconds = runs.seconds()
-            for fault in faults:
-                for _ in range(arguments.points):
-                    runs.run(fault, seconds, tallies[fault])
-                    progress.advance(task)
+    # The longest faults come last in the list of faults, and first here: no worker waits for one.
+    tasks = [
+        FaultTask(direction, fault, f"{arguments.seed}-{point}")
+        for fault in reversed(faults)
+        for direction in DIRECTIONS
+        for point in range(arguments.points)
+    ]
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("faults", total=len(tasks))
+        for task, tally, lines in run_all(tasks, arguments.jobs):
+            tallies[task.fault].add(tally)
+            progress.advance(bar)
+            for line in lines:
+                console.print(f"{task.direction}: {line}", markup=False, highlight=False)
     return {fault: asdict(tally) for fault, tally in tallies.items()}
 
 
-def _generated(number: int) -> dict[str, int]:
-    """Run the property test with other examples each time."""
-    environment = {**os.environ, "GENERATED_COPIES": str(number)}
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", _TEST]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, check=False, stdout=subprocess.PIPE, text=True
-    )
-    if done.returncode:
-        console.print(done.stdout[-8000:], markup=False, highlight=False)
-    return {"runs": number, "wrong_successes": int(done.returncode != 0)}
+def _generated(number: int, jobs: int) -> dict[str, int]:
+    """Run the property test with other examples in each of `jobs` processes."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        made = Path(folder) / "made"
+        made.touch()
+        stops = []
+        for job in range(min(jobs, number)):
+            count = number // jobs + (job < number % jobs)
+            environment = {
+                **os.environ,
+                "GENERATED_COPIES": str(count),
+                "GENERATED_COPIES_MADE": str(made),
+            }
+            command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
+            output = stack.enter_context((Path(folder) / f"{job}.txt").open("w+"))
+            process = subprocess.Popen(
+                [*command, _TEST], cwd=ROOT, env=environment, stdout=output, text=True
+            )
+            stack.callback(process.terminate)
+            stops.append((process, output))
+        wrong = 0
+        for process, output in stops:
+            if process.wait():
+                wrong += 1
+                output.seek(0)
+                console.print(output.read()[-8000:], markup=False, highlight=False)
+        return {"runs": made.stat().st_size, "wrong_successes": wrong}
 
 
 def is_clean(figures: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +104,6 @@ GENERATED = int(os.environ.get("GENERATED_COPIES", "100"))
 @given(scenario=scenarios())
 def test_success_is_never_wrong(scenario: Scenario, function: Function, servers: Servers) -> None:
     check(function, servers, scenario)
+    if path := os.environ.get("GENERATED_COPIES_MADE"):
+        with Path(path).open("ab", buffering=0) as made:
+            made.write(b".")  # one byte for each, which processes may write at once
