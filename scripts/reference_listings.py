@@ -38,6 +38,20 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Set `no_slash`, delete the pages at the destination, and repeat the transfer.",
         ),
         OddListing(
+            "Its index links to a file by a query, a session, a script, or another spelling of the "
+            "host or the folder.",
+            "`unsupported` for each of these files that exists, at the source: the entries of each "
+            "index are compared with what rclone found.",
+            "Ask for an index with plain links, or copy by another protocol.",
+        ),
+        OddListing(
+            "Its page of a folder is made or completed by a script, or is a notice without "
+            "entries.",
+            "`unsupported` for the folder, at the source, if the page shows it: no entries, "
+            "list or link upwards, a button such as `Load more`, a count such as `1-100 of 2500`.",
+            "Ask for an index of one page, or copy by another protocol.",
+        ),
+        OddListing(
             "Its index of a folder has further pages, by `?page=2`, `?offset=…` or `rel=next`, "
             "with entries that the first has not.",
             "`unsupported` for the folder, at the source: each index is read again after the copy.",

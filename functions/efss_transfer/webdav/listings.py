@@ -15,15 +15,10 @@ from efss_transfer.webdav.dialects import Dialect
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Answer, Call, Held
 from efss_transfer.webdav.memory import Memory, Stored, key
-from efss_transfer.webdav.multistatus import (
-    OWNCLOUD,
-    BadListing,
-    Entry,
-    Malformed,
-    Parser,
-    Truncated,
-)
+from efss_transfer.webdav.multistatus import OWNCLOUD, Entry, Parser
 from efss_transfer.webdav.paths import Base, EntryPlacer, Segments, UnplacedEntry, encoded
+from efss_transfer.webdav.reading.bad_listings import BadListing, Malformed, Truncated
+from efss_transfer.webdav.reading.whole import Whole, redirected
 from efss_transfer.webdav.session import Failed, ServerSession
 from efss_transfer.webdav.words import RequestFailure, Words
 
@@ -83,12 +78,14 @@ class Listings:
         headers = {"Depth": depth, "Content-Type": XML_TYPE}
         call = Call("PROPFIND", self.target(path, folder=folder), headers, Held(body))
         listing: EntryPlacer[Entry] = EntryPlacer(self.base, path)
+        whole: Whole[Named] = Whole(depth)
         async with self.session.call(call, key(path)) as answer:
             await self._check(call, path, answer)
             try:
                 async for entries in self._entries(answer):
-                    yield await self.sized(path, listing.place(entries))
-                yield await self.sized(path, listing.finish())
+                    yield whole.take(await self.sized(path, listing.place(entries)))
+                yield whole.take(await self.sized(path, listing.finish()))
+                whole.end()
                 if depth != "0" and not listing.has_own and listing.is_empty:
                     raise Malformed(
                         "the listing is empty and lacks the folder itself: check the URL"
@@ -96,7 +93,7 @@ class Listings:
             except (BadListing, UnplacedEntry) as error:
                 # A truncated listing may be complete on a retry; other content will not change.
                 status = 502 if isinstance(error, Truncated) else _NO_WEBDAV
-                text = f"PROPFIND {self.url(path)}: {_redirected(answer)}{error}"
+                text = f"PROPFIND {self.url(path)}: {redirected(answer)}{error}"
                 said = Words(answer.status, "", text)
                 raise self.session.failed(call, key(path), said, status) from error
 
@@ -160,7 +157,7 @@ class Listings:
             if not answer.redirects:
                 raise failed
             # A sign-in page often has nothing to say about PROPFIND but a status.
-            said = replace(failed.said, message=f"{_redirected(answer)}{failed.said.message}")
+            said = replace(failed.said, message=f"{redirected(answer)}{failed.said.message}")
             raise self.session.failed(call, key(path), said)
         where = answer.header("location") or ""
         reason = f"redirect to {where.partition('?')[0]}" if where else "not a WebDAV answer"
@@ -236,13 +233,6 @@ class Listings:
             said = Words(one.entry.failure or status)
             self.session.record.fail_entry(RequestFailure(call.method, key(whole), said))
         return 0
-
-
-def _redirected(answer: Answer) -> str:
-    """Name the last redirect that led to an answer, without its query, which may be secret."""
-    if not answer.redirects:
-        return ""
-    return f"redirected to {answer.redirects[-1].partition('?')[0]}: "
 
 
 def rendered(folder: str, one: Named) -> bytes:

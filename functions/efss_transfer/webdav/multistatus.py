@@ -14,6 +14,15 @@ from html.entities import html5
 from typing import Final, Literal
 from xml.parsers import expat
 
+from efss_transfer.webdav.reading.bad_listings import (
+    SHOWN,
+    CutOff,
+    ListingTooLarge,
+    Malformed,
+    NotMultistatus,
+    Truncated,
+)
+
 DAV: Final = "DAV:"
 OWNCLOUD: Final = "http://owncloud.org/ns"
 
@@ -24,39 +33,13 @@ _MOST_PROPSTATS: Final = 64
 _MOST_PROPERTIES: Final = 1024
 _MOST_NAMES: Final = 4096
 _LONGEST_NAME: Final = 1024
-_SHOWN: Final = 80
 _STATUS: Final = re.compile(r"\s*HTTP/[0-9.]+\s+([1-9][0-9]{2})(?:\s|$)")
 _HTML: Final = "the body is an HTML page, such as a login page: check the URL"
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
-
-Kind = Literal["html", "json", "xml", "other", "empty"]
-
-
-class BadListing(Exception):
-    """Body that is not a reliable listing. The message says what arrived instead."""
-
-
-class NotMultistatus(BadListing):
-    """Body of another kind: a login page, JSON, another XML document, or nothing."""
-
-    def __init__(self, kind: Kind, detail: str) -> None:
-        super().__init__(detail)
-        self.kind: Kind = kind
-
-
-class Truncated(BadListing):
-    """Body that ends before the listing does."""
-
-    def __init__(self) -> None:
-        super().__init__("the listing is incomplete: the body ended early")
-
-
-class Malformed(BadListing):
-    """Multistatus that is not well-formed, or lacks a required part of an entry."""
-
-
-class ListingTooLarge(BadListing):
-    """Listing with a part above a limit that no honest server approaches."""
+_PARTIAL: Final = re.compile(
+    r"truncat|incomplete|not (all|complete)|partial|too many|limit|exceed|more than|only the first",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +122,8 @@ class Parser:
             "DAV: propstat": self._propstat_ends,
             "DAV: response": self._response_ends,
             f"{OWNCLOUD} checksum": self._checksum_ends,
+            "DAV: responsedescription": self._description_ends,
+            "DAV: number-of-matches-within-limits": self._limit_ends,
         }
         self._clear()
 
@@ -194,7 +179,7 @@ class Parser:
         if len(name) > _LONGEST_NAME or any(len(one) > _LONGEST_NAME for one in attributes):
             raise ListingTooLarge(f"a name in the listing has more than {_LONGEST_NAME} characters")
         if not path and name.rpartition(" ")[2] != "multistatus":
-            shown = name.rpartition(" ")[2][:_SHOWN]
+            shown = name.rpartition(" ")[2][:SHOWN]
             if shown.lower() == "html":
                 raise NotMultistatus("html", _HTML)
             raise NotMultistatus("xml", f"the body is XML <{shown}>, not a listing: check the URL")
@@ -263,6 +248,14 @@ class Parser:
         if len(self._checksums) < _MOST_PROPSTATS:
             self._checksums.extend(text.split()[:_MOST_PROPSTATS])
 
+    def _description_ends(self, text: str) -> None:
+        # The description of the whole listing, not of one entry.
+        if len(self._path) == 1 and _PARTIAL.search(text):
+            raise CutOff(text)
+
+    def _limit_ends(self, _: str) -> None:
+        raise CutOff("number-of-matches-within-limits")  # RFC 5323 and 6578
+
     def _response_ends(self, _: str) -> None:
         if len(self._path) != 1:
             return
@@ -287,7 +280,7 @@ class Parser:
 
 
 def _check_start(data: bytes) -> None:
-    start = data[:_SHOWN].lower()
+    start = data[:SHOWN].lower()
     if start[:1] in (b"{", b"["):
         raise NotMultistatus("json", "the body is JSON, not a listing: check the URL")
     if start.startswith((b"<!doctype html", b"<html")):

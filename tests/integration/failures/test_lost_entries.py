@@ -256,6 +256,18 @@ def test_keys_in_another_spelling_of_the_folder_are_no_success(
     assert not webdav.hashes(folder)
 
 
+@pytest.mark.field_case("A9", variant="an S3 entry without a key")
+def test_entry_without_a_name_is_no_success(
+    function: Function, odd: OddS3, webdav: Storage, folder: str
+) -> None:
+    odd.storage.fill(f"bucket/{folder}", {"a.txt": b"1", "b.txt": b"22"})
+    odd.rewrite = lambda key: "" if key.endswith("/b.txt") else key
+    answer = function.copy(odd.endpoint(folder), webdav.endpoint(folder))
+    assert answer.status_code == 502, answer.text
+    assert [(it[0], it[1]) for it in errors(answer)] == [("storage_error", "source")]
+    assert webdav.hashes(folder) == {"a.txt": digest(b"1")}
+
+
 def test_gateway_that_lists_more_than_the_folder_loses_nothing(
     function: Function, odd: OddS3, webdav: Storage, folder: str
 ) -> None:

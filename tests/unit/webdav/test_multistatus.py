@@ -5,14 +5,12 @@ import sys
 
 import pytest
 
-from efss_transfer.webdav.multistatus import (
-    OWNCLOUD,
+from efss_transfer.webdav.multistatus import OWNCLOUD, Entry, Parser
+from efss_transfer.webdav.reading.bad_listings import (
     BadListing,
-    Entry,
     ListingTooLarge,
     Malformed,
     NotMultistatus,
-    Parser,
     Truncated,
 )
 

@@ -18,8 +18,8 @@ from efss_transfer.webdav.large import marks
 from efss_transfer.webdav.large.marks import Chunk, Key, Listed
 from efss_transfer.webdav.listings import Listings
 from efss_transfer.webdav.memory import key as text_of
-from efss_transfer.webdav.multistatus import BadListing
 from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.reading.bad_listings import BadListing
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.writes.chunks import Chunks, NoChunks
 

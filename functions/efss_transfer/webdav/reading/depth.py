@@ -13,8 +13,9 @@ from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Call, Held
 from efss_transfer.webdav.listings import XML_TYPE, Listings, Named
 from efss_transfer.webdav.memory import key
-from efss_transfer.webdav.multistatus import OWNCLOUD, BadListing, Entry, Parser
+from efss_transfer.webdav.multistatus import OWNCLOUD, Entry, Parser
 from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.reading.bad_listings import BadListing
 from efss_transfer.webdav.session import Failed, ServerSession
 from efss_transfer.webdav.words import Words
 

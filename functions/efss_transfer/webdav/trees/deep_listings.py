@@ -18,8 +18,9 @@ from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Call, Held
 from efss_transfer.webdav.listings import XML_TYPE, Listings, Named
 from efss_transfer.webdav.memory import key
-from efss_transfer.webdav.multistatus import BadListing, Parser
+from efss_transfer.webdav.multistatus import Parser
 from efss_transfer.webdav.paths import Segments, UnplacedEntry
+from efss_transfer.webdav.reading.bad_listings import BadListing
 from efss_transfer.webdav.session import Failed, Refused
 from efss_transfer.webdav.trees.tree import ArrivingTree, BadTree, unpacked
 

@@ -20,8 +20,9 @@ from efss_transfer.webdav.http.exchange import Answer, Call, Held, Upload
 from efss_transfer.webdav.large import marks
 from efss_transfer.webdav.listings import XML_TYPE, Listings
 from efss_transfer.webdav.memory import key
-from efss_transfer.webdav.multistatus import BadListing, Entry, Parser
+from efss_transfer.webdav.multistatus import Entry, Parser
 from efss_transfer.webdav.paths import Segments, encoded, of_href, segments
+from efss_transfer.webdav.reading.bad_listings import BadListing
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 
 ABANDONED_SECONDS: Final = 900.0

@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from efss_transfer.engines import globs
-from efss_transfer.engines.rclone.http_index import documents
+from efss_transfer.engines.rclone.http_index import documents, entries
 from efss_transfer.engines.rclone.http_index.reader import ERRORS, Page, PageReader
+from efss_transfer.engines.rclone.http_index.unseen import UnseenEntries
 from efss_transfer.engines.rclone.rc.jobs import JobRunner
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
@@ -38,16 +39,27 @@ _SIGN_IN: Final = Failure(
     retryable=False,
     side=Side.SOURCE,
 )
+_NO_INDEX: Final = Failure(
+    "unsupported",
+    "The page of this folder has no entries and is not the index of an empty folder: it is made by "
+    "a script, or is about something else. Check `url` and `path`, or copy it by another protocol.",
+    retryable=False,
+    side=Side.SOURCE,
+)
 _UNREAD: Final = "The index of this folder could not be read again."
 
 
 class _Folder(NamedTuple):
-    """A folder that was looked at: its path, what is wrong with its index, and its folders."""
+    """A folder that was looked at: its path, what is wrong with its index, its folders, and the
+    URL and text of its index.
+    """
 
     path: str
     failure: Failure | None
     inside: tuple[str, ...] = ()
     is_unread: bool = False
+    page: tuple[str, str] = ("", "")
+    known: frozenset[str] = frozenset()
 
 
 class IndexCheck:
@@ -66,14 +78,22 @@ class IndexCheck:
         url = parameters["url"].rstrip("/") + "/" + (f"{quote(path)}/" if path else "")
         has_slashes = parameters.get("no_slash") != "true"
         threads = ThreadPoolExecutor(_AT_ONCE, "http-index")
+        unseen = UnseenEntries(self._run, self._selection)
         try:
             for folder in self._walked(threads, reader, url, has_slashes=has_slashes):
                 if folder is None:
                     yield from self._jobs.pause(0.001)
-                elif folder.failure is not None:
+                    continue
+                if folder.failure is not None:
                     self._run.outcomes.add_error(folder.failure, folder.path)
                 elif folder.is_unread:
                     self._run.outcomes.warn("listing_unchecked", folder.path, _UNREAD)
+                if has_slashes:  # Otherwise a name does not tell whether it is a folder's.
+                    found = entries.read(*folder.page)
+                    unseen.note(threads, reader, found, folder.page[0], folder.path, folder.known)
+            while any(unseen.waiting):
+                yield from self._jobs.pause(_POLL_SECONDS)
+            unseen.report()
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
 
@@ -125,7 +145,26 @@ def _look(reader: PageReader, url: str, path: str, *, has_slashes: bool) -> _Fol
         elif documents.read(url, other.text, ends_with_connection=False).names - index.names:
             failure = _paged(more)
             break
-    return _Folder(path, failure, inside, is_unread)
+    if failure is None:
+        failure = _without_entries(url, page, index) or _scripted(page, index)
+    return _Folder(path, failure, inside, is_unread, (url, page.text), index.names)
+
+
+def _without_entries(url: str, page: Page, index: documents.Index) -> Failure | None:
+    if index.names or any(True for _ in entries.read(url, page.text)):
+        return None
+    return _NO_INDEX if entries.is_no_index(url, page.text) else None
+
+
+def _scripted(page: Page, index: documents.Index) -> Failure | None:
+    if not (words := entries.more(page.text, len(index.names))):
+        return None
+    text = (
+        f"The index of this folder has further entries, which only a script loads (`{words[:80]}`)"
+        ", so files are missing. Ask the operator for an index of one page, or for another "
+        "protocol."
+    )
+    return Failure("unsupported", text, retryable=False, side=Side.SOURCE)
 
 
 def _read(reader: PageReader, url: str) -> Page | None:

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 _COMMENT: Final = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
 _LINK: Final = re.compile(r"<(?:a|link)\s[^>]*>", re.IGNORECASE)
-_HREF: Final = re.compile(r"""\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
+HREF: Final = re.compile(r"""\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", re.IGNORECASE)
 _NEXT: Final = re.compile(r"""\srel\s*=\s*["']?[^"'>]*\bnext\b""", re.IGNORECASE)
 _TAG: Final = re.compile(r"<(/?)(a|body|html|ol|pre|table|tbody|ul)\b", re.IGNORECASE)
 _PASSWORD: Final = re.compile(r"<input\b[^>]*\bpassword\b", re.IGNORECASE)
@@ -48,9 +48,9 @@ def read(url: str, text: str, *, ends_with_connection: bool) -> Index:
     base = urlsplit(url)
     names: set[str] = set()
     pages: dict[str, None] = {}
-    shown = _COMMENT.sub("", text)
-    for link in _LINK.finditer(shown):
-        if (found := _HREF.search(link[0])) is None:
+    plain = shown(text)
+    for link in _LINK.finditer(plain):
+        if (found := HREF.search(link[0])) is None:
             continue
         try:
             target = urlsplit(
@@ -66,8 +66,13 @@ def read(url: str, text: str, *, ends_with_connection: bool) -> Index:
         if link[0][1] in "aA" and not target.query and (name := _name(base, target)):
             names.add(name)
     pages.pop(url, None)
-    is_cut = _ends_in_tag(shown) or (ends_with_connection and _is_open(shown))
-    return Index(frozenset(names), is_cut, tuple(pages), _PASSWORD.search(shown) is not None)
+    is_cut = _ends_in_tag(plain) or (ends_with_connection and _is_open(plain))
+    return Index(frozenset(names), is_cut, tuple(pages), _PASSWORD.search(plain) is not None)
+
+
+def shown(text: str) -> str:
+    """The text of a page without comments and scripts."""
+    return _COMMENT.sub("", text)
 
 
 def _is_page(target: SplitResult) -> bool:

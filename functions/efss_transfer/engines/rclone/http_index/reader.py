@@ -9,8 +9,10 @@ import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from efss_transfer.engines.rclone.ftp import tunnel
 
@@ -21,6 +23,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS: Final = 5
 _MOST_BYTES: Final = 1 << 25
+_SAFE: Final = "!$%&'()*+,/:;=?@[]~"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,14 @@ class Page:
     url: str
     text: str
     ends_with_connection: bool
+
+
+class Head(NamedTuple):
+    """The answer to HEAD; None for what it does not tell."""
+
+    status: int
+    size: int | None
+    modified: datetime | None
 
 
 class NoPage(OSError):
@@ -65,7 +76,24 @@ class PageReader:
         is_open = not answer.chunked and answer.getheader("Content-Length") is None
         return Page(url, body.decode("utf-8", "replace"), is_open)
 
-    def _asked(self, parts: SplitResult) -> tuple[http.client.HTTPResponse, bytes]:
+    def head(self, url: str) -> Head:
+        """Ask for the headers of a file at a URL. Raises one of `ERRORS`."""
+        for _ in range(_MOST_REDIRECTS):
+            answer, _ = self._asked(urlsplit(url), "HEAD")
+            if answer.status not in _REDIRECTS or not (onward := answer.getheader("Location")):
+                break
+            url = urljoin(url, onward)
+        size = answer.getheader("Content-Length") or ""
+        modified = answer.getheader("Last-Modified")
+        return Head(
+            answer.status,
+            int(size) if size.isdecimal() else None,
+            parsedate_to_datetime(modified) if modified else None,
+        )
+
+    def _asked(
+        self, parts: SplitResult, method: str = "GET"
+    ) -> tuple[http.client.HTTPResponse, bytes]:
         key = (parts.scheme, parts.netloc)
         known: _OriginConnection | None = getattr(self._open, "connection", None)
         if known is None or known.key != key:
@@ -73,7 +101,7 @@ class PageReader:
                 known.close()
             known = self._open.connection = _OriginConnection(parts, self._route)
         try:
-            answer = known.asked(parts)
+            answer = known.asked(parts, method)
             body = answer.read(_MOST_BYTES)
             if answer.read(1):
                 raise NoPage("the page is too long")
@@ -99,9 +127,10 @@ class _OriginConnection(http.client.HTTPConnection):
         is_asked = not self._is_encrypted and "http_proxy" in route
         self._proxy = urlsplit(route["http_proxy"]) if is_asked else None
 
-    def asked(self, parts: SplitResult) -> http.client.HTTPResponse:
+    def asked(self, parts: SplitResult, method: str) -> http.client.HTTPResponse:
         """Ask for the page at a URL of this origin."""
-        whole = parts._replace(fragment="")
+        path = quote(parts.path, safe=_SAFE)
+        whole = parts._replace(fragment="", path=path, query=quote(parts.query, safe=_SAFE))
         headers = {"Accept-Encoding": "identity"}
         if self._proxy is None:
             whole = whole._replace(scheme="", netloc="")
@@ -109,7 +138,7 @@ class _OriginConnection(http.client.HTTPConnection):
             login = f"{unquote(self._proxy.username)}:{unquote(self._proxy.password or '')}"
             token = base64.b64encode(login.encode()).decode("ascii")
             headers["Proxy-Authorization"] = f"Basic {token}"
-        self.request("GET", whole.geturl() or "/", headers=headers)
+        self.request(method, whole.geturl() or "/", headers=headers)
         return self.getresponse()
 
     def connect(self) -> None:

@@ -34,6 +34,12 @@ _UNKNOWN_PATH: Final = re.compile(rf"Item with unknown path received: {_QUOTED},
 _UNDECODED: Final = re.compile(rf"failed to URL decode {_QUOTED} in listing( common prefix)?: ")
 _ODD_NAME: Final = re.compile(rf"Odd (?:directory )?name received {_QUOTED}$")
 _NIL_NAME: Final = re.compile(r"Nil (?:common prefix|name|prefix) received$")
+_NAMELESS: Final = Failure(
+    "storage_error",
+    "The server's listing has an entry without a name, which cannot be copied.",
+    CODES["storage_error"].retryable,
+    Side.SOURCE,
+)
 _SERVER_ERROR: Final = re.compile(r"\b500\b")
 
 
@@ -151,6 +157,8 @@ def _misplaced(
 ) -> Finding | None:
     """An entry that is not in the folder that was listed, as the server spells it."""
     ours, theirs = _parts(folder), _parts(entry)
+    if not entry.strip():
+        return Finding(Location.UNKNOWN, "", _NAMELESS, sides)
     if theirs == ours[-len(theirs) :] or theirs == ours[: len(theirs)]:
         return None  # The folder itself, or one above it.
     text = (
@@ -183,9 +191,7 @@ def _undecoded(
 def _nil_name(
     _match: re.Match[str], name: str, kind: str, roots: Roots, _redactor: Redactor
 ) -> Finding | None:
-    text = "The server's listing has an entry without a name, which cannot be copied."
-    failure = Failure("storage_error", text, CODES["storage_error"].retryable, Side.SOURCE)
-    return Finding(Location.UNKNOWN, "", failure, _of_bucket(name, kind, roots))
+    return Finding(Location.UNKNOWN, "", _NAMELESS, _of_bucket(name, kind, roots))
 
 
 _Reader = Callable[[re.Match[str], str, str, Roots, Redactor], Finding | None]

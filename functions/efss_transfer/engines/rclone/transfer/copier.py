@@ -121,7 +121,8 @@ class Copier:
             yield from self._recount.find_lost(source)
         if self._linked_folders is not None and not self._early_stop.has_stopped:
             yield from self._linked_folders.check(source)
-        if paths is None and self.single_file is None and not self._early_stop.has_stopped:
+        is_whole = not (self._early_stop.has_stopped or self._run.log.deferred)
+        if paths is None and self.single_file is None and is_whole:
             yield from self._listing_check.look_at_indexes(source)
 
     @property
