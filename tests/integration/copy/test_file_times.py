@@ -18,7 +18,9 @@ from support import storages as servers
 from support.service_process import Function
 from support.storages import Storage, digest
 
-pytestmark = pytest.mark.field_case("F1")
+pytestmark = pytest.mark.field_case(
+    "F1", variant="SFTP that ignores times, S3 without metadata, FTP to the minute"
+)
 
 FILES: Final = {"a.txt": b"1", "b.txt": b"22", "sub/c.txt": b"333", "sub/deep/d.txt": b"4444"}
 TIME: Final = 1_600_000_031.5

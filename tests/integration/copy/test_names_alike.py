@@ -23,7 +23,7 @@ def request_of(pair: tuple[str, str], how: str) -> dict[str, Any]:
     return {"selection": {"files": listed}} if how == "by name" else {}
 
 
-@pytest.mark.field_case("D3")
+@pytest.mark.field_case("D3", variant="an FTP server on a disk that ignores case")
 @pytest.mark.parametrize("how", ["whole", "by name"])
 @pytest.mark.parametrize("pair", PAIRS)
 def test_second_of_two_names_is_refused_at_an_ftp_server_on_a_blind_disk(

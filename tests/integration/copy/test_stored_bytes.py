@@ -27,7 +27,7 @@ def dav() -> Iterator[Faulty]:
         yield running
 
 
-@pytest.mark.field_case("B1")
+@pytest.mark.field_case("B1", variant="an HTTP index with x-gzip and br, to SFTP")
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "br"])
 @pytest.mark.parametrize("to", ["s3", "sftp", "wsgidav"])
 def test_file_that_a_web_server_sends_with_an_encoding_arrives_as_it_is_stored(
@@ -58,7 +58,7 @@ def test_single_file_with_an_encoding_arrives_as_it_is_stored(
     assert s3.hashes(f"bucket/{folder}") == {"table.csv.gz": digest(STORED)}
 
 
-@pytest.mark.field_case("B1")
+@pytest.mark.field_case("B1", variant="WebDAV without the gateway")
 @pytest.mark.parametrize("verify", ["none", "size", "download"])
 def test_webdav_file_with_an_encoding_arrives_as_it_is_stored_without_the_gateway(
     verify: str, direct: Function, dav: Faulty, s3: Storage, folder: str

@@ -57,7 +57,7 @@ def check(answer: Any, contents: dict[str, bytes], place: str, arrived: dict[str
     assert arrived == {place: digest(contents[winner]), "alone": digest(ALONE)}
 
 
-@pytest.mark.field_case("D1")
+@pytest.mark.field_case("D1", variant="three keys, and a slash at the beginning, at SFTP and FTP")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kind", DESTINATIONS)
 def test_second_of_two_keys_with_one_path_is_refused(

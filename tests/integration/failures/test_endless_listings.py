@@ -17,7 +17,9 @@ from support.service_process import Function
 from support.storages import Storage, digest
 from support.watching import Watching
 
-pytestmark = pytest.mark.field_case("G4")
+pytestmark = pytest.mark.field_case(
+    "G4", variant="a bucket, an index, FTP and nested folders without end"
+)
 
 SLOW: Final = pytest.mark.slow
 MIB: Final = 1 << 20

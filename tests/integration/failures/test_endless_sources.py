@@ -87,7 +87,7 @@ def test_named_pipe_is_a_failed_file_and_all_others_arrive(
     function.wait_clean()
 
 
-@pytest.mark.field_case("G1")
+@pytest.mark.field_case("G1", variant="the pipe is the source itself")
 def test_pipe_that_is_the_source_itself_fails_in_time(
     function: Function, s3: Storage, folder: Path, target: str
 ) -> None:
@@ -151,7 +151,7 @@ def test_shell_that_never_answers_ends_the_transfer_long_before_its_deadline(
     function.wait_clean()
 
 
-@pytest.mark.field_case("G2")
+@pytest.mark.field_case("G2", variant="the shell greets")
 @pytest.mark.parametrize("shell", ["silent", "greets"])
 def test_shell_is_not_needed_without_hashes(
     shell: str, function: Function, s3: Storage, folder: Path, target: str

@@ -199,7 +199,7 @@ def damaged(key: str, etag: str) -> str:
     return no_md5(key, etag) if key.rpartition("/")[2].startswith("bad") else etag
 
 
-@pytest.mark.field_case("H1")
+@pytest.mark.field_case("H1", variant="one damaged object beside good ones")
 @pytest.mark.parametrize("destination", ["strict s3", "sftp"])
 @pytest.mark.parametrize("selected", ["folder", "file", "listed", "rest is there", "alone"])
 def test_object_that_is_damaged_is_not_copied(
@@ -298,7 +298,7 @@ def test_checksum_of_request_is_compared_with_bytes_where_destination_names_anot
         assert answer.status_code == (200 if is_right else 502), answer.text
 
 
-@pytest.mark.field_case("H1")
+@pytest.mark.field_case("H1", variant="a destination that stores other bytes")
 @pytest.mark.parametrize("source", ["s3", "kms"])
 @pytest.mark.parametrize("verify", ["none", "checksum"])
 def test_destination_that_stores_other_bytes_is_no_false_checksum(

@@ -40,7 +40,7 @@ def sources(tmp_path: Path) -> Iterator[dict[str, Any]]:
         }
 
 
-@pytest.mark.field_case("C1")
+@pytest.mark.field_case("C1", variant="0 bytes and no size at SFTP and FTP")
 @pytest.mark.parametrize("at", ["s3", pytest.param("wsgidav", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("kind", "trouble"), CASES)
 def test_file_with_content_that_is_listed_as_empty_is_no_success(

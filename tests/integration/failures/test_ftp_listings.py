@@ -89,7 +89,7 @@ def test_entry_that_cannot_be_read_and_is_not_selected_is_no_failure(
     assert s3.hashes(f"bucket/{folder}") == {"a.txt": WHOLE["a.txt"]}
 
 
-@pytest.mark.field_case("E1")
+@pytest.mark.field_case("E1", variant="a LIST in a form of its own")
 @pytest.mark.parametrize("listing", ["{name} is a file of {size} bytes", "{size}\t{name}\t-"])
 def test_listing_in_a_form_of_its_own_is_no_empty_folder(
     listing: str, function: Function, s3: Storage, folder: str, tmp_path: Path
@@ -194,7 +194,7 @@ UNREADABLE: Final[dict[str, Callable[[bytes], bytes]]] = {
 }
 
 
-@pytest.mark.field_case("E1")
+@pytest.mark.field_case("E1", variant="MLSD with a size that is no number")
 @pytest.mark.parametrize("kind", UNREADABLE)
 @pytest.mark.parametrize("at", ["", "sub/"])
 def test_line_of_mlsd_that_cannot_be_read_is_no_success(
@@ -235,7 +235,7 @@ def test_names_of_mlsd_with_signs_and_spaces_are_all_copied(
 ENDS: Final = ["226 Output truncated to 2 matches", "226 4 matches total"]
 
 
-@pytest.mark.field_case("E1")
+@pytest.mark.field_case("E1", variant="226 Output truncated")
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("mlsd", [False, True])
 def test_folder_that_the_server_says_it_lists_in_part_is_no_success(
@@ -251,7 +251,7 @@ def test_folder_that_the_server_says_it_lists_in_part_is_no_success(
     assert (error["code"], error["side"]) == ("storage_error", "source")
 
 
-@pytest.mark.field_case("E2")
+@pytest.mark.field_case("E2", variant="MLSD without an entry that NLST has")
 @pytest.mark.parametrize("lost", ["c", "sub/"])
 def test_entry_that_mlsd_lacks_and_nlst_has_is_no_success(
     lost: str, function: Function, s3: Storage, folder: str, tmp_path: Path

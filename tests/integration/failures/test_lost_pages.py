@@ -23,7 +23,7 @@ BY_FOLDER: dict[str, Any] = {**HUNDREDTHS, "exclude": ["none/**"]}
 """rclone lists each folder by itself to apply these patterns."""
 
 
-@pytest.mark.field_case("K13")
+@pytest.mark.field_case("K13", variant="a later page of S3 is JSON, a page or nothing")
 @pytest.mark.parametrize(
     ("selection", "later"), [*((HUNDREDTHS, later) for later in LATER), (BY_FOLDER, "JSON")]
 )

@@ -172,7 +172,7 @@ def test_every_file_is_cut_short(
     assert s3.hashes(f"bucket/{folder}-to") == {}
 
 
-@pytest.mark.field_case("K1")
+@pytest.mark.field_case("K1", variant="507 for each upload")
 @pytest.mark.parametrize(
     "kind", ["rclone", *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW_DISKS)]
 )

@@ -93,7 +93,7 @@ def test_source_whose_listings_are_all_none_is_no_success(
         assert answer.status_code in (404, 422, 502), answer.text
 
 
-@pytest.mark.field_case("K13")
+@pytest.mark.field_case("K13", variant="a server that has a file of every name")
 @pytest.mark.parametrize("path", ["bucket", "bucket/folder", "bucket/folder/"])
 @pytest.mark.parametrize("body", [JSON, b"", b"<Error><Code>SlowDown</Code></Error>"])
 def test_server_that_is_no_s3_server_is_no_success(

@@ -16,7 +16,9 @@ from support.outcomes import checked_result
 from support.service_process import Function
 from support.storages import Storage, digest
 
-pytestmark = pytest.mark.field_case("I3")
+pytestmark = pytest.mark.field_case(
+    "I3", variant="times that no calendar has, SFTP and FTP that set none"
+)
 
 FILES: Final = {"a.txt": b"aaa", "deep/b.txt": b"bb"}
 HASHES: Final = {path: digest(content) for path, content in FILES.items()}

@@ -75,7 +75,7 @@ def test_host_that_does_not_exist_is_named(
     assert "no such host" in message
 
 
-@pytest.mark.field_case("I8")
+@pytest.mark.field_case("I8", variant="https at a port without TLS")
 @pytest.mark.parametrize("kind", ["webdav", "s3", "http"])
 def test_server_without_tls_is_named(
     kind: str, function: Function, storages: dict[str, Storage]

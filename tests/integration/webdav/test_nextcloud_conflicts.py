@@ -111,7 +111,7 @@ def test_files_below_a_public_link_are_replaced_safely(
     assert cloud.hashes("shared") == (expected if cut is None else old)
 
 
-@pytest.mark.field_case("J1")
+@pytest.mark.field_case("J1", variant="413, 502 and 507 at the MOVE of chunks")
 @pytest.mark.parametrize("code", [413, 502, 507])
 def test_chunks_that_cannot_be_assembled_leave_the_old_file(
     code: int, function: Function, cloud: Nextcloud, s3: Storage

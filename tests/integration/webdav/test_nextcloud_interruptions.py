@@ -65,7 +65,7 @@ def test_app_password_that_is_revoked_in_mid_copy_is_not_used_again(
     assert 1 <= cloud.statuses()[401] <= AT_ONCE + 1
 
 
-@pytest.mark.field_case("J5")
+@pytest.mark.field_case("J5", variant="the account is disabled")
 def test_account_that_is_disabled_in_mid_copy_ends_it(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
@@ -209,7 +209,7 @@ CHUNKED: Final = b"x" * 12_000_000
 """A file that rclone, too, sends in chunks: those of its own are of 10 MiB."""
 
 
-@pytest.mark.field_case("J9")
+@pytest.mark.field_case("J9", variant="the answer to MKCOL is lost")
 @pytest.mark.parametrize("code", [502, 503])
 def test_chunk_folder_whose_making_lost_its_answer_costs_no_file(
     code: int, function: Function, cloud: Nextcloud, s3: Storage

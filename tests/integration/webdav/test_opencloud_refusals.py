@@ -59,7 +59,7 @@ def test_token_that_ends_while_files_go_up_is_one_cause(
     assert arrived.items() <= expected.items()
 
 
-@pytest.mark.field_case("L9")
+@pytest.mark.field_case("L9", variant="the token ends during a download")
 def test_token_that_ends_while_files_come_down_is_one_cause(
     function: Function, ocis: OpenCloud, s3: Storage, path: str
 ) -> None:
@@ -93,7 +93,7 @@ def test_token_that_had_ended_before_is_used_once(
     assert ocis.statuses()[401] == 1
 
 
-@pytest.mark.field_case("L10")
+@pytest.mark.field_case("L10", variant="a name of 256 bytes")
 @pytest.mark.parametrize("name", ["back\\slash", "l" * 256], ids=["backslash", "long"])
 def test_name_that_is_refused_is_told_as_that(
     name: str, function: Function, ocis: OpenCloud, s3: Storage, path: str

@@ -31,7 +31,7 @@ ENCODED: Final = {
 }
 
 
-@pytest.mark.field_case("B1")
+@pytest.mark.field_case("B1", variant="deflate and br")
 @pytest.mark.parametrize("encoding", ENCODED)
 def test_encoded_file_is_copied_as_stored_to_an_object_store(
     encoding: str, function: Function, dav: Faulty, s3: Storage
@@ -76,7 +76,7 @@ LENGTHS: Final = {
 FILES: Final = {"a": b"1234", "sub/large": os.urandom(300_000), "empty": b""}
 
 
-@pytest.mark.field_case("C1")
+@pytest.mark.field_case("C1", variant="-1, a word or a fraction for a size")
 @pytest.mark.parametrize("length", LENGTHS)
 def test_file_arrives_whole_although_its_listing_has_no_size(
     length: str, function: Function, dav: Faulty, s3: Storage

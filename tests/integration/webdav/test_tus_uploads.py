@@ -417,7 +417,7 @@ def test_proxy_that_lets_no_parts_pass_gets_a_put(
     assert len(ocis.seen("POST")) <= 2
 
 
-@pytest.mark.field_case("L6")
+@pytest.mark.field_case("L6", variant="the last part of a tus upload is cut off")
 def test_last_part_that_was_cut_off_is_ended(copies: TusCopies, ocis: OpenCloud) -> None:
     ocis.fail("PATCH", UPLOADS, opencloud.reset(after=1000), skip=4)
     result = copies.run()

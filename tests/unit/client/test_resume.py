@@ -127,7 +127,9 @@ def test_it_ends_when_no_file_arrives_any_more() -> None:
     assert script.sent == 1 + resume.STALLED
 
 
-@pytest.mark.field_case("F1")
+@pytest.mark.field_case(
+    "F1", variant="a client whose later invocations copy fewer of the same files"
+)
 @pytest.mark.parametrize("later", [(5,), (5, 5, 3), (0, 5)])
 def test_it_ends_when_only_the_same_files_arrive(later: tuple[int, ...]) -> None:
     script = Script(

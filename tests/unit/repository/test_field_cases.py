@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections import defaultdict
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[3]
+from support.field_case_marks import ROWS, marks
+
 NOT_SHOWN: Final = frozenset({"L4"})
 """Rows that no test shows yet. L4 is a measurement: see `scripts/bench --server`."""
-ROWS: Final = json.loads((ROOT / "tests/field_cases.json").read_text("utf-8"))
-
-
-def marked() -> Iterator[tuple[str, str]]:
-    """Each row that a test names by its mark, and the test's file."""
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for arguments in re.findall(r"mark\.field_case\(([^)]*)\)", path.read_text("utf-8")):
-            for row in re.findall(r'"([^"]*)"', arguments):
-                yield row, path.name
+_VARIANTS: Final = 2
+MARKS: Final = tuple(marks())
 
 
 def test_marks_name_rows() -> None:
-    unknown = [(row, name) for row, name in marked() if row not in ROWS]
+    unknown = [mark for mark in MARKS if not mark.rows or set(mark.rows) - ROWS.keys()]
     assert not unknown
 
 
 def test_every_row_is_shown_but_those_that_are_named() -> None:
-    assert ROWS.keys() - {row for row, _ in marked()} == NOT_SHOWN
+    assert ROWS.keys() - {row for mark in MARKS for row in mark.rows} == NOT_SHOWN
+
+
+def test_every_kind_is_tried_in_variants_that_nobody_has_seen() -> None:
+    """A kind is closed if what its rows do not say is right, too."""
+    variants: defaultdict[str, set[str]] = defaultdict(set)
+    for mark in MARKS:
+        for row in mark.rows:
+            variants[row[0]].update(filter(None, [mark.variant]))
+    kinds = {row[0] for row in ROWS}
+    assert {kind for kind in kinds if len(variants[kind]) < _VARIANTS} == set()
