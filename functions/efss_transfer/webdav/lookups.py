@@ -69,8 +69,10 @@ class Lookups:
     ) -> None:
         self._depth = depth
         self._listings = depth.listings
-        is_deep = early is not None and depth.listings.dialect.trees
-        self.deep = DeepListings(depth.listings, budget, is_on=is_deep)
+        is_deep, is_destination = depth.listings.dialect.trees, tidy is not None
+        self.deep = DeepListings(
+            depth.listings, budget, is_on=is_deep, is_destination=is_destination
+        )
         self._listed = listed
         self._confirmations = confirmations
         self._folders = folders
@@ -186,12 +188,13 @@ class Lookups:
                 raise
             answer.discard()
             await self._processing.pause(count)
+        listed_at = self.deep.time_of(path)
         self._has_home = True
         self._folders.exists(path)
         self._memory.unlisted.pop(key(path))
         self._listed.put(path, listed)
         if self._memory.dropped == dropped:
-            self._memory.has_listed(path)
+            self._memory.has_listed(path, listed_at)
         if self._tidy is not None:
             await self._tidy(path, [(one.name or "", one.entry) for one in left])
         await answer.end()

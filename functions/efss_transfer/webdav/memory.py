@@ -156,10 +156,10 @@ class Memory:
         self.stored.clear()
         self.unlisted.clear()
 
-    def has_listed(self, folder: Segments) -> None:
-        """Record that all files of a folder are in `etags`."""
+    def has_listed(self, folder: Segments, at: float | None = None) -> None:
+        """Record that all files of a folder are in `etags`, as they were `at` a time or are now."""
         self.unlisted.pop(key(folder))
-        self.listed.put(key(folder), time.monotonic())
+        self.listed.put(key(folder), time.monotonic() if at is None else at)
 
     def is_absent(self, path: Segments) -> bool:
         """Return whether a file is known not to exist."""

@@ -194,6 +194,10 @@ class Record:
     """Files that were stored by bulk requests."""
     bulk_downloads: int = 0
     """Files that were read from archives."""
+    bulk_listings: int = 0
+    """Folders that were listed with others."""
+    unused_bytes: int = 0
+    """Bytes of files that were read ahead in vain."""
     resumed_bytes: int = 0
     """Bytes of large files that were not sent again, because an earlier upload had sent them."""
     adding: set[str] = field(default_factory=set)

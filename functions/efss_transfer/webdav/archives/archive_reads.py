@@ -49,7 +49,7 @@ class ArchiveReads:
             self._fetcher.fetch, self._fetcher.choose, lambda: self._fetcher.most_at_once
         )
         planner = Planner(self.listed, lambda path: len(listings.target(path, folder=True)))
-        self.ahead = ReadAhead(fetcher, planner, budget)
+        self.ahead = ReadAhead(fetcher, planner, budget, session.record)
 
     @property
     def is_possible(self) -> bool:

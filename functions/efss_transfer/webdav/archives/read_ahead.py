@@ -23,6 +23,7 @@ from efss_transfer.webdav.budget import Budget
 from efss_transfer.webdav.bulk.batch_queue import resolve
 from efss_transfer.webdav.memory import Recent, key
 from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.words import Record
 
 _KEPT_SECONDS: Final = 60.0
 _MOST_AT_ONCE: Final = 2
@@ -41,13 +42,14 @@ class _Kept:
 class ReadAhead:
     """Files that one source sends ahead. Nothing is read ahead before `open`, and after `close`.
 
-    `dropped` counts the files that were read in vain.
+    `record` counts the bytes that were read in vain.
     """
 
-    def __init__(self, fetcher: Fetcher, planner: Planner, budget: Budget) -> None:
+    def __init__(self, fetcher: Fetcher, planner: Planner, budget: Budget, record: Record) -> None:
         self._fetcher = fetcher
         self._planner = planner
         self._budget = budget
+        self._record = record
         self._is_open = False
         self._failures = 0
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
@@ -58,7 +60,6 @@ class ReadAhead:
         self._tasks: set[asyncio.Task[None]] = set()
         self._first = asyncio.Lock()
         self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
-        self.dropped = 0
         budget.add_dropper(self._drop)
 
     def open(self, root: Segments) -> None:
@@ -91,7 +92,7 @@ class ReadAhead:
             if kept.listed == listed and time.monotonic() - kept.at < _KEPT_SECONDS:
                 done.set_result(kept.content)
                 return done
-            self.dropped += 1
+            self._record.unused_bytes += len(kept.content)
             return None
         if name not in self._arriving and self._is_promising:
             self._drop_old()
@@ -158,7 +159,8 @@ class ReadAhead:
         self._budget.release(one.listed.size + FILE_BYTES)
         if content is None and not is_asked and self._is_open:
             self._failed.put(name, value=True)
-        self.dropped += content is not None and not is_asked
+        if content is not None and not is_asked:
+            self._record.unused_bytes += len(content)
 
     def _drop(self) -> bool:
         """Give up the file that was kept for the longest time; False if there is none."""
@@ -166,7 +168,7 @@ class ReadAhead:
             return False
         _, kept = self._kept.popitem(last=False)
         self._budget.release(len(kept.content) + FILE_BYTES)
-        self.dropped += 1
+        self._record.unused_bytes += len(kept.content)
         return True
 
     def _drop_old(self) -> None:

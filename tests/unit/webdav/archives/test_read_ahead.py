@@ -17,6 +17,7 @@ from efss_transfer.webdav.archives.plans import FILE_BYTES, ArchivePlan, Planner
 from efss_transfer.webdav.archives.read_ahead import ReadAhead
 from efss_transfer.webdav.budget import Budget
 from efss_transfer.webdav.paths import Segments
+from efss_transfer.webdav.words import Record
 
 MIB = 1 << 20
 LISTED = KnownFile(3, "", b"", etag=b"etag")
@@ -33,6 +34,7 @@ class Server:
         self.held.set()
         self.is_possible = self.is_trusted = True
         self.root: Segments = ()
+        self.record = Record()
 
     def forget(self) -> None:
         """Forget nothing."""
@@ -56,7 +58,7 @@ class Server:
 def run(act: Callable[[ReadAhead, Server, Budget], Awaitable[None]], size: int = 64 * MIB) -> None:
     async def acted() -> None:
         server, budget = Server(), Budget(size)
-        ahead = ReadAhead(cast(Fetcher, server), cast(Planner, server), budget)
+        ahead = ReadAhead(cast(Fetcher, server), cast(Planner, server), budget, server.record)
         ahead.open(())
         await act(ahead, server, budget)
         await ahead.ended()
@@ -93,7 +95,7 @@ def test_file_that_is_listed_anew_is_not_handed_out() -> None:
         ahead.find(("g", "a"), LISTED)
         assert ahead.find(("g", "b"), other) is None
         server.held.set()
-        assert ahead.dropped == 1
+        assert server.record.unused_bytes == 3
 
     run(act)
 
@@ -176,7 +178,7 @@ def test_what_arrives_while_others_wait_for_memory_is_not_kept() -> None:
         assert waiting is not None
         assert await waiting == b"aaa"
         await holding
-        assert ahead.dropped == 2
+        assert server.record.unused_bytes == 6
 
     run(act, MIB)
 

@@ -56,14 +56,17 @@ class ServerWords:
     @property
     def bulk(self) -> dict[str, int]:
         """What was done in the servers' own ways, by the result's names for it: how many files went
-        with others in one request, uploads to the destination and reads of both sides, and how many
-        bytes of uploads were not sent again.
+        with others in one request, uploads to the destination and reads of both sides, how many
+        folders were listed with others, how many bytes were read ahead in vain, and how many of
+        uploads were not sent again.
         """
         uploads = [one for side, one in self._records.items() if side is Side.DESTINATION]
         distinct = {id(record): record for record in self._records.values()}
         counts = {
             "bulk_uploads": sum(record.bulk_uploads for record in uploads),
             "bulk_downloads": sum(record.bulk_downloads for record in distinct.values()),
+            "bulk_listings": sum(record.bulk_listings for record in distinct.values()),
+            "unused_bytes": sum(record.unused_bytes for record in distinct.values()),
             "resumed_bytes": sum(record.resumed_bytes for record in uploads),
         }
         return {name: count for name, count in counts.items() if count}

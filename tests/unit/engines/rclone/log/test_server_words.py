@@ -49,6 +49,20 @@ def test_failure_of_a_file_is_found_on_the_side_that_refused_it(two: Two) -> Non
     assert two.told("other", "403 Forbidden") == ("permission_denied", "destination")
 
 
+def test_what_was_done_in_the_servers_own_ways_is_counted(two: Two) -> None:
+    assert two.words.bulk == {}
+    for record in (two.source, two.destination):
+        record.bulk_uploads, record.bulk_downloads, record.bulk_listings = 1, 2, 3
+        record.unused_bytes, record.resumed_bytes = 4, 5
+    assert two.words.bulk == {
+        "bulk_uploads": 1,
+        "bulk_downloads": 4,
+        "bulk_listings": 6,
+        "unused_bytes": 8,
+        "resumed_bytes": 5,
+    }
+
+
 def test_side_that_the_text_names_is_the_only_one(two: Two) -> None:
     two.destination.fail(failed("to/f", 507))
     assert two.told("f", "failed to open source object: 403 Forbidden") == (
