@@ -66,7 +66,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Fault:
-    """Made by `status`, `delay`, `reset`, `stall`, `truncate`."""
+    """Made by `status`, `delay`, `reset`, `stall`, `cut_answer`, `truncate`."""
 
     kind: Kind
     status: int = 0
@@ -76,6 +76,7 @@ class Fault:
     seconds: float = 0
     carried_out: bool = False
     event: threading.Event | None = None
+    of_answer: bool = False
 
 
 def status(code: int, body: bytes = b"", *, carried_out: bool = False, **headers: str) -> Fault:
@@ -123,6 +124,11 @@ def reset(after: int = 0) -> Fault:
 def stall(after: int = 0) -> Fault:
     """Silence until the server ends, after as many bytes as with `reset`."""
     return Fault(Kind.STALL, after=after)
+
+
+def cut_answer(after: int) -> Fault:
+    """An orderly end of the connection, after as many bytes of the answer."""
+    return Fault(Kind.TRUNCATE, after=after, of_answer=True)
 
 
 def truncate(after: int) -> Fault:

@@ -66,7 +66,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _break(self, exchange: Exchange[Site], fault: Fault) -> None:
         """Serve until so many bytes have passed, and end as the fault says."""
         try:
-            if exchange.length or exchange.chunked:
+            if (exchange.length or exchange.chunked) and not fault.of_answer:
                 exchange.cut_body_after, exchange.muted = fault.after, True
                 self.server.serve(exchange)
             elif fault.after or fault.kind is Kind.TRUNCATE:

@@ -1,0 +1,82 @@
+"""Generated transfers between a Nextcloud and an OpenCloud that lie."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from support.misbehaving import efss
+from support.misbehaving.troubles import Kind, Trouble
+
+LARGE: Final = "large.bin"
+LARGE_ABOVE_MB: Final = 6
+_FOLDERS: Final = ("a", "a/b", "c", "d", "d/e", "f")
+_SIZES: Final = (1, 100, 5_000)
+_OF_LARGE: Final = frozenset(
+    {
+        Kind.SESSION_LACKS,
+        Kind.SESSION_SHORT,
+        Kind.SESSION_GONE,
+        Kind.MERGE_UNANSWERED,
+        Kind.MERGE_REFUSED,
+        Kind.TUS_FORGETS,
+        Kind.TUS_OFFSET,
+        Kind.TUS_LOST,
+        Kind.TUS_BYTES,
+        Kind.TUS_GONE,
+    }
+)
+
+
+@dataclass(frozen=True)
+class LyingScenario:
+    """A tree, the servers, their lies, and how the copy is asked for."""
+
+    source: str
+    destination: str
+    sizes: dict[str, int]
+    number: int
+    reading: tuple[Trouble, ...]
+    writing: tuple[Trouble, ...]
+    options: dict[str, Any]
+
+    def contents(self) -> dict[str, bytes]:
+        """The files; no two begin or end alike."""
+        return {
+            path: random.Random(path).randbytes(size)  # noqa: S311  # no secret
+            for path, size in self.sizes.items()
+        }
+
+
+@st.composite
+def lying_scenarios(draw: st.DrawFn, *, quick: bool) -> LyingScenario:
+    """Any scenario; with `quick` none in which the service waits for a server."""
+    source = draw(st.sampled_from(sorted(efss.SOURCES)))
+    destination = draw(st.sampled_from(sorted(efss.DESTINATIONS)))
+    count = draw(st.integers(1, 4))
+    sizes = {
+        f"{folder}/{number}.txt": draw(st.sampled_from(_SIZES))
+        for folder in _FOLDERS
+        for number in range(count)
+    }
+    reading = draw(_lies(efss.SOURCES[source], quick=quick))
+    writing = draw(_lies(efss.DESTINATIONS[destination], quick=quick))
+    if any(one.kind in _OF_LARGE for one in writing):
+        sizes[LARGE] = (LARGE_ABOVE_MB << 20) + draw(st.integers(1, 5 << 20))
+    options = {
+        "verify": draw(st.sampled_from(["none", "size", "checksum", "download"])),
+        "attempts": draw(st.integers(1, 2 if quick else 3)),
+        "report": "all",
+    }
+    number = draw(st.integers(0, 9))
+    return LyingScenario(source, destination, sizes, number, reading, writing, options)
+
+
+def _lies(kinds: tuple[Kind, ...], *, quick: bool) -> st.SearchStrategy[tuple[Trouble, ...]]:
+    chosen = st.sampled_from([one for one in kinds if not (quick and one in efss.SLOW)])
+    times = st.sampled_from([1, 2] if quick else [None, 1, 2])
+    one = st.builds(Trouble, chosen, st.just(""), times)
+    return st.lists(one, max_size=2, unique_by=lambda it: it.kind).map(tuple)
