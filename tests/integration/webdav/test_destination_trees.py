@@ -32,8 +32,8 @@ def listings(cloud: Nextcloud, depth: str) -> list[Request]:
     return [one for one in cloud.seen("PROPFIND", f"{TO}*") if one.headers.get("Depth") == depth]
 
 
-class Copies:
-    """Copies of one tree to a Nextcloud that has all of it but `new`, with times of its own."""
+class TreeCopies:
+    """TreeCopies of one tree to a Nextcloud that has all of it but `new`, with times of its own."""
 
     def __init__(
         self, function: Function, s3: Storage, cloud: Nextcloud, new: Iterable[str] = ()
@@ -59,7 +59,7 @@ class Copies:
 def test_second_copy_lists_most_folders_at_once(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    result = Copies(function, s3, cloud).run()
+    result = TreeCopies(function, s3, cloud).run()
     assert result["totals"]["files"] == {"transferred": 0, "skipped": 100, "failed": 0}
     assert len(listings(cloud, "infinity")) == 1
     # The folder itself, a quarter of those in it, and what was asked for at the same time.
@@ -71,7 +71,7 @@ def test_second_copy_lists_most_folders_at_once(
 def test_copy_to_a_few_of_many_folders_lists_those(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
-    copies = Copies(function, s3, cloud)
+    copies = TreeCopies(function, s3, cloud)
     result = copies.run(selection={"include": ["0[0-9]/**"]})
     assert result["totals"]["files"]["skipped"] == 20
     assert not listings(cloud, "infinity")
@@ -84,7 +84,7 @@ def test_files_that_the_destination_lacks_arrive(
 ) -> None:
     """Also one in the first folder, and a new folder, while the tree is asked for."""
     new = ("new.txt", "99/new.txt", "49/new.txt", "48/48.txt")
-    copies = Copies(function, s3, cloud, new)
+    copies = TreeCopies(function, s3, cloud, new)
     result = copies.run(options={"verify": "download"})
     assert result["totals"]["files"]["transferred"] == 4
     assert cloud.hashes("to") == copies.whole
@@ -94,7 +94,7 @@ def test_another_clients_file_is_not_replaced(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
     """It comes once the tree was listed, which says of the file that it is not there."""
-    copies = Copies(function, s3, cloud, ["49/49.txt"])
+    copies = TreeCopies(function, s3, cloud, ["49/49.txt"])
     theirs: list[str] = []
 
     def add(request: Request) -> None:
