@@ -28,7 +28,7 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmark import arguments, cold_start, gateway, report, server_run, storages
+from benchmark import arguments, cold_start, gateway, report, server_run, stand_in, storages
 from benchmark import columns as benchmark_columns
 from benchmark import listing as benchmark_listing
 from benchmark import rows as benchmark_rows
@@ -88,6 +88,11 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         compared = gateway.measure(rounds, quick=chosen.quick, processors=processors, tell=tell)
         for comparison in compared:
             found["gateway"].append(asdict(comparison))
+            save(found, chosen.save)
+    if "nextcloud" in chosen.rows:
+        found["nextcloud"] = []
+        for measured_row in stand_in.measure(chosen, trips, rounds, tell):
+            found["nextcloud"].append(measured_row)
             save(found, chosen.save)
     if "shards" in chosen.rows:
         found["shards"] = asdict(benchmark_shards.measure(rounds))
@@ -193,6 +198,8 @@ def show(found: dict[str, Any], console: Console) -> None:
         )
     if compared := found.get("gateway"):
         console.print(gateway.table(compared))
+    for table in stand_in.tables(found.get("nextcloud", [])):
+        console.print(table)
     if server := found.get("server"):
         console.print(server_run.table(server["rows"]))
         console.print(f"{server['product'] or server['url']}, signed in by {server['sign_in']}")
@@ -224,7 +231,8 @@ def main() -> int:
     else:
         # A file has no width, and the default width would break the table.
         show(found, Console() if sys.stdout.isatty() else Console(width=180))
-    every = [*found["rows"], *found.get("gateway", ()), *found.get("server", {}).get("rows", ())]
+    every = [*found["rows"], *found.get("gateway", ()), *found.get("nextcloud", ())]
+    every += found.get("server", {}).get("rows", ())
     return int(any(row["failed"] or row.get("within") is False for row in every))
 
 

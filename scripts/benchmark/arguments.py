@@ -13,6 +13,7 @@ from benchmark.rows import DAEMON, NO_GATEWAY, SERVICE, WORKLOADS
 
 SEPARATE_ROWS: Final = {
     "gateway": "with and without the WebDAV gateway: 1 GiB and 2,000 small files, each way",
+    "nextcloud": "1,000 files of 4 KB (see --files) up to a stand-in of Nextcloud, and down",
     "shards": "four shards at once, compared with one request",
     "listing": "one of 10,000 shards of 20,000 files: the cost of listing them",
     "cold": "a cold start on AWS Lambda",
@@ -36,6 +37,7 @@ _EXAMPLES: Final = """\
 examples: scripts/bench --quick
           scripts/bench --rows small-to-s3,large --round-trips 20 --json
           scripts/bench --rows gateway
+          scripts/bench --rows nextcloud --rounds 1
           scripts/bench --memory 512M --columns efss-transfer
           scripts/bench --server https://cloud.example.org/remote.php/dav/files/alice --quick
           scripts/bench --server http://127.0.0.1:8080/remote.php/dav/files/alice \\
@@ -86,7 +88,7 @@ def parse(description: str | None) -> argparse.Namespace:
         "--rows",
         type=names,
         metavar="NAME,NAME",
-        help="rows to measure; default: all local ones but the last five, or both with --server",
+        help="rows to measure; default: all local ones but the last six, or both with --server",
     )
     parser.add_argument("--rounds", type=int, help="rounds of each row; default 3, with --quick 1")
     parser.add_argument(
@@ -173,7 +175,7 @@ def _epilog() -> str:
     server_rows = "".join(f"  {name:16} {title}\n" for name, title in SERVER_ROWS.items())
     return (
         f"rows:\n{rows}\n"
-        "Default: all but the last five. The row of 8 GiB needs 30 GB of disk and memory.\n\n"
+        "Default: all but the last six. The row of 8 GiB needs 30 GB of disk and memory.\n\n"
         f"rows with --server:\n{server_rows}\n{_SERVER_HELP}\n"
         f"the expert's flags: {' '.join(benchmark_columns.EXPERT)}\n"
         f"with --server: {' '.join(benchmark_columns.SERVER_EXPERT)}\n\n{_EXAMPLES}"

@@ -40,8 +40,15 @@ def described(chosen: argparse.Namespace) -> dict[str, Any]:
 def measure(
     chosen: argparse.Namespace, rounds: int, tell: Callable[[str], None]
 ) -> Iterator[ServerRow]:
-    """Measure the chosen rows on the server, in a folder that is removed afterwards."""
+    """Measure the chosen rows on the server that the arguments name."""
     server = NamedServer.of(chosen.server, chosen.vendor, os.environ)
+    yield from measure_on(server, chosen, rounds, tell)
+
+
+def measure_on(
+    server: NamedServer, chosen: argparse.Namespace, rounds: int, tell: Callable[[str], None]
+) -> Iterator[ServerRow]:
+    """Measure the chosen rows on a server, in a folder that is removed afterwards."""
     processes = ServerProcesses(chosen.server_processes) if chosen.server_processes else None
     log = AccessLog(chosen.server_log) if chosen.server_log else None
     binary = find_binary(None)

@@ -104,3 +104,17 @@ def test_invalid_arguments_are_refused(words: tuple[str, ...]) -> None:
     assert done.returncode == 2
     assert "scripts/bench" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_stand_in_of_nextcloud_is_measured() -> None:
+    words = ("--rows=nextcloud", "--files=12", "--rounds=1", "--round-trips=0,20", "--json")
+    done = bench(*words)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["nextcloud"]
+    ways = [(row["way"], row["round_trip_ms"]) for row in rows]
+    assert ways == [("up", 0), ("down", 0), ("up", 20), ("down", 20)]
+    for row in rows:
+        assert not row["failed"]
+        assert set(row["columns"]) == {"rclone copy", "expert", "efss-transfer"}
+        assert row["ratio"]
