@@ -75,7 +75,7 @@ def test_copy_to_a_few_of_many_folders_lists_those(
     result = copies.run(selection={"include": ["0[0-9]/**"]})
     assert result["totals"]["files"]["skipped"] == 20
     assert not listings(cloud, "infinity")
-    assert len(listings(cloud, "1")) == 1 + 10
+    assert len(listings(cloud, "1")) <= FOLDERS // 2
     assert "bulk_listings" not in result["rclone"]
 
 
