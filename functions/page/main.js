@@ -199,10 +199,9 @@ function showSummary(messages, general) {
 const sectionTitle = (pointer) => schema.properties[pointer.split("/")[1]]?.title ?? "The request";
 
 /** The message of a violation of several members, with the titles of their fields. */
-function withTitles({ pointer, keyword, message }) {
-  if (keyword !== "anyOf") return message;
+function withTitles({ pointer, message }) {
   const titles = new Map(all().map((it) => [it.pointer, it.title]));
-  return message.replace(/[a-z_]+/g, (name) => titles.get(`${pointer}/${name}`) ?? name);
+  return message.replace(/`([a-z0-9_]+)`/g, (quoted, name) => titles.get(`${pointer}/${name}`) ?? quoted);
 }
 
 function reveal(input) {

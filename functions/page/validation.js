@@ -69,19 +69,16 @@ function lacking(keyword, part, value) {
 }
 
 function messageFor(keyword, part, missing, value) {
+  const own = part.errorMessages?.find((it) => it.keyword === keyword);
+  if (own) return own.message;
   const wanted = part[keyword];
   switch (keyword) {
     case "required":
-    case "dependentRequired":
       return `Missing: ${missing.join(", ")}.`;
     case "type":
       return `Must be ${[wanted].flat().map((kind) => wording.types[kind]).join(" or ")}.`;
     case "enum":
       return `Must be one of: ${wanted.join(", ")}.${meant(value, wanted)}`;
-    case "const":
-      return `Must be ${JSON.stringify(wanted)}.`;
-    case "anyOf":
-      return `Must have one of: ${wanted.map((way) => way.required.join(" and ")).join(", ")}.`;
     case "minLength":
     case "minItems":
       if (wanted === 1) return "Must not be empty.";
@@ -92,12 +89,8 @@ function messageFor(keyword, part, missing, value) {
     case "minimum":
     case "maximum":
       return `Must be at ${bound(keyword)} ${wanted}.`;
-    case "not":
-      return part.description ?? "Must not have this value.";
-    case "format":
-      return "Must be a date and time that exist in the calendar.";
     default:
-      return wording.patterns[wanted] ?? `Expected: ${part.description ?? "another form."}`;
+      return `Must satisfy the schema's \`${keyword}\`.`;
   }
 }
 

@@ -18,6 +18,7 @@ for (const name of names) {
   // `strict` is all of Ajv's rules. Of the site file's values some may be text or number.
   const ajv = new Ajv.default({ strict: true, allErrors: true, allowUnionTypes: name === "site" });
   addFormats.default(ajv);
+  ajv.addKeyword("errorMessages");
   compiled[name] = ajv.compile(read(name));
 }
 

@@ -11,7 +11,8 @@
 <!-- cron -->                           a line of a crontab
 <!-- needs: --shards -->                they need that option of the command
 <!-- run -->                            a Python program, which the reader runs
-<!-- example: client.py -->             a part of one, which tests/integration/client runs
+<!-- example: client.py -->             a part of one, or a whole one in any language, which
+                                        tests/integration/client runs
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 EXAMPLES = ("client.py", "stream.py")
+CLIENTS = ("checker.mjs",)
 _GENERATED = "<!-- Made by scripts/reference"
 
 

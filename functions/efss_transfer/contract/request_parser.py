@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from efss_transfer.contract import addresses, storage_types
-from efss_transfer.contract.validation import MAX_VIOLATIONS, load, pattern_message, violations
+from efss_transfer.contract.validation import MAX_VIOLATIONS, load, message_at, violations
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Violation
 from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
 from efss_transfer.model.result import Shard
 from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.verification import VerifyMode
 
-_BEGINS_WITH_BUCKET: Final = "[^/]"
+_PATH_WITH_BUCKET: Final = "/properties/destination/else/then/properties/path"
 StorageLookup = Callable[[str, Mapping[str, Any]], Endpoint]
 """Builds the endpoint of a storage from the site file, given the side's name and that side of
 the request. Raises Forbidden or InvalidRequest.
@@ -105,7 +105,7 @@ def check_bucket(side: str, endpoint: Endpoint) -> None:
     """Refuse a path to write to that names no bucket. Raises InvalidRequest."""
     if traits(endpoint.type).has_buckets and not endpoint.path.strip("/"):
         # The schema cannot know the type and the folder of a storage of the site.
-        text = pattern_message(_BEGINS_WITH_BUCKET)
+        text = message_at(_PATH_WITH_BUCKET, "pattern")
         raise InvalidRequest([Violation(f"/{side}/path", "pattern", text)])
 
 
@@ -142,7 +142,7 @@ def _selection(document: Mapping[str, Any]) -> Selection:
         try:
             times[name] = _time(document.get(name))
         except (ValueError, OverflowError):
-            text = "Must be a date and time that exist in the calendar."
+            text = message_at(f"/properties/selection/properties/{name}", "format")
             wrong.append(Violation(f"/selection/{name}", "format", text))
     for low, high in (("min_size", "max_size"), ("modified_after", "modified_before")):
         bounds: dict[str, Any] = {**document, **times}

@@ -25,7 +25,7 @@ from efss_transfer.model.suggestions import did_you_mean
 MAX_VIOLATIONS: Final = 1_000
 """How many violations are listed. The search ends there: a body of 1 MB can have 450,000."""
 
-# Texts for patterns and types that a person can read. The page imports the same file.
+# Names of types that a person can read, and synonyms. The page imports the same file.
 _WORDING: Final = json.loads((files("efss_transfer.contract") / "wording.json").read_text("utf-8"))
 _MAX_NAME_LENGTH: Final = 100
 _MAX_DEPTH: Final = 32
@@ -162,18 +162,13 @@ def _violations(error: ValidationError, at: str) -> Iterator[Violation]:
 
 
 def _message(keyword: str, error: ValidationError, described: Mapping[str, Any]) -> str:
+    if own := own_message(described, keyword):
+        return own
     expected: Any = error.validator_value
     instance: Any = error.instance
     match keyword:
         case "required":
             return _missing(name for name in expected if name not in instance)
-        case "dependentRequired":
-            return _missing(
-                needed
-                for name, all_needed in expected.items()
-                for needed in all_needed
-                if name in instance and needed not in instance
-            )
         case "type":
             types = [expected] if isinstance(expected, str) else expected
             return f"Must be {' or '.join(_WORDING['types'][name] for name in types)}."
@@ -183,11 +178,6 @@ def _message(keyword: str, error: ValidationError, described: Mapping[str, Any])
             if isinstance(instance, str):
                 meant = did_you_mean(instance, known, _WORDING["synonyms"])
             return f"Must be one of: {', '.join(known)}.{meant}"
-        case "const":
-            return f"Must be {json.dumps(expected)}."
-        case "anyOf":
-            alternatives = [" and ".join(it["required"]) for it in expected]
-            return f"Must have one of: {', '.join(alternatives)}."
         case "minLength" | "minItems" if expected == 1:
             return "Must not be empty."
         case "minLength" | "maxLength":
@@ -196,18 +186,22 @@ def _message(keyword: str, error: ValidationError, described: Mapping[str, Any])
             return f"Must have {_bound(keyword)} {_count(expected, 'entry', 'entries')}."
         case "minimum" | "maximum":
             return f"Must be {_bound(keyword)} {expected}."
-        case "not":
-            return str(described.get("description", "Must not have this value."))
-        case "pattern":
-            otherwise = f"Expected: {described.get('description', 'another form.')}"
-            return pattern_message(expected, otherwise)
         case _:
             return f"Must satisfy the schema's `{keyword}`."
 
 
-def pattern_message(pattern: str, otherwise: str = "") -> str:
-    """What is said of a text that does not match a pattern of the schemas."""
-    return str(_WORDING["patterns"].get(pattern, otherwise))
+def own_message(described: Mapping[str, Any], keyword: str) -> str | None:
+    """The message that a schema itself has for one of its keywords, which Ajv's clients show."""
+    own = (it["message"] for it in described.get("errorMessages", ()) if it["keyword"] == keyword)
+    return next(own, None)
+
+
+def message_at(pointer: str, keyword: str) -> str:
+    """The message of a keyword of the request schema, for a check that stands outside it."""
+    part: Any = schema("request")
+    for token in pointer.split("/")[1:]:
+        part = part[token]
+    return own_message(part, keyword) or ""
 
 
 def _missing(names: Iterable[str]) -> str:

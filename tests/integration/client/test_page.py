@@ -107,7 +107,7 @@ def test_violation_is_shown_at_its_field_while_the_user_types(
         assert url.get_attribute("aria-invalid") != "true"
         url.press("Tab")
         assert url.get_attribute("aria-invalid") == "true"
-        message = "Expected: An http or https URL without user, query or fragment."
+        message = "Must be an http or https URL, such as https://cloud.example.org, without user"
         described = str(url.get_attribute("aria-describedby")).split()
         assert any(message in seen.text(f"#{name}") for name in described)
         url.fill("https://cloud.example.org/dav")
@@ -116,7 +116,7 @@ def test_violation_is_shown_at_its_field_while_the_user_types(
             seen.field(side, "Path (required)").fill("a")
 
         seen.page.get_by_role("button", name="Start transfer").click()
-        message = "Must have one of: Access key ID and Secret access key, Anonymous."
+        message = "Give Access key ID and Secret access key, or Anonymous for public data."
         assert seen.text("#destination-error").endswith(message)
         assert f"Destination: {message}" in seen.text("#summary")
         assert seen.page.evaluate("document.activeElement.id") == "summary"

@@ -40,6 +40,7 @@ _TOLD = (
     "$schema",
     "writeOnly",
     "format",
+    "errorMessages",
 )
 
 

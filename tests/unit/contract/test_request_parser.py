@@ -6,7 +6,6 @@ import json
 import time
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from jsonschema.exceptions import ValidationError
 
 from efss_transfer.contract import validation
 from efss_transfer.contract.request_parser import parse
-from efss_transfer.contract.schemas import schema
 from efss_transfer.contract.validation import MAX_VIOLATIONS
 from efss_transfer.model.errors import InvalidJson, InvalidRequest, Violation
 
@@ -237,7 +235,7 @@ def test_single_error_is_singular() -> None:
         ),
         (
             {"destination": {"type": "ftp", "parameters": {**FTP, "host": "ftp://h"}, "path": ""}},
-            "Expected: A host name or an IP address, without a port.",
+            "Must be a host name or an IP address, without a scheme, a port or a path.",
         ),
         ({"id": "x" * 129}, "Must have at most 128 characters."),
         ({"engine": "x"}, "Must be one of: rclone."),
@@ -251,7 +249,7 @@ def test_single_error_is_singular() -> None:
         ),
         (
             {"source": {"type": "sftp", "parameters": {"host": "h", "user": "u"}, "path": ""}},
-            "Must have one of: pass, key_pem.",
+            "Give `pass` or `key_pem`.",
         ),
         (
             {
@@ -261,7 +259,7 @@ def test_single_error_is_singular() -> None:
                     "path": "bucket",
                 }
             },
-            "Must be true.",
+            "Must be true, or be left out.",
         ),
         (
             {"destination": {"type": "ftp", "parameters": {**FTP, "port": 0}, "path": ""}},
@@ -426,12 +424,6 @@ def test_repr_of_a_request_has_no_credentials(storage: str) -> None:
     for shown in (repr(parsed), str(parsed), f"{parsed.source}", repr(parsed.destination)):
         assert CANARY not in shown
         assert storage in shown
-
-
-def test_wording_has_only_patterns_of_the_schemas() -> None:
-    wording = json.loads((Path(validation.__file__).parent / "wording.json").read_text("utf-8"))
-    known = json.dumps(schema("request"))
-    assert [it for it in wording["patterns"] if json.dumps(it) not in known] == []
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,6 @@ COVERED_ELSEWHERE = {
     "contract/problems.py": "unit/model/test_result.py",
     "contract/schemas.py": "integration/client/test_service_description.py",
     "contract/storage_types.py": "unit/contract/test_examples.py",
-    "contract/validation.py": "unit/contract/test_request_parser.py",
     "egress/http_post.py": "unit/service/test_webhook.py",
     "engines/base.py": "engine_contract.py",
     "engines/rclone/browse/folder_lister.py": "integration/looks/test_list.py",
