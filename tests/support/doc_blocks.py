@@ -27,7 +27,10 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
 EXAMPLES = ("client.py", "stream.py")
-CLIENTS = ("checker.mjs",)
+CLIENTS = (
+    *("transfer.py", "copy.mjs", "node.mjs", "index.html", "copy.sh", "copy.php"),
+    *("receiver.py", "checker.mjs"),
+)
 _GENERATED = "<!-- Made by scripts/reference"
 
 
@@ -59,6 +62,13 @@ def blocks(page: Path) -> list[Block]:
         line = text.count("\n", 0, match.start()) + 1
         found.append(Block(match[2], match[3], marks, line))
     return found
+
+
+def written(page: Path, folder: Path, *names: str) -> None:
+    """Write these examples of a page as files into a folder."""
+    shown = {block.marks.get("example"): block.content for block in blocks(page)}
+    for name in names:
+        (folder / name).write_text(shown[name], "utf-8")
 
 
 def prose(page: Path) -> str:

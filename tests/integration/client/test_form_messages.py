@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.contract import EXAMPLES, SCHEMA, schema
-from support.doc_blocks import DOCS, blocks
+from support.doc_blocks import DOCS, written
 from support.node import node, packages
 from support.service_process import Function
 
@@ -47,12 +47,7 @@ def form(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What the page's lines say of documents, by a schema: the sentence at each pointer."""
     folder = tmp_path_factory.mktemp("form")
     (folder / "node_modules").symlink_to(packages())
-    (shown,) = (
-        block.content
-        for block in blocks(DOCS / "how-to" / "clients.md")
-        if block.marks.get("example") == "checker.mjs"
-    )
-    (folder / "checker.mjs").write_text(shown, "utf-8")
+    written(DOCS / "how-to" / "clients.md", folder, "checker.mjs")
     (folder / "program.mjs").write_text(PROGRAM, "utf-8")
 
     def said(name: str, documents: list[Any]) -> list[dict[str, str]]:
