@@ -237,7 +237,7 @@ def serving(reader: Reader, site: Path | None) -> Iterator[str]:
         assert process.stderr is not None
         try:
             for line in process.stderr:
-                if found := re.search(r"Listening at: (http://127\.0\.0\.1:\d+)", line):
+                if found := re.search(r"serving at (http://127\.0\.0\.1:\d+)", line):
                     break
             else:
                 raise AssertionError("it does not serve")

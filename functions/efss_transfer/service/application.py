@@ -5,9 +5,9 @@ The adapters in `runtimes` translate between their runtime and `Request` and `Re
 
 from __future__ import annotations
 
-import logging
 import math
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
@@ -33,7 +33,7 @@ from efss_transfer.model.errors import (
 )
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import State
-from efss_transfer.service import http_messages, logs, page, runner
+from efss_transfer.service import http_messages, logs, page, refusals, runner
 from efss_transfer.service.concurrency import ConcurrencyLimit
 from efss_transfer.service.http_messages import JSON, STREAMS, Request, Response
 from efss_transfer.service.metrics import Metrics
@@ -45,8 +45,6 @@ from efss_transfer.site.storages import Storages
 if TYPE_CHECKING:
     from efss_transfer.service.looks import Looks
     from efss_transfer.service.webhook import Notifier
-
-_LOG: Final = logging.getLogger(__name__)
 
 
 class Service:
@@ -92,15 +90,16 @@ class Service:
         """Answer a request. Never raises: every error becomes a problem document."""
         # Members of every log line about this request; the methods below add what they learn.
         log_context = logs.trace_context(request.header("traceparent"))
+        began = time.monotonic()
         try:
             return self._route(request, log_context)
         except EfssTransferError as error:
             if not isinstance(error, EngineError):  # the runner has logged and counted that one
-                self._log_refusal(error, log_context)
+                refusals.record(error, self._metrics, log_context, began)
             return http_messages.problem_response(problems.of_error(error), request_unread=True)
         except Exception as error:  # noqa: BLE001 - no caller may see a traceback
             if (lack := lack_of_threads(error)) is not None:
-                self._log_refusal(lack, log_context)
+                refusals.record(lack, self._metrics, log_context, began)
                 return http_messages.problem_response(problems.of_error(lack), request_unread=True)
             runner.log_internal_error(error, log_context)
             return http_messages.problem_response(problems.of_defect())
@@ -125,12 +124,6 @@ class Service:
             self._concurrency,
             self._metrics,
         )
-
-    def _log_refusal(self, error: EfssTransferError, log_context: dict[str, str]) -> None:
-        self._metrics.count_refusal(error.code)
-        extra = logs.members("refused", log_context, code=error.code, status=error.status)
-        by = f" by {log_context['caller']!r}" if "caller" in log_context else ""
-        _LOG.info("request%s refused: %s", by, error.code, extra=extra)
 
     def _route(self, request: Request, log_context: dict[str, str]) -> Response:
         path = request.path.rstrip("/") or "/"

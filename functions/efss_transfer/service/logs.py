@@ -2,7 +2,13 @@
 
     {"time": "2026-11-22T16:00:00.000Z", "level": "INFO", "logger": "efss_transfer.service.runner",
      "message": "…", "event": "transfer.ended", "request_id": "run-42", "transfer": "…",
-     "caller": "alice", "trace_id": "…", "span_id": "…", "state": "succeeded"}
+     "caller": "alice", "trace_id": "…", "span_id": "…", "state": "failed",
+     "code": "source_not_found", "side": "source", "seconds": 1.2, "files_transferred": 0, …}
+
+    2026-11-22T16:00:00.000Z INFO transfer 'run-42' by 'alice': failed: source_not_found (source);
+    … code=source_not_found side=source seconds=1.2 files_transferred=0 … caller=alice
+
+The text has the same members as the JSON behind its sentence, except for those that are lists.
 
 The context of a line travels with its record and not in a thread-local or context variable: a
 transfer is a generator, and the thread that resumes it may belong to another request.
@@ -25,6 +31,13 @@ LogContext = Mapping[str, Json]
 """Members that every line about the same request has, such as `caller`."""
 
 _MEMBERS: Final = "efss_transfer_members"
+# The members of a line of text that come first, and those that it does not repeat.
+_FIRST: Final = (
+    *("code", "side", "status", "state", "seconds"),
+    *("files_transferred", "files_skipped", "files_failed", "bytes_transferred"),
+    *("entries", "files", "bytes", "transfer", "caller", "request_id"),
+)
+_IN_SENTENCE: Final = frozenset({"time", "level", "logger", "message", "event", "address"})
 # W3C Trace Context, version 00. Other versions may use these positions differently.
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}", re.ASCII)
 
@@ -66,17 +79,33 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as one line of text; characters that could break the line are escaped."""
+    """Formats a record as one line of text: a sentence for people, then members as `name=value`.
+
+    Characters that could break the line are escaped.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without a line end."""
         it = _members(record)
         where = " ".join(it.get("where", ()))
-        text = f"{it['time']} {it['level']} {it['logger']}: {it['message']} {where}".rstrip()
+        ordered = {name: it[name] for name in _FIRST if name in it} | it
+        said = " ".join(
+            f"{name}={_word(value)}"
+            for name, value in ordered.items()
+            if name not in _IN_SENTENCE and not isinstance(value, list | dict)
+        )
+        words = (it["time"], it["level"], it["message"], where, said)
         return "".join(
             one if one.isprintable() else one.encode("unicode_escape").decode("ascii")
-            for one in text
+            for one in " ".join(filter(None, words))
         )
+
+
+def _word(value: Json) -> str:
+    """A value as one word, so that a program can split a line at its spaces."""
+    text = str(value)
+    is_plain = text and text.isprintable() and not set(text) & set(" \"'=\\")
+    return text if is_plain else json.dumps(text)
 
 
 def _members(record: logging.LogRecord) -> dict[str, Any]:

@@ -5,9 +5,7 @@ A look reads as a transfer does, so it passes the same checks and limits, in a s
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -22,19 +20,17 @@ from efss_transfer.engines.base import CheckingEngine, Engine, ListingEngine
 from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.errors import NotAcceptable, UnsupportedByEngine
 from efss_transfer.model.listing import FolderListing, ListRequest
-from efss_transfer.model.request import Endpoint
-from efss_transfer.model.result import Json
 from efss_transfer.model.storage_check import CheckRequest, StorageCheck
-from efss_transfer.service import http_messages, logs, runner
+from efss_transfer.service import http_messages, log_sentences, runner
 from efss_transfer.service.concurrency import ConcurrencyLimit
 from efss_transfer.service.http_messages import JSON, STREAMS, Request, Response
+from efss_transfer.service.look_record import recorded
 from efss_transfer.service.metrics import Metrics
 from efss_transfer.service.runner import RunParameters
 from efss_transfer.site import policy
 from efss_transfer.site.site_file import Caller, Site
 from efss_transfer.site.storages import Storages
 
-_LOG: Final = logging.getLogger(__name__)
 _SECONDS: Final = 60.0
 # More than the rest of a listing takes.
 _FRAME_BYTES: Final = 16_384
@@ -134,14 +130,12 @@ def run_listing(
 
     Raises EngineError if the engine could not start.
     """
-    began = time.monotonic()
-    _log(parameters, "list", "started", f"of {_described(request.endpoint)} started")
-    context = runner.reading_context(request.engine, began, parameters)
-    listing = engine.list_folder(request.endpoint, request.limit, context)
+    with recorded("list", log_sentences.endpoint(request.endpoint), parameters) as record:
+        context = runner.reading_context(request.engine, record.began, parameters)
+        listing = engine.list_folder(request.endpoint, request.limit, context)
     code = None if listing.failure is None else listing.failure.code
     text = f"ended: {listing.count} entries" if code is None else f"failed: {code}"
-    seconds = round(time.monotonic() - began, 3)
-    _log(parameters, "list", "ended", text, code=code, entries=listing.count, seconds=seconds)
+    record.ended(text, code, entries=listing.count)
     return listing
 
 
@@ -152,15 +146,12 @@ def run_check(
 
     Raises EngineError if the engine could not start.
     """
-    began = time.monotonic()
-    _log(parameters, "check", "started", f"of {_described(request.endpoint)} started")
-    context = runner.reading_context(request.engine, began, parameters)
-    check = engine.check(request.endpoint, context, write=request.write)
+    with recorded("check", log_sentences.endpoint(request.endpoint), parameters) as record:
+        context = runner.reading_context(request.engine, record.began, parameters)
+        check = engine.check(request.endpoint, context, write=request.write)
     failures = [step.failure.code for step in check.steps if step.failure is not None]
     code = check.failure.code if check.failure is not None else next(iter(failures), None)
-    seconds = round(time.monotonic() - began, 3)
-    text = "passed" if code is None else f"failed: {code}"
-    _log(parameters, "check", "ended", text, code=code, write=request.write, seconds=seconds)
+    record.ended("passed" if code is None else f"failed: {code}", code, write=request.write)
     return check
 
 
@@ -187,14 +178,3 @@ def listing_response(
 
 def _cut(listing: FolderListing, shown: int) -> Response:
     return http_messages.json_response(replace(listing, entries=listing.entries[:shown]).to_json())
-
-
-def _described(endpoint: Endpoint) -> str:
-    if endpoint.storage is None:
-        return endpoint.type
-    return f"{endpoint.storage!r} ({endpoint.type})"
-
-
-def _log(parameters: RunParameters, kind: str, event: str, text: str, **more: Json) -> None:
-    extra = logs.members(f"{kind}.{event}", parameters.log_context, **more)
-    _LOG.info("%s for %r %s", kind, parameters.caller, text, extra=extra)

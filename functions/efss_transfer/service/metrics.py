@@ -23,6 +23,7 @@ _DURATION_BUCKETS: Final = (
     *(_MINUTE, 2 * _MINUTE, 5 * _MINUTE, 10 * _MINUTE, 30 * _MINUTE),
     *(_HOUR, 2 * _HOUR, 6 * _HOUR, 24 * _HOUR),
 )
+_LOOK_BUCKETS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, _MINUTE, 10 * _MINUTE, _HOUR)
 _BOOT_BUCKETS: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 15)
 
 
@@ -62,6 +63,12 @@ class Metrics:
             error = notification.error
             outcome = "delivered" if error is None else error.code
             collectors.notifications.labels(outcome).inc()
+
+    def observe_look(self, kind: str, code: str | None, seconds: float) -> None:
+        """Record a finished list, check or plan, and how long it took."""
+        collectors = self._collectors()
+        collectors.looks.labels(kind, code or "none").inc()
+        collectors.look_duration.labels(kind).observe(seconds)
 
     def count_refusal(self, code: str) -> None:
         """Count a request that was refused with this error code."""
@@ -113,6 +120,7 @@ class _Collectors:
             buckets=_DURATION_BUCKETS,
             registry=registry,
         )
+        self._add_looks()
         Gauge(
             "efss_transfer_running_transfers", "Transfers running now.", registry=registry
         ).set_function(running)
@@ -138,6 +146,23 @@ class _Collectors:
         # Start at zero instead of being absent, so that `rate()` sees the first failure.
         for state in FileState:
             self.files.labels(state.value)
+
+    def _add_looks(self) -> None:
+        from prometheus_client import Counter, Histogram
+
+        self.looks = Counter(
+            "efss_transfer_looks",
+            "Finished looks at storages, by kind (`list`, `check`, `plan`) and error code.",
+            ("kind", "code"),
+            registry=self._registry,
+        )
+        self.look_duration = Histogram(
+            "efss_transfer_look_duration_seconds",
+            "Duration of looks at storages.",
+            ("kind",),
+            buckets=_LOOK_BUCKETS,
+            registry=self._registry,
+        )
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """All metrics in the format that an Accept header asks for, and its media type."""

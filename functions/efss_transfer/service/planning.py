@@ -16,9 +16,7 @@ count = copy / (0.7 x seconds of an invocation - survey), rounded up
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -27,15 +25,14 @@ from efss_transfer.contract.request_parser import PlanOptions
 from efss_transfer.engines.base import Engine, Survey
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Json, Shard
-from efss_transfer.service import logs, runner
+from efss_transfer.service import log_sentences, runner
+from efss_transfer.service.look_record import recorded
 from efss_transfer.service.runner import RunParameters
 
 _ASSUMED_RATE: Final = 50_000_000.0
 _ASSUMED_FILES_PER_SECOND: Final = 25.0
 _MARGIN: Final = 0.7
 _MAX_SHARDS: Final = 10_000
-
-_LOG: Final = logging.getLogger(__name__)
 
 Basis = Literal["given", "measured", "assumed"]
 
@@ -117,25 +114,22 @@ def run_survey(
     With `measure` the rate of the source is measured, too. Raises EngineError if the engine could
     not start.
     """
-    began = time.monotonic()
-    context = runner.reading_context(request.engine, began, parameters)
-    _log(parameters, "plan.started", "survey started")
-    events = engine.survey(request, context, measure=measure)
-    with closing(events):
-        try:
-            while True:
-                next(events)
-        except StopIteration as end:
-            survey: Survey = end.value
+    with recorded("plan", log_sentences.ends(request), parameters) as record:
+        context = runner.reading_context(request.engine, record.began, parameters)
+        with closing(engine.survey(request, context, measure=measure)) as events:
+            try:
+                while True:
+                    next(events)
+            except StopIteration as end:
+                survey: Survey = end.value
     result = survey.result
     state = result.state.value if result.code is None else f"{result.state.value} ({result.code})"
-    _log(
-        parameters,
-        "plan.ended",
+    record.ended(
         f"survey {state}, files: {survey.files}, bytes: {survey.bytes}",
+        result.code,
         state=result.state.value,
-        code=result.code,
-        seconds=round(time.monotonic() - began, 3),
+        files=survey.files,
+        bytes=survey.bytes,
     )
     return survey
 
@@ -199,8 +193,3 @@ def _refusals(survey: Survey, rate: float, limit: float, *, assumed: bool) -> li
         )
         found.append(Refusal("too_large", text))
     return found
-
-
-def _log(parameters: RunParameters, event: str, text: str, **more: Json) -> None:
-    extra = logs.members(event, parameters.log_context, **more)
-    _LOG.info("plan for %r: %s", parameters.caller, text, extra=extra)

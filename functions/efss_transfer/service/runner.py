@@ -14,7 +14,7 @@ from efss_transfer.egress.rules import Egress
 from efss_transfer.engines.base import Context, Engine, NullObserver
 from efss_transfer.model.errors import CODES, EfssTransferError
 from efss_transfer.model.events import Event, FileDone, Finished, Started
-from efss_transfer.model.request import Endpoint, Limits, Report, TransferRequest
+from efss_transfer.model.request import Limits, Report, TransferRequest
 from efss_transfer.model.result import (
     ErrorGroup,
     FileState,
@@ -25,7 +25,7 @@ from efss_transfer.model.result import (
     Totals,
     utc_now,
 )
-from efss_transfer.service import logs
+from efss_transfer.service import log_sentences, logs
 from efss_transfer.service.file_report import FileReport
 from efss_transfer.service.metrics import Metrics
 
@@ -184,8 +184,7 @@ class _TransferRun:
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Log the start, count the transfer as running, and log an engine that cannot start."""
-        source, destination = self._request.source, self._request.destination
-        self._log("transfer.started", f"from {_described(source)} to {_described(destination)}")
+        self._log("transfer.started", log_sentences.ends(self._request))
         with self._parameters.metrics.running():
             try:
                 yield
@@ -207,7 +206,7 @@ class _TransferRun:
         elif isinstance(event, Finished):
             shard = self._request.selection.shard
             ended = self._notified(replace(event.result, id=self._request.id, shard=shard))
-            self._finish(ended, _summary(ended))
+            self._finish(ended, log_sentences.sentence(ended))
             event = Finished(ended)
         return event
 
@@ -266,21 +265,9 @@ class _TransferRun:
             state=ended.state.value,
             code=ended.code,
             seconds=round(time.monotonic() - self.began, 3),
+            **log_sentences.members_of(ended),
         )
 
     def _log(self, event: str, text: str, **more: Json) -> None:
         extra = logs.members(event, self._parameters.log_context, **more)
         _LOG.info("transfer%s: %s", self._label, text, extra=extra)
-
-
-def _described(end: Endpoint) -> str:
-    return end.type if end.storage is None else f"{end.storage!r} ({end.type})"
-
-
-def _summary(ended: Result) -> str:
-    totals = ended.totals
-    state = ended.state.value if ended.code is None else f"{ended.state.value} ({ended.code})"
-    return (
-        f"{state}, files: {totals.transferred} transferred, {totals.skipped} skipped, "
-        f"{totals.failed} failed; {totals.transferred_bytes} bytes transferred"
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def test_serve_answers_until_sigint(user: User, tmp_path: Path) -> None:
     with user.started("serve", "--port", "0") as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if found := re.search(r"Listening at: (http://127\.0\.0\.1:\d+)", line):
+            if found := re.search(r"serving at (http://127\.0\.0\.1:\d+)", line):
                 break
         else:
             raise AssertionError("it does not serve")
@@ -63,8 +64,26 @@ def test_serve_answers_until_sigint(user: User, tmp_path: Path) -> None:
         rest = process.stdout.read()
         assert process.wait(20) == 0, rest
     assert "Traceback" not in rest
+    assert rest.splitlines()[-1].endswith(" INFO stopped")
     service_process.wait_clean(tmp_path / "run", 5)
     assert user.run("serve", "--host", "").returncode == 2
+
+
+def test_serve_says_that_it_serves_only_when_it_does(user: User, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = user.run("serve", "--port", str(port))
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"Error: Cannot listen on 127.0.0.1:{port} (Address already in use). "
+        "Another program uses it: choose another --port.\n"
+    )
+    user.environment["EFSS_TRANSFER_SITE"] = str(tmp_path / "none.json")
+    done = user.run("serve", "--port", "0")
+    assert done.returncode == 1
+    assert "The site file cannot be used" in done.stderr
+    assert "serving" not in done.stdout + done.stderr
 
 
 def commands(group: click.Group, *before: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:

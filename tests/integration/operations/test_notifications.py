@@ -380,8 +380,5 @@ def test_a_person_reads_text(tmp_path: Path) -> None:
     with service_process.function(tmp_path / "run", LOG_FORMAT="text") as own:
         own.post(b"{}")
         log = own.log.read_text()
-    assert (
-        "INFO efss_transfer.service.application: request by 'anonymous' refused: invalid_request"
-        in log
-    )
+    assert "INFO request by 'anonymous' refused: invalid_request code=invalid_request" in log
     assert '{"time"' not in log

@@ -243,8 +243,7 @@ def serving(folder: Path, *words: str, **variables: str) -> Iterator[subprocess.
         stderr=subprocess.PIPE,
     ) as server:
         assert server.stderr is not None
-        assert "scripts/run: serving at" in server.stderr.readline()
-        assert any("Listening at: http://127.0.0.1:" in line for line in server.stderr)
+        assert any("serving at http://127.0.0.1:" in line for line in server.stderr)
         yield server
 
 

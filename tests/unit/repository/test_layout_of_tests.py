@@ -33,6 +33,7 @@ COVERED_ELSEWHERE = {
     "engines/rclone/gateways.py": "integration/webdav/test_renewed_tokens.py",
     "webdav/writes/kept.py": "integration/webdav/test_gateway.py",
     "webdav/writes/chunks.py": "integration/webdav/test_gateway.py",
+    "runtimes/flask/announcement.py": "integration/cli/test_other_commands.py",
     "runtimes/flask/header_deadline.py": "integration/security/test_slow_clients.py",
     "webdav/writes/conditions.py": "integration/webdav/test_opencloud.py",
     "webdav/dialects.py": "integration/webdav/test_gateway.py",

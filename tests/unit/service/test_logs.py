@@ -42,6 +42,21 @@ def test_json_line_has_the_members_of_its_context() -> None:
     }
 
 
+def test_text_line_is_a_sentence_and_then_members_as_words() -> None:
+    extra = logs.members(
+        "transfer.ended",
+        {"caller": "alice", "request_id": 'a "b" = c'},
+        seconds=1.5,
+        code="partial",
+        side=None,
+        errors=[{"code": "x", "side": None, "count": 2}],
+    )
+    text = TextFormatter().format(record("it is %s", "done", **extra))
+    assert text.partition(" ")[2] == (
+        'INFO it is done code=partial seconds=1.5 caller=alice request_id="a \\"b\\" = c"'
+    )
+
+
 @pytest.mark.parametrize("lines", [JsonFormatter, TextFormatter])
 def test_control_characters_do_not_break_the_line(lines: Callable[[], logging.Formatter]) -> None:
     text = lines().format(record(ODD, **logs.members("x", {"caller": ODD}, **{ODD: ODD})))

@@ -53,6 +53,19 @@ def test_running_gauge_counts_transfers_while_they_run() -> None:
     assert numbers(metrics)["efss_transfer_running_transfers[]"] == 0
 
 
+def test_looks_are_counted_by_kind_and_code_with_their_duration() -> None:
+    metrics = Metrics()
+    metrics.observe_look("list", None, 0.2)
+    metrics.observe_look("check", "authentication_failed", 3)
+    seen = numbers(metrics)
+    assert seen["efss_transfer_looks_total['list', 'none']"] == 1
+    assert seen["efss_transfer_looks_total['authentication_failed', 'check']"] == 1
+    assert seen["efss_transfer_look_duration_seconds_bucket['0.25', 'list']"] == 1
+    assert seen["efss_transfer_look_duration_seconds_bucket['2.5', 'check']"] == 0
+    assert seen["efss_transfer_look_duration_seconds_bucket['5.0', 'check']"] == 1
+    assert "efss_transfer_transfers_total['none', 'succeeded']" not in seen
+
+
 def test_refusals_boots_and_notifications_are_counted() -> None:
     metrics = Metrics()
     metrics.count_refusal("busy")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+from errno import EADDRINUSE
 from pathlib import Path
 
 import click
@@ -21,11 +23,12 @@ from efss_transfer.config.settings import DEFAULT_TRANSFERS, SPARE_THREADS
     type=click.IntRange(0, 65535),
     default=8080,
     show_default=True,
-    help="Port to listen on; 0 for a free one, which the log names.",
+    help="Port to listen on; 0 for a free one, which the log names once it serves.",
 )
 def serve(host: str, port: int) -> None:
     """Serve the function in the foreground, until Ctrl-C or SIGTERM.
 
+    The log says "serving at" and the address once it answers requests, and "stopped" at the end.
     Configure it by environment variables, see docs/reference/settings.md. At 127.0.0.1 only this
     machine can reach it. For all other clients, put a gateway with TLS in front of it.
 
@@ -46,13 +49,7 @@ def serve(host: str, port: int) -> None:
     wanted = int(transfers) if transfers.isdecimal() and len(transfers) < 6 else DEFAULT_TRANSFERS
     # Without spare threads a full service would leave callers waiting instead of answering `busy`.
     environment.setdefault("THREADS", str(wanted + max(SPARE_THREADS, DEFAULT_TRANSFERS)))
-    if port:
-        click.echo(f"efss-transfer: serving at http://{_authority(host)}:{port}/", err=True)
-    else:
-        # Only gunicorn knows the free port, and logs it at this level.
-        environment["GUNICORN_LOG_LEVEL"] = "info"
-        click.echo(f"efss-transfer: serving at a free port of {host}; the log names it", err=True)
-    sys.stderr.flush()
+    _check_address(host, port)
     # Replace this process, so that signals and the exit code are the server's.
     os.execve(  # noqa: S606 - its argv is constant but for what was checked
         sys.executable,
@@ -68,6 +65,27 @@ def serve(host: str, port: int) -> None:
         ],
         environment,
     )
+
+
+def _check_address(host: str, port: int) -> None:
+    """Refuse an address that is taken or not this machine's: gunicorn would try for five seconds,
+    and say it ten times.
+    """
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            bare, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        hint = (
+            " Another program uses it: choose another --port." if error.errno == EADDRINUSE else ""
+        )
+        raise click.ClickException(
+            f"Cannot listen on {_authority(host)}:{port} ({error.strerror}).{hint}"
+        ) from None
 
 
 def _authority(host: str) -> str:

@@ -8,8 +8,9 @@ from typing import Final
 import functions_framework
 from flask import Request, Response
 
-from efss_transfer.runtimes.flask import app, header_deadline
+from efss_transfer.runtimes.flask import announcement, app, header_deadline
 
+announcement.install()
 header_deadline.install(os.environ)
 _service: Final = app.create_service()
 
