@@ -14,6 +14,7 @@ from efss_transfer.model.events import Event, Finished
 from efss_transfer.model.result import State
 from efss_transfer.service.application import Service
 from efss_transfer.service.http_messages import JSON, NDJSON, Request, Response, body_reader
+from efss_transfer.site.site_file import Site
 
 
 class NotConfigured(ClientError):
@@ -26,16 +27,20 @@ class InProcessService:
     """The service, configured by this process's environment and its site file.
 
     `interrupted` is polled several times a second: it returns the state in which a transfer must
-    end early, or None. Raises NotConfigured.
+    end early, or None. `site` takes the place of the site file. Raises NotConfigured.
     """
 
     def __init__(
-        self, *, token: str | None = None, interrupted: Callable[[], State | None] = lambda: None
+        self,
+        *,
+        token: str | None = None,
+        interrupted: Callable[[], State | None] = lambda: None,
+        site: Site | None = None,
     ) -> None:
         # The service's log is for operators; here its events show the progress.
         logging.getLogger("efss_transfer").addHandler(logging.NullHandler())
         try:
-            self._service = Service.from_environment(log=False)
+            self._service = Service.from_environment(log=False, site=site)
         except ConfigurationError as error:
             raise NotConfigured(str(error)) from None
         self._headers = {} if token is None else {"authorization": f"Bearer {token}"}

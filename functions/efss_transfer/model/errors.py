@@ -112,7 +112,8 @@ class Violation:
             (a glob, a time or a host that cannot be parsed), `order` (an empty range, or a
             shard index beyond the count) and `policy` (the site does not allow it). A site
             file also has `reference` (something that does not exist) and `mode` (a member
-            that the authentication mode does not use).
+            that the authentication mode does not use) and `secret` (what a reference needs is
+            not on this machine, which is no mistake of the file).
         message: A text for people. It never contains the value.
 
     """
@@ -231,7 +232,10 @@ class ConfigurationError(EfssTransferError):
 
 
 class InvalidSite(ConfigurationError):
-    """The site file cannot be used. `violations` has every mistake with its JSON Pointer."""
+    """The site file cannot be used. `violations` has every mistake with its JSON Pointer.
+
+    Those with the keyword `secret` are secrets that this machine lacks, and no mistakes.
+    """
 
     def __init__(
         self, reason: str, violations: list[Violation] | None = None, *, has_more: bool = False

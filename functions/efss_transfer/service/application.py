@@ -68,18 +68,17 @@ class Service:
         self._metrics = Metrics()
 
     @classmethod
-    def from_environment(cls, *, log: bool = True) -> Self:
+    def from_environment(cls, *, log: bool = True, site: Site | None = None) -> Self:
         """The service that the environment configures. Raises ConfigurationError.
 
         With `log` it writes its log to stderr, at the level and in the format that the
-        environment sets.
+        environment sets. `site` takes the place of the site file that the environment names.
         """
         raise_descriptor_limit()
         settings = Settings.read(os.environ)
-        site = Site()
-        if settings.site is not None:
-            site = site_file.read(settings.site)
-            settings = Settings.read(os.environ, site.settings())
+        if site is None:
+            site = Site() if settings.site is None else site_file.read(settings.site)
+        settings = Settings.read(os.environ, site.settings())
         if log:
             logs.configure(settings.log_level, settings.log_format)
         return cls(

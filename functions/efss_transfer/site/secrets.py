@@ -26,6 +26,7 @@ from efss_transfer.model.errors import ConfigurationError
 Reference = Mapping[str, str]
 
 _CACHE_SECONDS: Final = 300
+_SYSTEMD: Final = "/run/credentials/"
 _MAX_CHARACTERS: Final = 65_536
 
 
@@ -74,11 +75,23 @@ def check_reference(reference: Reference) -> str | None:
             return f"The environment variable {name} is not set."
         case {"file": name}:
             try:
-                with Path(name).open("rb"):
-                    return None
+                with Path(name).open("rb") as file:
+                    return None if file.read(1) else f"The file {name} is empty."
             except OSError as error:
-                return f"The file cannot be read ({error.strerror})."
+                return f"The file {name} cannot be read ({error.strerror})."
     return None
+
+
+def relocate(document: Any, credentials: Path) -> Any:
+    """A site file's document that refers to files in `credentials` in place of those that systemd
+    will put into the service's credentials folder, where only the running service can read them.
+    """
+    match document:
+        case {"file": str(name)} if len(document) == 1 and name.startswith(_SYSTEMD):
+            return {"file": str(credentials / Path(name).name)}
+        case dict():
+            return {name: relocate(value, credentials) for name, value in document.items()}
+    return document
 
 
 def describe(reference: Reference) -> str:

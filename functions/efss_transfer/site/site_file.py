@@ -84,11 +84,13 @@ class Site:
         return self.callers.get(name) or self.callers.get("*")
 
 
-def read(file: Path) -> Site:
+def read(file: Path, *, credentials: Path | None = None, may_lack_secrets: bool = False) -> Site:
     """Read a site file.
 
+    `credentials` is where to look for files that systemd will load: see secrets.relocate.
     Raises InvalidSite with every mistake: in the JSON, against the schema, or in references
-    to a storage, a caller, an environment variable or a file.
+    to a storage or a caller; and with every secret that is not on this machine, unless it
+    `may_lack_secrets`.
     """
     try:
         body = file.read_bytes()
@@ -100,9 +102,13 @@ def read(file: Path) -> Site:
         raise InvalidSite(str(error)) from None
     found, has_more = violations("site", document)
     if not found:
+        if credentials is not None:
+            document = secrets.relocate(document, credentials)
         found = sorted(_mistakes(document), key=lambda mistake: mistake.pointer)
-    if found:
-        raise InvalidSite("", found, has_more=has_more)
+    lacks_only_secrets = all(mistake.keyword == "secret" for mistake in found)
+    if found and not (lacks_only_secrets and may_lack_secrets):
+        reason = "It has no mistakes, but this machine lacks secrets that it refers to."
+        raise InvalidSite(reason if lacks_only_secrets else "", found, has_more=has_more)
     return _site(document)
 
 
@@ -118,9 +124,7 @@ def _mistakes(document: Mapping[str, Any]) -> Iterator[Violation]:
             except ValueError as error:
                 yield Violation(f"/{kind}/networks/{index}", "format", f"Not a network: {error}.")
     if "notify" in document:
-        reason = _check_reference(document["notify"]["secret"])
-        if reason is not None:
-            yield Violation("/notify/secret", "reference", reason)
+        yield from _reference_mistakes("/notify/secret", document["notify"]["secret"])
     authentication = document.get("authentication", {"mode": "none"})
     yield from _authentication_mistakes(authentication, callers)
     for name, caller in (callers or {}).items():
@@ -165,8 +169,7 @@ def _storage_mistakes(at: str, storage: Mapping[str, Any]) -> Iterator[Violation
     for name, value in parameters.items():
         pointer = f"{at}/parameters/{escape_token(name)}"
         if isinstance(value, Mapping):
-            if (reason := _check_reference(value)) is not None:
-                yield Violation(pointer, "reference", reason)
+            yield from _reference_mistakes(pointer, value)
             # The secret is not read here; an example takes its place.
             value = known[name]["examples"][0] if name in known else ""
         elif name in storage_types.secret_parameters(storage_type):
@@ -201,10 +204,11 @@ def _storage_mistakes(at: str, storage: Mapping[str, Any]) -> Iterator[Violation
         )
 
 
-def _check_reference(value: secrets.Reference) -> str | None:
+def _reference_mistakes(pointer: str, value: secrets.Reference) -> Iterator[Violation]:
     if len(set(value) - {"key"}) > 1:
-        return "Give exactly one reference."
-    return secrets.check_reference(value)
+        yield Violation(pointer, "reference", "Give exactly one reference.")
+    elif (reason := secrets.check_reference(value)) is not None:
+        yield Violation(pointer, "secret", reason)
 
 
 def _is_target(storage_type: str, name: str, parameters: Mapping[str, Any]) -> bool:

@@ -72,6 +72,7 @@ COVERED_ELSEWHERE = {
     "cli/commands/plan.py": "integration/cli/test_plan.py",
     "cli/commands/serve.py": "integration/cli",
     "cli/commands/site.py": "unit/site/test_site_file.py",
+    "cli/operator/storage_checks.py": "integration/cli/test_site_check.py",
     "cli/commands/validate.py": "unit/cli/test_main.py",
     "cli/formatting.py": "unit/cli/test_summary.py",
     "cli/services.py": "integration/cli",

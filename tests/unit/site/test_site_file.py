@@ -146,11 +146,11 @@ def test_schema_examples_are_valid_site_files(file: Path, monkeypatch: pytest.Mo
         ),
         (
             with_parameters(secret_access_key={"env": "NOT_THERE"}),
-            ("/storages/archive/parameters/secret_access_key", "reference"),
+            ("/storages/archive/parameters/secret_access_key", "secret"),
         ),
         (
             with_parameters(secret_access_key={"file": "/nonexistent/secret"}),
-            ("/storages/archive/parameters/secret_access_key", "reference"),
+            ("/storages/archive/parameters/secret_access_key", "secret"),
         ),
         (
             with_parameters(secret_access_key={"env": "ARCHIVE_KEY", "file": "/etc/hosts"}),
@@ -287,7 +287,7 @@ def test_site_check_summarises_a_valid_file(file: Path) -> None:
     assert "storage archive" in told.output
     assert re.search(r"callers +tokens, all\n", told.output)
     told = CliRunner().invoke(main.main, ["site", "check", "--json", str(file)])
-    assert json.loads(told.output) == {"valid": True, "errors": []}
+    assert json.loads(told.output) == {"valid": True, "errors": [], "missing": []}
 
 
 def test_site_check_lists_every_mistake(file: Path) -> None:
@@ -302,6 +302,62 @@ def test_site_check_lists_every_mistake(file: Path) -> None:
     document = json.loads(told.stdout)
     assert not document["valid"]
     assert [error["pointer"] for error in document["errors"]] == ["/allow/networks/0", "/callers"]
+
+
+def test_missing_secret_stops_the_start_but_is_no_mistake(file: Path) -> None:
+    file.write_text(json.dumps(with_parameters(access_key_id={"env": "NOT_THERE"})))
+    with pytest.raises(InvalidSite, match="It has no mistakes, but this machine lacks secrets"):
+        site_file.read(file)
+    assert site_file.read(file, may_lack_secrets=True).storages["archive"].type == "s3"
+    wrong = with_parameters(access_key_id={"env": "NOT_THERE"}, endpoint=7)
+    file.write_text(json.dumps(wrong))
+    with pytest.raises(InvalidSite):
+        site_file.read(file, may_lack_secrets=True)
+
+
+def test_files_that_systemd_will_load_are_looked_for_in_a_folder(
+    file: Path, tmp_path: Path
+) -> None:
+    reference = {"file": "/run/credentials/efss-transfer.service/archive"}
+    file.write_text(json.dumps(with_parameters(secret_access_key=reference)))
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "archive").write_text("")
+    with pytest.raises(InvalidSite, match="is empty"):
+        site_file.read(file, credentials=folder)
+    (folder / "archive").write_text("hush")
+    read = site_file.read(file, credentials=folder)
+    kept = {"file": str(folder / "archive")}
+    assert read.storages["archive"].parameters["secret_access_key"] == kept
+
+
+def test_site_check_tells_missing_secrets_apart_from_mistakes(file: Path) -> None:
+    document = with_parameters(access_key_id={"env": "NOT_THERE"})
+    file.write_text(json.dumps(document))
+    told = CliRunner().invoke(main.main, ["site", "check", str(file)])
+    assert told.exit_code == 0
+    assert "Secrets missing on this machine" in told.stderr
+    assert "The environment variable NOT_THERE is not set." in told.stderr
+    assert "valid" in told.stdout
+    strict = CliRunner().invoke(main.main, ["site", "check", "--require-secrets", str(file)])
+    assert strict.exit_code == 3
+    file.write_text(json.dumps({**document, "callers": {}}))
+    both = CliRunner().invoke(main.main, ["site", "check", "--json", str(file)])
+    assert both.exit_code == 1
+    shown = json.loads(both.stdout)
+    assert [it["pointer"] for it in shown["errors"]] == ["/callers"]
+    assert [it["keyword"] for it in shown["missing"]] == ["secret"]
+    told = CliRunner().invoke(main.main, ["site", "check", str(file)])
+    assert "1 mistake\n  /callers: " in told.stderr
+
+
+def test_site_check_passes_on_the_example_of_the_docs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ARCHIVE_KEY_ID", raising=False)
+    example = Path(__file__).parents[3] / "deploy" / "site.example.json"
+    told = CliRunner().invoke(main.main, ["site", "check", str(example)])
+    assert told.exit_code == 0, told.output
+    assert "mistakes" not in told.stdout
+    assert "The environment variable ARCHIVE_KEY_ID is not set." in told.stderr
 
 
 def test_site_check_uses_the_configured_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,9 +383,9 @@ def test_missing_file_is_a_usage_error(file: Path) -> None:
         ({}, "/notify", "required"),
         ({"secret": "whsec_in-plain-sight"}, "/notify/secret", "type"),
         ({"secret": {}}, "/notify/secret", "anyOf"),
-        ({"secret": {"env": "NOT_THERE"}}, "/notify/secret", "reference"),
+        ({"secret": {"env": "NOT_THERE"}}, "/notify/secret", "secret"),
         ({"secret": {"env": "ARCHIVE_KEY", "file": "/x"}}, "/notify/secret", "reference"),
-        ({"secret": {"file": "/nowhere/at/all"}}, "/notify/secret", "reference"),
+        ({"secret": {"file": "/nowhere/at/all"}}, "/notify/secret", "secret"),
         (
             {"secret": {"env": "ARCHIVE_KEY"}, "url": "https://x.org"},
             "/notify/url",

@@ -1,0 +1,1 @@
+"""What the commands for operators share: `site check` and `init`."""
