@@ -177,7 +177,7 @@ def _replaced(text: str, changes: Mapping[str, str]) -> str:
 
 @contextmanager
 def gateway(
-    folder: Path, upstream: Path, changes: Mapping[str, str] | None = None
+    folder: Path, upstream: Path, changes: Mapping[str, str] | None = None, file: Path = FILE
 ) -> Iterator[Gateway]:
     """nginx with the project's file, on ports that the kernel chose, before that socket.
 
@@ -193,7 +193,7 @@ def gateway(
     ):
         ports = tls.getsockname()[1], metrics.getsockname()[1]
         text = _replaced(
-            re.sub(r"^    listen \[::\].*\n", "", FILE.read_text(), flags=re.MULTILINE),
+            re.sub(r"^    listen \[::\].*\n", "", file.read_text(), flags=re.MULTILINE),
             {
                 "listen 443 ": f"listen 127.0.0.1:{ports[0]} ",
                 "127.0.0.1:9464": f"127.0.0.1:{ports[1]}",

@@ -13,6 +13,7 @@ import click
 from efss_transfer import __version__
 from efss_transfer.cli.commands.check import check
 from efss_transfer.cli.commands.copy import copy, run
+from efss_transfer.cli.commands.init import init
 from efss_transfer.cli.commands.ls import ls
 from efss_transfer.cli.commands.merge import merge
 from efss_transfer.cli.commands.plan import plan
@@ -96,5 +97,5 @@ def completion(shell: str) -> None:
     click.echo(found(main, {}, _NAME, _VARIABLE).source())
 
 
-for _command in (copy, run, ls, check, plan, merge, validate, print_schema, site, serve):
+for _command in (copy, run, ls, check, plan, merge, validate, print_schema, init, site, serve):
     main.add_command(_command)

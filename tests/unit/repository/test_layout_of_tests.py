@@ -68,6 +68,7 @@ COVERED_ELSEWHERE = {
     "cli/commands/copy.py": "integration/cli",
     "cli/commands/check.py": "integration/cli/test_looks.py",
     "cli/commands/ls.py": "integration/cli/test_looks.py",
+    "cli/commands/init.py": "unit/cli/operator/test_site_folder.py integration/cli/test_init.py",
     "cli/commands/merge.py": "integration/cli/test_shards.py",
     "cli/commands/plan.py": "integration/cli/test_plan.py",
     "cli/commands/serve.py": "integration/cli",
