@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -23,8 +24,27 @@ _CLEAR: Final = re.compile(r".*/(index\.php/(apps/files|s/[^/]+|login)|apps/file
 _WEBDAV: Final = re.compile(r"/(remote|public)\.php/|/dav/|/webdav(/|$)")
 
 
+@dataclass(frozen=True)
+class _Finding:
+    """What is wrong with an address, in a sentence, and the address that was meant."""
+
+    text: str
+    address: str
+
+
 def mistake(parameters: Mapping[str, Any]) -> str | None:
     """Return what is wrong with the URL of a WebDAV server, and its right form; or None."""
+    found = _find(parameters)
+    return None if found is None else found.text
+
+
+def corrected(parameters: Mapping[str, Any]) -> str | None:
+    """Return the WebDAV address that the URL of an EFSS means; None if it is one already."""
+    found = _find(parameters)
+    return None if found is None else found.address
+
+
+def _find(parameters: Mapping[str, Any]) -> _Finding | None:
     vendor = str(parameters.get("vendor", ""))
     try:
         parts = urlsplit(str(parameters.get("url", "")))
@@ -41,7 +61,8 @@ def mistake(parameters: Mapping[str, Any]) -> str | None:
         return None
     if found := _LINK.fullmatch(path):
         form = f"{origin}{found['site']}/public.php/dav/files/{found['token']}"
-        return f"This is the page of a public link. Its WebDAV address is {form} ({name})."
+        text = f"This is the page of a public link. Its WebDAV address is {form} ({name})."
+        return _Finding(text, form)
     if found := _PAGE.fullmatch(path):
         site = found["site"] or found["root"] or ""
         return _account(name, origin + site, parameters, "is a page for people")
@@ -50,9 +71,9 @@ def mistake(parameters: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _account(name: str, site: str, parameters: Mapping[str, Any], what: str) -> str:
+def _account(name: str, site: str, parameters: Mapping[str, Any], what: str) -> _Finding:
     user = quote(str(parameters.get("user") or "USER"), safe="@")
-    form = f"{site}/remote.php/dav/files/{user}"
-    if name == "oCIS":
-        form += f", or {site}/dav/spaces/ID for a space"
-    return f"The URL {what}. An address of {name} ends in the account's name: {form}."
+    address = f"{site}/remote.php/dav/files/{user}"
+    form = f"{address}, or {site}/dav/spaces/ID for a space" if name == "oCIS" else address
+    text = f"The URL {what}. An address of {name} ends in the account's name: {form}."
+    return _Finding(text, address)
