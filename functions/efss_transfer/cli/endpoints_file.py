@@ -7,7 +7,8 @@
     url = "https://cloud.example.org/remote.php/dav/files/alice"
     vendor = "nextcloud"
     user = "alice"
-    pass = {env = "CLOUD_PASSWORD"}         or {file = "~/.cloud"}, {fd = 3}, {prompt = "Password"}
+    pass = {env = "CLOUD_PASSWORD"}         or {file = "~/.cloud"}, {command = "pass show cloud"},
+                                            {fd = 3}, {prompt = "Password"}
 
 TOML, or JSON if the file name ends in .json. The file may contain secrets only if nobody but
 its owner can read it. A NAME that is not in the file is a storage of the site file.
@@ -24,14 +25,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from efss_transfer.cli.inputs import secret_from_descriptor, secret_from_file
+from efss_transfer.cli.inputs import secret_from_command, secret_from_descriptor, secret_from_file
 from efss_transfer.contract import storage_types
 from efss_transfer.contract.schemas import schema
 from efss_transfer.model.suggestions import did_you_mean
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _MEMBERS: Final = frozenset(("type", "storage", "path", "parameters"))
-_REFERENCES: Final = '{env = "NAME"}, {file = "PATH"}, {fd = 3} or {prompt = "TEXT"}'
+_KINDS: Final = frozenset(("env", "file", "command", "fd", "prompt"))
+_REFERENCES: Final = (
+    '{env = "NAME"}, {file = "PATH"}, {command = "WORDS"}, {fd = 3} or {prompt = "TEXT"}'
+)
 
 
 class InvalidEndpoints(Exception):
@@ -50,10 +54,15 @@ class UserEndpoints:
         """Return the names in the file."""
         return sorted(self._endpoints)
 
+    @property
+    def entries(self) -> Mapping[str, Mapping[str, Any]]:
+        """The file's tables by name, with references in place of the secrets."""
+        return self._endpoints
+
     def endpoint(self, text: str) -> dict[str, Any]:
         """Return the request's endpoint for `NAME:PATH`. Raises InvalidEndpoints."""
         name, colon, path = text.partition(":")
-        if not colon or not _NAME.fullmatch(name):
+        if not colon or not NAME.fullmatch(name):
             if _is_local(text):
                 raise InvalidEndpoints(
                     f"{text!r} is a path on this machine, which the service cannot read; an "
@@ -106,12 +115,17 @@ class UserEndpoints:
                 secret = os.environ.get(reference, "")
             case "file":
                 secret = secret_from_file(Path(reference).expanduser())
+            case "command":
+                secret = secret_from_command(reference)
             case "fd":
                 secret = secret_from_descriptor(reference)
             case _:
                 secret = self._prompt(reference)
         if not secret:
-            raise InvalidEndpoints(f"{where}: {kind} {reference!r} is empty or does not exist.")
+            wrong = (
+                "failed, or printed nothing" if kind == "command" else "is empty or does not exist"
+            )
+            raise InvalidEndpoints(f"{where}: {kind} {reference!r} {wrong}.")
         return secret
 
 
@@ -152,7 +166,20 @@ def read(file: Path | None, prompt: Callable[[str], str]) -> UserEndpoints:
             f"{path} contains a secret ({secret}), but other users can read or change the file. "
             f"Run chmod 600 {path}, or refer to the secret: {_REFERENCES}."
         )
+    if mode & 0o022 and _has_command(endpoints):
+        raise InvalidEndpoints(
+            f"{path} names a command that prints a secret, but other users can change the file, "
+            f"and so what this command runs. Run chmod go-w {path}."
+        )
     return UserEndpoints(endpoints, prompt)
+
+
+def _has_command(endpoints: Mapping[str, Any]) -> bool:
+    return any(
+        isinstance(value, Mapping) and "command" in value
+        for entry in endpoints.values()
+        for value in entry.get("parameters", {}).values()
+    )
 
 
 def _parse(file: Path, content: bytes) -> Any:
@@ -189,7 +216,7 @@ def _check(endpoints: Any) -> str | None:
     first_secret = None
     for name, entry in endpoints.items():
         # A name that is invalid is not quoted: it may be a secret in the wrong place.
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise _InvalidMember(
                 "endpoint name", "must consist of letters, digits, `.`, `_` and `-`."
             )
@@ -245,7 +272,7 @@ def _secret_parameters(storage_type: str | None, types: list[str]) -> frozenset[
 
 def _invalid_reference(value: Mapping[str, Any]) -> str | None:
     """Return why a reference is invalid, or None."""
-    if len(value) != 1 or not value.keys() <= {"env", "file", "fd", "prompt"}:
+    if len(value) != 1 or not value.keys() <= _KINDS:
         return f"must be {_REFERENCES}."
     ((kind, reference),) = value.items()
     if kind == "fd":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Final
@@ -35,6 +37,18 @@ def secret_from_descriptor(number: int) -> str:
         with os.fdopen(number, encoding="utf-8", closefd=False) as opened:
             return _without_line_end(opened.read(_MAX_SECRET_LENGTH))
     except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def secret_from_command(text: str) -> str:
+    """Read a secret from the output of a command; empty if it fails.
+
+    No shell runs it. Its errors go to the terminal, and it may ask there, as password managers do.
+    """
+    try:
+        done = subprocess.run(shlex.split(text), stdout=subprocess.PIPE, check=True)
+        return _without_line_end(done.stdout[:_MAX_SECRET_LENGTH].decode("utf-8"))
+    except (OSError, ValueError, subprocess.CalledProcessError):
         return ""
 
 

@@ -196,3 +196,22 @@ def test_only_the_default_file_may_be_missing(
         endpoints_file.read(tmp_path / "nowhere", never)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert endpoints_file.read(None, never).names() == []
+
+
+def test_command_that_prints_the_secret_is_run_without_a_shell(tmp_path: Path) -> None:
+    text = CLOUD.replace('{env = "CLOUD_PASSWORD"}', """{command = "printf '%s\\n' 'a $HOME'"}""")
+    found = known(tmp_path, text, mode=0o644)
+    assert found.endpoint("cloud:")["parameters"]["pass"] == "a $HOME"
+
+
+@pytest.mark.parametrize("command", ["false", "nowhere-at-all", "true", "'"])
+def test_command_that_fails_is_named(tmp_path: Path, command: str) -> None:
+    text = CLOUD.replace('{env = "CLOUD_PASSWORD"}', f'{{command = "{command}"}}')
+    with pytest.raises(InvalidEndpoints, match="failed, or printed nothing"):
+        known(tmp_path, text).endpoint("cloud:")
+
+
+def test_command_in_a_file_that_others_can_change_is_refused(tmp_path: Path) -> None:
+    text = CLOUD.replace('{env = "CLOUD_PASSWORD"}', '{command = "true"}')
+    with pytest.raises(InvalidEndpoints, match="chmod go-w"):
+        known(tmp_path, text, mode=0o664)

@@ -85,7 +85,8 @@ OWNERS = {
     "tenacity": {"service.webhook"},
     "click": {"cli"},
     "rich": {"cli.progress", "cli.summary"},
-    "subprocess": {"engines.rclone.process.daemon"},
+    # The command runs what prints a user's secret.
+    "subprocess": {"engines.rclone.process.daemon", "cli.inputs"},
     "jwt": {"auth.authentication"},
     "requests": {"auth.oidc", "client.client", "client.transport"},
     "urllib3": {"client.transport", "engines.rclone.rc.unix_http"},
