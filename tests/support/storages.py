@@ -286,18 +286,20 @@ def sftp(folder: Path, files: Callable[..., Any] | None = None) -> Iterator[Stor
         loop.call_soon_threadsafe(server.close)
         loop.call_soon_threadsafe(loop.stop)
 
+    storage = on_disk(
+        "sftp",
+        folder,
+        {
+            "host": "127.0.0.1",
+            "port": server.sockets[0].getsockname()[1],
+            "user": USER,
+            "pass": secret,
+            "disable_hashcheck": True,
+        },
+    )
+    storage.details["host_key"] = key.export_public_key().decode().strip()
     with serving(loop.run_forever, stop):
-        yield on_disk(
-            "sftp",
-            folder,
-            {
-                "host": "127.0.0.1",
-                "port": server.sockets[0].getsockname()[1],
-                "user": USER,
-                "pass": secret,
-                "disable_hashcheck": True,
-            },
-        )
+        yield storage
     for task in asyncio.all_tasks(loop):
         task.cancel()
     loop.run_until_complete(asyncio.sleep(0))

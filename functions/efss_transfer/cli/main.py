@@ -13,6 +13,7 @@ import click
 from efss_transfer import __version__
 from efss_transfer.cli.commands.check import check
 from efss_transfer.cli.commands.copy import copy, run
+from efss_transfer.cli.commands.endpoints import endpoints
 from efss_transfer.cli.commands.init import init
 from efss_transfer.cli.commands.ls import ls
 from efss_transfer.cli.commands.merge import merge
@@ -71,6 +72,7 @@ def main() -> None:
 
     \b
     Examples:
+      efss-transfer endpoints add cloud
       efss-transfer check cloud: archive:2026 --write
       efss-transfer ls cloud:Measurements
       efss-transfer copy cloud:Measurements archive:2026
@@ -97,5 +99,9 @@ def completion(shell: str) -> None:
     click.echo(found(main, {}, _NAME, _VARIABLE).source())
 
 
-for _command in (copy, run, ls, check, plan, merge, validate, print_schema, init, site, serve):
+_COMMANDS = (
+    *(copy, run, endpoints, ls, check, plan, merge, validate),
+    *(print_schema, init, site, serve),
+)
+for _command in _COMMANDS:
     main.add_command(_command)

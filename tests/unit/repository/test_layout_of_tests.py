@@ -75,6 +75,7 @@ COVERED_ELSEWHERE = {
     "cli/commands/site.py": "unit/site/test_site_file.py",
     "cli/operator/storage_checks.py": "integration/cli/test_site_check.py",
     "cli/commands/validate.py": "unit/cli/test_main.py",
+    "cli/endpoints/questions.py": "integration/cli/test_endpoints.py",
     "cli/formatting.py": "unit/cli/test_summary.py",
     "cli/services.py": "integration/cli",
     "cli/exit_codes.py": "unit/cli/test_summary.py unit/docs/test_readme.py",
