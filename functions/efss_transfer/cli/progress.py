@@ -21,7 +21,7 @@ from efss_transfer.cli.formatting import duration, files, printable, size
 from efss_transfer.client.resume import Resumed
 from efss_transfer.model import events
 from efss_transfer.model.encoding import encode_json
-from efss_transfer.model.events import Event, Phase
+from efss_transfer.model.events import Event, Phase, Wait, WaitReason
 
 _INTERVAL_SECONDS: Final = 10.0
 _MAX_FILES_SHOWN: Final = 4
@@ -74,13 +74,14 @@ class JsonEvents:
 
 
 class TextProgress:
-    """Write a line every ten seconds and when the phase changes, for logs and pipes."""
+    """Write a line every ten seconds, and when a phase or a wait begins, for logs and pipes."""
 
     def __init__(self, line: Callable[[str], None]) -> None:
         """`line` writes a line."""
         self._line = line
         self._next = 0.0
         self._phase = Phase.COPYING
+        self._shown_wait: WaitReason | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -92,9 +93,11 @@ class TextProgress:
         """Write a line if one is due."""
         if not isinstance(event, events.Progress):
             return
-        if event.phase is self._phase and time.monotonic() < self._next:
+        wait = None if event.waiting is None else event.waiting.reason
+        begins = event.phase is not self._phase or wait not in (None, self._shown_wait)
+        if not begins and time.monotonic() < self._next:
             return
-        self._phase = event.phase
+        self._phase, self._shown_wait = event.phase, wait
         self._next = time.monotonic() + _INTERVAL_SECONDS
         parts = [_file_counts(event), _moved(event), *_speed(event), *_left(event)]
         self._line(f"{_PHASES[event.phase]}: {', '.join(parts)}")
@@ -151,7 +154,8 @@ class ProgressBars:
                 description=_PHASES[event.phase],
                 completed=event.totals.transferred,
                 total=event.expected_files or None,
-                detail=", ".join([_file_counts(event), *_left(event)]),
+                # rich would take brackets for its markup.
+                detail=Text(", ".join([_file_counts(event), *_left(event)])).markup,
             )
             self._progress.update(
                 self._bytes,
@@ -216,8 +220,27 @@ def _speed(event: events.Progress) -> list[str]:
     return [f"{size(event.speed)}/s"] if event.speed >= 1 else []
 
 
+def wait_text(wait: Wait) -> str:
+    """Say what a transfer waits for."""
+    who = wait.server or (f"the {wait.side.value}" if wait.side else "the storage")
+    path = _shortened(wait.path, _NAME_WIDTH) or "a file"
+    match wait.reason:
+        case WaitReason.SERVER_BUSY if wait.seconds is not None:
+            return f"{who} asks to slow down: {duration(max(1, wait.seconds))}"
+        case WaitReason.SERVER_BUSY:
+            return f"{who} is busy"
+        case WaitReason.FILE_LOCKED:
+            return f"{path} is locked at the {wait.side.value if wait.side else 'storage'}"
+        case WaitReason.FILE_PROCESSING:
+            return f"{who} still processes {path}"
+        case WaitReason.NEXT_ATTEMPT:
+            return f"next attempt in {duration(max(1, wait.seconds or 0))}"
+
+
 def _left(event: events.Progress) -> list[str]:
-    """The time left; or that what is left is not bytes."""
+    """What is waited for; the time left; or that what is left is not bytes."""
+    if event.waiting is not None:
+        return [wait_text(event.waiting)]
     if event.eta_seconds is not None:
         return [f"{duration(max(1, event.eta_seconds))} left"]
     is_moved = 0 < event.expected_bytes <= event.current_bytes
@@ -229,9 +252,12 @@ def _moved(event: events.Progress) -> str:
     return f"{size(event.current_bytes)} of {size(event.expected_bytes)}"
 
 
-def _name(path: str, width: int) -> str:
+def _shortened(path: str, width: int) -> str:
     shown = printable(path)
-    if len(shown) > width:
-        shown = "…" + shown[1 - width :]
+    return shown if len(shown) <= width else "…" + shown[1 - width :]
+
+
+def _name(path: str, width: int) -> str:
+    shown = _shortened(path, width)
     # rich would take brackets for its markup.
     return Text(f"  {shown}").markup

@@ -9,13 +9,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
+from efss_transfer.client import live_progress
 from efss_transfer.client.errors import Problem, UnexpectedAnswer
+from efss_transfer.client.live_progress import known
 from efss_transfer.contract import problems
 from efss_transfer.model.errors import CODES, Violation
-from efss_transfer.model.events import Event, FileDone, Finished, InFlight, Phase, Progress, Started
+from efss_transfer.model.events import Event, FileDone, Finished, Started
 from efss_transfer.model.notification import Notification, NotificationError
 from efss_transfer.model.result import (
     ErrorGroup,
@@ -34,7 +35,6 @@ from efss_transfer.model.result import (
 from efss_transfer.model.verification import Verification, VerifyMode
 
 Json = Mapping[str, Any]
-_Known = TypeVar("_Known", bound=StrEnum)
 
 _UNKNOWN_ANSWER: Final = (
     "The answer is not from efss-transfer, or from a version that this client does not know."
@@ -52,7 +52,7 @@ def event(line: bytes) -> Event | None:
             case "started":
                 return Started(document["engine"], _time(document["started"]), document.get("id"))
             case "progress":
-                return _progress(document)
+                return live_progress.progress(document)
             case "file":
                 return FileDone(_outcome(document))
             case "result":
@@ -146,24 +146,6 @@ def _code(state: State, errors: tuple[ErrorGroup, ...]) -> str | None:
     return state.value
 
 
-def _progress(it: Json) -> Progress:
-    files, moved = it["files"], it["bytes"]
-    return Progress(
-        totals=Totals(files["transferred"], files["skipped"], files["failed"]),
-        current_bytes=int(moved["transferred"]),
-        expected_files=int(files["expected"]),
-        expected_bytes=int(moved["expected"]),
-        speed=float(it["bytes_per_second"]),
-        eta_seconds=None if it.get("eta_seconds") is None else float(it["eta_seconds"]),
-        phase=_known(Phase, it["phase"]) or Phase.COPYING,
-        attempt=int(it["attempt"]),
-        in_flight=tuple(
-            InFlight(str(one["path"]), int(one["bytes"]), one.get("size"))
-            for one in it["in_flight"]
-        ),
-    )
-
-
 def _outcome(it: Json) -> FileOutcome:
     error = it.get("error")
     return FileOutcome(
@@ -176,16 +158,16 @@ def _outcome(it: Json) -> FileOutcome:
             str(error["code"]),
             str(error["message"]),
             bool(error["retryable"]),
-            _known(Side, error.get("side")),
+            known(Side, error.get("side")),
         ),
-        _known(Reason, it.get("reason")),
+        known(Reason, it.get("reason")),
     )
 
 
 def _group(it: Json) -> ErrorGroup:
     return ErrorGroup(
         str(it["code"]),
-        _known(Side, it.get("side")),
+        known(Side, it.get("side")),
         bool(it["retryable"]),
         int(it["count"]),
         _samples(it),
@@ -205,7 +187,7 @@ def _totals(it: Json) -> Totals:
     reasons = {
         reason: int(count)
         for name, count in it.get("skipped", {}).items()
-        if (reason := _known(Reason, name)) is not None
+        if (reason := known(Reason, name)) is not None
     }
     return Totals(
         int(files["transferred"]),
@@ -243,14 +225,6 @@ def _notification(it: Json | None) -> Notification | None:
         it.get("status"),
         None if error is None else NotificationError(error["code"], str(error["message"])),
     )
-
-
-def _known(kind: type[_Known], name: object) -> _Known | None:
-    """Return a member of an enumeration, or None for one that a newer service has added."""
-    try:
-        return kind(str(name))
-    except ValueError:
-        return None
 
 
 def _time(text: str) -> datetime:

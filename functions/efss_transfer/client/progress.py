@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from efss_transfer.client.totals import total
-from efss_transfer.model.events import Phase, Progress
+from efss_transfer.model.events import Phase, Progress, Wait
 from efss_transfer.model.result import Result, Totals
 
 
@@ -41,6 +41,7 @@ def of_shards(shards: Sequence[Progress]) -> Progress:
         phase=Phase.COPYING if Phase.COPYING in phases else shards[0].phase,
         attempt=max(progress.attempt for progress in shards),
         in_flight=tuple(file for progress in shards for file in progress.in_flight),
+        waiting=_longest(shards),
     )
 
 
@@ -53,4 +54,10 @@ def at_end(progress: Progress, result: Result) -> Progress:
         speed=0.0,
         eta_seconds=None,
         in_flight=(),
+        waiting=None,
     )
+
+
+def _longest(shards: Sequence[Progress]) -> Wait | None:
+    waits = (progress.waiting for progress in shards)
+    return max(filter(None, waits), key=lambda wait: wait.seconds or 0.0, default=None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from efss_transfer.model.result import FileOutcome, Json, Result, Totals, rfc3339
+from efss_transfer.model.result import FileOutcome, Json, Result, Side, Totals, rfc3339
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,41 @@ class Phase(StrEnum):
     COPYING = "copying"
     WAITING = "waiting"
     VERIFYING = "verifying"
+
+
+class WaitReason(StrEnum):
+    """What a transfer waits for: a storage, or the time of the next attempt."""
+
+    SERVER_BUSY = "server_busy"
+    FILE_LOCKED = "file_locked"
+    FILE_PROCESSING = "file_processing"
+    NEXT_ATTEMPT = "next_attempt"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What a transfer waits for now, or one of its files.
+
+    `server` is the product at that side, and `path` a file's path in that storage; both are empty
+    if they are unknown. `seconds` are left, or None while nobody knows how long it takes.
+    """
+
+    reason: WaitReason
+    side: Side | None = None
+    server: str = ""
+    path: str = ""
+    seconds: float | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        """A progress event's `waiting`."""
+        json: dict[str, Json] = {"for": self.reason.value}
+        if self.side is not None:
+            json["side"] = self.side.value
+        texts = {"server": self.server, "path": self.path}
+        json |= {name: text for name, text in texts.items() if text}
+        if self.seconds is not None:
+            json["seconds"] = round(self.seconds, 1)
+        return json
 
 
 @dataclass(frozen=True)
@@ -66,6 +101,7 @@ class Progress:
     phase: Phase = Phase.COPYING
     attempt: int = 1
     in_flight: tuple[InFlight, ...] = ()
+    waiting: Wait | None = None
 
     def to_json(self) -> dict[str, Json]:
         """A line of the stream."""
@@ -84,6 +120,8 @@ class Progress:
         }
         if self.eta_seconds is not None:
             json["eta_seconds"] = round(self.eta_seconds, 1)
+        if self.waiting is not None:
+            json["waiting"] = self.waiting.to_json()
         json["in_flight"] = [file.to_json() for file in self.in_flight]
         return json
 

@@ -125,7 +125,7 @@ class Lookups:
             found = await self._listings.one(path, folder=folder, quota=quota)
             if found is None or not self._processing.is_unready(path, found.entry):
                 break
-            await self._processing.pause(count)
+            await self._processing.pause(count, path)
         return found
 
     async def _show(self, request: EngineRequest, reply: EngineReply, one: Named) -> None:
@@ -187,7 +187,7 @@ class Lookups:
                 self._memory.unlisted.put(key(path), value=True)
                 raise
             answer.discard()
-            await self._processing.pause(count)
+            await self._processing.pause(count, path)
         listed_at = self.deep.time_of(path)
         self._has_home = True
         self._folders.exists(path)

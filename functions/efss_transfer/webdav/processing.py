@@ -41,7 +41,9 @@ class Processing:
         self._record.fail_entry(RequestFailure("PROPFIND", key(path), said))
         return False
 
-    async def pause(self, number: int) -> None:
-        """Wait before asking for the `number`th time again."""
+    async def pause(self, number: int, path: Segments) -> None:
+        """Wait before asking for the `number`th time again for a file or its folder."""
         longest = min(_FIRST_PAUSE * 1.5**number, _LONGEST_PAUSE)
-        await asyncio.sleep(min(longest, max(0.0, self._until - time.monotonic())))
+        seconds = min(longest, max(0.0, self._until - time.monotonic()))
+        with self._record.waits.during(_PROCESSING, key(path), seconds):
+            await asyncio.sleep(seconds)

@@ -100,8 +100,7 @@ class ServerSession:
 
     async def _answered(self, call: Call, path: str) -> Answer:
         begun = time.monotonic()
-        pause = 0.0
-        is_renewed = False
+        pause, is_renewed = 0.0, False
         while True:
             authorization = await self._authorization(call, path, begun)
             answer = await self._sent(call, authorization)
@@ -143,7 +142,8 @@ class ServerSession:
             if is_last:
                 self._is_out = self._is_out or answer.status != 425
                 raise self.failed(call, path, said)
-            await self._sleep(wait)
+            with self.record.waits.during(said.status, path, wait, said.retry_after):
+                await self._sleep(wait)
 
     def _patience_with(self, said: Words) -> float:
         """Return the total number of seconds to wait after such an answer.

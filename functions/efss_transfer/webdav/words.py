@@ -13,6 +13,7 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape
 
 from efss_transfer.backoff import retry_after_seconds
+from efss_transfer.webdav.waiting.waits import Waits
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST: Final = 500
@@ -202,6 +203,8 @@ class Record:
     """Bytes of large files that were not sent again, because an earlier upload had sent them."""
     adding: set[str] = field(default_factory=set)
     """Methods that were answered by 201."""
+    waits: Waits = field(default_factory=Waits)
+    """What requests wait for now."""
     absent: set[str] = field(default_factory=set)
     """The first paths that the server did not have when the engine asked for them."""
     on_file: Callable[[str], None] | None = None

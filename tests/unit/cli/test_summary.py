@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from efss_transfer.cli.formatting import duration, printable, size
 from efss_transfer.cli.in_process import NotConfigured
 from efss_transfer.client.errors import Busy, ClientError, ServiceUnreachable, Unauthenticated
 from efss_transfer.client.resume import Resumed
-from efss_transfer.model.events import InFlight, Phase, Progress
+from efss_transfer.model.events import InFlight, Phase, Progress, Wait, WaitReason
 from efss_transfer.model.result import (
     ErrorGroup,
     Reason,
@@ -194,6 +195,15 @@ def progress_of(transferred: int, current: int, **more: Any) -> Progress:
             "Copying: 1 of 2 files, 976.6 KiB of 976.6 KiB, 1.0 KiB/s, finishing",
         ),
         (
+            progress_of(
+                1,
+                0,
+                eta_seconds=9,
+                waiting=Wait(WaitReason.SERVER_BUSY, Side.SOURCE, "Nextcloud", seconds=19.6),
+            ),
+            "Copying: 1 of 2 files, 0 B of 976.6 KiB, Nextcloud asks to slow down: 20 s",
+        ),
+        (
             progress_of(2, 1_000_000, phase=Phase.VERIFYING),
             "Verifying: 2 of 2 files, 976.6 KiB of 976.6 KiB",
         ),
@@ -203,6 +213,43 @@ def test_progress_says_only_what_is_known(event: Progress, line: str) -> None:
     lines: list[str] = []
     progress.TextProgress(lines.append).event(event)
     assert lines == [line]
+
+
+@pytest.mark.parametrize(
+    ("wait", "text"),
+    [
+        (Wait(WaitReason.SERVER_BUSY, Side.SOURCE), "the source is busy"),
+        (
+            Wait(WaitReason.FILE_LOCKED, Side.DESTINATION, "Nextcloud", "a\x1b.h5"),
+            "a\\x1b.h5 is locked at the destination",
+        ),
+        (
+            Wait(WaitReason.FILE_PROCESSING, Side.DESTINATION, "", f"{'x' * 40}/raw.h5"),
+            f"the destination still processes …{'x' * 20}/raw.h5",
+        ),
+        (Wait(WaitReason.NEXT_ATTEMPT, seconds=65.2), "next attempt in 1 min 05 s"),
+        (Wait(WaitReason.NEXT_ATTEMPT, seconds=0.2), "next attempt in 1 s"),
+    ],
+)
+def test_wait_says_what_it_waits_for(wait: Wait, text: str) -> None:
+    assert progress.wait_text(wait) == text
+
+
+def test_new_wait_is_told_at_once_and_the_same_one_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    lines: list[str] = []
+    display = progress.TextProgress(lines.append)
+    busy = progress_of(1, 0, waiting=Wait(WaitReason.SERVER_BUSY, Side.SOURCE))
+    for event in (progress_of(1, 0), progress_of(1, 0), busy, busy, progress_of(1, 0), busy):
+        display.event(event)
+    assert [line.rpartition(", ")[2] for line in lines] == [
+        "0 B of 976.6 KiB",
+        "the source is busy",
+    ]
+    clock[0] += 11
+    display.event(busy)
+    assert len(lines) == 3
 
 
 def test_average_speed_is_told_of_a_copy_that_has_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ from efss_transfer.webdav.writes.chunks import Chunks
 from efss_transfer.webdav.writes.kept import Kept
 
 _UNCERTAIN: Final = frozenset({502, 504})
+_PROCESSING: Final = 425
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 _HASH_SECONDS: Final = 30.0
@@ -121,7 +122,8 @@ class Making:
         while not await self._sessions.is_gone(session):
             if time.monotonic() + pause > until:
                 raise error
-            await asyncio.sleep(pause)
+            with self._session.record.waits.during(_PROCESSING, key(path), pause):
+                await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
         kept = await self.found(session, path, headers)
         if kept is None:

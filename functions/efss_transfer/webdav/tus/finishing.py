@@ -26,6 +26,7 @@ from efss_transfer.webdav.words import Words
 from efss_transfer.webdav.writes.kept import Kept
 
 _UNCERTAIN: Final = frozenset({502, 504})
+_PROCESSING: Final = 425
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 5.0
 _NOT_AS_SENT: Final = "The server did not store the file as it was sent"
@@ -123,7 +124,8 @@ class Finishing:
                 raise error
             if time.monotonic() + pause > until:
                 raise error
-            await asyncio.sleep(pause)
+            with self._session.record.waits.during(_PROCESSING, key(upload.path), pause):
+                await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 

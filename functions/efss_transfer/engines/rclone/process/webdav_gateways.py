@@ -240,6 +240,7 @@ class Gateways:
             archives=self._archives,
             large_above=self._large_above,
         )
+        gateway.record.waits.name_server(dialect.name)
         self.made[side] = gateway
         if not self._is_shared:  # else files are copied by the server itself
             self.batching.add(Side(side), gateway, server.connections, dialect)

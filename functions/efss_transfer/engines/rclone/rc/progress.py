@@ -7,7 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from efss_transfer.engines.rclone.rc.run_context import RunContext
-from efss_transfer.model.events import Event, FileDone, InFlight, Phase, Progress
+from efss_transfer.model.events import (
+    Event,
+    FileDone,
+    InFlight,
+    Phase,
+    Progress,
+    Wait,
+    WaitReason,
+)
 
 _PROGRESS_SECONDS: Final = 0.5
 _ETA_SECONDS: Final = 1.0
@@ -77,6 +85,8 @@ class ProgressReporter:
         self._first_byte = time.monotonic()
         self.phase = Phase.COPYING
         self.attempt = 1
+        self.next_attempt_at = 0.0
+        """In the phase `waiting`, the time of `time.monotonic()` at which it ends."""
         self.stalls = StallWatch()
         """The files in flight, twice a second."""
         self.listed = 0
@@ -114,7 +124,16 @@ class ProgressReporter:
             phase=self.phase,
             attempt=self.attempt,
             in_flight=files,
+            waiting=self._waiting(),
         )
+
+    def _waiting(self) -> Wait | None:
+        """What a request or the whole transfer waits for, if anything."""
+        if self.phase is Phase.WAITING:
+            seconds = max(0.0, self.next_attempt_at - time.monotonic())
+            return Wait(WaitReason.NEXT_ATTEMPT, seconds=seconds)
+        waits = (record.waits.longest(side) for side, record in self._run.gateways.items())
+        return max(filter(None, waits), key=lambda wait: wait.seconds or 0.0, default=None)
 
     def _eta_seconds(self, eta: float | None, current: int) -> float | None:
         """rclone's estimate, once it is one: before a second of copying it says 0 with hundreds of

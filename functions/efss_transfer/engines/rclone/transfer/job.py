@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Final
@@ -247,6 +248,7 @@ class Transfer:
 
     def _wait(self, seconds: float) -> Iterator[Event]:
         """Wait before the next attempt."""
+        self._progress.next_attempt_at = time.monotonic() + seconds
         self._progress.phase = Phase.WAITING
         yield from self._jobs.pause(seconds, drain=self._early_stop.has_stopped)
         self._progress.phase = Phase.COPYING

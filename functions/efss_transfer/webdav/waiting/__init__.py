@@ -1,0 +1,1 @@
+"""What the gateway's requests wait for at their server."""
