@@ -44,7 +44,7 @@ class ServiceOptions(ConnectionOptions):
     """
 
     local: bool
-    retries: int
+    retries: int | None
     max_invocations: int | None
     shards: int | None
     parallel: int | None
@@ -142,9 +142,8 @@ _TRANSFER_OPTIONS: Final = (
     click.option(
         "--retries",
         type=click.IntRange(0, 1000),
-        default=3,
-        show_default=True,
-        help="Number of retries after a temporary failure.",
+        help="Number of retries after a temporary failure. [default: 3; none if the service or a "
+        "storage was not reached at all]",
     ),
     click.option(
         "--max-invocations",

@@ -206,7 +206,8 @@ def resumed_text(resumed: Resumed) -> str:
             f"{shard}The service's time limit was reached. Resuming: invocation {resumed.number}."
         )
     when = f"in {resumed.seconds:.0f} s" if resumed.seconds >= 1 else "now"
-    return f"{shard}{printable(str(resumed.error))} Retrying {when}."
+    text = printable(str(resumed.error)).rstrip(".")
+    return f"{shard}{text}. Retrying {when}."
 
 
 def _file_counts(event: events.Progress) -> str:

@@ -29,6 +29,16 @@ _STATES: Final = {
     State.FAILED: "Copy failed.",
     State.CANCELLED: "Copy cancelled.",
 }
+# What to do about a transfer that could not begin, by the code.
+_ADVICE: Final = {
+    "storage_unreachable": "Check the host and the port of that side's address.",
+    "authentication_failed": "Check the user, and the password, token or key, of that side.",
+    "permission_denied": "Ask the owner of that side for the right, or take another folder.",
+    "source_not_found": "Check the path: efss-transfer ls shows what is in a folder.",
+    "destination_not_found": "Check the bucket's name: efss-transfer ls shows all buckets. "
+    "--create-bucket makes a missing one.",
+    "quota_exceeded": "Free space at the destination, then run the same command again.",
+}
 _CAN_CONTINUE: Final = (State.INCOMPLETE, State.CANCELLED)
 _REASONS: Final = {
     Reason.SAME: "unchanged",
@@ -60,6 +70,8 @@ def show(
         else:
             for line in _failures(result.errors):
                 _write(line)
+        for line in _advice(result.errors):
+            _write(line)
     for line in _warnings(result.warnings):
         _write(line)
 
@@ -114,7 +126,8 @@ def _table(errors: tuple[ErrorGroup, ...]) -> Table:
     table.add_column("Path", overflow="fold")
     table.add_column("Message", overflow="fold", ratio=1)
     for group in errors:
-        count, error = Text(f"{group.count:,}"), Text(_error(group))
+        of_files = "" if _is_of_transfer(group) else f"{group.count:,}"
+        count, error = Text(of_files), Text(_error(group))
         for sample in group.samples:
             table.add_row(
                 count, error, Text(printable(sample.path)), Text(printable(sample.message))
@@ -128,8 +141,19 @@ def _table(errors: tuple[ErrorGroup, ...]) -> Table:
 
 def _failures(errors: tuple[ErrorGroup, ...]) -> Iterator[str]:
     for group in errors:
-        yield f"failed: {files(group.count)}, {_error(group)}"
+        count = "" if _is_of_transfer(group) else f"{files(group.count)}, "
+        yield f"failed: {count}{_error(group)}"
         yield from _samples(group)
+
+
+def _advice(errors: tuple[ErrorGroup, ...]) -> Iterator[str]:
+    codes = dict.fromkeys(group.code for group in errors if _is_of_transfer(group))
+    yield from (_ADVICE[code] for code in codes if code in _ADVICE)
+
+
+def _is_of_transfer(group: ErrorGroup) -> bool:
+    """Return whether a failure is of the whole transfer and not of a file."""
+    return group.count == 1 and not any(sample.path for sample in group.samples)
 
 
 def _warnings(warnings: tuple[WarningGroup, ...]) -> Iterator[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from efss_transfer.model.result import FileOutcome, Result
 
 _PARALLEL_SHARDS: Final = 4  # for each service
+_RETRIES: Final = 3
 
 
 def transfer(request: Mapping[str, Any], service: ServiceOptions) -> int:
@@ -177,7 +178,12 @@ class _Run:
         from efss_transfer.client import resume
 
         service = self._service
-        policy = resume.RetryPolicy(service.retries, service.max_invocations, self._resumable)
+        policy = resume.RetryPolicy(
+            _RETRIES if service.retries is None else service.retries,
+            service.max_invocations,
+            self._resumable,
+            unreached=service.retries is not None,
+        )
         factories = self._factories()
         if service.shards is not None:
             return self._events_of_shards(factories, policy)

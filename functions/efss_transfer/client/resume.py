@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -22,7 +22,7 @@ from efss_transfer.backoff import Backoff
 from efss_transfer.client import merge
 from efss_transfer.client.arrivals import Arrivals
 from efss_transfer.client.decoding import failure
-from efss_transfer.client.errors import ClientError
+from efss_transfer.client.errors import ClientError, ServiceUnreachable, StorageUnreachable
 from efss_transfer.client.progress import after_earlier
 from efss_transfer.model.events import Event, FileDone, Finished, Progress, Started
 from efss_transfer.model.result import FileState, Result, Shard, State, Totals, utc_now
@@ -43,13 +43,16 @@ class RetryPolicy:
     or unreachable. A connection that broke after files had arrived starts the count again.
     `invocations` bounds all invocations, the first included; None is no bound. `carry_on` is
     whether a transfer that ran out of time is resumed. With `renewed_by_files` a result with
-    failures starts the count again too, if files arrived.
+    failures starts the count again too, if files arrived. `unreached` is whether a service or a
+    storage that was not reached at all is tried again: a person at a command sooner has a wrong
+    address than one that comes back.
     """
 
     retries: int = 3
     invocations: int | None = None
     carry_on: bool = True
     renewed_by_files: bool = False
+    unreached: bool = True
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ def events(
     """
     merged: Result | None = None
     progress, arrivals = ResumeProgress(), Arrivals()
+    has_reached = policy.unreached
     while True:
         invocation = _Invocation(merged.totals if merged else Totals(), arrivals)
         error: ClientError | None = None
@@ -178,6 +182,9 @@ def events(
         else:
             asked = error.retry_after or 0.0
             ended = Ended(None, error.retryable, invocation.arrived, asked)
+        has_reached = has_reached or invocation.reached(error)
+        if not has_reached:
+            ended = replace(ended, retryable=False)
         step = next_step(progress, ended, policy)
         progress = step.progress
         if step.wait is None:
@@ -237,6 +244,16 @@ class _Invocation:
                 self.result = event.result
                 return None
         return event
+
+    def reached(self, error: ClientError | None) -> bool:
+        """Return whether the service and both storages were reached, as far as is known.
+
+        `error` is the failure that could be retried, if there was one.
+        """
+        code = "" if error is None else error.code
+        if code == ServiceUnreachable.code:
+            return self._started is not None
+        return self.arrived or code != StorageUnreachable.code
 
     def merged(self, earlier: Result | None, *, broken: bool) -> Result | None:
         """Merge it into the result of earlier invocations.

@@ -106,7 +106,7 @@ def test_text_progress_writes_a_line_every_ten_seconds() -> None:
     assert told == [
         "Copying: 1 of 3 files (1 failed), 1.0 KiB of 4.0 KiB, 512 B/s, 6 s left",
         "The service's time limit was reached. Resuming: invocation 2.",
-        f"Full{printable(HOSTILE)} Retrying in 2 s.",
+        f"Full{printable(HOSTILE)}. Retrying in 2 s.",
     ]
 
 

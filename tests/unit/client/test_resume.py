@@ -290,3 +290,37 @@ def test_next_step_stops_at_the_last_invocation_and_at_the_end() -> None:
     ).resumes
     for state in (State.SUCCEEDED, State.CANCELLED):
         assert not next_step(ResumeProgress(), ended(state), RetryPolicy()).resumes
+
+
+GONE = ServiceUnreachable("127.0.0.1:9 refused the connection.", retryable=True)
+DEAD = {"code": "storage_unreachable", "retryable": True}
+
+
+@pytest.mark.parametrize("first", [GONE, invocation(State.FAILED, **DEAD)])
+def test_what_was_not_reached_at_all_is_tried_again_only_where_that_is_asked_for(
+    first: Any,
+) -> None:
+    script = Script(first, invocation(State.SUCCEEDED, 1))
+    assert result(script.run()).state is State.SUCCEEDED
+    script = Script(first)
+    if isinstance(first, Exception):
+        with pytest.raises(ServiceUnreachable):
+            script.run(RetryPolicy(unreached=False))
+    else:
+        assert result(script.run(RetryPolicy(unreached=False))).state is State.FAILED
+    assert (script.sent, script.waits) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        [*invocation(State.SUCCEEDED)[:1], GONE],
+        invocation(State.FAILED, 1, **DEAD),
+        Busy("Full.", retryable=True),
+        invocation(State.FAILED, code="storage_busy", retryable=True),
+    ],
+)
+def test_what_was_reached_once_is_tried_again_when_it_is_gone(first: Any) -> None:
+    script = Script(first, GONE, invocation(State.SUCCEEDED, 1))
+    assert result(script.run(RetryPolicy(unreached=False))).state is State.SUCCEEDED
+    assert script.sent == 3
