@@ -70,10 +70,7 @@ class UserEndpoints:
                     "cloud; or serve its folder by WebDAV or SFTP, and add that server to your "
                     "endpoints file."
                 )
-            raise InvalidEndpoints(
-                "An endpoint must be NAME:PATH, where NAME is in your endpoints file, or is a "
-                "storage of the service's site file."
-            )
+            raise InvalidEndpoints(self._without_path(text))
         if name not in self._endpoints:
             return {"storage": name, "path": path}
         entry = self._endpoints[name]
@@ -90,13 +87,30 @@ class UserEndpoints:
         return {"type": entry["type"], "parameters": parameters, "path": path or base}
 
     def hints(self, *texts: str) -> list[str]:
-        """Return a hint for each `NAME:PATH` whose name may be a slip of one in the file."""
-        names = [text.partition(":")[0] for text in texts]
-        return [
-            f"{name!r} is not in your endpoints file.{meant}"
-            for name in dict.fromkeys(names)
-            if name not in self._endpoints and (meant := did_you_mean(name, self._endpoints))
-        ]
+        """Return a hint for each `NAME:PATH` whose name is not in the file."""
+        names = dict.fromkeys(text.partition(":")[0] for text in texts)
+        unknown = {
+            name: did_you_mean(name, self._endpoints)
+            for name in names
+            if name not in self._endpoints
+        }
+        # The others may be storages of the site.
+        slips = {name: meant for name, meant in unknown.items() if meant}
+        shown = slips or dict.fromkeys(unknown, " See efss-transfer endpoints list.")
+        return [f"{name!r} is not in your endpoints file.{more}" for name, more in shown.items()]
+
+    def _without_path(self, text: str) -> str:
+        """Return what is wrong with a text that is no NAME:PATH."""
+        if not NAME.fullmatch(text):
+            return (
+                "An endpoint must be NAME:PATH, where NAME is in your endpoints file, or is a "
+                "storage of the service's site file."
+            )
+        meant = "" if text in self._endpoints else did_you_mean(text, self._endpoints)
+        return (
+            f"An endpoint must be NAME:PATH, and {text!r} has no path: write {text}: for all of "
+            f"it, or {text}:FOLDER.{meant}"
+        )
 
     def _value(self, name: str, parameter: str, value: Any) -> Any:
         """Return a parameter's value; for a reference, the secret that it refers to."""

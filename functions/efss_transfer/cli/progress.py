@@ -99,7 +99,10 @@ class TextProgress:
             return
         self._phase, self._shown_wait = event.phase, wait
         self._next = time.monotonic() + _INTERVAL_SECONDS
-        parts = [_file_counts(event), _moved(event), *_speed(event), *_left(event)]
+        if _is_empty(event):
+            parts = _left(event) or ["no file found to copy yet"]
+        else:
+            parts = [_file_counts(event), _moved(event), *_speed(event), *_left(event)]
         self._line(f"{_PHASES[event.phase]}: {', '.join(parts)}")
 
     def resumed(self, resumed: Resumed) -> None:
@@ -149,20 +152,21 @@ class ProgressBars:
         if isinstance(event, events.Started):
             self._progress.update(self._files, description="Listing")
         elif isinstance(event, events.Progress):
+            counts = [] if _is_empty(event) else [_file_counts(event)]
             self._progress.update(
                 self._files,
                 description=_PHASES[event.phase],
                 completed=event.totals.transferred,
                 total=event.expected_files or None,
                 # rich would take brackets for its markup.
-                detail=Text(", ".join([_file_counts(event), *_left(event)])).markup,
+                detail=Text(", ".join([*counts, *_left(event)])).markup,
             )
             self._progress.update(
                 self._bytes,
                 completed=event.current_bytes,
                 total=event.expected_bytes or None,
                 detail=", ".join([_moved(event), *_speed(event)]),
-                visible=True,
+                visible=not _is_empty(event),
             )
             self._show(event.in_flight[:_MAX_FILES_SHOWN])
 
@@ -214,6 +218,12 @@ def _file_counts(event: events.Progress) -> str:
     totals = event.totals
     failed = f" ({totals.failed:,} failed)" if totals.failed else ""
     return f"{totals.transferred:,} of {files(event.expected_files)}{failed}"
+
+
+def _is_empty(event: events.Progress) -> bool:
+    """Return whether nothing was found and nothing was done: zeros say nothing."""
+    totals = event.totals
+    return not (event.expected_files or totals.transferred or totals.failed)
 
 
 def _speed(event: events.Progress) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -39,6 +40,7 @@ _ADVICE: Final = {
     "--create-bucket makes a missing one.",
     "quota_exceeded": "Free space at the destination, then run the same command again.",
 }
+_OPTION: Final = re.compile(r"`options\.(\w+)`( to `(\w+)`)?")
 _CAN_CONTINUE: Final = (State.INCOMPLETE, State.CANCELLED)
 _REASONS: Final = {
     Reason.SAME: "unchanged",
@@ -130,7 +132,10 @@ def _table(errors: tuple[ErrorGroup, ...]) -> Table:
         count, error = Text(of_files), Text(_error(group))
         for sample in group.samples:
             table.add_row(
-                count, error, Text(printable(sample.path)), Text(printable(sample.message))
+                count,
+                error,
+                Text(printable(sample.path)),
+                Text(with_option(printable(sample.message))),
             )
             count, error = Text(), Text()
         if (more := group.count - len(group.samples)) > 0:
@@ -159,16 +164,28 @@ def _is_of_transfer(group: ErrorGroup) -> bool:
 def _warnings(warnings: tuple[WarningGroup, ...]) -> Iterator[str]:
     for group in warnings:
         cases = "1 case" if group.count == 1 else f"{group.count:,} cases"
-        yield f"warning: {printable(group.code)} ({cases}): {printable(group.message)}"
+        yield f"warning: {printable(group.code)} ({cases}): {with_option(printable(group.message))}"
         yield from _samples(group)
 
 
 def _samples(group: ErrorGroup | WarningGroup) -> Iterator[str]:
     for sample in group.samples:
         path = f"{printable(sample.path)}: " if sample.path else ""
-        yield f"  {path}{printable(sample.message)}"
-    if (more := group.count - len(group.samples)) > 0:
+        yield f"  {path}{with_option(printable(sample.message))}"
+    # A text without a path is about all cases.
+    is_about_all = group.samples and not any(sample.path for sample in group.samples)
+    if not is_about_all and (more := group.count - len(group.samples)) > 0:
         yield f"  and {more:,} more"
+
+
+def with_option(text: str) -> str:
+    """Name the command's option beside each option of a request that a text names."""
+    return _OPTION.sub(
+        lambda found: (
+            f"{found[0]} (--{found[1].replace('_', '-')}{f' {found[3]}' if found[3] else ''})"
+        ),
+        text,
+    )
 
 
 def _error(group: ErrorGroup) -> str:

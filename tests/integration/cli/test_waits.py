@@ -45,6 +45,7 @@ def test_busy_server_is_named_with_the_time_that_it_asks_for(
     assert two.read(f"{NEXTCLOUD}/again/a.h5") == b"a"
 
 
+@pytest.mark.slow
 def test_locked_file_is_named_in_an_event(user: User, clouds: tuple[Faulty, Faulty]) -> None:
     locked = sabre(423, "OCA\\DAV\\Connector\\Sabre\\Exception\\FileLocked", "is locked")
     clouds[1].fail("PUT", f"{NEXTCLOUD}/copy/a.h5", locked, times=5)

@@ -293,7 +293,7 @@ def test_next_step_stops_at_the_last_invocation_and_at_the_end() -> None:
 
 
 GONE = ServiceUnreachable("127.0.0.1:9 refused the connection.", retryable=True)
-DEAD = {"code": "storage_unreachable", "retryable": True}
+DEAD: dict[str, Any] = {"code": "storage_unreachable", "retryable": True}
 
 
 @pytest.mark.parametrize("first", [GONE, invocation(State.FAILED, **DEAD)])
