@@ -135,7 +135,7 @@ class Service:
             return actions[path](request, log_context)
         accept = request.header("Accept")
         documents: dict[str, Callable[[], Response]] = {
-            "/": partial(self._describe, accept),
+            "/": partial(self._describe, request, accept),
             "/healthz": self._health,
             "/metrics": partial(self._render_metrics, accept or ""),
             "/openapi.json": _openapi,
@@ -258,13 +258,14 @@ class Service:
         )
         return engine, admitted.request, parameters
 
-    def _describe(self, accept: str | None) -> Response:
+    def _describe(self, request: Request, accept: str | None) -> Response:
         if page.prefers_html(accept):
             return Response(200, page.headers(), page.content())
         from efss_transfer.service import self_description  # see _openapi
 
-        response = http_messages.json_response(self_description.of_service(self._engines))
-        return replace(response, headers={**response.headers, "Vary": "Accept"})
+        usable = self_description.usable_storages(request, self._admission, self._storages)
+        response = http_messages.json_response(self_description.of_service(self._engines, usable))
+        return replace(response, headers={**response.headers, "Vary": "Accept, Authorization"})
 
     def _render_metrics(self, accept: str) -> Response:
         text, content_type = self._metrics.render(accept)

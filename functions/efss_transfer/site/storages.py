@@ -71,6 +71,11 @@ class Storages:
             site_parameters=frozenset(fixed),
         )
 
+    def usable_by(self, caller: Caller) -> list[SiteStorage]:
+        """The storages that a caller may use, by name."""
+        names = self._usable(caller, ("source", "destination"))
+        return [self._site.storages[name] for name in sorted(names)]
+
     def _usable(self, caller: Caller, uses: tuple[str, ...]) -> list[str]:
         return [
             name

@@ -189,7 +189,6 @@ COVERED_ELSEWHERE = {
     "runtimes/nuclio.py": "integration/runtimes/test_runtimes.py",
     "runtimes/openwhisk.py": "integration/runtimes/test_runtimes.py",
     "service/application.py": "integration/copy/test_copy.py",
-    "service/self_description.py": "integration/client/test_service_description.py",
     "service/openapi/problem_responses.py": "unit/service/openapi/test_description.py",
     "service/openapi/components.py": "unit/service/openapi/test_description.py",
     "service/openapi/examples.py": "unit/service/openapi/test_description.py",

@@ -8,6 +8,7 @@ from typing import Any, Final
 from efss_transfer import __version__
 from efss_transfer.contract.schemas import NAMES, VERSION, schema
 from efss_transfer.model.errors import CODES
+from efss_transfer.service import self_description
 from efss_transfer.service.openapi import examples
 from efss_transfer.service.openapi.components import components, reference
 from efss_transfer.service.openapi.problem_responses import PROBLEM, problem_responses
@@ -27,19 +28,6 @@ _OF_A_STEP: Final = {
 }
 """Codes that a step of a check can have, and the check itself cannot."""
 
-_SERVICE: Final = {
-    "type": "object",
-    "description": "Name, version and abilities of the service, and links to the rest.",
-    "properties": {
-        "name": {"type": "string"},
-        "version": {"type": "string"},
-        "description": {"type": "string"},
-        "engines": {"type": "array", "items": {"type": "string"}},
-        "storage_types": {"type": "array", "items": {"type": "string"}},
-        "links": {"type": "object"},
-    },
-    "required": ["name", "version", "description", "engines", "storage_types", "links"],
-}
 _HEALTH: Final = {
     "type": "object",
     "description": "Whether the service can run transfers now.",
@@ -255,8 +243,10 @@ def _describe() -> dict[str, Any]:
     operation = _document(
         "Describes the service; a browser gets a page with a form for requests.", "describe"
     )
+    # Without a token it describes less.
+    operation["security"] = [{"bearer": []}, {}]
     content = operation["responses"]["200"]["content"]
-    content["application/json"]["schema"] = _SERVICE
+    content["application/json"]["schema"] = self_description.SCHEMA
     content["text/html"] = {"schema": {"type": "string"}}
     return operation
 
