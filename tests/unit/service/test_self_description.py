@@ -107,7 +107,7 @@ def test_description_without_token_names_no_storage(tmp_path: Any, environment: 
 def test_local_callers_see_storages_without_authentication(
     tmp_path: Any, environment: None, host: str
 ) -> None:
-    headers = {"Host": host} if host else {}
+    headers: dict[str, Any] = {"Host": host} if host else {}
     assert described(site(tmp_path), **headers)["storages"] == [ARCHIVE, CLOUD]
 
 

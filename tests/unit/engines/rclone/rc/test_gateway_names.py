@@ -44,7 +44,7 @@ def run(record: Record) -> RunContext:
 
 
 def levels(run: RunContext) -> list[str]:
-    return cast(Any, run.rc).levels
+    return cast(list[str], cast(Any, run.rc).levels)
 
 
 def test_names_below_the_folder_are_noted(run: RunContext, record: Record) -> None:
