@@ -14,6 +14,7 @@ from efss_transfer.engines.rclone.rc.jobs import JobRunner
 from efss_transfer.engines.rclone.rc.remotes import RemotePath
 from efss_transfer.engines.rclone.rc.run_context import RunContext
 from efss_transfer.engines.rclone.rc.unix_http import FILE
+from efss_transfer.engines.server_codes import QUOTA_EXCEEDED
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.events import Event
 from efss_transfer.model.result import Failure, Side
@@ -77,7 +78,7 @@ class WriteProbe:
     def _failure(self, error: str) -> Failure:
         plain = error_codes.classify(error, Side.DESTINATION, self._run.redactor)
         failure = self._run.classify(error, Side.DESTINATION, self._name)
-        if plain.code == error_codes.QUOTA_EXCEEDED:
+        if plain.code == QUOTA_EXCEEDED:
             # The server's own words are taken for those of a source, which has no quota.
             failure = replace(failure, code=plain.code, retryable=plain.retryable)
         return replace(failure, side=None)

@@ -16,11 +16,10 @@ from importlib.resources import files
 from typing import Final
 
 from efss_transfer.engines.redaction import Redactor
+from efss_transfer.engines.server_codes import QUOTA_EXCEEDED, SOURCE_NOT_FOUND
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.result import Failure, Side
 
-SOURCE_NOT_FOUND: Final = "source_not_found"
-QUOTA_EXCEEDED: Final = "quota_exceeded"
 # Messages of rclone.
 IS_A_FILE: Final = "is a file not a directory"
 IS_A_DIRECTORY: Final = "is a directory not a file"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from efss_transfer.engines import globs
 from efss_transfer.engines.rclone.log.error_codes import side_of
-from efss_transfer.engines.rclone.log.server_codes import failure_of
+from efss_transfer.engines.server_codes import failure_of
 from efss_transfer.engines.sharding import contains
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Side
 

@@ -22,13 +22,7 @@ from efss_transfer.model.result import Side
 from efss_transfer.model.verification import VerifyMode
 from efss_transfer.webdav import recognition
 from efss_transfer.webdav.budget import Budget, size_for
-from efss_transfer.webdav.credentials.credential import (
-    Credential,
-    FixedCredential,
-    RenewedToken,
-    basic,
-)
-from efss_transfer.webdav.credentials.token_requests import TokenRequests
+from efss_transfer.webdav.credentials.endpoint_credential import credential_of
 from efss_transfer.webdav.dialects import Dialect, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
@@ -225,7 +219,7 @@ class Gateways:
         session = ServerSession(
             server.upstream,
             urlsplit(str(end.parameters["url"])).path,
-            credential=self._credential(end, server.connections),
+            credential=credential_of(end, server.connections, self._keep_secret),
             patience=min(self._stall_seconds / 2, _LONGEST_PATIENCE),
             give_up_at=self._give_up_at,
         )
@@ -253,20 +247,6 @@ class Gateways:
             vendor = _STREAMING
         parameters |= {"url": f"http://{host}/", "vendor": vendor}
         return replace(end, parameters=parameters)
-
-    def _credential(self, end: Endpoint, connections: Connections) -> Credential:
-        """Return what the gateway signs in with, which may have to be fetched and renewed."""
-        if end.token_issuers:
-            return RenewedToken(TokenRequests(end, connections, self._keep_secret).fetch)
-        return FixedCredential(_fixed(end))
-
-
-def _fixed(end: Endpoint) -> str | None:
-    user, password = end.parameters.get("user", ""), end.parameters.get("pass", "")
-    if user or password:
-        return basic(str(user), str(password))
-    token = end.parameters.get("bearer_token")
-    return f"Bearer {token}" if token else None
 
 
 def _asks_for_checksums(request: TransferRequest) -> bool:

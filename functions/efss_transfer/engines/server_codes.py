@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from efss_transfer.engines.rclone.log.error_codes import QUOTA_EXCEEDED, SOURCE_NOT_FOUND
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.result import Failure, Side
 
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from efss_transfer.engines.redaction import Redactor
     from efss_transfer.webdav.words import RequestFailure
 
+QUOTA_EXCEEDED: Final = "quota_exceeded"
+SOURCE_NOT_FOUND: Final = "source_not_found"
 STORAGE_ERROR: Final = "storage_error"
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 

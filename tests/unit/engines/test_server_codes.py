@@ -6,8 +6,8 @@ from html import escape
 
 import pytest
 
-from efss_transfer.engines.rclone.log.server_codes import CASES, failure_of
 from efss_transfer.engines.redaction import Redactor
+from efss_transfer.engines.server_codes import CASES, failure_of
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.result import Side
 from efss_transfer.webdav import words
