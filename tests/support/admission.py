@@ -58,6 +58,7 @@ class OnPaper:
 
     name = "rclone"
     unguarded: ClassVar[dict[str, str | None]] = {"smb": "host", "hdfs": None}
+    is_third_party = False
 
 
 def admit(

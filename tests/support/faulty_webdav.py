@@ -73,8 +73,9 @@ class Faulty:
     sends contents without their length. `blind`: whether names are one to it that differ in case,
     Unicode form or dots at their end, as on disks of Windows or macOS; it lists the first. `times`:
     the time that it keeps of X-OC-Mtime, which may be none. `in_place`: whether what has arrived of
-    an upload that breaks off is its file. `delete_seconds` pass before a DELETE takes effect, after
-    its conditions were looked at.
+    an upload that breaks off is its file. `copier` carries out third-party copies, and gives the
+    pieces of the answer. `digest_of` gives the Digest of a HEAD that wants one. `delete_seconds`
+    pass before a DELETE takes effect, after its conditions were looked at.
     """
 
     url: str = ""
@@ -86,6 +87,8 @@ class Faulty:
     in_place: bool = False
     delete_seconds: float = 0
     rewrite: Callable[[str, bytes], bytes] = lambda _, body: body
+    copier: Callable[[Request], Iterator[bytes]] | None = None
+    digest_of: Callable[[str, bytes], str] = lambda _, __: ""
     files: dict[str, bytes] = field(default_factory=dict)
     folders: set[str] = field(default_factory=lambda: {""})
     requests: list[Request] = field(default_factory=list)

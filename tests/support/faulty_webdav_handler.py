@@ -47,6 +47,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             {name.lower(): value for name, value in self.headers.items()},
             time.monotonic(),
         )
+        self._request = request
         fault = dav.fault_of(request)
         path = dav.spelled(path)
         if fault is None:
@@ -147,6 +148,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if content is None:
             self._answer(404)
             return
+        if self.command == "HEAD" and "Want-Digest" in self.headers:
+            told = dav.digest_of(path, content)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            if told:
+                self.send_header("Digest", told)
+            self.end_headers()
+            return
         first, size = self._range(len(content))
         self._head_of_content(first, size, len(content))
         if self.command == "GET":
@@ -236,6 +245,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 dav.store(target, content, self._modified())
         self._answer((204 if there else 201) if names else 404)
 
+    def _copy(self, _: str, __: bytes) -> None:
+        dav = self.server.dav
+        if dav.copier is None:
+            self._answer(405)
+            return
+        self.send_response(202)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for piece in dav.copier(self._request):
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
     def _patch(self, path: str, _: bytes) -> None:
         content = self.server.dav.files.get(path)
         if content is None or self.headers.get("X-Recalculate-Hash") != "sha1":
@@ -258,6 +280,7 @@ _ANSWERS: Final = {
     "MKCOL": _Handler._mkcol,
     "DELETE": _Handler._delete,
     "MOVE": _Handler._move,
+    "COPY": _Handler._copy,
     "PATCH": _Handler._patch,
 }
 

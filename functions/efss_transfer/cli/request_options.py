@@ -54,6 +54,11 @@ _OPTIONS: Final = (
         type=click.Choice(["default", "size", "checksum"]),
         help="How to detect a changed file.",
     ),
+    click.option(
+        "--engine",
+        type=click.Choice(["rclone", "tpc"]),
+        help="What copies: tpc lets WebDAV storages copy between themselves. [default: rclone]",
+    ),
 )
 _SELECTION: Final = (
     "include",
@@ -103,18 +108,19 @@ def with_path(text: str) -> str:
 
 
 def members(chosen: dict[str, Any], files_from: str | None) -> dict[str, Any]:
-    """Return `selection` and `options` of a request, each only if something in it was given."""
+    """Return `engine`, `selection` and `options` of a request, each only if it was given."""
     given = {
         member: list(value) if isinstance(value, tuple) else value
         for member, value in chosen.items()
         if value is not None and value != ()
     }
     selection: dict[str, Any] = {name: it for name, it in given.items() if name in _SELECTION}
+    engine = {name: given.pop(name) for name in ("engine",) if name in given}
     options = {name: it for name, it in given.items() if name not in selection}
     if files_from is not None:
         selection["files"] = [{"path": path} for path in _paths(files_from)]
     found = {"selection": selection, "options": options}
-    return {name: it for name, it in found.items() if it}
+    return engine | {name: it for name, it in found.items() if it}
 
 
 def show_hints(known: UserEndpoints, *texts: str) -> None:

@@ -59,6 +59,10 @@ class EgressRules:
             return False
         return self.refusal(target, found) is None
 
+    def names(self, host: str) -> bool:
+        """Whether the site allows a host by its name, and not only by its network."""
+        return self.hosts is not None and _matches(host, self.hosts)
+
     def refusal_by_name(self, target: Target) -> str | None:
         """Why a host is refused whatever its addresses are, or None.
 

@@ -133,6 +133,12 @@ class Engine(Protocol):
         engine connects to hosts that no parameter names.
         """
 
+    @property
+    def is_third_party(self) -> bool:
+        """Whether the storages copy between themselves: those bytes pass no guard of this service,
+        so the site must allow both hosts by their names.
+        """
+
     def run(self, request: TransferRequest, context: Context) -> Generator[Event, None, None]:
         """Copy, and yield events: `Started` first, `Finished` last.
 

@@ -19,8 +19,9 @@ def engines(settings: Settings) -> Mapping[str, Engine]:
     """Create every engine, by the name that a request uses. Raises ConfigurationError."""
     # Imported here, because `prepare` runs before an engine's imports.
     from efss_transfer.engines.rclone.engine import RcloneEngine
+    from efss_transfer.engines.tpc.engine import TpcEngine
 
-    return {RcloneEngine.name: RcloneEngine(settings)}
+    return {RcloneEngine.name: RcloneEngine(settings), TpcEngine.name: TpcEngine(settings)}
 
 
 def load() -> None:

@@ -17,6 +17,7 @@ from efss_transfer.model.errors import Forbidden, InvalidRequest, Unreachable, V
 from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.targets import Address, Target, parse_target
+from efss_transfer.site.engine_rules import check_engine
 from efss_transfer.site.overlap import check_distinct
 from efss_transfer.site.site_file import INVALID_TARGET, Caller, Site
 
@@ -97,6 +98,9 @@ def _check_endpoints(
         for side, endpoint in endpoints.items()
     }
     refused[:0] = [
+        *check_engine(
+            engine, site, [(it.pointer, it.target.host) for it in connections if not it.set_by_site]
+        ),
         *_check_types(endpoints, site, caller, engine),
         *_check_default_services(endpoints, site.egress_rules),
     ]

@@ -22,6 +22,8 @@ from efss_transfer.model.targets import Network
 from efss_transfer.site import secrets
 
 _SIDES: Final = frozenset({"source", "destination"})
+DEFAULT_ENGINE: Final = "rclone"
+"""The engine that every site has."""
 INVALID_TARGET: Final = "Must name a host, or an IP address, and a port of at most 65535."
 
 
@@ -67,6 +69,7 @@ class Site:
     authentication: Mapping[str, Any] = field(default_factory=lambda: {"mode": "none"}, repr=False)
     callers: Mapping[str, Caller] | None = None
     notify_secret: secrets.Reference | None = None
+    engines: frozenset[str] = frozenset({DEFAULT_ENGINE})
 
     def settings(self) -> dict[str, float]:
         """The limits that override settings: see Settings.read."""
@@ -250,6 +253,7 @@ def _site(document: Mapping[str, Any]) -> Site:
         body_bytes=limits.get("body_bytes"),
         notify_secret=document.get("notify", {}).get("secret"),
         authentication=document.get("authentication", {"mode": "none"}),
+        engines=frozenset({DEFAULT_ENGINE, *document.get("engines", ())}),
         callers=None
         if callers is None
         else {

@@ -112,6 +112,7 @@ class StandIn:
 
     name = "rclone"
     unguarded: ClassVar[Mapping[str, str | None]] = {}
+    is_third_party = False
 
     def __init__(self, *events: Event | Exception) -> None:
         self._events = events

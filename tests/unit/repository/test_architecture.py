@@ -17,6 +17,7 @@ import pytest
 FUNCTIONS = Path(__file__).parents[3] / "functions"
 OURS = "efss_transfer"
 RCLONE = "engines.rclone"
+TPC = "engines.tpc"
 
 # Which rooms each room may import, besides itself. `engines` is its files and not its folders.
 ROOMS = {
@@ -29,6 +30,7 @@ ROOMS = {
     "webdav": {"model", "config", "egress", "backoff"},
     "engines": {"model", "config", "egress", "backoff", "webdav"},
     RCLONE: {"model", "config", "egress", "backoff", "webdav", "engines"},
+    TPC: {"model", "config", "egress", "webdav", "engines"},
     "site": {"model", "contract", "config", "egress", "engines"},
     "auth": {"model", "contract", "config", "egress", "site"},
     "service": {
@@ -59,9 +61,10 @@ RCLONE_ROOMS = {
 EXCEPTIONS = {
     "site.storages": {"engines.base"},
     "site.policy": {"engines.base"},
+    "site.engine_rules": {"engines.base"},
     "runtimes.aws.warmup": {"engines.registry"},
     "cli.in_process": {"service"},
-    "engines.registry": {RCLONE},
+    "engines.registry": {RCLONE, TPC},
 }
 # The only module of `engines` that a room above may import, where it is not named above.
 ENGINES_FROM_ABOVE = {

@@ -86,6 +86,7 @@ class StubEngine:
 
     name = "rclone"
     unguarded: ClassVar[Mapping[str, str | None]] = {}
+    is_third_party = False
 
     def __init__(self, names: list[str]) -> None:
         self._names = names

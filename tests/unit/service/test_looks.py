@@ -33,6 +33,7 @@ class OnlyCopies:
 
     name = "rclone"
     unguarded: ClassVar[dict[str, str | None]] = {}
+    is_third_party = False
 
     def run(self, *_: Any) -> Any:
         raise AssertionError

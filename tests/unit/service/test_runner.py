@@ -47,6 +47,7 @@ class ScriptedEngine:
 
     name = "rclone"
     unguarded: ClassVar[Mapping[str, str | None]] = {}
+    is_third_party = False
 
     def __init__(self, *script: Event | Exception) -> None:
         self.script = script

@@ -27,6 +27,7 @@ class RcloneEngine:
 
     name = "rclone"
     unguarded = UNGUARDED
+    is_third_party = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -1,0 +1,1 @@
+"""Engine that lets WebDAV storages copy between themselves: HTTP third-party copy."""

@@ -1,0 +1,184 @@
+"""XRootD, a storage of the grid: WebDAV over TLS with third-party copies, macaroons and checksums.
+
+It is Debian's, with a certificate that it signs itself, and a folder that it shows.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from support.nginx import tool
+from support.storages import Storage, on_disk
+
+USER: Final = "nobody"
+"""Who it runs as where the tests are root's, which XRootD refuses to be."""
+EVERYTHING: Final = "READ_METADATA,UPLOAD,DOWNLOAD,DELETE,MANAGE,UPDATE_METADATA,LIST"
+
+_CONFIGURATION: Final = """
+all.export /
+all.sitename {site}
+all.adminpath {folder}/admin
+all.pidpath {folder}/admin
+oss.localroot {folder}/data
+xrd.port {native}
+xrd.network nodnr
+if exec xrootd
+xrd.protocol http:{port} libXrdHttp.so
+fi
+xrd.tls {folder}/host.pem {folder}/host.key
+xrd.tlsca certfile {folder}/host.pem
+xrootd.chksum max 2 adler32 md5
+http.exthandler xrdtpc libXrdHttpTPC.so
+http.exthandler xrdmacaroons libXrdMacaroons.so
+http.header2cgi Authorization authz
+macaroons.secretkey {folder}/secret
+ofs.authorize 1
+ofs.authlib libXrdMacaroons.so
+acc.authdb {folder}/authdb
+"""
+
+
+@dataclass
+class XRootD:
+    """A running server. `data` is the folder that it shows."""
+
+    folder: Path
+    port: int
+    site: str
+    secret: bytes
+
+    @property
+    def data(self) -> Path:
+        """What it shows."""
+        return self.folder / "data"
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"https://localhost:{self.port}/"
+
+    def token(self, activities: str = EVERYTHING, path: str = "/", seconds: float = 3600) -> str:
+        """A macaroon of this server's, in the form of libmacaroons."""
+        before = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
+        key = hmac.digest(b"macaroons-key-generator", self.secret, "sha256")
+        identifier = secrets.token_hex(8).encode()
+        signature = hmac.digest(key, identifier, "sha256")
+        packets = [_packet(b"location", self.site.encode()), _packet(b"identifier", identifier)]
+        for caveat in ("name:alice", f"activity:{activities}", f"path:{path}", f"before:{before}"):
+            signature = hmac.digest(signature, caveat.encode(), "sha256")
+            packets.append(_packet(b"cid", caveat.encode()))
+        packets.append(_packet(b"signature", signature))
+        return base64.urlsafe_b64encode(b"".join(packets)).decode().rstrip("=")
+
+    def storage(self, token: str | None = None) -> Storage:
+        """How a request names it."""
+        parameters = {"url": self.url, "bearer_token": token or self.token()}
+        return on_disk("webdav", self.data, parameters, self.own)
+
+    def own(self) -> None:
+        """Let the server write what a test has stored beside it."""
+        _own(self.data)
+
+    def received(self) -> str:
+        """Its log."""
+        return "\n".join(it.read_text("utf-8", "replace") for it in self.folder.rglob("log"))
+
+
+@dataclass
+class Grid:
+    """A source and a destination, with the certificate of both."""
+
+    source: XRootD
+    destination: XRootD
+    signed: Path
+
+
+def _packet(key: bytes, value: bytes) -> bytes:
+    content = key + b" " + value + b"\n"
+    return b"%04x" % (len(content) + 4) + content
+
+
+def _own(folder: Path) -> None:
+    if os.getuid() == 0:
+        entry = pwd.getpwnam(USER)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+def free_port() -> int:
+    """A port of loopback that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def serving(key: Path, signed: Path) -> Iterator[XRootD]:
+    """A server with a certificate of localhost, which it trusts as that of other servers too."""
+    binary = tool("xrootd")
+    folder = Path(tempfile.mkdtemp(prefix="xrootd-"))  # not pytest's, which only root enters
+    process = None
+    try:
+        running = _prepared(folder, key, signed)
+        command = [binary, "-c", str(folder / "xrootd.cfg"), "-l", str(folder / "log")]
+        if os.getuid() == 0:
+            command += ["-R", USER]
+        with (folder / "output").open("wb") as output:
+            process = subprocess.Popen(
+                command, stdout=output, stderr=output, cwd=folder, start_new_session=True
+            )
+        _wait_for(running, process)
+        yield running
+    finally:
+        if process is not None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepared(folder: Path, key: Path, signed: Path) -> XRootD:
+    folder.chmod(0o755)
+    for name in ("data", "admin"):
+        (folder / name).mkdir()
+    shutil.copy(key, folder / "host.key")
+    shutil.copy(signed, folder / "host.pem")
+    (folder / "host.key").chmod(0o400)
+    secret = secrets.token_bytes(64)
+    written = base64.encodebytes(secret)
+    (folder / "secret").write_bytes(written)
+    (folder / "secret").chmod(0o400)
+    (folder / "authdb").write_text("\n")
+    site = f"site-{folder.name}"
+    port, native = free_port(), free_port()
+    (folder / "xrootd.cfg").write_text(
+        _CONFIGURATION.format(folder=folder, site=site, port=port, native=native)
+    )
+    _own(folder)
+    return XRootD(folder, port, site, secret)
+
+
+def _wait_for(running: XRootD, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 60
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", running.port), 1).close()
+        except OSError:
+            is_over = process.poll() is not None or time.monotonic() > until
+            assert not is_over, running.received()
+            time.sleep(0.1)
+        else:
+            return
