@@ -32,6 +32,7 @@ FOLLOWED = {
     HOW_TO / "command.md",
     HOW_TO / "site-file.md",
     HOW_TO / "gateway.md",
+    HOW_TO / "ten-minutes.md",
     HOW_TO / "app-passwords.md",
     HOW_TO / "nightly.md",
     HOW_TO / "migration.md",
@@ -227,6 +228,69 @@ def test_a_site_file(reader: Reader) -> None:
     reader.follow(HOW_TO / "site-file.md")
 
 
+def verified(reader: Reader, line: re.Match[str]) -> None:
+    """Verify the unit that the line names, and its socket."""
+    unit = reader.place(line[1])
+    copied = reader.home.parent / unit.name
+    # It looks whether the program is there.
+    program = "/opt/efss-transfer/bin/functions-framework"
+    copied.write_text(unit.read_text("utf-8").replace(program, "/bin/true"))
+    socket = copied.with_suffix(".socket")
+    socket.write_text(unit.with_suffix(".socket").read_text("utf-8"))
+    done = subprocess.run(
+        [tool("systemd-analyze"), "verify", "--man=no", copied, socket],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # Of what both need, some is missing where there is no systemd.
+    assert not [line for line in done.stderr.splitlines() if "efss-transfer" in line]
+
+
+def test_a_site_in_ten_minutes(
+    reader: Reader, running: ExitStack, tmp_path: Path, s3: Storage, there: str
+) -> None:
+    etc = reader.home / "etc"
+    for folder in ("systemd/system", "nginx/conf.d"):
+        (etc / folder).mkdir(parents=True)
+    unix = tmp_path / "http"
+    reader.said["/run/efss-transfer.sock"] = str(unix)
+
+    def enabled(_reader: Reader, _line: re.Match[str]) -> None:
+        text = (etc / "efss-transfer/site.json").read_text("utf-8")
+        # systemd would put copies there.
+        loaded, kept = "/run/credentials/efss-transfer.service", etc / "efss-transfer/credentials"
+        assert loaded in text
+        site = json.loads(text.replace(loaded, str(kept)))
+        (tmp_path / "run").mkdir()
+        running.enter_context(service_process.function(tmp_path / "run", unix=unix, site=site))
+
+    def tested(reader: Reader, _line: re.Match[str]) -> None:
+        names = ("fullchain.pem", "privkey.pem")
+        tls = {f"/etc/ssl/efss-transfer/{it}": f"{etc}/ssl/efss-transfer/{it}" for it in names}
+        installed = etc / "nginx/conf.d/efss-transfer.conf"
+        # It does the same `nginx -t` before it starts one.
+        front = running.enter_context(gateway(tmp_path / "n", unix, tls, installed))
+        reader.environment["HTTPS_PROXY"] = running.enter_context(leading({NAME: front.port}))
+
+    reader.instead = {
+        **reader.instead,
+        r"systemd-analyze verify (\S+)": verified,
+        r"systemctl enable --now .*": enabled,
+        r"nginx -t": tested,
+    }
+    reader.follow(HOW_TO / "ten-minutes.md")
+    assert s3.hashes(f"{there}/2026") == hashes()
+    own = [
+        it
+        for folder in ("tokens", "credentials")
+        for it in (etc / "efss-transfer" / folder).iterdir()
+    ]
+    assert len(own) == 4
+    assert all(file.stat().st_mode & 0o077 == 0 for file in own)
+    service_process.wait_clean(tmp_path / "run", 5)
+
+
 def test_behind_nginx(
     reader: Reader, running: ExitStack, tmp_path: Path, s3: Storage, there: str
 ) -> None:
@@ -236,23 +300,6 @@ def test_behind_nginx(
     unix = tmp_path / "http"
     reader.said["/run/efss-transfer.sock"] = str(unix)
     example = "0" * 64
-
-    def verified(reader: Reader, line: re.Match[str]) -> None:
-        unit = reader.place(line[1])
-        copied = tmp_path / unit.name
-        # It looks whether the program is there.
-        program = "/opt/efss-transfer/bin/functions-framework"
-        copied.write_text(unit.read_text("utf-8").replace(program, "/bin/true"))
-        socket = unit.with_suffix(".socket")
-        (tmp_path / socket.name).write_text(socket.read_text("utf-8"))
-        done = subprocess.run(
-            [tool("systemd-analyze"), "verify", "--man=no", copied, tmp_path / socket.name],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        # Of what both need, some is missing where there is no systemd.
-        assert not [line for line in done.stderr.splitlines() if "efss-transfer" in line]
 
     def enabled(reader: Reader, _line: re.Match[str]) -> None:
         site = json.loads((reader.home / "etc/efss-transfer/site.json").read_text("utf-8"))
