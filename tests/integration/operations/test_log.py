@@ -11,6 +11,8 @@ from support import faulty_webdav, service_process
 from support.faulty_webdav import Faulty
 from support.service_process import Function
 
+NUMBER = 'efss_transfer_looks_total{code="source_not_found",kind="list"} 1.0'
+
 
 def copied(function: Function, source: Faulty, path: str, name: str) -> str:
     """The state of a copy to an empty storage."""
@@ -38,6 +40,7 @@ def test_failures_have_their_codes_in_both_formats(tmp_path: Path) -> None:
                 assert copied(function, cloud, "nowhere", "none") == "failed"
                 assert looked(function, cloud) == 422
                 told[form] = function.log.read_text().splitlines()
+                assert NUMBER in function.get("/metrics").text
     _check_json([json.loads(line) for line in told["json"] if line.startswith("{")])
     _check_text("\n".join(told["text"]))
 

@@ -82,6 +82,16 @@ def test_it_is_typed_and_has_no_more_than_it_needs(elsewhere: Path) -> None:
 
 
 @pytest.mark.slow
+def test_it_has_the_files_that_init_changes(elsewhere: Path, tmp_path: Path) -> None:
+    program = elsewhere / "venv" / "bin" / "efss-transfer"
+    words = ("init", tmp_path / "site", "--yes", "--address", "https://transfer.example.org")
+    subprocess.run([program, *words], check=True, capture_output=True, cwd=elsewhere)
+    unit = (tmp_path / "site" / "efss-transfer.service").read_text("utf-8")
+    assert f"ExecStart={elsewhere}/venv/bin/functions-framework --source={elsewhere}/venv/" in unit
+    assert "server_name transfer.example.org;" in (tmp_path / "site/nginx.conf").read_text("utf-8")
+
+
+@pytest.mark.slow
 def test_the_client_needs_requests_and_no_more(
     elsewhere: Path, tmp_path: Path, function: Function, webdav: Storage, s3: Storage
 ) -> None:

@@ -73,12 +73,10 @@ def _check_address(host: str, port: int) -> None:
     """
     bare = host.removeprefix("[").removesuffix("]")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            bare, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as listener:
+        # As gunicorn chooses it: a name is one of IPv4.
+        with socket.socket(socket.AF_INET6 if ":" in bare else socket.AF_INET) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
+            listener.bind((bare, port))
     except OSError as error:
         hint = (
             " Another program uses it: choose another --port." if error.errno == EADDRINUSE else ""
