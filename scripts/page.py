@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import html as markup
+import json
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "functions" / "page"
@@ -27,9 +32,18 @@ def bundle(packages: Path, file: Path) -> str:
     return run.stdout.strip()
 
 
+def text_of(texts: Any, name: re.Match[str]) -> str:
+    """The text that the HTML names."""
+    for part in name[1].split("."):
+        texts = texts[part]
+    return markup.escape(texts)
+
+
 def page(packages: Path) -> str:
     """The HTML of the page."""
+    texts = json.loads((SOURCES / "texts" / "en.json").read_text("utf-8"))
     html = (SOURCES / "page.html").read_text("utf-8")
+    html = re.sub(r"{{([\w.]+)}}", partial(text_of, texts), html)
     style, script = (bundle(packages, SOURCES / name) for name in ("page.css", "main.js"))
     # The script is embedded in an HTML script element.
     assert "</script" not in script.lower()

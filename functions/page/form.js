@@ -1,16 +1,7 @@
 // Builds form fields from the JSON Schema; the page knows nothing else about them.
+import { create, formatted } from "./dom.js";
+import { say } from "./texts.js";
 import { pointed } from "./validation.js";
-
-/** Create an element with properties or attributes, and children. */
-export function create(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name in element && !name.startsWith("aria")) element[name] = value;
-    else if (value !== undefined) element.setAttribute(name, value);
-  }
-  element.append(...children.filter((it) => it !== null && it !== undefined));
-  return element;
-}
 
 /** A subschema with its `$ref` resolved. */
 export function resolved(schema, part) {
@@ -19,35 +10,42 @@ export function resolved(schema, part) {
   return { ...resolved(schema, target), ...part };
 }
 
-/** The option value for a storage that the site has configured. */
-export const SITE = "(site)";
-
 /** The schema of the parameters of a storage type. */
 export const parameters = (schema, type) => schema.$defs[`${type.replaceAll(" ", "_")}_parameters`];
 
 let count = 0;
 
-/** One form field: `element`, `read()` (undefined if empty), and `showError(message)`. */
-export function field(schema, described, pointer, { required = false, changed }) {
+/** One form field: `element`, `read()` (undefined if empty), and `showError(message)`.
+ *
+ * `texts` are a title, a help and an example in place of the schema's. */
+export function field(schema, described, pointer, { required = false, changed, texts } = {}) {
   const part = resolved(schema, described);
+  const [title, about, example] = texts ?? [part.title, part.description ?? ""];
   const id = `f${++count}`;
   const secret = part.writeOnly === true;
-  const input = control(part, secret, { id, "aria-describedby": `${id}-help ${id}-error` });
+  const common = { id, "aria-describedby": `${id}-help ${id}-error` };
+  const input = control(part, secret, common, example);
   if (required) input.setAttribute("aria-required", "true");
   const error = create("p", { id: `${id}-error`, className: "error" });
-  const label = create("label", { htmlFor: id }, part.title);
-  if (required) label.append(" ", create("span", { className: "required" }, "(required)"));
-  const help = helpText(part.description ?? "", `${id}-help`);
-  const wide = input.tagName === "TEXTAREA" || (part.description ?? "").length > 160;
-  const element = create("div", { className: wide ? "field wide" : "field" }, label, input, error, help);
+  const label = create("label", { htmlFor: id }, title);
+  if (required) label.append(" ", create("span", { className: "required" }, `(${say("sides.required")})`));
+  const help = helpText(about, `${id}-help`);
+  const wide = input.tagName === "TEXTAREA" || about.length > 160;
+  const row = create("div", { className: "row" }, input);
+  const element = create("div", { className: wide ? "field wide" : "field" }, label, row, error, help);
   const it = {
-    pointer,
-    secret,
-    input,
-    element,
+    pointer, secret, input, element, title, help, row, required,
     touched: false,
-    title: part.title,
-    read: () => read(part, input.value),
+    kept: undefined,
+    read: () => (input.value === "" && it.kept !== undefined ? it.kept : read(part, input.value)),
+    /** Take a secret out of the document, into this object. */
+    keep() {
+      if (!secret || input.value === "") return;
+      it.kept = it.read();
+      input.value = "";
+      it.placeholder ??= input.placeholder;
+      input.placeholder = say("sides.kept");
+    },
     showError(message) {
       error.textContent = message;
       input.setAttribute("aria-invalid", String(message !== ""));
@@ -55,14 +53,18 @@ export function field(schema, described, pointer, { required = false, changed })
   };
   // No error appears while the user first types; after leaving the field, errors update at
   // every keystroke.
-  input.addEventListener("input", () => changed(it));
+  input.addEventListener("input", () => {
+    if (it.kept !== undefined) input.placeholder = it.placeholder;
+    it.kept = undefined;
+    changed?.(it);
+  });
   input.addEventListener("change", () => {
     it.touched = true;
-    changed(it);
+    changed?.(it);
   });
   input.addEventListener("blur", () => {
     it.touched ||= input.value !== "";
-    changed(it);
+    changed?.(it);
   });
   return it;
 }
@@ -75,24 +77,19 @@ function helpText(text, id) {
   return create("details", { id, className: "help" }, begin, create("p", {}, ...formatted(text.slice(end + 1))));
 }
 
-/** Text with the parts between backticks as code. */
-export function formatted(text) {
-  return text.split("`").map((part, at) => (at % 2 ? create("code", {}, part) : part));
-}
-
-function control(part, secret, attributes) {
+function control(part, secret, attributes, shown) {
   const common = { ...attributes, autocomplete: "off", spellcheck: false };
   const choices = part.enum ?? (part.type === "boolean" ? (part.const ? ["true"] : ["true", "false"]) : null);
   if (choices) {
-    const words = { true: "yes", false: "no" };
-    const unset = "default" in part ? `default (${words[part.default] ?? part.default})` : "not set";
+    const words = { true: say("sides.yes"), false: say("sides.no") };
+    const unset = "default" in part ? say("sides.default", { value: words[part.default] ?? part.default }) : say("sides.unset");
     const options = choices.map((value) => create("option", { value }, words[value] ?? value));
     return create("select", attributes, create("option", { value: "" }, unset), ...options);
   }
   const example = part.examples?.[0];
   if (part.type === "array") {
     const lines = (example ?? []).map((it) => it.path ?? it).join("\n");
-    return create("textarea", { ...common, placeholder: lines && `one per line, for example\n${lines}` });
+    return create("textarea", { ...common, placeholder: lines && `${say("sides.lines")}\n${lines}` });
   }
   if (part.type === "object") {
     return create("textarea", { ...common, className: "secret", placeholder: "{ }" });
@@ -107,7 +104,7 @@ function control(part, secret, attributes) {
     type: "text",
     inputMode: number ? "decimal" : "text",
     autocapitalize: "off",
-    placeholder: example === undefined ? "" : `for example ${example}`,
+    placeholder: shown ?? (example === undefined ? "" : say("sides.example", { value: String(example) })),
   });
 }
 
@@ -140,4 +137,12 @@ export function mainParameters(described) {
   const credentials = alternatives.length <= 6 ? alternatives : [];
   const names = new Set([...(described.required ?? []), ...Object.keys(described.examples[0]), ...credentials]);
   return Object.keys(described.properties).filter((name) => names.has(name));
+}
+
+/** Show a control, whatever is folded around it, and focus it. */
+export function reveal(input) {
+  for (let outer = input.parentElement; outer; outer = outer.parentElement) {
+    if (outer.tagName === "DETAILS") outer.open = true;
+  }
+  input.focus();
 }

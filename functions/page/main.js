@@ -1,172 +1,195 @@
-// The page at GET /: builds a form from the schema, validates it while the user types, sends the
-// request, and shows the transfer. It stores nothing.
-import { SITE, create, field, formatted, mainParameters, parameters, resolved } from "./form.js";
-import { counted, send } from "./transfer.js";
+// The page at GET /: builds a form from the schema and presets, checks it while the user types,
+// looks at storages, sends the request, and shows the copy. It stores nothing.
+import { byId, create, icon } from "./dom.js";
+import { field, resolved, reveal } from "./form.js";
+import * as picker from "./picker.js";
+import { TransferView, startNotifying } from "./run.js";
+import { Side } from "./side.js";
+import { startSnippets } from "./snippets.js";
+import { part, say } from "./texts.js";
+import { look, send } from "./transfer.js";
 import { checker, escaped } from "./validation.js";
-import { CANCELLED, TransferView } from "./view.js";
 
-const byId = (id) => document.getElementById(id);
 // A platform may serve the function below a path prefix.
 const base = new URL(location.pathname.replace(/\/?$/, "/"), location.origin);
-const DOTS = "••••••";
-let schema;
-let check;
-let running = null;
-let submitAttempted = false;
-const endpoints = {};
+const state = { running: null, attempted: false, storages: undefined, token: undefined, schema: null, ready: false };
+const sides = {};
 const optionFields = [];
-const changed = () => review();
+let check;
+let refreshSnippets = () => {};
+
+const token = () => byId("token").value || state.token || "";
+
+async function getJson(path) {
+  const headers = { Accept: "application/json, application/schema+json" };
+  if (token()) headers.Authorization = `Bearer ${token()}`;
+  return (await fetch(new URL(path, base), { headers, cache: "no-store", referrerPolicy: "no-referrer" })).json();
+}
 
 async function start() {
   for (const link of document.querySelectorAll("[data-link]")) {
     link.href = new URL(link.getAttribute("href"), base);
   }
-  try {
-    const getJson = async (path) => (await fetch(new URL(path, base), { headers: { Accept: "application/json, application/schema+json" } })).json();
-    const [about, request, health] = await Promise.all([getJson(""), getJson("schema/v1/request"), getJson("healthz")]);
-    schema = request;
-    check = checker(schema);
-    byId("version").textContent = about.version;
-    const good = health.status === "ok";
-    const engines = Object.entries(health.engines).map(([name, it]) => `${name} ${it.version ?? ""}`.trim());
-    byId("health").textContent = good ? `Ready: ${engines.join(", ")}` : "Not ready; see Health";
-    byId("health").className = `health ${good ? "good" : "bad"}`;
-    byId("access").hidden = health.authentication === "none";
-  } catch {
-    byId("health").textContent = "The service does not respond. Reload the page.";
+  if (!(await readService(3))) {
+    byId("health").textContent = say("health.lost");
     byId("health").className = "health bad";
     byId("send").disabled = true;
     return;
   }
-  for (const side of ["source", "destination"]) buildEndpoint(side);
+  buildSides();
   buildOptions();
+  refreshSnippets = startSnippets(base.href, (hides) => request(hides), token);
+  picker.start();
+  startNotifying();
+  byId("token").addEventListener("change", readStorages);
   byId("form").addEventListener("submit", submitted);
-  byId("cancel").addEventListener("click", () => running?.abort());
-  addEventListener("beforeunload", (event) => running && event.preventDefault());
+  byId("cancel").addEventListener("click", () => state.running?.abort());
+  byId("edit").addEventListener("click", edit);
+  addEventListener("beforeunload", (event) => state.running && event.preventDefault());
+  state.ready = true;
   review();
 }
 
-// One side of the transfer: storage type, parameters and path.
-function buildEndpoint(side) {
-  const described = resolved(schema, schema.properties[side]);
-  const types = described.then.properties?.type?.enum ?? described.properties.type.enum;
-  const options = types.map((type) => create("option", { value: type }, parameters(schema, type).title));
-  const choice = create("select", { id: `${side}-type` }, ...options, create("option", { value: SITE }, "A storage of this site"));
-  const about = create("p", { className: "help", id: `${side}-about` });
-  choice.setAttribute("aria-describedby", about.id);
-  const within = create("div", { className: "within" });
-  const error = create("p", { className: "error", id: `${side}-error` });
-  const card = create(
-    "fieldset",
-    { className: "card", id: side },
-    create("legend", {}, described.title),
-    create("div", { className: "field" }, create("label", { htmlFor: choice.id }, "Storage"), choice, about),
-    within,
-    error,
-  );
-  endpoints[side] = { choice, fields: [], error, card };
-  const path = field(schema, described.properties.path, `/${side}/path`, { required: true, changed });
-  const show = () => {
-    const type = choice.value;
-    const fields = type === SITE ? siteFields(side, described) : typeFields(side, type);
-    const text = type === SITE ? "A storage that this site has configured. Enter its name." : parameters(schema, type).description;
-    about.replaceChildren(...formatted(text));
-    endpoints[side].fields = [...fields.main, ...fields.more, path];
-    const more = fields.more.length ? [create("details", { className: "inner" }, create("summary", {}, "More parameters"), grid(fields.more))] : [];
-    within.replaceChildren(grid([...fields.main, path]), ...more);
-    review();
-  };
-  choice.addEventListener("change", show);
-  byId("endpoints").append(card);
-  if (side === "destination") choice.value = "s3";
-  show();
+/** Read what the service can, in at most so many attempts, because one answer may get lost. */
+async function readService(attempts) {
+  try {
+    const [about, request, health] = await Promise.all([getJson(""), getJson("schema/v1/request"), getJson("healthz")]);
+    check = checker(request);
+    state.schema = request;
+    state.storages = about.storages;
+    showHealth(about, health);
+    return true;
+  } catch {
+    if (attempts <= 1) return false;
+    await new Promise((wait) => setTimeout(wait, 1000));
+    return readService(attempts - 1);
+  }
 }
 
-const grid = (fields) => create("div", { className: "grid" }, ...fields.map((it) => it.element));
-
-function typeFields(side, type) {
-  const described = parameters(schema, type);
-  const shown = mainParameters(described);
-  const make = (name) =>
-    field(schema, described.properties[name], `/${side}/parameters/${escaped(name)}`, {
-      required: described.required?.includes(name) ?? false,
-      changed,
-    });
-  const hidden = Object.keys(described.properties).filter((name) => !shown.includes(name));
-  return { main: shown.map(make), more: hidden.map(make) };
+function showHealth(about, health) {
+  const good = health.status === "ok";
+  const engines = Object.entries(health.engines).map(([name, it]) => `${name} ${it.version ?? ""}`.trim()).join(", ");
+  byId("version").textContent = `efss-transfer ${about.version}. ${say("health.engines", { engines })}`;
+  byId("health").textContent = say(good ? "health.good" : "health.bad");
+  byId("health").className = `health ${good ? "good" : "bad"}`;
+  byId("access").hidden = health.authentication === "none";
 }
 
-function siteFields(side, described) {
-  const { storage, parameters: added } = described.properties;
-  const help = "A JSON object with the parameters that the site leaves to you, such as a password. Leave empty if there are none.";
-  return {
-    main: [field(schema, storage, `/${side}/storage`, { required: true, changed })],
-    more: [field(schema, { ...added, description: help, writeOnly: true }, `/${side}/parameters`, { changed })],
+function buildSides() {
+  const context = {
+    schema: state.schema,
+    storages: () => state.storages,
+    changed: () => review(),
+    endpoint,
+    blame,
+    look: (path, body) => look(new URL(path, base), body, token()),
+    browse: (side) => picker.browse(side, say(`picker.title_${side.name}`), (body) => context.look("list", body)),
   };
+  sides.source = new Side("source", "nextcloud", context);
+  sides.destination = new Side("destination", "s3", context);
+  byId("endpoints").append(sides.source.element, sides.destination.element);
+  showSiteTiles();
+}
+
+// Without authentication, a site without storages has nothing to choose from.
+function showSiteTiles() {
+  const hidden = byId("access").hidden && !state.storages?.length;
+  for (const side of Object.values(sides)) {
+    side.tiles.querySelector('[value="site"]').parentElement.hidden = hidden;
+    side.tiles.classList.toggle("seven", !hidden);
+  }
+}
+
+async function readStorages() {
+  if (byId("token").value) state.token = undefined;
+  try {
+    state.storages = (await getJson("")).storages;
+  } catch {
+    return;
+  }
+  const good = state.storages !== undefined;
+  byId("token").setAttribute("aria-invalid", String(!good && token() !== ""));
+  byId("token-state").className = good ? "help good" : "error";
+  byId("token-state").textContent = token() ? say(good ? "access.good" : "access.bad") : "";
+  showSiteTiles();
+  for (const side of Object.values(sides)) if (side.preset === "site") side.show("site");
 }
 
 // The members of a request besides source and destination.
 function buildOptions() {
-  for (const [name, member] of Object.entries(schema.properties)) {
-    if (name in endpoints) continue;
-    const part = resolved(schema, member);
-    const group = part.type === "object" ? Object.entries(part.properties) : [["", part]];
-    const fields = group.map(([inner, it]) => field(schema, it, inner ? `/${name}/${escaped(inner)}` : `/${name}`, { changed }));
+  for (const [name, member] of Object.entries(state.schema.properties)) {
+    if (name in sides) continue;
+    const described = resolved(state.schema, member);
+    const group = described.type === "object" ? Object.entries(described.properties) : [["", described]];
+    const changed = () => review();
+    const fields = group.map(([inner, it]) => field(state.schema, it, inner ? `/${name}/${escaped(inner)}` : `/${name}`, { changed }));
     optionFields.push(...fields);
-    const title = part.type === "object" ? part.title : null;
-    byId("options").append(
-      create("fieldset", { className: "group" }, title && create("legend", {}, title), grid(fields)),
-    );
+    const title = described.type === "object" ? described.title : null;
+    const grid = create("div", { className: "grid" }, fields.map((it) => it.element));
+    byId("options").append(create("fieldset", { className: "group" }, title && create("legend", {}, title), grid));
   }
 }
 
-/** The request in the form; `masked` hides secrets for display. */
-function request(masked) {
+/** The request in the form; `hides` puts placeholders for secrets. */
+function request(hides) {
   const document = { source: {}, destination: {} };
-  for (const [side, { choice, fields }] of Object.entries(endpoints)) {
-    if (choice.value !== SITE) Object.assign(document[side], { type: choice.value, parameters: {} });
-    for (const it of fields) setMember(document, it, masked);
-  }
-  for (const it of optionFields) setMember(document, it, masked);
+  for (const it of all()) setMember(document, it, hides);
+  for (const [name, side] of Object.entries(sides)) document[name] = side.complete(document[name]);
   return document;
 }
 
-function setMember(document, it, masked) {
+function setMember(document, it, hides) {
   const value = it.read();
   if (value === undefined) return;
   const route = it.pointer.split("/").slice(1);
   const name = route.pop();
   const parent = route.reduce((below, token) => (below[token] ??= {}), document);
-  parent[name] = masked && it.secret ? maskedValue(value) : value;
+  parent[name] = hides && it.secret ? placeholder(it, name, value) : value;
 }
 
-// In JSON that the user writes, any value may be a secret.
-function maskedValue(value) {
-  if (typeof value !== "object" || value === null) return DOTS;
-  return Object.fromEntries(Object.keys(value).map((name) => [name, DOTS]));
+function placeholder(it, name, value) {
+  const named = (text) => say("sent.placeholder", { side: it.pointer.split("/")[1], name: text }).toUpperCase();
+  // In JSON that the user writes, any value may be a secret.
+  if (typeof value !== "object" || value === null) return named(name);
+  return Object.fromEntries(Object.keys(value).map((one) => [one, named(one)]));
 }
 
-const all = () => [...Object.values(endpoints).flatMap((it) => it.fields), ...optionFields];
+const all = () => [...Object.values(sides).flatMap((it) => it.fields), ...optionFields];
 
-/** Update the preview and the error messages; returns all violations. */
-function review() {
-  byId("json").textContent = JSON.stringify(request(true), null, 2);
-  if (!check || optionFields.length === 0) return [];
-  const violations = check(request(false));
+/** Update what depends on the form: messages, the snippets, the line beside Start. Returns all
+ * messages by their fields, and those of no field. */
+function review(shows = () => state.attempted) {
   const messages = new Map();
   const general = []; // violations that belong to no single field
-  for (const violation of violations) {
+  if (!check || !sides.destination) return { messages, general };
+  for (const side of Object.values(sides)) for (const [it, message] of side.missing()) messages.set(it, message);
+  for (const violation of check(request(false))) {
     const owners = all().filter((it) => belongsTo(it, violation));
     for (const it of owners) if (!messages.has(it)) messages.set(it, fieldMessage(it, violation));
-    if (owners.length === 0) general.push(violation);
+    if (owners.length === 0 && !isOfMissing(violation, messages)) general.push(violation);
   }
-  for (const it of all()) it.showError((it.touched || submitAttempted) && messages.has(it) ? messages.get(it) : "");
-  for (const [side, { error }] of Object.entries(endpoints)) {
-    const mine = general.filter((it) => `${it.pointer}/`.startsWith(`/${side}/`));
-    error.textContent = submitAttempted ? mine.map(withTitles).join(" ") : "";
+  for (const it of all()) {
+    if (!messages.has(it) && it.told) messages.set(it, it.told);
+    it.showError((it.touched || it.told || shows(it)) && messages.has(it) ? messages.get(it) : "");
   }
-  if (submitAttempted) showSummary(messages, general);
-  return violations;
+  for (const [name, side] of Object.entries(sides)) {
+    const mine = general.filter((it) => `${it.pointer}/`.startsWith(`/${name}/`));
+    side.error.textContent = state.attempted ? mine.map(withTitles).join(" ") : "";
+  }
+  if (state.attempted) showSummary(messages, general);
+  else byId("summary").hidden = true;
+  refreshSnippets();
+  showReady();
+  return { messages, general };
+}
+
+// Of the parameters of a side whose fields say already what is missing.
+const isOfMissing = ({ pointer, keyword }, messages) =>
+  ["anyOf", "required"].includes(keyword) && [...messages.keys()].some((it) => it.pointer.startsWith(`${pointer}/`));
+
+function showReady() {
+  const [from, to] = [sides.source.summary, sides.destination.summary];
+  byId("ready").textContent = from && to ? say("actions.from_to", { from, to }) : say("actions.incomplete");
 }
 
 function belongsTo(it, { pointer, missing }) {
@@ -176,15 +199,15 @@ function belongsTo(it, { pointer, missing }) {
 }
 
 function fieldMessage(it, { pointer, message, missing }) {
-  if (missing.length) return "This field is required.";
+  if (missing.length) return say("sides.missing");
   const line = pointer.slice(it.pointer.length + 1).split("/")[0];
-  return /^\d+$/.test(line) ? `Line ${Number(line) + 1}: ${message}` : message;
+  return /^\d+$/.test(line) ? say("sides.line", { line: Number(line) + 1, message }) : message;
 }
 
 function showSummary(messages, general) {
   const items = [...messages].map(([it, message]) => {
     const side = it.pointer.split("/")[1];
-    const link = create("a", { href: `#${it.input.id}` }, `${schema.properties[side].title}, ${it.title}`);
+    const link = create("a", { href: `#${it.input.id}` }, `${sectionTitle(`/${side}`)}, ${it.title}`);
     link.addEventListener("click", (event) => {
       event.preventDefault();
       reveal(it.input);
@@ -192,11 +215,13 @@ function showSummary(messages, general) {
     return create("li", {}, link, `: ${message}`);
   });
   items.push(...general.map((it) => create("li", {}, `${sectionTitle(it.pointer)}: ${withTitles(it)}`)));
+  const summary = create("div", {}, create("strong", {}, icon("failed"), say("errors.fix", { n: items.length })), create("ul", {}, items));
   byId("summary").hidden = items.length === 0;
-  byId("summary").replaceChildren(create("strong", {}, `Fix ${counted(items.length, "field")}.`), create("ul", {}, ...items));
+  // A click on a link takes the focus from a field first; the link must still be there then.
+  if (byId("summary").textContent !== summary.textContent) byId("summary").replaceChildren(summary);
 }
 
-const sectionTitle = (pointer) => schema.properties[pointer.split("/")[1]]?.title ?? "The request";
+const sectionTitle = (pointer) => state.schema.properties[pointer.split("/")[1]]?.title ?? say("errors.request");
 
 /** The message of a violation of several members, with the titles of their fields. */
 function withTitles({ pointer, message }) {
@@ -204,47 +229,141 @@ function withTitles({ pointer, message }) {
   return message.replace(/`([a-z0-9_]+)`/g, (quoted, name) => titles.get(`${pointer}/${name}`) ?? quoted);
 }
 
-function reveal(input) {
-  for (let outer = input.parentElement; outer; outer = outer.parentElement) {
-    if (outer.tagName === "DETAILS") outer.open = true;
+/** The endpoint of a side for a look at it, or null if the form lacks something, which then has
+ * the focus. A look needs no path. */
+function endpoint(side) {
+  const wanted = (it) => side.fields.includes(it) && it !== side.path;
+  const { messages } = review((it) => state.attempted || wanted(it));
+  const first = side.fields.find((it) => messages.has(it) && !it.told && wanted(it));
+  if (!first) return { path: "", ...request(false)[side.name] };
+  reveal(first.input);
+  return null;
+}
+
+/** Show what a storage or the service says at the fields that it is about; returns the first. */
+function blame(problem, side, { focus = true } = {}) {
+  const found = [];
+  for (const { pointer, message } of problem.errors ?? []) {
+    const here = side ? pointer.replace(/^\/endpoint(?=\/|$)/, `/${side.name}`) : pointer;
+    const it = all().find((one) => one.pointer === here) ?? (side ?? sides[here.split("/")[1]])?.blame("forbidden");
+    if (it) found.push(Object.assign(it, { told: message }));
   }
-  input.focus();
+  if (!found.length && side) {
+    const it = side.blame(problem.code);
+    const [title, advice] = part(`codes.${problem.code}`) ?? [problem.text, ""];
+    if (it) found.push(Object.assign(it, { told: `${title}. ${advice}` }));
+  }
+  if (problem.code === "unauthenticated") {
+    byId("access").hidden = false;
+    byId("token").setAttribute("aria-invalid", "true");
+    byId("token-state").className = "error";
+    byId("token-state").textContent = say("access.bad");
+    if (focus) byId("token").focus();
+  }
+  review();
+  if (focus && found.length) reveal(found[0].input);
+  return found[0];
 }
 
 async function submitted(event) {
   event.preventDefault();
-  if (running) return;
-  submitAttempted = true;
-  if (review().length) {
-    const invalid = all().find((it) => it.input.getAttribute("aria-invalid") === "true");
-    if (invalid) reveal(invalid.input);
+  if (state.running || !state.ready) return;
+  state.attempted = true;
+  for (const it of all()) it.told = "";
+  const { messages, general } = review();
+  if (messages.size || general.length) {
+    const [first] = all().filter((it) => messages.has(it));
+    if (first) reveal(first.input);
     else byId("summary").focus();
     return;
   }
-  running = new AbortController();
-  byId("send").disabled = true;
-  byId("cancel").hidden = false;
-  const view = new TransferView();
-  try {
-    const problem = await send(base, request(false), byId("token").value, running.signal, (it) => view.event(it));
-    if (problem) {
-      view.problem(problem);
-      showViolations(problem);
-    }
-  } catch {
-    view.interrupted(running.signal.aborted ? CANCELLED : "The connection was lost, which cancels the transfer. Start it again to copy the rest.");
-  }
-  running = null;
-  byId("send").disabled = false;
-  byId("cancel").hidden = true;
+  state.attempted = false;
+  await copy(request(false), byId("ready").textContent);
 }
 
-// Show violations that only the service detects at their fields, until the next input.
-function showViolations({ errors, code }) {
-  if (code === "unauthenticated") byId("access").hidden = false;
-  for (const { pointer, message } of errors ?? []) {
-    all().find((it) => it.pointer === pointer)?.showError(message);
+async function copy(document, title) {
+  state.running = new AbortController();
+  show(true);
+  const view = new TransferView(title);
+  const authorization = token();
+  keepSecrets();
+  let result = null;
+  let problem = null;
+  let lost = false;
+  try {
+    problem = await send(base, document, authorization, state.running.signal, (it) => {
+      if (it.event === "result") result = it;
+      else view.event(it);
+    });
+  } catch {
+    lost = true;
   }
+  const cancelled = state.running.signal.aborted;
+  ended();
+  result ??= problem?.result;
+  if (result) finished(view, result, problem);
+  else if (lost) view.end(say(cancelled ? "states.cancelled" : "states.lost"), "warn");
+  else refused(view, problem);
+}
+
+// After the copy, no password is in the document.
+function keepSecrets() {
+  for (const it of all()) it.keep();
+  if (byId("token").value) {
+    state.token = byId("token").value;
+    byId("token").value = "";
+    byId("token").placeholder = say("sides.kept");
+  }
+}
+
+function ended() {
+  state.running = null;
+  byId("cancel").hidden = true;
+  byId("send").disabled = false;
+  byId("send").hidden = false;
+  byId("send").textContent = say("actions.again");
+  byId("edit").hidden = false;
+}
+
+function finished(view, result, problem) {
+  if (problem) view.problem(problem);
+  else view.result(result);
+  blameResult(result);
+}
+
+// A copy of which nothing arrived has a reason that a field of the form is about.
+function blameResult({ state: outcome, totals, errors }) {
+  if (outcome !== "failed" || totals.files.transferred || !errors.length) return;
+  const [{ code, side }] = errors;
+  const it = sides[side]?.blame(code);
+  if (!it) return;
+  edit();
+  blame({ code, text: "" }, sides[side]);
+}
+
+// The service did not begin: the form shows why, where it can.
+function refused(view, problem) {
+  const first = blame(problem, null, { focus: false });
+  view.problem(problem);
+  if (!first && problem.code !== "unauthenticated") return;
+  edit();
+  if (problem.code === "unauthenticated") byId("token").focus();
+  else reveal(first.input);
+}
+
+function edit() {
+  show(false);
+  byId("send").textContent = say("actions.start");
+  byId("edit").hidden = true;
+  sides.source.tiles.querySelector("input:checked").focus();
+}
+
+/** Show the copy alone, or the form with what came of the last one above it. */
+function show(copying) {
+  byId("form").hidden = copying;
+  byId("send").disabled = byId("send").hidden = Boolean(state.running);
+  byId("cancel").hidden = !state.running;
+  byId("edit").hidden = true;
 }
 
 start();

@@ -1,25 +1,34 @@
-// Sends a transfer request and reads the stream of events; leaving the page cancels it.
+// Sends requests, and reads the stream of a transfer's events; leaving the page cancels it.
+import { say } from "./texts.js";
 
 // JSON as a fallback for platforms that cannot stream.
 const ACCEPT = "application/x-ndjson, application/json;q=0.5";
 
-/** POST the request and pass every event to `onEvent`. Resolves to null after a result, or to the
- * problem document. Rejects if the connection is lost or `signal` aborts. */
-export async function send(url, request, token, signal, onEvent) {
-  const headers = { "Content-Type": "application/json", Accept: ACCEPT };
-  if (token) headers.Authorization = `Bearer ${token}`;
-  const response = await fetch(url, {
+const post = (url, body, token, signal, accept) =>
+  fetch(url, {
     method: "POST",
-    headers,
-    body: JSON.stringify(request),
+    headers: { "Content-Type": "application/json", Accept: accept, ...(token && { Authorization: `Bearer ${token}` }) },
+    body: JSON.stringify(body),
     signal,
     cache: "no-store",
     credentials: "same-origin",
     redirect: "error",
     referrerPolicy: "no-referrer",
   });
-  const kind = (response.headers.get("Content-Type") ?? "").split(";")[0];
-  if (kind !== "application/x-ndjson") return await readDocument(response, kind, onEvent);
+
+const kindOf = (response) => (response.headers.get("Content-Type") ?? "").split(";")[0];
+
+/** POST the request and pass every event to `onEvent`. Resolves to null after a result, or to the
+ * problem document. Rejects if the connection is lost or `signal` aborts. */
+export async function send(url, request, token, signal, onEvent) {
+  const response = await post(url, request, token, signal, ACCEPT);
+  if (kindOf(response) !== "application/x-ndjson") {
+    const document = await read(response);
+    if (!response.ok || !document.state) return document;
+    for (const file of document.files ?? []) onEvent({ event: "file", ...file });
+    onEvent({ event: "result", ...document });
+    return null;
+  }
   let last = null;
   for await (const line of lines(response.body)) {
     last = JSON.parse(line);
@@ -29,20 +38,26 @@ export async function send(url, request, token, signal, onEvent) {
   return null;
 }
 
-// A response without a stream: a result or a problem document.
-async function readDocument(response, kind, onEvent) {
-  const document = kind.endsWith("json") ? await response.json() : {};
-  if (response.ok && document.state) {
-    for (const file of document.files ?? []) onEvent({ event: "file", ...file });
-    onEvent({ event: "result", ...document });
-    return null;
+/** POST a request for one document: its `{answer}`, or the `{problem}`. */
+export async function look(url, body, token) {
+  try {
+    const response = await post(url, body, token, undefined, "application/json");
+    const document = await read(response);
+    return response.ok ? { answer: document } : { problem: document };
+  } catch {
+    return { problem: { text: say("errors.look_failed") } };
   }
-  return {
-    title: `The service responded with status ${response.status}`,
-    status: response.status,
-    ...document,
-    after: response.headers.get("Retry-After"),
-  };
+}
+
+// A document; of a problem also its `text` for people.
+async function read(response) {
+  const document = kindOf(response).endsWith("json") ? await response.json() : {};
+  if (response.ok) return document;
+  const after = response.headers.get("Retry-After");
+  const title = document.title ?? say("errors.status", { status: response.status });
+  const messages = (document.errors ?? []).map((it) => it.message);
+  const text = [`${title}.`, ...(messages.length ? messages : [document.detail])].filter(Boolean).join(" ");
+  return { status: response.status, ...document, title, text, after };
 }
 
 async function* lines(stream) {
@@ -56,29 +71,4 @@ async function* lines(stream) {
     yield* parts.filter(Boolean);
   }
   if (rest) yield rest;
-}
-
-/** A count with its noun: `1 file`, `2 files`. */
-export const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
-
-const UNITS = ["bytes", "kB", "MB", "GB", "TB", "PB"];
-
-/** A number of bytes with a unit. */
-export function size(bytes) {
-  let unit = 0;
-  while (bytes >= 1000 && unit < UNITS.length - 1) {
-    bytes /= 1000;
-    unit += 1;
-  }
-  if (unit === 0) return counted(bytes, "byte");
-  return `${bytes.toFixed(bytes < 10 ? 2 : 1)} ${UNITS[unit]}`;
-}
-
-/** A duration with units. */
-export function duration(seconds) {
-  if (seconds < 1) return "less than 1 s";
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from support.nginx import tool
 from support.node import packages
 
+# Two cores are shared by many tests.
+expect.set_options(timeout=60_000)
 _ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
@@ -60,7 +62,9 @@ class Seen:
     def ends(self, state: str, seconds: float = 60) -> None:
         """Wait until the transfer has ended, and how is told in these words."""
         self.page.wait_for_function(
-            "() => !document.getElementById('send').disabled", timeout=seconds * 1000
+            "() => !document.getElementById('send').disabled && "
+            "document.getElementById('progress').hidden",
+            timeout=seconds * 1000,
         )
         assert state in self.text("#state"), self.text("#run")
 
@@ -97,9 +101,14 @@ class Seen:
 
 @contextmanager
 def opened(
-    browser: Browser, url: str, width: int = 1280, height: int = 900, scheme: Any = "light"
+    browser: Browser,
+    url: str,
+    width: int = 1280,
+    height: int = 900,
+    scheme: Any = "light",
+    script: str = "",
 ) -> Iterator[Seen]:
-    """The page at that address, when it is ready to be used."""
+    """The page at that address, when it is ready to be used; `script` runs before its own."""
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme=scheme,
@@ -108,7 +117,7 @@ def opened(
     )
     try:
         context.set_default_timeout(60_000)
-        context.add_init_script(_WATCH)
+        context.add_init_script(_WATCH + script)
         page = context.new_page()
         seen = Seen(page)
 
@@ -123,7 +132,8 @@ def opened(
             lambda it: seen.said.append(it.text) if it.type in ("error", "warning") else None,
         )
         page.goto(url)
-        page.wait_for_selector("#health.good")
+        page.wait_for_selector("#health.good, #health.bad")
+        assert seen.text("#health") == "Ready", seen
         yield seen
     finally:
         context.close()

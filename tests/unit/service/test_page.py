@@ -7,13 +7,14 @@ import hashlib
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from efss_transfer.config.settings import Settings
-from efss_transfer.contract import request_parser
-from efss_transfer.model.errors import InvalidRequest
+from efss_transfer.contract import addresses, request_parser
+from efss_transfer.model.errors import CODES, InvalidRequest
 from efss_transfer.service import page
 from efss_transfer.service.application import Service
 from efss_transfer.service.http_messages import Request, Response
@@ -107,7 +108,8 @@ def test_page_links_no_other_host_and_stores_nothing() -> None:
     # Identifiers of JSON Schema and SVG, and a link in a message of the validation library.
     hosts = set(re.findall(r"https?://[\w.-]+", text))
     names = {"http://www.w3.org", "https://json-schema.org", "http://json-schema.org"}
-    assert hosts <= names | {"https://github.com"}
+    examples = {"https://cloud.example.org", "https://s3.example.org"}
+    assert hosts <= names | examples | {"https://github.com"}
     assert not re.findall(r"<(?:link|script|img|iframe|a)[^>]*(?:src|href)=.?(?:https?:)?//", text)
     for word in (
         "localStorage",
@@ -119,12 +121,112 @@ def test_page_links_no_other_host_and_stores_nothing() -> None:
     ):
         assert word not in text
     assert " style=" not in text
-    assert len(text) < 80_000
+    assert len(text) < 110_000
 
 
 def test_committed_page_is_built_from_its_sources() -> None:
     made = subprocess.run([ROOT / "scripts" / "page", "--check"], stdout=subprocess.PIPE, text=True)
     assert made.returncode == 0, made.stdout
+
+
+SOURCES = ROOT / "functions" / "page"
+TEXTS = json.loads((SOURCES / "texts" / "en.json").read_text("utf-8"))
+
+
+def test_texts_name_every_code_as_the_service_does() -> None:
+    assert {code: title for code, (title, _) in TEXTS["codes"].items()} == {
+        code: known.title for code, known in CODES.items()
+    }
+
+
+def test_every_text_that_the_page_says_exists() -> None:
+    named = set()
+    for file in SOURCES.glob("*.js"):
+        named |= set(re.findall(r'(?:say|part)\("([\w.]+)"', file.read_text("utf-8")))
+    named |= set(re.findall(r"{{([\w.]+)}}", (SOURCES / "page.html").read_text("utf-8")))
+    assert len(named) > 100
+    for name in named:
+        found = TEXTS
+        for part in name.split("."):
+            assert part in found, name
+            found = found[part]
+
+
+ADDRESSES = {
+    # What a browser shows, with the user: what the service needs, and the folder in it.
+    "https://cloud.example.org/apps/files/files/118?dir=/a/b": ("FILES", "a/b"),
+    "https://cloud.example.org/index.php/apps/files/?dir=/r%C3%A9s&fileid=7": ("FILES", "rés"),
+    "https://cloud.example.org/index.php/login": ("FILES", ""),
+    "https://cloud.example.org/settings/user/security": ("FILES", ""),
+    "https://cloud.example.org/": ("FILES", ""),
+    " cloud.example.org ": ("FILES", ""),
+    "https://cloud.example.org/f/118": ("FILES", ""),
+    "https://cloud.example.org/remote.php/dav": ("FILES", ""),
+    "https://cloud.example.org/remote.php/dav/files/": ("FILES", ""),
+    "https://cloud.example.org/files/spaces/personal/alice/a/b": ("FILES", "a/b"),
+    "https://cloud.example.org/remote.php/dav/files/bob": (
+        "https://cloud.example.org/remote.php/dav/files/bob",
+        "",
+    ),
+    "https://cloud.example.org/remote.php/webdav/": (
+        "https://cloud.example.org/remote.php/webdav",
+        "",
+    ),
+    "https://cloud.example.org/s/aZ9Token": (
+        "https://cloud.example.org/public.php/dav/files/aZ9Token",
+        "",
+    ),
+    "https://cloud.example.org/files/spaces/project/lab/raw?fileId=st%24sp!id": (
+        "https://cloud.example.org/dav/spaces/st%24sp",
+        "raw",
+    ),
+    "https://example.org/cloud/index.php/apps/files": (
+        "https://example.org/cloud/remote.php/dav/files/al%20ice@x",
+        "",
+    ),
+    "ftp://cloud.example.org": None,
+    "not an address": None,
+}
+
+
+def test_page_understands_the_addresses_that_browsers_show(tmp_path: Path) -> None:
+    program = (
+        f'import {{ efssAddress, sftpAddress }} from "{SOURCES / "presets.js"}";\n'
+        'import { readFileSync } from "node:fs";\n'
+        'const given = JSON.parse(readFileSync(0, "utf8"));\n'
+        'console.log(JSON.stringify([given[0].map((it) => efssAddress(it, "al ice@x")), '
+        "given[1].map((it) => sftpAddress(it) ?? null)]));"
+    )
+    hosts = ["sftp.example.org", "alice@sftp.example.org:2222", "sftp://[::1]:22/", "a b"]
+    efss, sftp = json.loads(node(bundled(program, tmp_path), given=[list(ADDRESSES), hosts]))
+    files = "https://cloud.example.org/remote.php/dav/files/al%20ice@x"
+    for (address, wanted), found in zip(ADDRESSES.items(), efss, strict=True):
+        shown = found and (found["url"].replace(files, "FILES"), found["folder"])
+        assert shown == wanted, address
+        parameters = {"url": address, "vendor": "nextcloud", "user": "al ice@x"}
+        meant = addresses.corrected(parameters) if address.startswith("https:") else None
+        if meant and "/files/spaces/" not in address:
+            assert found["url"] == meant.split("?")[0]
+    assert sftp == [
+        {"host": "sftp.example.org"},
+        {"host": "sftp.example.org", "port": 2222, "user": "alice"},
+        {"host": "::1", "port": 22},
+        None,
+    ]
+
+
+def bundled(program: str, folder: Path) -> Path:
+    (folder / "program.mjs").write_text(program, "utf-8")
+    [esbuild] = (packages() / "@esbuild").glob("*/bin/esbuild")
+    subprocess.run(
+        [
+            *(esbuild, folder / "program.mjs", "--bundle", "--platform=node", "--format=esm"),
+            *("--log-level=warning", f"--outfile={folder / 'made.mjs'}"),
+        ],
+        env={"NODE_PATH": str(NPM / "node_modules")},
+        check=True,
+    )
+    return folder / "made.mjs"
 
 
 CHECK = """
@@ -142,20 +244,11 @@ def page_violations(tmp_path_factory: pytest.TempPathFactory) -> Any:
     source = ROOT / "functions" / "page" / "validation.js"
     program = CHECK.replace("SOURCE", str(source))
     program = program.replace("SCHEMA", str(ROOT / "schema" / "request.schema.json"))
-    (folder / "check.mjs").write_text(program, "utf-8")
-    [esbuild] = (packages() / "@esbuild").glob("*/bin/esbuild")
-    subprocess.run(
-        [
-            *(esbuild, folder / "check.mjs", "--bundle", "--platform=node", "--format=esm"),
-            *("--log-level=warning", f"--outfile={folder / 'made.mjs'}"),
-        ],
-        env={"NODE_PATH": str(NPM / "node_modules")},
-        check=True,
-    )
+    made = bundled(program, folder)
     files = [file for kind in ("valid", "invalid") for file in sorted((EXAMPLES / kind).glob("*"))]
     documents = [json.loads(file.read_text("utf-8")) for file in files]
     given = [it.get("request") if "expected" in it else it for it in documents]
-    found = json.loads(node(folder / "made.mjs", given=given))
+    found = json.loads(node(made, given=given))
     return {f"{file.parent.name}/{file.stem}": it for file, it in zip(files, found, strict=True)}
 
 
