@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
@@ -127,7 +128,7 @@ class Session:
             daemon.expect_no_end,
             proxy=daemon.route.proxy,
             batching=gateways.batching,
-            resident_bytes=lambda: resources.resident_bytes(daemon.pid),
+            resident_bytes=partial(resources.resident_bytes, daemon.pid),
         )
         self._version = self._launcher.version(binary, daemon.rc)
         if (proxy := daemon.route.global_proxy(self._request)) is not None:
@@ -136,10 +137,7 @@ class Session:
         config.check_filters(daemon.rc, self._request.selection)
         self.source, self.destination = remote_paths(
             gateways.routed(),
-            lambda type_: {
-                **self._tuning_parameters(type_),
-                **gateways.remote_parameters(type_),
-            },
+            lambda type_: self._tuning_parameters(type_) | gateways.remote_parameters(type_),
             daemon.route.remote_parameters,
         )
         self.run.gateways.update(gateways.records)

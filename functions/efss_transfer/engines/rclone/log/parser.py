@@ -45,9 +45,7 @@ _OUT_OF_MEMORY: Final = re.compile(
     rb"failed to (?:reserve|commit) page|failed to create new OS thread .*errno=12)"
 )
 # Says nothing that another line about the file does not: it is not even parsed.
-_NOT_NEEDED: Final = re.compile(
-    rb'\{"time":"[^"]+","level":"debug","msg":"Size and modification time the same \('
-)
+_NOT_NEEDED: Final = re.compile(rb'\{"time":"[^"]+","level":"debug","msg":"Size and modification t')
 _decode: Final = json.JSONDecoder().raw_decode
 _HEAD_FAILED: Final = re.compile(r"Couldn't check \".*\" for children after HEAD failed")
 
@@ -68,8 +66,7 @@ class LogPhase(Enum):
 class LogParser:
     """Turns rclone's log into outcomes and errors. The log level must be DEBUG.
 
-    The thread that reads the log calls `take`; the thread that drives the transfer uses all
-    the rest.
+    The thread that reads the log calls `take`; the one that drives the transfer uses the rest.
     """
 
     def __init__(self, outcomes: FileOutcomes, redactor: Redactor) -> None:
@@ -283,11 +280,8 @@ class LogParser:
     def _is_passed_over(self, message: str, name: str, kind: str) -> bool:
         if self.passed_over is None:
             return False
-        is_stopping = self._phase is LogPhase.STOPPING
-        is_verifying = self._check is not None
-        return self.passed_over.take(
-            message, name, kind, verifying=is_verifying, stopping=is_stopping
-        )
+        verifying, stopping = self._check is not None, self._phase is LogPhase.STOPPING
+        return self.passed_over.take(message, name, kind, verifying=verifying, stopping=stopping)
 
     def _take_call(self, call: str, message: str, *, is_reply: bool) -> None:
         if self.passed_over is not None:
