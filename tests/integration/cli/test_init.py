@@ -55,3 +55,33 @@ def test_files_of_init_pass_their_own_checks(tmp_path: Path) -> None:
         answer = front.ask("GET", "/healthz")
     assert (answer.status, answer.json()["code"]) == (503, "busy")
     assert [it.name for it in user.home.iterdir()] == ["site"]
+
+
+def test_questions_in_a_terminal_show_no_secret(tmp_path: Path) -> None:
+    user = User.at(tmp_path / "home")
+    url = "https://cloud.example.org/remote.php/dav/files/alice"
+    with user.in_terminal("init", "site") as screen:
+        for question, answer in (
+            ("The site's name [efss-transfer]: ", "A university"),
+            ("The gateway's public address: ", NAME),
+            ("issuer [portal]: ", ""),
+            ("Storage's name: ", "cloud"),
+            ("…) [webdav]: ", ""),
+            ("url, such as ", url),
+            ("vendor, such as ", "nextcloud"),
+            ("user, such as ", "alice"),
+            ("fill its file in later): ", "canary-password"),
+            # The folder, the use, no more storages, hosts, and both limits: the defaults.
+            ("callers cannot leave", "\n" * 5),
+        ):
+            screen.wait_for(question)
+            screen.press(f"{answer}\n".encode())
+        assert screen.end() == 0, screen.text
+    assert "canary" not in screen.raw
+    assert "Next:\n1. Put the certificate of transfer.example.org into" in screen.text
+    token = (user.home / "site/tokens/portal").read_text().strip()
+    assert token not in screen.raw
+    kept = user.home / "site/credentials/cloud.pass"
+    assert kept.read_text() == "canary-password\n"
+    storages = json.loads((user.home / "site/site.json").read_text())["storages"]
+    assert storages["cloud"]["parameters"]["url"] == url
