@@ -83,13 +83,15 @@ function failed(problem) {
 function entry({ name, type, size: bytes, modified }) {
   const path = below(open.path, name);
   const isFolder = type === "folder";
-  const about = [bytes === undefined ? "" : size(bytes), (modified ?? "").slice(0, 10)].filter(Boolean).join(" · ");
   const button = create(
     "button",
     { type: "button", disabled: !isFolder && open.side.name === "destination" },
     icon(isFolder ? "folder" : "file"),
     create("span", { className: "name" }, name, isFolder && create("span", { className: "unseen" }, ` (${say("picker.folder")})`)),
-    create("span", { className: "help" }, about),
+    " ",
+    create("span", { className: "help size" }, bytes === undefined ? "" : size(bytes)),
+    " ",
+    create("span", { className: "help date" }, (modified ?? "").slice(0, 10)),
   );
   button.addEventListener("click", () => (isFolder ? show(path) : choose(path)));
   return create("li", {}, button);
