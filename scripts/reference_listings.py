@@ -45,6 +45,13 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Ask for an index with plain links, or copy by another protocol.",
         ),
         OddListing(
+            "It sends a page for signing in, after a redirect or at once, or an error with status "
+            "200, in place of a file.",
+            "`permission_denied` or `checksum_mismatch` for the file, at the source: the first "
+            "10,000 files that arrive are asked for by HEAD.",
+            "Ask the operator for access; the page has arrived under the file's name.",
+        ),
+        OddListing(
             "Its page of a folder is made or completed by a script, or is a notice without "
             "entries.",
             "`unsupported` for the folder, at the source, if the page shows it: no entries, "

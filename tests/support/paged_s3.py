@@ -23,11 +23,14 @@ _WRITTEN = "2026-01-02T03:04:05.000Z"
 @dataclass
 class PagedS3:
     """The server. `later` is the answer to each request for a page after the first; None lets it
-    answer as it should.
+    answer as it should. It lists `most` entries, and tells of no others, whatever is asked for.
+    `folders` are those that a listing by folder has.
     """
 
     keys: list[str]
     later: bytes | None = None
+    most: int | None = None
+    folders: tuple[str, ...] = ()
     url: str = ""
     seen: list[str] = field(default_factory=list)
     """The listings that were asked for."""
@@ -70,7 +73,13 @@ class PagedS3:
         prefix, after = asked.get("prefix", ""), asked.get("marker", "")
         after = asked.get("continuation-token", after)
         inside = [key for key in self.keys if key.startswith(prefix) and key > after]
-        shown = inside[: int(asked.get("max-keys", 1_000))]
+        below = [it for it in self.folders if "delimiter" in asked and it.startswith(prefix)]
+        below = [folder for folder in below if folder != prefix]
+        inside = [key for key in inside if not key.startswith(tuple(below))]
+        if self.most is not None:
+            inside = shown = inside[: self.most]
+        else:
+            shown = inside[: int(asked.get("max-keys", 1_000))]
         entries = "".join(
             f"<Contents><Key>{key}</Key><LastModified>{_WRITTEN}</LastModified>"
             f"<ETag>&quot;{_md5(key)}&quot;</ETag><Size>{len(key)}</Size></Contents>"
@@ -82,6 +91,9 @@ class PagedS3:
                 f"<IsTruncated>true</IsTruncated><NextMarker>{shown[-1]}</NextMarker>"
                 f"<NextContinuationToken>{shown[-1]}</NextContinuationToken>"
             )
+        entries += "".join(
+            f"<CommonPrefixes><Prefix>{it}</Prefix></CommonPrefixes>" for it in below
+        )
         return f"<ListBucketResult>{entries}{end}</ListBucketResult>".encode()
 
 

@@ -66,10 +66,10 @@ def test_names_without_extension_alone_are_no_reason_to_ask_again(
     index.slashes = True
     answer = function.copy(index.endpoint("data/"), s3.endpoint(folder), options=options)
     assert answer.status_code == 200, answer.text
-    # The listings of the probe and of the copy. A dry run has no probe: it lists the folder to see
-    # whether times are kept, and asks for the type.
-    assert index.seen.count(("HEAD", "/data/README")) == (3 if options else 2)
-    assert index.seen.count(("HEAD", "/data/a.txt")) == 2
+    # The listings of the probe and of the copy, and the look at what was sent. A dry run has no
+    # probe: it lists the folder to see whether times are kept, and asks for the type.
+    assert index.seen.count(("HEAD", "/data/README")) == 3
+    assert index.seen.count(("HEAD", "/data/a.txt")) == (2 if options else 3)
 
 
 @pytest.mark.parametrize("name", ["page", "page.html"])

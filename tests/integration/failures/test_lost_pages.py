@@ -78,3 +78,31 @@ def test_whole_listing_is_seldom_read_once_more(
         assert answer.json()["totals"]["files"]["skipped"] == count
         recounts = [query for query in paged.seen if "delimiter" not in query]
         assert len(recounts) == pages, paged.seen
+
+
+@pytest.mark.field_case("K13", variant="an S3 server that lists 100 objects, whatever is asked for")
+def test_server_that_cuts_each_listing_off_is_no_success(
+    function: Function, webdav: Storage
+) -> None:
+    with paged_s3.serving(150) as paged:
+        paged.most = 100
+        paged.keys += [f"data/z/{number:05}.bin" for number in range(20)]
+        paged.folders = ("data/z/",)
+        answer = function.copy(
+            paged.endpoint("data"), webdav.endpoint(uuid.uuid4().hex), options={"attempts": 1}
+        )
+    assert answer.status_code in (422, 502), answer.text
+    [error] = checked_result(answer)["errors"]
+    assert (error["code"], error["side"]) == ("storage_error", "source")
+
+
+def test_listing_of_a_thousand_objects_may_be_cut_off(function: Function, webdav: Storage) -> None:
+    """Only a number tells of it: many servers list no more, and say that this is all."""
+    options = {"dry_run": True}
+    with paged_s3.serving(1_500) as paged:
+        paged.most = 1_000
+        answer = function.copy(
+            paged.endpoint("data"), webdav.endpoint(uuid.uuid4().hex), options=options
+        )
+    assert answer.status_code == 200, answer.text
+    assert [warning["code"] for warning in answer.json()["warnings"]] == ["listing_unchecked"]

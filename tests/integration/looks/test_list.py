@@ -255,3 +255,19 @@ def test_wrong_requests_are_refused_with_their_members(function: Function, webda
     )
     assert streamed.status_code == 406
     assert function.get("/").json()["links"]["list"] == "/list"
+
+
+def test_index_that_is_not_whole_is_no_listing_without_errors(listed: Ask) -> None:
+    """A listing is looked at as a copy's is: links that rclone leaves out, and further pages."""
+    files = {"data/a.txt": b"1", "data/b.txt": b"22"}
+    with http_index.serving(files) as index:
+        index.rewrite = lambda _, query, page: (
+            b'<ul><a href="z.txt">z</a></ul>'
+            if query
+            else page.replace(b'"b.txt"', b'"b.txt?raw=1"') + b'<a href="?page=2">2</a>'
+        )
+        listing = listed(index.endpoint("data/")).json()
+    assert [entry["name"] for entry in listing["entries"]] == ["a.txt"]
+    (group,) = listing["errors"]
+    assert (group["code"], group["count"]) == ("unsupported", 2)
+    assert {sample.get("path", "") for sample in group["samples"]} == {"", "b.txt"}

@@ -137,6 +137,7 @@ COVERED_ELSEWHERE = {
     "engines/rclone/http_index/check.py": "integration/failures/test_indexes.py",
     "engines/rclone/http_index/entries.py": "integration/failures/test_links_of_indexes.py",
     "engines/rclone/http_index/reader.py": "integration/failures/test_indexes.py",
+    "engines/rclone/http_index/sent_files.py": "integration/failures/test_pages_for_files.py",
     "engines/rclone/http_index/unseen.py": "integration/failures/test_links_of_indexes.py",
     "engines/rclone/ftp/listings.py": "integration/failures/test_ftp_listings.py",
     "engines/rclone/log/alike_names.py": "integration/copy/test_names_alike.py",

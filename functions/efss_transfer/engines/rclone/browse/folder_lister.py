@@ -10,6 +10,7 @@ from efss_transfer.engines.rclone.browse.list_reader import ListReader, time_of
 from efss_transfer.engines.rclone.browse.lost_entries import LostEntries
 from efss_transfer.engines.rclone.browse.one_end import failure_of, outcome_of
 from efss_transfer.engines.rclone.ftp.listings import UnreadEntries
+from efss_transfer.engines.rclone.http_index.check import IndexCheck
 from efss_transfer.engines.rclone.log import error_codes
 from efss_transfer.engines.rclone.rc.jobs import JobRunner
 from efss_transfer.engines.rclone.rc.progress import ProgressReporter
@@ -137,7 +138,11 @@ class FolderLister:
     def _find_unread(
         run: RunContext, jobs: JobRunner, folder: RemotePath, lost: LostEntries
     ) -> Generator[Event, None, None]:
-        """Add the entries that rclone cannot read in the listing of an FTP server."""
+        """Add the entries that rclone cannot read in the listing of an FTP server, or leaves out of
+        the index of a web server.
+        """
+        if folder.remote.backend == "http":
+            yield from IndexCheck(run, jobs, recurse=False).check(folder)
         if folder.remote.backend != "ftp":
             return
         hidden = run.guessed_listings.get(folder.side)

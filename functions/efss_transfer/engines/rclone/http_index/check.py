@@ -46,6 +46,7 @@ _NO_INDEX: Final = Failure(
     retryable=False,
     side=Side.SOURCE,
 )
+_EVERYTHING: Final = Selection()
 _UNREAD: Final = "The index of this folder could not be read again."
 
 
@@ -63,9 +64,21 @@ class _Folder(NamedTuple):
 
 
 class IndexCheck:
-    """Looks at the indexes of a source of type `http`."""
+    """Looks at the indexes of a source of type `http`.
 
-    def __init__(self, run: RunContext, jobs: JobRunner, selection: Selection) -> None:
+    `recurse`: whether a copy has listed the folders below, too; otherwise its first folder is
+    looked at alone, and no file of it has an outcome.
+    """
+
+    def __init__(
+        self,
+        run: RunContext,
+        jobs: JobRunner,
+        selection: Selection = _EVERYTHING,
+        *,
+        recurse: bool = True,
+    ) -> None:
+        self._recurse = recurse
         self._run = run
         self._jobs = jobs
         self._selection = selection
@@ -78,7 +91,7 @@ class IndexCheck:
         url = parameters["url"].rstrip("/") + "/" + (f"{quote(path)}/" if path else "")
         has_slashes = parameters.get("no_slash") != "true"
         threads = ThreadPoolExecutor(_AT_ONCE, "http-index")
-        unseen = UnseenEntries(self._run, self._selection)
+        unseen = UnseenEntries(self._run, self._selection, has_outcomes=self._recurse)
         try:
             for folder in self._walked(threads, reader, url, has_slashes=has_slashes):
                 if folder is None:
@@ -111,7 +124,7 @@ class IndexCheck:
             for future in done:
                 folder = future.result()
                 yield folder
-                for path in folder.inside:
+                for path in folder.inside if self._recurse else ():
                     is_new = path not in seen and len(seen) < _MOST_FOLDERS
                     if is_new and globs.selects(self._selection, path, maybe_folder=True):
                         seen.add(path)

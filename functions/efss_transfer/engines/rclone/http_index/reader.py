@@ -39,11 +39,13 @@ class Page:
 
 
 class Head(NamedTuple):
-    """The answer to HEAD; None for what it does not tell."""
+    """The answer to HEAD; None for what it does not tell. `url` is where it was found."""
 
     status: int
     size: int | None
     modified: datetime | None
+    kind: str
+    url: str
 
 
 class NoPage(OSError):
@@ -84,11 +86,14 @@ class PageReader:
                 break
             url = urljoin(url, onward)
         size = answer.getheader("Content-Length") or ""
+        kind = (answer.getheader("Content-Type") or "").partition(";")[0].strip().lower()
         modified = answer.getheader("Last-Modified")
         return Head(
             answer.status,
             int(size) if size.isdecimal() else None,
             parsedate_to_datetime(modified) if modified else None,
+            kind,
+            url,
         )
 
     def _asked(

@@ -19,9 +19,8 @@ _MOST: Final = 1_000
 _MISSING: Final = frozenset({404, 410})
 _NOT_FOLLOWED: Final = Failure(
     "unsupported",
-    "The index of the folder has this entry, and its link cannot be followed, so it was not "
-    "copied: it is not the folder's address and a name. Ask the operator for plain links, or copy "
-    "it by another protocol.",
+    "The index of the folder has this entry, and its link cannot be followed, because it is not "
+    "the folder's address and a name. Ask the operator for plain links, or use another protocol.",
     retryable=False,
     side=Side.SOURCE,
 )
@@ -36,7 +35,8 @@ _TOO_MANY: Final = Failure(
 class UnseenEntries:
     """Collects the entries of indexes that have no outcome. Call `report` after all folders."""
 
-    def __init__(self, run: RunContext, selection: Selection) -> None:
+    def __init__(self, run: RunContext, selection: Selection, *, has_outcomes: bool = True) -> None:
+        self._has_outcomes = has_outcomes
         self._run = run
         self._selection = selection
         self._asked: list[tuple[str, Future[Head | None]]] = []
@@ -51,13 +51,17 @@ class UnseenEntries:
         folder: str,
         known: frozenset[str],
     ) -> None:
-        """Ask for the entries of the index at a URL that rclone left out; it has the folders
-        `known`.
+        """Ask for the entries of the index at a URL that rclone left out. It takes those that are
+        `known`, if the server answers HEAD for the file.
         """
         found = {f"{folder}/{entry.path}".lstrip("/"): entry for entry in entries}
         for path, entry in found.items():
             is_folder = path.endswith("/")
-            if (entry.path in known) if is_folder else self._run.outcomes.is_reported(path):
+            if is_folder or not self._has_outcomes:
+                is_seen = entry.path in known
+            else:
+                is_seen = self._run.outcomes.is_reported(path)
+            if is_seen:
                 continue
             shard = self._selection.shard
             is_ours = is_folder or shard is None or sharding.contains(shard, path)

@@ -87,7 +87,7 @@ class CopyLines:
         self.explain: Explain = unexplained
         self.refused_times = RefusedTimes(outcomes)
         self.mismatches = Mismatches()
-        self.on_outcome: Callable[[FileOutcome], None] = lambda _: None
+        self.on_outcome: list[Callable[[FileOutcome], None]] = []
         self.defers_newer = self.defers_by_name = False
         """Whether a file that is newer at the destination is left to the next part of an attempt,
         which compares it otherwise."""
@@ -261,7 +261,8 @@ class CopyLines:
         self.mismatches.without.discard(outcome.path)
         if self._whole_names:
             self._whole_names.pop(_cut_for_upload(outcome.path), None)
-        self.on_outcome(outcome)
+        for take in self.on_outcome:
+            take(outcome)
         self._outcomes.add(outcome)
 
     def _whole_name(self, name: str) -> str:

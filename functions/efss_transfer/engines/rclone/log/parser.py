@@ -172,8 +172,8 @@ class LogParser:
         self._copy.explain = explain
 
     def on_outcome(self, take: Callable[[FileOutcome], None]) -> None:
-        """Let `take` have each outcome that the log of a copy has for a file."""
-        self._copy.on_outcome = take
+        """Let `take` have each outcome that the log of a copy has for a file, too."""
+        self._copy.on_outcome.append(take)
 
     def begin_attempt(self) -> None:
         """Read the lines of a new attempt."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
+from efss_transfer.engines.rclone.http_index.sent_files import SentFiles
 from efss_transfer.engines.rclone.rc import config as rc_config
 from efss_transfer.engines.rclone.rc.jobs import JobRunner
 from efss_transfer.engines.rclone.rc.progress import ProgressReporter
@@ -59,6 +60,7 @@ class AfterCopy:
         self._copier = copier
         self._checksums = checksums
         self._empty_files = EmptyFiles(run, jobs)
+        self._sent_files = SentFiles(run, jobs)
         self._vanished = VanishedFolder(run, jobs)
         self.verification: Verification | None = None
         """What was compared; None if nothing was."""
@@ -67,6 +69,7 @@ class AfterCopy:
         """Note what is to be looked at after the copy. Call it before the first attempt."""
         if not self._options.dry_run:
             self._empty_files.begin(source)
+            self._sent_files.begin(source)
 
     def check(self, source: RemotePath, destination: RemotePath) -> Iterator[Event]:
         """Compare the files that have arrived. A file that cannot be compared has failed."""
@@ -79,6 +82,7 @@ class AfterCopy:
             yield from self._empty_files.check(folder, at_once)
             to = file or Placement(destination.fs)
             yield from UnsizedFiles(self._run, self._jobs).check(folder, to, at_once)
+            yield from self._sent_files.check(source, is_file=file is not None)
         is_compared = self._is_to_verify and self._verify_mode is not VerifyMode.NONE
         if not is_compared and (work := self._run.confirm_uploads()) is not None:
             yield from self._jobs.wait_for(work)

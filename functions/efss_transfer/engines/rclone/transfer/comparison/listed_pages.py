@@ -20,6 +20,13 @@ _LENGTH: Final = 997
 _OTHER_LENGTH: Final = 1_000
 # rclone leaves out the folder's own marker, and reports names that it cannot decode elsewhere.
 _MOST_LEFT_OUT: Final = 3
+_CUT: Final = Failure(
+    "storage_error",
+    "The server lists fewer files of everything than folder by folder, so it cuts listings off, "
+    "and files may be missing. Ask its operator for the limit, or copy smaller folders.",
+    retryable=False,
+    side=Side.SOURCE,
+)
 _OF_NO_FOLDER: Final = frozenset({"- **", WITHOUT_UNCLEAN})
 
 
@@ -53,7 +60,13 @@ class ListedPages:
         other = self._listed - again
         # Files that are deleted meanwhile make it smaller, and those that are added come at the
         # end of a page only by chance.
-        return None if job.error or other <= count else _failure(count, other)
+        if job.error or other < count:
+            return None
+        if other > count:
+            return _failure(count, other)
+        # It ends at a number, whatever the length of the pages.
+        is_round = count > 0 and count % 100 == 0
+        return _CUT if has_fewer and is_round and not self._run.log.unclean_names else None
 
     @staticmethod
     def _may_end_with_page(count: int, filters: Mapping[str, Any]) -> bool:

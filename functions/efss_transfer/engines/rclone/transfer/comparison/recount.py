@@ -1,8 +1,10 @@
-"""Counts the files of an object store again after a copy, and their bytes.
+"""Counts the files of a source again after a copy, and the bytes of an object store's.
 
 An answer of an object store that is no listing, such as a page, reads as an empty listing, and the
 length of a shorter answer replaces the size that the listing had (rclone 1.75, backend/s3/s3.go).
 The copy lists folder by folder; this asks for all names at once, a thousand with each request.
+A server with folders may end the listing of one early, as if that were all. It is asked again, if
+nothing else looks at its listings and there is time.
 """
 
 from __future__ import annotations
@@ -29,10 +31,15 @@ from efss_transfer.model.storage_traits import traits
 
 # rclone holds a listing in memory and sends it as one document.
 _MOST_LISTED: Final = 100_000
+_PAGE: Final = 1_000
+"""Entries of a page of Google, Swift and B2; those of Azure have five times as many."""
+_MOST_OF_SOME: Final = frozenset({1_000, 10_000})
+"""Where S3 servers were seen to end a listing that ignore `max-keys` and tell of no other page."""
+_LISTED_AGAIN: Final = frozenset({"ftp", "sftp", "webdav"})
 _LOST: Final = Failure(
     "storage_error",
-    "The listing of its folder lacks this file, and a listing of everything has it. Send the same "
-    "request again.",
+    "The listing of its folder lacked this file, and another listing has it. Send the same request "
+    "again.",
     retryable=True,
     side=Side.SOURCE,
 )
@@ -50,6 +57,13 @@ _NO_S3: Final = Failure(
     retryable=False,
     side=Side.SOURCE,
 )
+
+
+def _unsure(backend: str, count: int) -> str:
+    """Why a count of files of an object store leaves open whether it is all; empty if it is."""
+    if count and (count in _MOST_OF_SOME if backend == "s3" else count % _PAGE == 0):
+        return f"The server lists exactly {count} files, which may be the most that it lists."
+    return ""
 
 
 class Recount:
@@ -75,14 +89,16 @@ class Recount:
         is_due, self._is_due, self._count = self._is_due, False, 0
         if not is_due or self._run.log.deferred:
             return  # the second part of the attempt is yet to come
-        if not traits(source.remote.backend).has_buckets or self._run.log.duplicates:
+        has_buckets = traits(source.remote.backend).has_buckets
+        if not (has_buckets or self._has_time(source)) or self._run.log.duplicates:
             # Of names that rclone takes for one, the second must not replace the first.
             return
         outcomes = self._run.outcomes
         pages = ListedPages(self._run, self._jobs)
         job = yield from self._ask("operations/size", {"fs": source.fs, **self._filters})
         if job.error:
-            outcomes.warn("listing_unchecked", "", "The server refused the comparison.")
+            if has_buckets:
+                outcomes.warn("listing_unchecked", "", "The server refused the comparison.")
             return
         self._count = int(job.output.get("count") or 0)
         self._bytes = int(job.output.get("bytes") or 0)
@@ -94,6 +110,8 @@ class Recount:
             if found is not None:
                 outcomes.add_error(found)
                 return
+        if has_buckets and (text := _unsure(source.remote.backend, self._count)):
+            outcomes.warn("listing_unchecked", "", text)
         if self._count <= reported:
             return
         if self._count > _MOST_LISTED:
@@ -103,6 +121,19 @@ class Recount:
         for item in (yield from self._list(source)):
             if not outcomes.is_reported(item["Path"]) and self._is_older(item):
                 outcomes.add(FileOutcome(item["Path"], FileState.FAILED, error=_LOST))
+
+    def _has_time(self, source: RemotePath) -> bool:
+        """Whether a storage with folders is listed again: one of a type whose servers are of many
+        kinds, and not looked at in another way, if there is time for another copy.
+        """
+        side = source.side
+        is_seen = side in self._run.gateways or side in self._run.guessed_listings
+        left = self._run.context.deadline - time.monotonic()
+        return (
+            source.remote.backend in _LISTED_AGAIN
+            and not is_seen
+            and left > time.time() - self._began
+        )
 
     def confirm_empty(self, source: RemotePath) -> Iterator[Event]:
         """Raise CopyRefused if a folder of an S3 server is not listed, because a folder without
