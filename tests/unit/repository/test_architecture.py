@@ -50,7 +50,7 @@ RCLONE_ROOMS = {
     "ftp": {"rc", "log"},
     "http_index": {"ftp", "rc", "log"},
     "transfer": {"ftp", "http_index", "rc", "log"},
-    "browse": {"transfer", "ftp", "rc", "log"},
+    "browse": {"transfer", "ftp", "http_index", "rc", "log"},
     "report": {"transfer"},
     "outcome": {"report", "transfer", "rc", "log"},
     "gateways": {"process", "rc"},
