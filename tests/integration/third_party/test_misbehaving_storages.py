@@ -199,9 +199,9 @@ def test_hanging_copy_ends_with_the_deadline_and_leaves_nothing(
     destination.copier = answering(destination, "/sub/b", hang)
     began = time.monotonic()
     answer = copy(function, source, destination, deadline_seconds=6)
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 6 + 10
     assert answer.status_code == 504, answer.text
-    until = time.monotonic() + 5
+    until = time.monotonic() + 15
     while any(".partial" in path for path in destination.hashes("to")):
         assert time.monotonic() < until
         time.sleep(0.1)
