@@ -90,11 +90,12 @@ def build_function(target: Target, output: Path) -> BuiltZip:
         for source in sorted((functions / "efss_transfer").rglob("*")):
             if source.suffix in {".py", ".json", ".typed"}:
                 copy(source, root / source.relative_to(functions))
-        # The same data files as in the wheel.
+        # The same data files as in the wheel, without those of `init`, which no function runs.
         project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
         data_files = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
         for own, name in data_files.items():
-            copy(ROOT / own, root / name)
+            if not own.startswith("deploy/"):
+                copy(ROOT / own, root / name)
         copy(ROOT / "LICENSE", root / "LICENSE")
         compile_bytecode(target, root, "/var/task")
         return write_zip(root, output)
