@@ -24,7 +24,7 @@ _TITLES: Final = {"nextcloud": "Nextcloud", "owncloud": "ownCloud", "ocis": "oCI
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _WaitingRequest:
     """A request that waits because of a status; `is_named` is whether the server named the time."""
 
     status: int
@@ -40,7 +40,7 @@ class Waits:
         self.server = ""
         """The product that is waited for; empty if it is unknown."""
         self._numbers = itertools.count()
-        self._waiting: dict[int, _Waiting] = {}
+        self._waiting: dict[int, _WaitingRequest] = {}
 
     def name_server(self, dialect: str) -> None:
         """Take the name of the server's dialect."""
@@ -57,7 +57,7 @@ class Waits:
         number = next(self._numbers)
         if status in _REASONS and seconds >= _SHORTEST_SECONDS:
             until = time.monotonic() + seconds
-            self._waiting[number] = _Waiting(status, path, until, named is not None)
+            self._waiting[number] = _WaitingRequest(status, path, until, named is not None)
         try:
             yield
         finally:
