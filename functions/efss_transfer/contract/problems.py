@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,12 +15,20 @@ from efss_transfer.model.errors import (
     MethodNotAllowed,
     Unauthenticated,
 )
-from efss_transfer.model.result import Failure, Json, Result
+from efss_transfer.model.result import ErrorGroup, Failure, Json, Result
 
 RETRY_AFTER: Final = {"busy": 5, "storage_busy": 30, "incomplete": 0}
 """Seconds to wait before a retry, by code."""
 # Their titles are about a transfer.
 _OF_A_SIDE: Final = frozenset({"source_not_found", "not_a_directory", "incomplete"})
+_NAMES_ITS_SIDE: Final = frozenset({"source_not_found", "destination_not_found"})
+# What to do, for failures that rclone describes in a few words.
+_ADVICE: Final = {
+    "storage_unreachable": "Check its address and its port, and whether it runs.",
+    "source_not_found": "Check `path` of the source.",
+}
+# The end of a chain of rclone's: what was dialled, and what came of it.
+_DIALLED: Final = re.compile(r"[^\s\"]+:\d+: [\w ]+$")
 
 
 @dataclass(frozen=True)
@@ -46,20 +55,32 @@ def of_error(error: EfssTransferError) -> ProblemDocument:
 
 def of_result(code: str, result: Result) -> ProblemDocument:
     """The problem document for a transfer that ran and did not succeed."""
-    reasons = [
-        f"{CODES[group.code].title}{f', at the {group.side.value}' if group.side else ''}"
-        + (f": {group.samples[0].message}" if group.samples else "")
-        for group in result.errors[:3]
-    ]
+    reasons = [_reason(group) for group in result.errors[:3]]
     detail = "; ".join(reasons) or CODES[code].title + "."
     return _problem(code, detail, result.retryable, {}, result=result.to_json())
+
+
+def _reason(group: ErrorGroup) -> str:
+    title = CODES[group.code].title
+    if group.side is not None and group.code not in _NAMES_ITS_SIDE:
+        title += f", at the {group.side.value}"
+    return title + (f": {_advised(group.code, group.samples[0].message)}" if group.samples else "")
+
+
+def _advised(code: str, message: str) -> str:
+    """A message with what to do, if it does not say so itself."""
+    if code not in _ADVICE or "Check" in message or "check" in message:
+        return message
+    if dialled := _DIALLED.search(message):
+        message = dialled[0]
+    return f"{message.removesuffix('.')}. {_ADVICE[code]}"
 
 
 def of_failure(failure: Failure) -> ProblemDocument:
     """The problem document for a look at a storage that failed."""
     detail = failure.message
     if failure.code not in _OF_A_SIDE:
-        detail = f"{CODES[failure.code].title}: {detail}"
+        detail = f"{CODES[failure.code].title}: {_advised(failure.code, detail)}"
     return _problem(failure.code, detail, failure.retryable, {})
 
 

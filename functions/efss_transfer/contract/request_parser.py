@@ -5,6 +5,7 @@ Errors are collected, so that a caller sees all of them at once.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ def load_valid(schema_name: str, body: bytes) -> dict[str, Any]:
     document = load(body)
     found, has_more = violations(schema_name, document)
     if found:
+        found = [_browser_address(violation, document) or violation for violation in found]
         raise InvalidRequest(found, has_more=has_more)
     valid: dict[str, Any] = document
     return valid
@@ -119,6 +121,19 @@ def _check_addresses(document: Mapping[str, Any], sides: Iterable[str]) -> None:
     ]
     if wrong:
         raise InvalidRequest(wrong)
+
+
+def _browser_address(violation: Violation, document: Any) -> Violation | None:
+    """Say of a URL with a query, as a browser shows the page of a folder, what it should be."""
+    side, _, member = violation.pointer.removeprefix("/").partition("/")
+    if (member, violation.keyword) != ("parameters/url", "pattern"):
+        return None
+    parameters = document[side]["parameters"]
+    url = re.split(r"[?#]", str(parameters["url"]))[0]
+    if document[side].get("type") != "webdav" or violations("request", url, part="/$defs/url")[0]:
+        return None
+    text = addresses.mistake({**parameters, "url": url})
+    return None if text is None else Violation(violation.pointer, "address", text)
 
 
 def _endpoint(side: str, document: Mapping[str, Any], find_storage: StorageLookup) -> Endpoint:
