@@ -119,10 +119,8 @@ def add(
     \b
     Examples:
       efss-transfer endpoints add cloud
-      efss-transfer endpoints add cloud --kind nextcloud --address https://cloud.example.org \\
-        --user alice --secret-command 'pass show cloud'
-      efss-transfer endpoints add archive --kind ceph --address https://s3.example.org \\
-        --folder bucket --secret-file access_key_id=id.txt --secret-file key.txt
+      efss-transfer endpoints add box --kind sftp --address alice@example.org --secret-env PASSWORD
+      efss-transfer endpoints add public --kind aws --set region=eu-west-1 --set anonymous=true
     """
     from efss_transfer.cli.endpoints import questions
     from efss_transfer.cli.endpoints.given import Given, fill, missing
@@ -157,7 +155,7 @@ def remove(name: str, endpoints: Path | None, yes: bool) -> None:
 
     \b
     Example:
-      efss-transfer endpoints remove cloud
+      efss-transfer endpoints remove cloud --yes
     """
     from efss_transfer.cli.endpoints.questions import can_ask
     from efss_transfer.cli.endpoints.store import Store, shown
