@@ -31,11 +31,11 @@ CLIENTS = (
     *("transfer.py", "copy.mjs", "node.mjs", "index.html", "copy.sh", "copy.php"),
     *("receiver.py", "checker.mjs"),
 )
-_GENERATED = "<!-- Made by scripts/reference"
+_GENERATED = "<!-- Made by scripts/"
 
 
 def is_generated(page: Path) -> bool:
-    """Whether scripts/reference writes the page."""
+    """Whether scripts/reference or scripts/transcript writes the page."""
     return page.read_text("utf-8").startswith(_GENERATED)
 
 

@@ -50,7 +50,7 @@ def test_newcomer_adds_two_endpoints_tests_them_and_copies(
             ("Address, as your browser shows it", f"{cloud.url}/index.php/apps/files?dir=/x"),
             ("User name", "alice"),
             ("App password (not shown)", password),
-            ("Folder to begin in (empty: all)", ""),
+            ("Folder to begin in (empty for all)", ""),
         )
         assert screen.end() == 0
     assert "Did you mean `nextcloud`?" in screen.text
@@ -66,9 +66,9 @@ def test_newcomer_adds_two_endpoints_tests_them_and_copies(
                 "Address of the service, such as https://s3.example.org",
                 f"{keys['endpoint']}/bucket",
             ),
-            ("Access key ID (empty: public data) (not shown)", keys["access_key_id"]),
+            ("Access key ID (empty for public data) (not shown)", keys["access_key_id"]),
             ("Secret access key (not shown)", keys["secret_access_key"]),
-            ("Bucket, or bucket/folder (empty: all buckets) [bucket]", ""),
+            ("Bucket, or bucket/folder (empty for all buckets) [bucket]", ""),
         )
         assert screen.end() == 0
     assert not any(keys[it] in screen.raw for it in ("access_key_id", "secret_access_key"))

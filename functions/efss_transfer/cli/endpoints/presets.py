@@ -57,7 +57,7 @@ class Preset:
 
 
 _SIGN_IN: Final = ("bearer_token", "token_source", "token_endpoint")
-_FOLDER: Final = Question(PATH, "Folder to begin in (empty: all)", is_required=False)
+_FOLDER: Final = Question(PATH, "Folder to begin in (empty for all)", is_required=False)
 
 
 def _efss(name: str, title: str, vendor: str, app_passwords: str | None) -> Preset:
@@ -70,7 +70,7 @@ def _efss(name: str, title: str, vendor: str, app_passwords: str | None) -> Pres
             Question("user", "User name", unless=(*_SIGN_IN, LINK)),
             Question("pass", "App password", unless=(*_SIGN_IN, LINK)),
             Question(
-                "pass", "Password of the link (empty: none)", is_required=False, needs=(LINK,)
+                "pass", "Password of the link (empty for none)", is_required=False, needs=(LINK,)
             ),
             _FOLDER,
         ),
@@ -88,13 +88,13 @@ def _s3(name: str, title: str, provider: str) -> Preset:
     keys = (
         Question(
             "access_key_id",
-            "Access key ID (empty: public data)",
+            "Access key ID (empty for public data)",
             is_required=False,
             unless=("anonymous",),
             if_empty={"anonymous": True},
         ),
         Question("secret_access_key", "Secret access key", needs=("access_key_id",)),
-        Question(PATH, "Bucket, or bucket/folder (empty: all buckets)", is_required=False),
+        Question(PATH, "Bucket, or bucket/folder (empty for all buckets)", is_required=False),
     )
     return Preset(
         name,
@@ -112,8 +112,8 @@ PRESETS: Final = (
     _efss("owncloud", "ownCloud", "owncloud", "/index.php/settings/personal?sectionid=security"),
     _efss("ocis", "ownCloud Infinite Scale or OpenCloud", "infinitescale", None),
     _s3("aws", "Amazon S3", "AWS"),
-    _s3("ceph", "S3 of a Ceph", "Ceph"),
-    _s3("minio", "S3 of a MinIO", "Minio"),
+    _s3("ceph", "Ceph, by S3", "Ceph"),
+    _s3("minio", "MinIO, by S3", "Minio"),
     _s3("s3", "another S3 service", "Other"),
     Preset(
         "sftp",
@@ -124,19 +124,19 @@ PRESETS: Final = (
             Question("user", "User name"),
             Question(
                 "key_pem",
-                "File with your private key, such as ~/.ssh/id_ed25519 (empty: a password)",
+                "File with your private key, such as ~/.ssh/id_ed25519 (empty for a password)",
                 is_required=False,
                 unless=("pass",),
                 is_file=True,
             ),
             Question(
                 "key_file_pass",
-                "Passphrase of the key (empty: none)",
+                "Passphrase of the key (empty for none)",
                 is_required=False,
                 needs=("key_pem",),
             ),
             Question("pass", "Password", unless=("key_pem",)),
-            Question(PATH, "Folder to begin in (empty: your home)", is_required=False),
+            Question(PATH, "Folder to begin in (empty for your home)", is_required=False),
         ),
         address="host",
         secret="pass",  # noqa: S106 - a parameter's name
@@ -147,7 +147,7 @@ PRESETS: Final = (
         "webdav",
         (
             Question("url", "WebDAV address"),
-            Question("user", "User name (empty: none)", is_required=False, unless=_SIGN_IN),
+            Question("user", "User name (empty for none)", is_required=False, unless=_SIGN_IN),
             Question("pass", "Password", unless=_SIGN_IN, needs=("user",)),
             _FOLDER,
         ),
@@ -196,7 +196,7 @@ def _of_schema(storage_type: str) -> Iterator[Question]:
     for name in _needed(storage_type):
         text = str(described[name].get("title", name))
         yield Question(name, text)
-    yield Question(PATH, "Folder to begin in (empty: all)", is_required=False)
+    yield Question(PATH, "Folder to begin in (empty for all)", is_required=False)
 
 
 def _needed(storage_type: str) -> list[str]:
