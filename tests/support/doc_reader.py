@@ -250,7 +250,7 @@ def serving(reader: Reader, site: Path | None) -> Iterator[str]:
             finally:
                 if process.poll() is None:
                     process.kill()
-    service_process.wait_clean(runtime, 5)
+    service_process.wait_clean(runtime, 15)
 
 
 @contextmanager

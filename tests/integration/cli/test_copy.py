@@ -160,7 +160,7 @@ def test_local_copies_without_a_service(
     assert done.returncode == 0, done.stderr
     assert re.match(r"(Copying: .*\n)*\Z", done.stderr)
     assert s3.hashes(f"bucket/{name}") == hashes
-    service_process.wait_clean(runtime, 5)
+    service_process.wait_clean(runtime, 15)
     del user.environment["EFSS_TRANSFER_SITE"]
     refused = user.run("copy", "--local", f"cloud:{name}", f"archive:{name}")
     assert refused.returncode == 7

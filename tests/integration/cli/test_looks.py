@@ -125,4 +125,4 @@ def test_looks_without_a_service_are_the_same(user: User, folder: str, tmp_path:
     assert user.run("check", f"cloud:{folder}", "--write", "--local").returncode == 0
     missing = user.run("ls", f"cloud:{folder}/nothing", "--local")
     assert (missing.returncode, "source_not_found" in missing.stderr) == (3, True)
-    service_process.wait_clean(runtime, 5)
+    service_process.wait_clean(runtime, 15)

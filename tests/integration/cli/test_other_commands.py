@@ -65,7 +65,7 @@ def test_serve_answers_until_sigint(user: User, tmp_path: Path) -> None:
         assert process.wait(20) == 0, rest
     assert "Traceback" not in rest
     assert rest.splitlines()[-1].endswith(" INFO stopped")
-    service_process.wait_clean(tmp_path / "run", 5)
+    service_process.wait_clean(tmp_path / "run", 15)
     assert user.run("serve", "--host", "").returncode == 2
 
 

@@ -245,7 +245,7 @@ def test_local_shards_wait_for_a_free_slot(webdav: Storage, s3: Storage, tmp_pat
     assert done.returncode == 0, done.stdout + done.stderr
     assert "30 files copied" in done.stdout
     assert arrived(s3, request) == hashes
-    service_process.wait_clean(runtime, 5)
+    service_process.wait_clean(runtime, 15)
 
 
 @pytest.mark.slow
@@ -332,4 +332,4 @@ def test_kubernetes_job_copies_and_merges_its_shards(
     )
     assert done.returncode == 0, done.stderr
     assert "30 files copied" in done.stdout
-    service_process.wait_clean(runtime, 5)
+    service_process.wait_clean(runtime, 15)

@@ -288,7 +288,7 @@ def test_a_site_in_ten_minutes(
     ]
     assert len(own) == 4
     assert all(file.stat().st_mode & 0o077 == 0 for file in own)
-    service_process.wait_clean(tmp_path / "run", 5)
+    service_process.wait_clean(tmp_path / "run", 15)
 
 
 def test_behind_nginx(
@@ -333,7 +333,7 @@ def test_behind_nginx(
     reader.follow(HOW_TO / "gateway.md")
     assert s3.hashes(f"{there}/2026") == hashes()
     assert (reader.home / "portal.token").stat().st_mode & 0o077 == 0
-    service_process.wait_clean(tmp_path / "run", 5)
+    service_process.wait_clean(tmp_path / "run", 15)
 
 
 def test_app_passwords(reader: Reader, running: ExitStack, s3: Storage, there: str) -> None:

@@ -104,7 +104,7 @@ def test_events_arrive_as_they_happen_and_who_hangs_up_cancels(
         assert b'"result"' not in received
         assert "efss_transfer_running_transfers 1.0" in front.numbers()
         connection.close()
-        behind.wait_clean(8)
+        behind.wait_clean(15)
     assert cancelled(front) == before + 1
 
 
@@ -117,7 +117,7 @@ def test_so_does_who_hangs_up_while_waiting_for_json(
         connection.sendall(request("POST", "/", body.encode(), AS_PORTAL))
         until(lambda: any("rclone" in one.name() for one in children(behind)))
         connection.close()
-        behind.wait_clean(8)
+        behind.wait_clean(15)
     until(lambda: cancelled(front) == before + 1)
 
 

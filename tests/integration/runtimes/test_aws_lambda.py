@@ -119,7 +119,7 @@ def test_a_copy_by_each_way_of_http(
     assert complaints("result", result) == []
     assert result["state"] == "succeeded"
     assert s3.hashes(f"{s3.base}/{folder}") == files
-    service_process.wait_clean(asking.runtime_dir, 5)
+    service_process.wait_clean(asking.runtime_dir, 15)
     log = asking.log.read_text()
     assert TOKEN not in log
     assert webdav.parameters["pass"] not in log
@@ -147,7 +147,7 @@ def test_a_bare_request_is_copied_and_its_result_is_the_answer(
     assert complaints("result", result) == []
     assert result["state"] == "succeeded"
     assert s3.hashes(f"{s3.base}/lambda-bare") == files
-    service_process.wait_clean(open_one.runtime_dir, 5)
+    service_process.wait_clean(open_one.runtime_dir, 15)
 
 
 def test_a_bare_request_for_a_plan_is_answered_with_it(
@@ -160,7 +160,7 @@ def test_a_bare_request_for_a_plan_is_answered_with_it(
     # As long as an invocation has, where nobody says how long.
     assert (plan["files"], 50 < plan["seconds"]["limit"] < 60) == (1, True)
     assert s3.hashes(f"{s3.base}/lambda-plan") == {}
-    service_process.wait_clean(open_one.runtime_dir, 5)
+    service_process.wait_clean(open_one.runtime_dir, 15)
 
 
 def test_without_authentication_http_is_refused(
@@ -190,7 +190,7 @@ def test_what_the_invocation_has_left_is_the_deadline(open_one: Lambda, s3: Stor
     told = json.loads(answer)
     assert complaints("problem", told) == []
     assert (told["status"], told["code"], told["retryable"]) == (504, "incomplete", True)
-    service_process.wait_clean(open_one.runtime_dir, 5)
+    service_process.wait_clean(open_one.runtime_dir, 15)
 
 
 def test_a_read_only_file_system_but_for_one_folder_is_enough(
@@ -209,7 +209,7 @@ def test_a_read_only_file_system_but_for_one_folder_is_enough(
     }
     with deployed(runtime, read_only=True) as it:
         assert it.invoke(body)["state"] == "succeeded"
-        service_process.wait_clean(runtime, 5)
+        service_process.wait_clean(runtime, 15)
     assert s3.hashes(f"{s3.base}/lambda-read-only") == files
 
 

@@ -243,7 +243,7 @@ def test_a_copy_signed_for_its_url(function: Lambda, webdav: Storage, s3: Storag
     assert answer["statusCode"] == 200, answer
     assert complaints("result", json.loads(answer["body"])) == []
     assert s3.hashes(f"{s3.base}/layer") == files
-    service_process.wait_clean(function.runtime_dir, 5)
+    service_process.wait_clean(function.runtime_dir, 15)
     assert psutil.Process(function.pid).children(recursive=True) == []
 
 
@@ -267,7 +267,7 @@ def test_what_is_left_of_the_invocation_is_the_deadline(function: Lambda, s3: St
     assert path.endswith("/response")
     told = json.loads(answer)
     assert (told["status"], told["code"]) == (504, "incomplete")
-    service_process.wait_clean(function.runtime_dir, 5)
+    service_process.wait_clean(function.runtime_dir, 15)
 
 
 def test_the_template_counts_in_this_log_what_it_should(
@@ -346,7 +346,7 @@ def test_frozen_between_two_requests(function: Lambda, webdav: Storage, s3: Stor
         }
         assert function.invoke(body)["state"] == "succeeded"
         assert s3.hashes(f"{s3.base}/frozen-{number}") == files
-        service_process.wait_clean(function.runtime_dir, 5)
+        service_process.wait_clean(function.runtime_dir, 15)
         assert len(family(function)) == 1
         frozen(function, 3)
 
@@ -364,7 +364,7 @@ def test_frozen_in_the_middle_of_a_copy(function: Lambda, s3: Storage) -> None:
     told = json.loads(answer)
     assert told.get("state") == "succeeded", told
     assert s3.hashes(f"{s3.base}/frozen-amid") == {"0.bin": servers.digest(bytes(4 * MIB))}
-    service_process.wait_clean(function.runtime_dir, 5)
+    service_process.wait_clean(function.runtime_dir, 15)
     assert len(family(function)) == 1
 
 
@@ -380,7 +380,7 @@ def test_a_frozen_time_that_is_over_is_told_as_incomplete(function: Lambda, s3: 
         frozen(function, 8)
         _, answer = function.answers.get(timeout=60)
     assert json.loads(answer)["code"] == "incomplete"
-    service_process.wait_clean(function.runtime_dir, 5)
+    service_process.wait_clean(function.runtime_dir, 15)
     assert function.invoke({})["code"] == "invalid_request"
 
 

@@ -25,7 +25,7 @@ def ready(tmp_path: Path) -> Iterator[Function]:
     with service_process.function(tmp_path / "run", STANDBY="1") as running:
         assert running.get("/healthz").status_code == 200
         yield running
-    service_process.wait_clean(tmp_path / "run", 8)
+    service_process.wait_clean(tmp_path / "run", 15)
 
 
 def rclones(function: Function) -> set[int]:

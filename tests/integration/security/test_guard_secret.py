@@ -114,7 +114,7 @@ def running(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Function
             function.get("/healthz")
             function.standby()
         yield function
-    service_process.wait_clean(tmp_path / "run", 8)
+    service_process.wait_clean(tmp_path / "run", 15)
 
 
 @pytest.mark.field_case("K11")

@@ -176,7 +176,7 @@ def test_deadline_in_the_middle_of_an_upload_is_told_as_that(
         ocis.storage(vendor=vendor).endpoint("to"),
         options={"deadline_seconds": 5},
     )
-    assert time.monotonic() - began < 9
+    assert time.monotonic() - began < 5 + 8
     assert answer.status_code == 504, answer.text
     assert (answer.json()["code"], answer.json()["retryable"]) == ("incomplete", True)
     assert checked_result(answer)["state"] == "incomplete"
