@@ -118,6 +118,12 @@ ODD_LISTINGS: Final[Mapping[str, Sequence[OddListing]]] = {
             "Check `endpoint` and the proxy before the server.",
         ),
         OddListing(
+            "It ignores `max-keys`, lists only so many objects, and says that these are all.",
+            "`storage_error` at the source, if its folders have more than it lists of everything; "
+            "with exactly 1,000 or 10,000 files the warning `listing_unchecked`.",
+            "Ask the operator for the limit, or copy smaller folders.",
+        ),
+        OddListing(
             "It sends less of an object than it lists, with a length that fits.",
             "`checksum_mismatch` for the object, with any `verify`.",
             "Ask the operator of the storage.",

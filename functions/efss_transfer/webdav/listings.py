@@ -18,7 +18,7 @@ from efss_transfer.webdav.memory import Memory, Stored, key
 from efss_transfer.webdav.multistatus import OWNCLOUD, Entry, Parser
 from efss_transfer.webdav.paths import Base, EntryPlacer, Segments, UnplacedEntry, encoded
 from efss_transfer.webdav.reading.bad_listings import BadListing, Malformed, Truncated
-from efss_transfer.webdav.reading.whole import Whole, redirected
+from efss_transfer.webdav.reading.whole import redirected, whole
 from efss_transfer.webdav.session import Failed, ServerSession
 from efss_transfer.webdav.words import RequestFailure, Words
 
@@ -78,14 +78,12 @@ class Listings:
         headers = {"Depth": depth, "Content-Type": XML_TYPE}
         call = Call("PROPFIND", self.target(path, folder=folder), headers, Held(body))
         listing: EntryPlacer[Entry] = EntryPlacer(self.base, path)
-        whole: Whole[Named] = Whole(depth)
         async with self.session.call(call, key(path)) as answer:
             await self._check(call, path, answer)
             try:
                 async for entries in self._entries(answer):
-                    yield whole.take(await self.sized(path, listing.place(entries)))
-                yield whole.take(await self.sized(path, listing.finish()))
-                whole.end()
+                    yield whole(await self.sized(path, listing.place(entries)), depth)
+                yield whole(await self.sized(path, listing.finish()), depth)
                 if depth != "0" and not listing.has_own and listing.is_empty:
                     raise Malformed(
                         "the listing is empty and lacks the folder itself: check the URL"

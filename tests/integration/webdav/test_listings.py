@@ -190,25 +190,6 @@ def test_listing_that_says_that_it_is_cut_off_is_no_success(
     assert "not complete" in answer.text
 
 
-@pytest.mark.field_case("A5", variant="a file that its folder lists as a folder")
-def test_file_that_is_listed_as_a_folder_is_no_success(
-    function: Function, dav: Faulty, s3: Storage
-) -> None:
-    dav.fill("data", {"good": b"1", "bad": b"22"})
-    entry = b"<d:href>/data/bad</d:href>"
-    dav.rewrite = lambda path, body: (
-        body.replace(entry, entry.replace(b"bad<", b"bad/<")).replace(
-            b"<d:resourcetype/>", b"<d:resourcetype><d:collection/></d:resourcetype>", 1
-        )
-        if path == "/data"
-        else body
-    )
-    answer = function.copy(dav.endpoint("data"), s3.endpoint("no-folder"))
-    error = only_error(answer)
-    assert (error["code"], error["side"]) == ("unsupported", "source")
-    assert [sample["path"] for sample in error["samples"]] == ["bad"]
-
-
 SOMETHING_ELSE: Final = {
     "status.php": (b'{"installed":true,"maintenance":false}', "JSON"),
     "single sign-on": (b"<!DOCTYPE html><html><title>Log in</title>", "an HTML page"),

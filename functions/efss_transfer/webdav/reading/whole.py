@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from efss_transfer.webdav.http.exchange import Answer
 from efss_transfer.webdav.multistatus import Entry
-from efss_transfer.webdav.reading.bad_listings import CutOff, Malformed
+from efss_transfer.webdav.reading.bad_listings import CutOff
 
 _FULL: Final = 507
 
@@ -27,36 +27,15 @@ class Placed(Protocol):
 _Placed = TypeVar("_Placed", bound=Placed)
 
 
-class Whole(Generic[_Placed]):
-    """The entries of one listing of that depth, in their order."""
-
-    def __init__(self, depth: str) -> None:
-        self._is_of_folder = depth != "0"
-        self._own: Entry | None = None
-        self._count = 0
-
-    def take(self, found: list[_Placed]) -> list[_Placed]:
-        """Return the entries. Raises CutOff if one says that the listing is cut off, as those of
-        sync-collection and SEARCH do: the folder is there again, with 507.
-        """
+def whole(found: list[_Placed], depth: str) -> list[_Placed]:
+    """Return entries of a listing of that depth. Raises CutOff if one says that the listing is cut
+    off, as those of sync-collection and SEARCH do: the folder is there again, with 507.
+    """
+    if depth != "0":
         for one in found:
-            if one.name is not None:
-                self._count += 1
-                continue
-            self._own = one.entry
-            if self._is_of_folder and one.entry.status == _FULL:
+            if one.name is None and one.entry.status == _FULL:
                 raise CutOff(str(_FULL))
-        return found
-
-    def end(self) -> None:
-        """Raises Malformed if the folder is a file with content, as its own entry shows: the
-        listing of the folder above says otherwise.
-        """
-        own = self._own
-        if not self._is_of_folder or own is None or self._count or own.collection:
-            return
-        if isinstance(own.length, int) and own.length > 0:
-            raise Malformed("it is listed as a folder, and is a file with content")
+    return found
 
 
 def redirected(answer: Answer) -> str:
