@@ -141,6 +141,40 @@ def test_wrong_password_is_shown_at_the_password(
         seen.clean()
 
 
+def test_mistakes_of_newcomers_are_shown_at_their_fields(
+    browser: Browser, function: Function, s3: Storage
+) -> None:
+    with nextcloud.serving() as cloud, opened(browser, function.url) as seen:
+        measured(cloud)
+        source, destination = side(seen, "source"), side(seen, "destination")
+        source.nextcloud(cloud, cloud.app_password(), "Measurements")
+        address = source.field("Address").input_value()
+        # A wrong port.
+        source.fill(Address="http://127.0.0.1:9/apps/files/")
+        source.check()
+        assert "Cannot reach the server" in seen.text("#source .check")
+        assert focused(seen) == "source Address"
+        assert "The storage could not be reached." in source.error("Address")
+        # A folder misspelt.
+        source.fill(Address=address, Folder_or_file="measurements")
+        assert source.error("Address") == ""
+        source.check()
+        assert focused(seen) == "source Folder or file"
+        assert "Upper and lower case matter." in source.error("Folder or file")
+        # A bucket misspelt: nothing is copied.
+        source.fill(Folder_or_file="Measurements")
+        destination.s3(s3, "buckett/2026")
+        start(seen)
+        expect(destination.field("Bucket and folder")).to_be_focused()
+        assert "The destination does not exist." in destination.error("Bucket and folder")
+        assert "The copy failed." in seen.text("#state")
+        destination.fill(Bucket_and_folder="bucket/newcomer")
+        start(seen)
+        seen.ends("Copy complete.")
+        assert s3.hashes("bucket/newcomer") == cloud.hashes("Measurements")
+        seen.clean()
+
+
 def test_empty_form_says_at_each_field_what_is_missing(
     browser: Browser, function: Function
 ) -> None:
