@@ -24,7 +24,6 @@ export function start() {
     const added = byId("picker-new").hidden ? "" : byId("picker-new-name").value.trim().replace(/^\/+|\/+$/g, "");
     choose(added ? below(open.path, added) : open.path);
   });
-  dialog.addEventListener("close", () => open?.side.path.input.focus());
   // The form around it must not be sent by Enter.
   byId("picker-new-name").addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
@@ -38,6 +37,7 @@ const below = (path, name) => (path === "" ? name : `${path.replace(/\/$/, "")}/
 function choose(path) {
   open.side.pick(path);
   byId("picker").close();
+  open.side.path.input.focus();
 }
 
 async function show(path, first = false) {

@@ -12,7 +12,7 @@ export const PRESETS = {
   ocis: { ...efss("infinitescale"), passwords: "/account" },
   s3: { type: "s3", icon: "bucket", fields: "s3", fixed: {}, main: ["endpoint", "access_key_id", "secret_access_key"] },
   sftp: { type: "sftp", icon: "terminal", fields: "sftp", fixed: {}, main: ["host", "user", "pass"] },
-  [SITE]: { icon: "site" },
+  [SITE]: { icon: "site", fields: "site" },
   [OTHER]: { icon: "other", fixed: {} },
 };
 

@@ -53,7 +53,7 @@ export class Side {
     this.type = preset === OTHER ? type : PRESETS[preset].type;
     this.help = create("p", { className: "help" });
     const [title, help, example] = fieldTexts(preset, "path");
-    this.path.element.querySelector("label").firstChild.data = title;
+    this.path.element.querySelector("label").firstChild.data = this.path.title = title;
     this.path.help.replaceChildren(help);
     this.path.input.placeholder = example;
     const shown = preset === SITE ? this.siteFields() : this.typeFields();

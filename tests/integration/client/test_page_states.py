@@ -168,6 +168,9 @@ def test_storage_of_the_site_is_chosen_from_a_list_behind_a_gateway(
         expect(seen.page.locator("#token-state")).to_have_text("Token accepted.")
         options = destination.field("Storage").locator("option").all_inner_texts()
         assert options == ["Choose …", "group-archive"]
+        start(seen)
+        # The first error has the focus; a link leads to each, by the label that stands there.
+        expect(seen.page.locator("#summary")).to_contain_text("Destination, Folder or file")
         destination.fill(
             Access_key_ID=archive.parameters["access_key_id"],
             Secret_access_key=archive.parameters["secret_access_key"],
