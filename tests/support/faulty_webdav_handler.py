@@ -170,10 +170,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _put(self, path: str, body: bytes) -> None:
         dav = self.server.dav
-        if path.rpartition("/")[0] not in dav.folders and "/uploads/" not in path:
-            self._answer(409)
-            return
         with dav.lock:
+            path = dav.spelled(path)
+            if path.rpartition("/")[0] not in dav.folders and "/uploads/" not in path:
+                self._answer(409)
+                return
             if not self._condition_holds(path):
                 self._answer(412)
                 return
@@ -199,13 +200,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _mkcol(self, path: str, _: bytes) -> None:
         dav = self.server.dav
-        if path in dav.folders or path in dav.files:
-            self._answer(405)
-        elif path.rpartition("/")[0] not in dav.folders and "/uploads/" not in path:
-            self._answer(409)
-        else:
-            dav.folders.add(path)
-            self._answer(201)
+        with dav.lock:
+            # Another request may have made it meanwhile by another spelling.
+            path = dav.spelled(path)
+            is_there = path in dav.folders or path in dav.files
+            is_orphan = path.rpartition("/")[0] not in dav.folders and "/uploads/" not in path
+            if not is_there and not is_orphan:
+                dav.folders.add(path)
+        self._answer(405 if is_there else 409 if is_orphan else 201)
 
     def _delete(self, path: str, _: bytes) -> None:
         dav = self.server.dav
@@ -224,8 +226,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _move(self, path: str, _: bytes) -> None:
         dav = self.server.dav
-        target = dav.spelled(unquote(urlsplit(self.headers["Destination"]).path).rstrip("/"))
         with dav.lock:
+            target = dav.spelled(unquote(urlsplit(self.headers["Destination"]).path).rstrip("/"))
             there = target in dav.files
             wanted = self.headers.get("If")  # <URL> (["etag"])
             if wanted and dav.conditions and etag(dav.files.get(target, b"")) not in wanted:
