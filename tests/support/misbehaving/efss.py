@@ -37,37 +37,33 @@ _BULK_ANSWERS: Final = (
 _BULK_STORES: Final = (Kind.BULK_LOST, Kind.BULK_SHORT)
 _SESSION: Final = (Kind.SESSION_LACKS, Kind.SESSION_SHORT, Kind.SESSION_GONE)
 
-_ANYWHERE: Final = (Kind.LISTING_CUT, Kind.LISTING_REFUSED)
+_TUS: Final = (
+    Kind.TUS_FORGETS,
+    Kind.TUS_OFFSET,
+    Kind.TUS_LOST,
+    Kind.TUS_BYTES,
+    Kind.TUS_GONE,
+)
+_LISTINGS: Final = (Kind.LISTING_CUT, Kind.LISTING_REFUSED)
+_PUTS: Final = (Kind.WRITE_REFUSED, Kind.WRITE_UNANSWERED)
 SOURCES: Final = {
-    "nextcloud": (*_ANYWHERE, Kind.TREE_CUT, *_TREES, *_ZIPS, Kind.READ_CUT),
-    "opencloud": (*_ANYWHERE, *lies.ARCHIVES, Kind.READ_CUT),
+    "nextcloud": (_LISTINGS, (Kind.TREE_CUT, *_TREES), _ZIPS, (Kind.READ_CUT,)),
+    "opencloud": (_LISTINGS, tuple(lies.ARCHIVES), (Kind.READ_CUT,)),
 }
+"""Kinds of lies of a source, by the way that they concern."""
+
 DESTINATIONS: Final = {
     "nextcloud": (
-        *_ANYWHERE,
-        Kind.TREE_CUT,
-        *_TREES,
-        *_BULK_ANSWERS,
-        *_BULK_STORES,
-        Kind.BULK_CUT,
-        Kind.BULK_PAGE,
-        Kind.BULK_REFUSED,
-        *_SESSION,
-        Kind.MERGE_UNANSWERED,
-        Kind.MERGE_REFUSED,
-        Kind.WRITE_REFUSED,
-        Kind.WRITE_UNANSWERED,
+        _LISTINGS,
+        (Kind.TREE_CUT, *_TREES),
+        _BULK_ANSWERS,
+        _BULK_STORES,
+        (Kind.BULK_CUT, Kind.BULK_PAGE, Kind.BULK_REFUSED),
+        _SESSION,
+        (Kind.MERGE_UNANSWERED, Kind.MERGE_REFUSED),
+        _PUTS,
     ),
-    "opencloud": (
-        *_ANYWHERE,
-        Kind.TUS_FORGETS,
-        Kind.TUS_OFFSET,
-        Kind.TUS_LOST,
-        Kind.TUS_BYTES,
-        Kind.TUS_GONE,
-        Kind.WRITE_REFUSED,
-        Kind.WRITE_UNANSWERED,
-    ),
+    "opencloud": (_LISTINGS, _TUS, _PUTS),
 }
 SLOW: Final = frozenset({Kind.MERGE_REFUSED, Kind.MERGE_UNANSWERED, Kind.LISTING_REFUSED})
 """What is waited for, until it is certain."""
