@@ -92,7 +92,7 @@ OWNERS = {
     "subprocess": {"engines.rclone.process.daemon", "cli.inputs"},
     "jwt": {"auth.authentication"},
     "requests": {"auth.oidc", "client.client", "client.transport"},
-    "urllib3": {"client.transport", "engines.rclone.rc.unix_http"},
+    "urllib3": {"client.transport"},
 }
 NAMES_THAT_SAY_NOTHING = {"util", "utils", "helper", "helpers", "manager", "managers", "common"}
 MOST_FILES = 17

@@ -149,6 +149,11 @@ async def read_response(stream: ByteStream) -> ResponseHead:
     head = await read_head(stream)
     if not head:
         raise Broken("the peer closed the connection before its response")
+    return parse_response(head)
+
+
+def parse_response(head: bytes) -> ResponseHead:
+    """Parse the head of a response. Raises BadMessage."""
     parser, headers = _parsed(httptools.HttpResponseParser, head)
     reason = head[: head.index(b"\r")].decode("latin-1").split(" ", 2)[2:]
     return ResponseHead(

@@ -64,8 +64,7 @@ class RcClient:
     """
 
     def __init__(self, socket_path: Path, boot_seconds: float) -> None:
-        # Imported here, because rclone boots meanwhile, in its own process: both take about
-        # the same time.
+        # Imported here, because rclone boots meanwhile, in its own process.
         from efss_transfer.engines.rclone.rc import unix_http
 
         self._unix_http: Final = unix_http
