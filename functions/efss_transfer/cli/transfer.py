@@ -182,7 +182,8 @@ class _Run:
             _RETRIES if service.retries is None else service.retries,
             service.max_invocations,
             self._resumable,
-            unreached=service.retries is not None,
+            # A shard of a service that is gone goes to another one.
+            unreached=service.retries is not None or service.shards is not None,
         )
         factories = self._factories()
         if service.shards is not None:

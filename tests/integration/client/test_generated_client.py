@@ -109,7 +109,7 @@ def test_a_client_in_python_copies(
     assert (told["status"], told["kind"]) == (200, "Result")
     assert told["told"]["id"] == "made-in-python"
     assert s3.hashes("bucket/made-py") == expected
-    assert told["engines"] == ["rclone"]
+    assert "rclone" in told["engines"]
 
 
 def test_a_client_in_python_reads_a_problem(
