@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from efss_transfer.egress.rules import Egress
 from efss_transfer.model.events import Event
@@ -20,6 +21,22 @@ from efss_transfer.model.result import Json, Result, State
 if TYPE_CHECKING:
     from efss_transfer.model.listing import FolderListing
     from efss_transfer.model.storage_check import StorageCheck
+
+
+_Outcome = TypeVar("_Outcome")
+
+
+def outcome_of(
+    events: Generator[Event, None, _Outcome], note: Callable[[Event], None] = lambda _: None
+) -> _Outcome:
+    """Run a generator to its end, and return its outcome. Only `note` gets its events."""
+    with closing(events):
+        while True:
+            try:
+                note(next(events))
+            except StopIteration as end:
+                outcome: _Outcome = end.value
+                return outcome
 
 
 class Observer(Protocol):

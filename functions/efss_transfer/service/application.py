@@ -20,6 +20,7 @@ from efss_transfer.config.platforms import behind_platform_proxy
 from efss_transfer.config.resources import raise_descriptor_limit
 from efss_transfer.config.settings import Settings
 from efss_transfer.contract import problems, request_parser, schemas
+from efss_transfer.egress.rules import Egress
 from efss_transfer.engines import registry
 from efss_transfer.engines.base import Engine
 from efss_transfer.model.errors import (
@@ -121,7 +122,7 @@ class Service:
             self._engines,
             self._storages,
             self._concurrency,
-            self._metrics,
+            self._parameters,
         )
 
     def _route(self, request: Request, log_context: dict[str, str]) -> Response:
@@ -159,9 +160,7 @@ class Service:
             http_messages.read_json(request, self.settings.body_bytes),
             partial(self._storages.endpoint, permissions),
         )
-        engine, admitted, parameters = self._prepare(
-            request, log_context, caller, permissions, transfer
-        )
+        engine, admitted, parameters = self._prepare(request, log_context, permissions, transfer)
         if transfer.notify is not None:
             identifier = parameters.log_context["transfer"]
             notify = self._notifier.prepare(transfer.notify, identifier)
@@ -185,9 +184,7 @@ class Service:
             http_messages.read_json(request, self.settings.body_bytes),
             partial(self._storages.endpoint, permissions),
         )
-        engine, admitted, parameters = self._prepare(
-            request, log_context, caller, permissions, transfer
-        )
+        engine, admitted, parameters = self._prepare(request, log_context, permissions, transfer)
         with self._concurrency.slot(caller, permissions.limits.concurrent_transfers):
             from efss_transfer.service import planning  # see _openapi
 
@@ -226,7 +223,6 @@ class Service:
         self,
         request: Request,
         log_context: dict[str, str],
-        caller: str,
         permissions: Caller,
         transfer: TransferRequest,
     ) -> tuple[Engine, TransferRequest, RunParameters]:
@@ -240,23 +236,30 @@ class Service:
             log_context["shard"] = str(transfer.selection.shard)
         engine = self._engines[transfer.engine]
         admitted = policy.admit(transfer, self._site, permissions, engine)
+        deadline = transfer.options.deadline_seconds or math.inf
+        parameters = self._parameters(request, permissions, admitted.egress, log_context, deadline)
+        return engine, admitted.request, parameters
+
+    def _parameters(
+        self,
+        request: Request,
+        permissions: Caller,
+        egress: Egress,
+        log_context: Mapping[str, str],
+        seconds: float,
+    ) -> RunParameters:
+        """Who runs what, and its limits: it takes that many seconds at most."""
         limits = self._site.limits.within(permissions.limits)
-        duration = min(
-            self.settings.duration_seconds,
-            limits.duration_seconds or math.inf,
-            transfer.options.deadline_seconds or math.inf,
-            request.seconds,
-        )
-        parameters = RunParameters(
-            caller,
-            duration,
+        allowed = (self.settings.duration_seconds, limits.duration_seconds or math.inf)
+        return RunParameters(
+            log_context["caller"],
+            min(seconds, *allowed, request.seconds),
             limits,
-            admitted.egress,
+            egress,
             interrupted=request.interrupted,
             metrics=self._metrics,
             log_context={**log_context, "transfer": uuid4().hex},
         )
-        return engine, admitted.request, parameters
 
     def _describe(self, request: Request, accept: str | None) -> Response:
         if page.prefers_html(accept):

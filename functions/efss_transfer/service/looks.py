@@ -5,12 +5,10 @@ A look reads as a transfer does, so it passes the same checks and limits, in a s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Final
-from uuid import uuid4
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.contract import look_parser, problems
@@ -25,7 +23,6 @@ from efss_transfer.service import http_messages, log_sentences, runner
 from efss_transfer.service.concurrency import ConcurrencyLimit
 from efss_transfer.service.http_messages import JSON, STREAMS, Request, Response
 from efss_transfer.service.look_record import recorded
-from efss_transfer.service.metrics import Metrics
 from efss_transfer.service.runner import RunParameters
 from efss_transfer.site import policy
 from efss_transfer.site.site_file import Caller, Site
@@ -47,14 +44,15 @@ class Looks:
         engines: Mapping[str, Engine],
         storages: Storages,
         concurrency: ConcurrencyLimit,
-        metrics: Metrics,
+        parameters: Callable[[Request, Caller, Egress, Mapping[str, str], float], RunParameters],
     ) -> None:
+        """`parameters` gives the limits of a run that takes that many seconds at most."""
         self._settings = settings
         self._site = site
         self._engines = engines
         self._storages = storages
         self._concurrency = concurrency
-        self._metrics = metrics
+        self._parameters = parameters
 
     def answer(
         self, request: Request, caller: str, permissions: Caller, log_context: Mapping[str, str]
@@ -73,7 +71,7 @@ class Looks:
         if not isinstance(engine, ListingEngine):
             raise UnsupportedByEngine(_ONLY_COPIES)
         endpoint, egress = policy.admit_endpoint(asked.endpoint, self._site, permissions, engine)
-        parameters = self._parameters(request, caller, permissions, egress, log_context)
+        parameters = self._parameters(request, permissions, egress, log_context, _SECONDS)
         with self._concurrency.slot(caller, permissions.limits.concurrent_transfers):
             listing = run_listing(replace(asked, endpoint=endpoint), engine, parameters)
         return listing_response(listing, self._settings.response_bytes, request.fits)
@@ -90,7 +88,7 @@ class Looks:
         if not isinstance(engine, CheckingEngine):
             raise UnsupportedByEngine(_ONLY_COPIES)
         endpoint, egress = policy.admit_endpoint(asked.endpoint, self._site, permissions, engine)
-        parameters = self._parameters(request, caller, permissions, egress, log_context)
+        parameters = self._parameters(request, permissions, egress, log_context, _SECONDS)
         with self._concurrency.slot(caller, permissions.limits.concurrent_transfers):
             check = run_check(replace(asked, endpoint=endpoint), engine, parameters)
         if check.failure is not None:
@@ -101,26 +99,6 @@ class Looks:
         if request.negotiate() in STREAMS:
             raise NotAcceptable(f"This is not streamed. Accept {JSON}.")
         return http_messages.read_json(request, self._settings.body_bytes)
-
-    def _parameters(
-        self,
-        request: Request,
-        caller: str,
-        permissions: Caller,
-        egress: Egress,
-        log_context: Mapping[str, str],
-    ) -> RunParameters:
-        limits = self._site.limits.within(permissions.limits)
-        allowed = (self._settings.duration_seconds, limits.duration_seconds or math.inf)
-        return RunParameters(
-            caller,
-            min(_SECONDS, *allowed, request.seconds),
-            limits,
-            egress,
-            interrupted=request.interrupted,
-            metrics=self._metrics,
-            log_context={**log_context, "transfer": uuid4().hex},
-        )
 
 
 def run_listing(

@@ -17,12 +17,11 @@ count = copy / (0.7 x seconds of an invocation - survey), rounded up
 from __future__ import annotations
 
 import math
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from efss_transfer.contract.request_parser import PlanOptions
-from efss_transfer.engines.base import Engine, Survey
+from efss_transfer.engines.base import Engine, Survey, outcome_of
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Json, Shard
 from efss_transfer.service import log_sentences, runner
@@ -116,12 +115,7 @@ def run_survey(
     """
     with recorded("plan", log_sentences.ends(request), parameters) as record:
         context = runner.reading_context(request.engine, record.began, parameters)
-        with closing(engine.survey(request, context, measure=measure)) as events:
-            try:
-                while True:
-                    next(events)
-            except StopIteration as end:
-                survey: Survey = end.value
+        survey = outcome_of(engine.survey(request, context, measure=measure))
     result = survey.result
     state = result.state.value if result.code is None else f"{result.state.value} ({result.code})"
     record.ended(

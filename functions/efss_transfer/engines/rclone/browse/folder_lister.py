@@ -6,9 +6,10 @@ from collections.abc import Generator, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from efss_transfer.engines.base import outcome_of
 from efss_transfer.engines.rclone.browse.list_reader import ListReader, time_of
 from efss_transfer.engines.rclone.browse.lost_entries import LostEntries
-from efss_transfer.engines.rclone.browse.one_end import failure_of, outcome_of
+from efss_transfer.engines.rclone.browse.one_end import failure_of
 from efss_transfer.engines.rclone.ftp.listings import UnreadEntries
 from efss_transfer.engines.rclone.http_index.check import IndexCheck
 from efss_transfer.engines.rclone.log import error_codes

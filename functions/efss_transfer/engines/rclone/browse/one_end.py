@@ -1,13 +1,10 @@
-"""A session with one storage: what it needs of a request, and how its generators are run."""
+"""A session with one storage: what it needs of a request, and how it failed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import closing
-from typing import Final, TypeVar
+from typing import Final
 
 from efss_transfer.model.errors import CODES
-from efss_transfer.model.events import Event
 from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.result import Failure, Result, State
 
@@ -17,25 +14,11 @@ _TIMED_OUT: Final = (
     "The storage did not answer in time, or its folder has too many entries to list in that time. "
     "Check the address, or choose a smaller folder."
 )
-_Outcome = TypeVar("_Outcome")
 
 
 def one_ended(endpoint: Endpoint) -> TransferRequest:
     """A request for a session that has nothing but a source."""
     return TransferRequest(endpoint, _NOWHERE)
-
-
-def outcome_of(
-    events: Generator[Event, None, _Outcome], note: Callable[[Event], None] = lambda _: None
-) -> _Outcome:
-    """Run a generator to its end, and return its outcome. Only `note` gets its events."""
-    with closing(events):
-        while True:
-            try:
-                note(next(events))
-            except StopIteration as end:
-                outcome: _Outcome = end.value
-                return outcome
 
 
 def failure_of(result: Result) -> Failure:

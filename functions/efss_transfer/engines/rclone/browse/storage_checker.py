@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 
+from efss_transfer.engines.base import outcome_of
 from efss_transfer.engines.rclone.browse.check_steps import look_steps, skipped, write_step
 from efss_transfer.engines.rclone.browse.folder_lister import FolderLister
-from efss_transfer.engines.rclone.browse.one_end import failure_of, outcome_of
+from efss_transfer.engines.rclone.browse.one_end import failure_of
 from efss_transfer.engines.rclone.browse.write_probe import WriteProbe
 from efss_transfer.engines.rclone.rc.client import Job
 from efss_transfer.engines.rclone.rc.jobs import JobRunner, TransferInterrupted
