@@ -64,6 +64,8 @@ class Service:
         self._site = site
         self._admission = Admission(site, behind_proxy=proxied)
         self._engines = engines
+        # Only the site's own are described; any other that is asked for is refused by the policy.
+        self._offered = {name: it for name, it in engines.items() if name in site.engines}
         self._storages = Storages(site)
         self._concurrency = ConcurrencyLimit(settings.concurrent_transfers)
         self._metrics = Metrics()
@@ -267,7 +269,7 @@ class Service:
         from efss_transfer.service import self_description  # see _openapi
 
         usable = self_description.usable_storages(request, self._admission, self._storages)
-        response = http_messages.json_response(self_description.of_service(self._engines, usable))
+        response = http_messages.json_response(self_description.of_service(self._offered, usable))
         return replace(response, headers={**response.headers, "Vary": "Accept, Authorization"})
 
     def _render_metrics(self, accept: str) -> Response:
@@ -275,7 +277,7 @@ class Service:
         return Response(200, http_messages.headers(content_type), text)
 
     def _health(self) -> Response:
-        engines = {name: engine.health() for name, engine in self._engines.items()}
+        engines = {name: engine.health() for name, engine in self._offered.items()}
         usable = all(health.usable for health in engines.values())
         return http_messages.json_response(
             {
