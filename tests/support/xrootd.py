@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,7 @@ USER: Final = "nobody"
 """Who it runs as where the tests are root's, which XRootD refuses to be."""
 EVERYTHING: Final = "READ_METADATA,UPLOAD,DOWNLOAD,DELETE,MANAGE,UPDATE_METADATA,LIST"
 
+_TRIES: Final = 3
 _CONFIGURATION: Final = """
 all.export /
 all.sitename {site}
@@ -129,25 +130,27 @@ def free_port() -> int:
 @contextmanager
 def serving(key: Path, signed: Path) -> Iterator[XRootD]:
     """A server with a certificate of localhost, which it trusts as that of other servers too."""
-    binary = tool("xrootd")
-    folder = Path(tempfile.mkdtemp(prefix="xrootd-"))  # not pytest's, which only root enters
-    process = None
-    try:
+    for _ in range(_TRIES):
+        folder = Path(tempfile.mkdtemp(prefix="xrootd-"))  # not pytest's, which only root enters
         running = _prepared(folder, key, signed)
-        command = [binary, "-c", str(folder / "xrootd.cfg"), "-l", str(folder / "log")]
+        command = [tool("xrootd"), "-c", str(folder / "xrootd.cfg"), "-l", str(folder / "log")]
         if os.getuid() == 0:
             command += ["-R", USER]
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
                 command, stdout=output, stderr=output, cwd=folder, start_new_session=True
             )
-        _wait_for(running, process)
-        yield running
-    finally:
-        if process is not None:
-            os.killpg(process.pid, signal.SIGKILL)
+        try:
+            if _is_up(running, process):
+                yield running
+                return
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+            told = running.received()
+            shutil.rmtree(folder, ignore_errors=True)
+    raise AssertionError(told)
 
 
 def _prepared(folder: Path, key: Path, signed: Path) -> XRootD:
@@ -171,14 +174,11 @@ def _prepared(folder: Path, key: Path, signed: Path) -> XRootD:
     return XRootD(folder, port, site, secret)
 
 
-def _wait_for(running: XRootD, process: subprocess.Popen[bytes]) -> None:
+def _is_up(running: XRootD, process: subprocess.Popen[bytes]) -> bool:
+    """Whether it serves; it ends at once where another program has taken a port meanwhile."""
     until = time.monotonic() + 60
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", running.port), 1).close()
-        except OSError:
-            is_over = process.poll() is not None or time.monotonic() > until
-            assert not is_over, running.received()
-            time.sleep(0.1)
-        else:
-            return
+    while process.poll() is None and time.monotonic() < until:
+        if "initialization completed.\n" in running.received().rpartition("------ xrootd")[2]:
+            return True
+        time.sleep(0.1)
+    return False
