@@ -203,7 +203,7 @@ class Record:
     """Bytes of large files that were not sent again, because an earlier upload had sent them."""
     adding: set[str] = field(default_factory=set)
     """Methods that were answered by 201."""
-    waits: Waits = field(default_factory=Waits)
+    waits: Waits = field(default_factory=Waits, compare=False)
     """What requests wait for now."""
     absent: set[str] = field(default_factory=set)
     """The first paths that the server did not have when the engine asked for them."""

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import quote, urljoin
 
 from efss_transfer.engines import globs, sharding
+from efss_transfer.engines.long_names import shortened
 from efss_transfer.engines.rclone.http_index.entries import IndexEntry
 from efss_transfer.engines.rclone.http_index.reader import ERRORS, Head, PageReader
 from efss_transfer.engines.rclone.rc.run_context import RunContext
@@ -60,7 +61,7 @@ class UnseenEntries:
             if is_folder or not self._has_outcomes:
                 is_seen = entry.path in known
             else:
-                is_seen = self._run.outcomes.is_reported(path)
+                is_seen = self._run.outcomes.is_reported(shortened(path))
             if is_seen:
                 continue
             shard = self._selection.shard
@@ -72,7 +73,9 @@ class UnseenEntries:
                 self._has_more = True
                 return
             plain_url = urljoin(url, f"./{quote(entry.path)}")
-            self._asked.append((path, threads.submit(_head, reader, (entry.url, plain_url))))
+            asked = threads.submit(_head, reader, (entry.url, plain_url))
+            # As the log names it.
+            self._asked.append((shortened(plain) + "/" * is_folder, asked))
 
     @property
     def waiting(self) -> Iterator[Future[Head | None]]:
