@@ -277,6 +277,21 @@ def test_refusals_of_either_side_are_told_apart(
     assert destination.hashes("to") == {}
 
 
+def test_shards_of_listed_files_are_the_whole_and_share_nothing(
+    function: Function, source: Faulty, destination: Faulty
+) -> None:
+    ends = source.endpoint("data"), destination.endpoint("to")
+    seen = 0
+    for index in range(2):
+        selection = {"files": [{"path": path} for path in FILES]}
+        shard = {"shard": {"index": index, "count": 2}}
+        answer = function.copy(*ends, engine="tpc", selection=selection | shard)
+        assert answer.status_code == 200, answer.text
+        seen += sum(answer.json()["totals"]["files"].values())
+    assert seen == len(FILES)
+    assert destination.hashes("to") == HASHES
+
+
 def test_macaroon_is_asked_for_and_used(
     function: Function, source: Faulty, destination: Faulty
 ) -> None:

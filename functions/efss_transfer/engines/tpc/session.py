@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import wait as wait_for
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from efss_transfer.engines.base import Context
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.engines.retry import RetrySchedule
+from efss_transfer.engines.sharding import select_shard
 from efss_transfer.engines.side_route import SideRoute
 from efss_transfer.engines.tpc.copying import Copying
 from efss_transfer.engines.tpc.delegation import Delegation
@@ -47,7 +49,7 @@ class TpcSession:
     def __init__(self, settings: Settings, request: TransferRequest, context: Context) -> None:
         self.started = utc_now()
         self._settings = settings
-        self._request = request
+        self._request = replace(request, selection=select_shard(request.selection))
         self._context = context
         self._outcomes = FileOutcomes()
         self._redactor = Redactor(request.source.secrets | request.destination.secrets)
