@@ -1,4 +1,8 @@
-"""Two XRootD servers copy between themselves, directed by the engine `tpc`."""
+"""Two XRootD servers copy between themselves, directed by the engine `tpc`.
+
+Copies that are cut off are tested with stand-ins: Debian's XRootD 5.5.3 breaks down (SIGSEGV) once
+in ten times that a connection is dropped in the middle of a copy.
+"""
 
 from __future__ import annotations
 
@@ -179,22 +183,6 @@ def test_plan_and_dry_run_write_nothing(third_party: Function, grid: Grid, folde
     assert plan.status_code == 200, plan.text
     assert plan.json()["files"] == len(FILES)
     assert arrived(grid, folder) == {}
-
-
-def test_deadline_leaves_nothing_and_the_same_request_completes(
-    third_party: Function, grid: Grid, folder: str
-) -> None:
-    content = os.urandom(1 << 20)
-    files = {f"{number:03}": content + b"%d" % number for number in range(150)}
-    expected = grid.source.storage().fill(folder, files)
-    answer = copy(third_party, grid, folder, options={"deadline_seconds": 2, "transfers": 1})
-    if answer.status_code != 200:  # on a fast machine it may have been enough
-        assert answer.status_code == 504, answer.text
-        found = arrived(grid, folder)
-        assert found.items() <= expected.items()
-    answer = copy(third_party, grid, folder)
-    assert answer.status_code == 200, answer.text
-    assert arrived(grid, folder) == expected
 
 
 def test_what_an_earlier_run_left_is_removed(

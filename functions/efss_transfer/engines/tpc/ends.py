@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from efss_transfer.engines.server_codes import failure_of
+from efss_transfer.engines.server_codes import STORAGE_ERROR, failure_of
 from efss_transfer.engines.side_route import SideRoute
 from efss_transfer.engines.tpc import digests
 from efss_transfer.engines.tpc.digests import Digest
@@ -87,7 +87,11 @@ class End:
             failed = replace(failed, cause=error.cause)
         elif isinstance(error, Failed):
             failed = replace(failed, words=error.said, status=error.status)
-        return failure_of(failed, self.side, self._redactor)
+        failure = failure_of(failed, self.side, self._redactor)
+        if failure.code == STORAGE_ERROR and (failed.status or failed.words.status or 0) >= 500:
+            # Nothing tries a request again below this engine, as rclone does.
+            failure = replace(failure, retryable=True)
+        return failure
 
     def url(self, path: Segments) -> str:
         """The URL of a path, for the other storage."""

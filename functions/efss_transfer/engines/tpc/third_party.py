@@ -137,6 +137,8 @@ class ThirdPartyCopies:
         """Send a COPY to the active end, and follow it."""
         # Checksums are compared afterwards: dCache fails where the other storage tells none.
         headers = {"Credential": "none", "Overwrite": "T", "RequireChecksumVerification": "false"}
+        # XRootD 5.5.3 hangs or breaks down where a connection is used again after a copy.
+        headers["Connection"] = "close"
         call = Call("COPY", active.listings.target(at), headers | other)
         try:
             await self._send(way, active, call, at, moved)
@@ -164,10 +166,9 @@ class ThirdPartyCopies:
         while count := await answer.read(buffer):
             before = markers.moved
             markers.feed(bytes(buffer[:count]))
-            if markers.has_begun:
-                self._is_known(way)
             if markers.moved > before:
                 progressed = time.monotonic()
+                self._is_known(way)  # and the other storage has accepted the credential
                 moved(markers.moved)
             elif time.monotonic() - progressed > silence:
                 # A storage that waits may send markers for ever.
