@@ -21,7 +21,7 @@ pytestmark = pytest.mark.field_case("K3")
 
 SIZE: Final = 3_000_000
 FILES: Final = 4
-SECONDS: Final = 3.0
+SECONDS: Final = 1.0
 """How long the source takes for a file."""
 WHOLE: Final = {f"{number}.bin": digest(bytes(SIZE)) for number in range(FILES)}
 
