@@ -20,7 +20,8 @@ from efss_transfer.model.result import ErrorGroup, Failure, Result, Side, State,
 if TYPE_CHECKING:
     from efss_transfer.engines.rclone.transfer.job import Transfer
 
-_LOG_SECONDS: Final = 2.0
+# A busy machine may read the last of millions of lines late.
+_LOG_SECONDS: Final = 5.0
 _OUT_OF_MEMORY: Final = (
     "rclone used up its memory, as it does for a folder with millions of entries or a listing "
     "without end. Copy a part of the folder, or ask the site for more memory "

@@ -41,7 +41,7 @@ _OPENING: Final = re.compile(r'Creating backend with remote "(source|destination
 _TOO_SMALL: Final = "Excluded (Size Filter)"
 # The words of Go's runtime, which are no JSON, before it ends rclone.
 _OUT_OF_MEMORY: Final = re.compile(
-    rb"^(?:fatal error: )?(?:runtime: )?(?:out of memory|cannot allocate memory|cannot map pages|"
+    rb"^(?:fatal error: )?(?:runtime: )?(?:out of memory|cannot allocate |cannot map pages|"
     rb"failed to (?:reserve|commit) page|failed to create new OS thread .*errno=12)"
 )
 # Says nothing that another line about the file does not: it is not even parsed.

@@ -223,6 +223,7 @@ def test_marker_is_waited_for_by_its_number_until_timeout() -> None:
         b"runtime: out of memory: cannot allocate 4194304-byte block (536870912 in use)",
         b"fatal error: out of memory",
         b"fatal error: runtime: cannot map pages in arena address space",
+        b"fatal error: cannot allocate heap metadata",
         b"runtime: failed to create new OS thread (have 12 already; errno=12)",
     ],
 )
