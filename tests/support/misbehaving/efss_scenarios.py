@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from hypothesis import strategies as st
 
 from support.misbehaving import efss
+from support.misbehaving.scenarios import Scenario
 from support.misbehaving.troubles import Kind, Trouble
 
 LARGE: Final = "large.bin"
@@ -32,23 +32,10 @@ _OF_LARGE: Final = frozenset(
 
 
 @dataclass(frozen=True)
-class LyingScenario:
+class LyingScenario(Scenario):
     """A tree, the servers, their lies, and how the copy is asked for."""
 
-    source: str
-    destination: str
-    sizes: dict[str, int]
     number: int
-    reading: tuple[Trouble, ...]
-    writing: tuple[Trouble, ...]
-    options: dict[str, Any]
-
-    def contents(self) -> dict[str, bytes]:
-        """The files; no two begin or end alike."""
-        return {
-            path: random.Random(path).randbytes(size)  # noqa: S311  # no secret
-            for path, size in self.sizes.items()
-        }
 
 
 @st.composite
@@ -73,7 +60,7 @@ def lying_scenarios(draw: st.DrawFn, *, quick: bool) -> LyingScenario:
         "report": "all",
     }
     number = draw(st.integers(0, 9))
-    return LyingScenario(source, destination, sizes, number, reading, writing, options)
+    return LyingScenario(source, destination, sizes, reading, writing, options, number)
 
 
 def _lies(
