@@ -277,6 +277,13 @@ class Result:
         return json
 
 
+def final_state(totals: Totals, errors: tuple[ErrorGroup, ...]) -> State:
+    """The state of a transfer that ran to its end."""
+    if not errors:
+        return State.SUCCEEDED
+    return State.PARTIAL if totals.transferred + totals.skipped else State.FAILED
+
+
 def utc_now() -> datetime:
     """The current time in UTC."""
     return datetime.now(UTC)

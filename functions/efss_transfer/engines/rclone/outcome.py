@@ -15,7 +15,15 @@ from efss_transfer.engines.rclone.report import exit_code, report
 from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
 from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import EngineError, lack_of_threads
-from efss_transfer.model.result import ErrorGroup, Failure, Result, Side, State, Totals, utc_now
+from efss_transfer.model.result import (
+    ErrorGroup,
+    Failure,
+    Result,
+    Side,
+    State,
+    final_state,
+    utc_now,
+)
 
 if TYPE_CHECKING:
     from efss_transfer.engines.rclone.transfer.job import Transfer
@@ -82,7 +90,7 @@ class RunOutcome:
         the sides behind a WebDAV gateway, which sent and read so many files in `bulk`.
         """
         totals, errors, transfer = self._outcomes.totals, self._outcomes.errors, self.transfer
-        state = self._forced_state or _state(totals, errors)
+        state = self._forced_state or final_state(totals, errors)
         status = transfer.status if transfer else {}
         stats = transfer.stats if transfer else {}
         code = exit_code(state, str(status.get("error", "")), stats, errors)
@@ -117,9 +125,3 @@ class RunOutcome:
         if state is not State.FAILED:
             return state.value
         return "engine_failed" if self._forced_state else errors[0].code
-
-
-def _state(totals: Totals, errors: tuple[ErrorGroup, ...]) -> State:
-    if not errors:
-        return State.SUCCEEDED
-    return State.PARTIAL if totals.transferred + totals.skipped else State.FAILED

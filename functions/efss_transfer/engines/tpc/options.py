@@ -23,13 +23,6 @@ def refuse_unsupported(request: TransferRequest) -> None:
         )
 
 
-def refuse_endpoint(name: str, endpoint: Endpoint) -> None:
-    """Raise UnsupportedByEngine for an endpoint that is no WebDAV server of a known sign-in."""
-    mistakes = [*_mistakes_of_endpoint(name, endpoint)]
-    if mistakes:
-        raise UnsupportedByEngine(f"The engine `tpc` cannot use this storage: {mistakes[0]}.")
-
-
 def _mistakes(request: TransferRequest) -> Iterator[str]:
     yield from _mistakes_of_endpoint("source", request.source)
     yield from _mistakes_of_endpoint("destination", request.destination)

@@ -27,7 +27,7 @@ from efss_transfer.engines.tpc.file_copier import FileCopier
 from efss_transfer.engines.tpc.third_party import ThirdPartyCopies
 from efss_transfer.model.events import Event, FileDone, Phase, Progress
 from efss_transfer.model.request import TransferRequest
-from efss_transfer.model.result import ErrorGroup, Json, Result, Side, State, Totals, utc_now
+from efss_transfer.model.result import Json, Result, Side, State, final_state, utc_now
 from efss_transfer.model.verification import Verification, VerifyMode
 
 _POLL_SECONDS: Final = 0.25
@@ -127,7 +127,7 @@ class TpcSession:
     def result(self, engine: str) -> Result:
         """The result, once the run has ended."""
         totals, errors = self._outcomes.totals, self._outcomes.errors
-        state = self._state or _state(totals, errors)
+        state = self._state or final_state(totals, errors)
         code = None if state is State.SUCCEEDED else state.value
         if state is State.FAILED:
             code = errors[0].code
@@ -144,18 +144,6 @@ class TpcSession:
             warnings=self._outcomes.warnings,
             engine_report=self._report(),
         )
-
-    def file_events(self) -> Iterator[FileDone]:
-        """The outcomes that are left at the end."""
-        yield from self._outcome_events()
-
-    def run_once(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run something in the event loop, at most until the deadline. Raises what it raises."""
-        future = self._guard.start(lambda: work)
-        try:
-            return future.result(max(0.0, self._context.deadline - time.monotonic()))
-        finally:
-            future.cancel()
 
     def _end(self, side: Side) -> End:
         endpoint = self._request.source if side is Side.SOURCE else self._request.destination
@@ -186,7 +174,7 @@ class TpcSession:
                 if (state := self._context.end_state()) is not None:
                     raise _Interrupted(state)
                 wait_for([future], _POLL_SECONDS)
-                yield from self._outcome_events()
+                yield from self.file_events()
                 yield from self._progress(Phase.COPYING)
         finally:
             if not future.done():
@@ -195,7 +183,7 @@ class TpcSession:
                 wait_for([future], _STOP_SECONDS)
         with suppress(CancelledError):
             future.result()
-        yield from self._outcome_events()
+        yield from self.file_events()
 
     def _wait(self, seconds: float) -> Generator[Event, None, None]:
         until = time.monotonic() + seconds
@@ -205,7 +193,8 @@ class TpcSession:
             time.sleep(min(left, _POLL_SECONDS))
             yield from self._progress(Phase.WAITING)
 
-    def _outcome_events(self) -> Iterator[FileDone]:
+    def file_events(self) -> Iterator[FileDone]:
+        """The outcomes of files since the last call."""
         for outcome in self._outcomes.drain():
             yield FileDone(outcome)
 
@@ -274,9 +263,3 @@ class TpcSession:
             "way": self._copies.way.value,
             "macaroon": self._delegation.has_macaroon,
         }
-
-
-def _state(totals: Totals, errors: tuple[ErrorGroup, ...]) -> State:
-    if not errors:
-        return State.SUCCEEDED
-    return State.PARTIAL if totals.transferred + totals.skipped else State.FAILED
