@@ -19,7 +19,7 @@ export class StorageCheckView {
     this.tell("", "");
   }
 
-  /** What was found is no longer about what stands in the form. */
+  /** Discard the result of a check, because the form has changed since. */
   stale() {
     if (!this.outcome.hasChildNodes() && !this.state.textContent) return;
     this.outcome.replaceChildren();

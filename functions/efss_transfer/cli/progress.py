@@ -249,7 +249,7 @@ def wait_text(wait: Wait) -> str:
 
 
 def _left(event: events.Progress) -> list[str]:
-    """What is waited for; the time left; or that what is left is not bytes."""
+    """Say what the transfer waits for, how long it still takes, or that it is finishing."""
     if event.waiting is not None:
         return [wait_text(event.waiting)]
     if event.eta_seconds is not None:

@@ -26,7 +26,7 @@ _WEBDAV: Final = re.compile(r"/(remote|public)\.php/|/dav/|/webdav(/|$)")
 
 @dataclass(frozen=True)
 class _Finding:
-    """What is wrong with an address, in a sentence, and the address that was meant."""
+    """An error in an address, as a sentence, and the corrected address."""
 
     text: str
     address: str

@@ -76,7 +76,7 @@ def check(
 
 @dataclass
 class _Findings:
-    """What is known of a site file. `site` is None if it has mistakes, or cannot be read."""
+    """The result of checking a site file. `site` is None if the file is invalid or unreadable."""
 
     site: Site | None = None
     detail: str = ""

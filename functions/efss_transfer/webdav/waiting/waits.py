@@ -66,7 +66,7 @@ class Waits:
     def longest(self, side: Side) -> Wait | None:
         """Return the wait that ends last; None if nothing waits.
 
-        Only a time that the server itself named is told: another one is a guess of ours.
+        It has a time only if the server named one: the gateway's own pauses are guesses.
         """
         waiting = list(self._waiting.values())
         if not waiting:

@@ -82,7 +82,7 @@ class SentFiles:
                 self._run.outcomes.add_mismatch(path, failure)
 
     def _look(self, reader: PageReader, url: str, path: str, size: int | None) -> Failure | None:
-        """What is wrong with a file; None if nothing is, or if the server does not answer."""
+        """Return why a file is not what the server has; None if it is, or if there is no answer."""
         try:
             head = reader.head(url)
             if head.status != 200:
