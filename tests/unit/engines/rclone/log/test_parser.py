@@ -225,6 +225,8 @@ def test_marker_is_waited_for_by_its_number_until_timeout() -> None:
         b"fatal error: runtime: cannot map pages in arena address space",
         b"fatal error: cannot allocate heap metadata",
         b"runtime: failed to create new OS thread (have 12 already; errno=12)",
+        b"SIGSEGV: segmentation violation",
+        b"fatal error: unexpected signal during runtime execution",
     ],
 )
 def test_memory_that_is_used_up_is_known_once_log_has_ended(line: bytes) -> None:
