@@ -23,6 +23,8 @@ from fnmatch import fnmatchcase
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from support.held_port import held_port
+
 _RESET: Final = struct.pack("ii", 1, 0)
 _PIECE: Final = 1 << 14
 _TLS: Final = b"\x16"
@@ -70,6 +72,7 @@ class Line:
     """The line. `url` is what the client is given."""
 
     target: tuple[str, int]
+    port: int
     url: str = ""
     happened: threading.Event = field(default_factory=threading.Event)
 
@@ -80,7 +83,6 @@ class Line:
         self._flows = threading.Event()
         self._flows.set()
         self._listener: socket.socket | None = None
-        self._port = 0
         self._timers: list[threading.Timer] = []
         self._serving: set[threading.Thread] = set()
 
@@ -132,8 +134,7 @@ class Line:
         self._flows.set()
         with self._guard:
             if self._listener is None:
-                self._listener = socket.create_server(("127.0.0.1", self._port), backlog=128)
-                self._port = self._listener.getsockname()[1]
+                self._listener = socket.create_server(("127.0.0.1", self.port), backlog=128)
                 threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
 
     def wait_idle(self, seconds: float = 30) -> None:
@@ -289,10 +290,11 @@ class Line:
 def to(url: str) -> Iterator[Line]:
     """A line to the server of a URL, for the length of the block."""
     parts = urlsplit(url)
-    line = Line((parts.hostname or "", parts.port or 80))
-    line.heal()
-    line.url = urlunsplit(parts._replace(netloc=f"127.0.0.1:{line._port}"))
-    try:
-        yield line
-    finally:
-        line.end()
+    with held_port() as port:
+        line = Line((parts.hostname or "", parts.port or 80), port)
+        line.url = urlunsplit(parts._replace(netloc=f"127.0.0.1:{port}"))
+        line.heal()
+        try:
+            yield line
+        finally:
+            line.end()

@@ -12,7 +12,6 @@ import http.server
 import json
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from typing import Any
 import psutil
 import requests
 
+from support.held_port import held_port
 from support.http_servers import misbehaving
 from support.service_process import LOOPBACK, Function
 from support.storages import ROOT
@@ -178,9 +178,14 @@ def of_watchdog(
     on to `upstream_url`, and gives one up after `exec_timeout` with 504.
     """
     assert variables["mode"] == "http"
+    with held_port() as port:
+        yield from _of_watchdog(runtime_dir, variables, site, port, settings)
+
+
+def _of_watchdog(
+    runtime_dir: Path, variables: dict[str, str], site: Any, port: int, settings: dict[str, str]
+) -> Iterator[Function]:
     seconds = float(variables["exec_timeout"].removesuffix("s"))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     upstream = f"127.0.0.1:{port}"
     # Its own port is free in a container, and perhaps not here.
     given = variables["upstream_url"].removeprefix("http://")

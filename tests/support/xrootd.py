@@ -12,7 +12,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from support.held_port import held_port
 from support.nginx import tool
 from support.storages import Storage, on_disk
 
@@ -121,39 +121,38 @@ def _own(folder: Path) -> None:
             os.chown(path, entry.pw_uid, entry.pw_gid)
 
 
-def free_port() -> int:
-    """A port of loopback that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @contextmanager
 def serving(key: Path, signed: Path) -> Iterator[XRootD]:
     """A server with a certificate of localhost, which it trusts as that of other servers too."""
     for _ in range(_TRIES):
         folder = Path(tempfile.mkdtemp(prefix="xrootd-"))  # not pytest's, which only root enters
-        running = _prepared(folder, key, signed)
-        command = [tool("xrootd"), "-c", str(folder / "xrootd.cfg"), "-l", str(folder / "log")]
-        if os.getuid() == 0:
-            command += ["-R", USER]
-        with (folder / "output").open("wb") as output:
-            process = subprocess.Popen(
-                command, stdout=output, stderr=output, cwd=folder, start_new_session=True
-            )
-        try:
-            if _is_up(running, process):
-                yield running
-                return
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            told = running.received()
-            shutil.rmtree(folder, ignore_errors=True)
+        with held_port() as port, held_port() as native:
+            running = _prepared(folder, key, signed, port, native)
+            process = _started(folder)
+            try:
+                if _is_up(running, process):
+                    yield running
+                    return
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                told = running.received()
+                shutil.rmtree(folder, ignore_errors=True)
     raise AssertionError(told)
 
 
-def _prepared(folder: Path, key: Path, signed: Path) -> XRootD:
+def _started(folder: Path) -> subprocess.Popen[bytes]:
+    command = [tool("xrootd"), "-c", str(folder / "xrootd.cfg"), "-l", str(folder / "log")]
+    if os.getuid() == 0:
+        command += ["-R", USER]
+    with (folder / "output").open("wb") as output:
+        return subprocess.Popen(
+            command, stdout=output, stderr=output, cwd=folder, start_new_session=True
+        )
+
+
+def _prepared(folder: Path, key: Path, signed: Path, port: int, native: int) -> XRootD:
     folder.chmod(0o755)
     for name in ("data", "admin"):
         (folder / name).mkdir()
@@ -166,7 +165,6 @@ def _prepared(folder: Path, key: Path, signed: Path) -> XRootD:
     (folder / "secret").chmod(0o400)
     (folder / "authdb").write_text("\n")
     site = f"site-{folder.name}"
-    port, native = free_port(), free_port()
     (folder / "xrootd.cfg").write_text(
         _CONFIGURATION.format(folder=folder, site=site, port=port, native=native)
     )
@@ -175,7 +173,7 @@ def _prepared(folder: Path, key: Path, signed: Path) -> XRootD:
 
 
 def _is_up(running: XRootD, process: subprocess.Popen[bytes]) -> bool:
-    """Whether it serves; it ends at once where another program has taken a port meanwhile."""
+    """Whether it serves, and has not ended: rarely it does so by itself."""
     until = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < until:
         if "initialization completed.\n" in running.received().rpartition("------ xrootd")[2]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ import requests
 
 from support import dockerfile
 from support.contract import complaints
+from support.held_port import held_port
 from support.service_process import LOOPBACK, Function
 from support.storages import ROOT, Storage
 
@@ -140,9 +140,8 @@ def ended(image: Image, words: list[str], port: int) -> tuple[int, str]:
 @contextmanager
 def started(image: Image) -> Iterator[tuple[Function, int]]:
     """The image's command, served; and its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with image.run(dockerfile.command(dict(IMAGE)["CMD"]), port) as process:
+    command = dockerfile.command(dict(IMAGE)["CMD"])
+    with held_port() as port, image.run(command, port) as process:
         try:
             url = f"http://127.0.0.1:{port}"
             until = time.monotonic() + 60
