@@ -42,8 +42,8 @@ _TOO_SMALL: Final = "Excluded (Size Filter)"
 # What Go's runtime says before it ends rclone, which is no JSON. The last two: its collector
 # faults where it is refused memory for a queue. (A fault in rclone's own code is a panic.)
 _OUT_OF_MEMORY: Final = re.compile(
-    rb"^(?:fatal error: )?(?:(?:runtime: )?(?:out of memory|cannot (?:allocate|map pages)|failed to "
-    rb"(?:reserve|commit) page|failed to create new OS thread .*errno=12)|SIGSEGV: |unexpected sig)"
+    rb"^(?:fatal error: )?(?:(?:runtime: )?(?:out of memory|cannot (?:allocate|map pages)|failed "
+    rb"to (?:reserve|commit) page|failed to create .*errno=12)|SIGSEGV: |unexpected sig)"
 )
 # Says nothing that another line about the file does not: it is not even parsed.
 _NOT_NEEDED: Final = re.compile(rb'\{"time":"[^"]+","level":"debug","msg":"Size and modification t')
