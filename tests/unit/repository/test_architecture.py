@@ -17,6 +17,7 @@ import pytest
 FUNCTIONS = Path(__file__).parents[3] / "functions"
 OURS = "efss_transfer"
 RCLONE = "engines.rclone"
+THIRD_PARTY = "engines.third_party"
 TPC = "engines.tpc"
 
 # Which rooms each room may import, besides itself. `engines` is its files and not its folders.
@@ -30,7 +31,8 @@ ROOMS = {
     "webdav": {"model", "config", "egress", "backoff"},
     "engines": {"model", "config", "egress", "backoff", "webdav"},
     RCLONE: {"model", "config", "egress", "backoff", "webdav", "engines"},
-    TPC: {"model", "config", "egress", "webdav", "engines"},
+    THIRD_PARTY: {"model", "config", "egress", "webdav", "engines"},
+    TPC: {"model", "config", "egress", "webdav", "engines", THIRD_PARTY},
     "site": {"model", "contract", "config", "egress", "engines"},
     "auth": {"model", "contract", "config", "egress", "site"},
     "service": {

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from efss_transfer.engines.tpc.ends import End
+from efss_transfer.engines.third_party.ends import End
 from efss_transfer.model.result import Side
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.http.exchange import Call, Held

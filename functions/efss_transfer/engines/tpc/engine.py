@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import closing
-from dataclasses import replace
 from types import MappingProxyType
 
 from efss_transfer import __version__
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context, Health, Survey
-from efss_transfer.model.events import Event, FileDone, Finished, Progress, Started
+from efss_transfer.model.events import Event, Finished, Started
 from efss_transfer.model.request import TransferRequest
-from efss_transfer.model.result import Reason
 
 
 class TpcEngine:
@@ -45,25 +42,10 @@ class TpcEngine:
     ) -> Generator[Event, None, Survey]:
         """Survey: see the protocol `Engine`. No bytes pass through here, so no rate is measured."""
         del measure
-        files = size = unsized = there = 0
-        largest: tuple[str, int] | None = None
-        dry = replace(request, options=replace(request.options, dry_run=True))
-        with closing(self.run(dry, context)) as events:
-            for event in events:
-                if isinstance(event, (Started, Progress)):
-                    yield event
-                elif isinstance(event, FileDone) and event.outcome.reason is Reason.DRY_RUN:
-                    outcome = event.outcome
-                    files, size = files + 1, size + (outcome.size or 0)
-                    unsized += outcome.size is None
-                    if largest is None or (outcome.size or 0) > largest[1]:
-                        largest = outcome.path, outcome.size or 0
-                elif isinstance(event, FileDone) and event.outcome.error is None:
-                    there += 1
-                elif isinstance(event, Finished):
-                    result = event.result
-        seconds = (result.finished - result.started).total_seconds()
-        return Survey(result, files, size, unsized, largest, there, seconds=max(seconds, 0.001))
+        # Imported with the first plan, as above.
+        from efss_transfer.engines.third_party.surveying import survey
+
+        return (yield from survey(self.run, request, context))
 
     def health(self) -> Health:
         """Always usable: it needs no program besides this service."""

@@ -1,223 +1,41 @@
-"""One run, step by step: both ends, the copying with its attempts, the clean-up, the result."""
+"""One run of third-party copies, step by step: what it needs, and what it must not leave."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Coroutine, Generator, Iterator
-from concurrent.futures import CancelledError, Future
+from collections.abc import Mapping
 from concurrent.futures import wait as wait_for
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
-from functools import partial
-from typing import Any, Final
 
-from efss_transfer.config.settings import Settings
-from efss_transfer.egress.proxy import Guard, guard
-from efss_transfer.engines.base import Context
-from efss_transfer.engines.outcomes import FileOutcomes
-from efss_transfer.engines.redaction import Redactor
-from efss_transfer.engines.retry import RetrySchedule
-from efss_transfer.engines.sharding import select_shard
-from efss_transfer.engines.side_route import SideRoute
+from efss_transfer.engines.third_party.session import CLEANUP_SECONDS, DirectedSession
 from efss_transfer.engines.tpc.copying import Copying
 from efss_transfer.engines.tpc.delegation import Delegation
-from efss_transfer.engines.tpc.ends import End
 from efss_transfer.engines.tpc.file_copier import FileCopier
 from efss_transfer.engines.tpc.third_party import ThirdPartyCopies
-from efss_transfer.model.events import Event, FileDone, Phase, Progress
-from efss_transfer.model.request import TransferRequest
-from efss_transfer.model.result import Json, Result, Side, State, final_state, utc_now
-from efss_transfer.model.verification import Verification, VerifyMode
-
-_POLL_SECONDS: Final = 0.25
-_PROGRESS_SECONDS: Final = 0.5
-_STOP_SECONDS: Final = 1.0
-_CLEANUP_SECONDS: Final = 1.8
-_MOST_PATIENCE: Final = 60.0
+from efss_transfer.model.result import Json
 
 
-class _Interrupted(Exception):
-    def __init__(self, state: State) -> None:
-        super().__init__(state.value)
-        self.state = state
+class TpcSession(DirectedSession):
+    """One run: see `DirectedSession`."""
 
-
-class TpcSession:
-    """One run. Within `cleaned_up` call `connect`, then `copy`; after it `result`."""
-
-    def __init__(self, settings: Settings, request: TransferRequest, context: Context) -> None:
-        self.started = utc_now()
-        self._settings = settings
-        self._request = replace(request, selection=select_shard(request.selection))
-        self._context = context
-        self._outcomes = FileOutcomes()
-        self._redactor = Redactor(request.source.secrets | request.destination.secrets)
-        self._state: State | None = None
-        self._attempt = 1
-        self._reported = time.monotonic()
-        self._is_connected = False
-
-    @contextmanager
-    def cleaned_up(self) -> Iterator[None]:
-        """Stop copies that are under way, remove what they left, and close all connections.
-
-        An interruption that ends the block becomes the outcome of the run.
-        """
-        egress = self._context.egress
-        with ExitStack() as stack:
-            users = {side.value: egress.of(side.value).permits for side in Side}
-            self._guard: Guard = stack.enter_context(guard(egress.permits, users))
-            stack.callback(self._close_connections)
-            stack.callback(self._remove_unfinished)
-            try:
-                yield
-            except _Interrupted as interruption:
-                self._state = interruption.state
-            finally:
-                self._outcomes.close()
-        if self._is_connected:
-            self._add_warnings()
-
-    def connect(self) -> None:
-        """Prepare both ends. Nothing is sent yet."""
-        began = time.monotonic()
-        self._source = self._end(Side.SOURCE)
-        self._destination = self._end(Side.DESTINATION)
+    def _attempts(self) -> Copying:
         self._delegation = Delegation(self._context.deadline, lambda it: self._redactor.add([it]))
         self._copies = ThirdPartyCopies(
             self._source, self._destination, self._delegation, self._redactor
         )
-        listed = {file.path: file for file in self._request.selection.files or ()}
         self._copier = FileCopier(
-            self._source, self._destination, self._copies, self._request.options, listed
+            self._destination, self._copies, self._request.options, self._checks
         )
-        self._copying = Copying(
+        return Copying(
             self._source,
             self._destination,
             self._request,
             self._context,
             self._outcomes,
+            self._checks,
             self._copier,
             self._copies,
         )
-        self._is_connected = True
-        self._context.observer.booted(time.monotonic() - began)
 
-    def copy(self) -> Generator[Event, None, None]:
-        """Copy, in as many attempts as are needed and allowed."""
-        attempts = 1 if self._request.options.dry_run else self._request.options.attempts
-        schedule = RetrySchedule(attempts, self._settings.retry_seconds, self._context)
-        paths: tuple[str, ...] | None = None
-        while True:
-            self._context.observer.attempt(self._attempt)
-            self._outcomes.begin_attempt(last=schedule.is_last(), expected=paths or ())
-            yield from self._run(partial(self._copying.attempt, paths))
-            if self._copying.is_cut_short:
-                raise _Interrupted(State.INCOMPLETE)
-            failures = self._outcomes.held_back_failures
-            if not failures or (seconds := schedule.after(failures)) is None:
-                break
-            paths = self._outcomes.files_to_retry
-            if self._copying.has_passed_over:
-                paths = None
-            yield from self._wait(seconds)
-            self._attempt += 1
-
-    def result(self, engine: str) -> Result:
-        """The result, once the run has ended."""
-        totals, errors = self._outcomes.totals, self._outcomes.errors
-        state = self._state or final_state(totals, errors)
-        code = None if state is State.SUCCEEDED else state.value
-        if state is State.FAILED:
-            code = errors[0].code
-        return Result(
-            state=state,
-            engine=engine,
-            totals=totals,
-            started=self.started,
-            finished=utc_now(),
-            code=code,
-            errors=errors,
-            attempts=self._attempt,
-            verification=self._verification(),
-            warnings=self._outcomes.warnings,
-            engine_report=self._report(),
-        )
-
-    def _end(self, side: Side) -> End:
-        endpoint = self._request.source if side is Side.SOURCE else self._request.destination
-        stall_seconds = self._settings.rclone.stall_seconds
-        return End(
-            side,
-            endpoint,
-            SideRoute(self._guard, side.value, self._context.egress.of(side.value), None),
-            self._redactor,
-            stall_seconds=stall_seconds,
-            patience=min(stall_seconds / 2, _MOST_PATIENCE),
-        )
-
-    def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Generator[Event, None, None]:
-        """Run a coroutine, and yield events meanwhile."""
-        stop: list[Callable[[], object]] = []
-
-        async def stoppable() -> None:
-            task = asyncio.current_task()
-            loop = asyncio.get_running_loop()
-            assert task is not None  # noqa: S101 - a coroutine runs in a task
-            stop.append(lambda: loop.call_soon_threadsafe(task.cancel))
-            await work()
-
-        future: Future[None] = self._guard.start(stoppable)
-        try:
-            while not future.done():
-                if (state := self._context.end_state()) is not None:
-                    raise _Interrupted(state)
-                wait_for([future], _POLL_SECONDS)
-                yield from self.file_events()
-                yield from self._progress(Phase.COPYING)
-        finally:
-            if not future.done():
-                for cancel in stop:
-                    cancel()
-                wait_for([future], _STOP_SECONDS)
-        with suppress(CancelledError):
-            future.result()
-        yield from self.file_events()
-
-    def _wait(self, seconds: float) -> Generator[Event, None, None]:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if (state := self._context.end_state()) is not None:
-                raise _Interrupted(state)
-            time.sleep(min(left, _POLL_SECONDS))
-            yield from self._progress(Phase.WAITING)
-
-    def file_events(self) -> Iterator[FileDone]:
-        """The outcomes of files since the last call."""
-        for outcome in self._outcomes.drain():
-            yield FileDone(outcome)
-
-    def _progress(self, phase: Phase) -> Iterator[Progress]:
-        now = time.monotonic()
-        if now - self._reported < _PROGRESS_SECONDS:
-            return
-        self._reported = now
-        in_flight = self._copying.in_flight
-        moved = self._copying.moved_before + sum(file.current_bytes for file in in_flight)
-        elapsed = max((utc_now() - self.started).total_seconds(), _POLL_SECONDS)
-        yield Progress(
-            self._outcomes.totals,
-            moved,
-            self._copying.expected_files,
-            self._copying.expected_bytes,
-            moved / elapsed,
-            phase=phase,
-            attempt=self._attempt,
-            in_flight=in_flight,
-        )
-
-    def _remove_unfinished(self) -> None:
+    def _end_copies(self) -> None:
         """Remove the copies beside their names that were under way, as far as there is time."""
         if not self._is_connected or not self._copier.unfinished:
             return
@@ -227,37 +45,10 @@ class TpcSession:
                 await self._destination.remove(path)
                 self._copier.unfinished.discard(path)
 
-        wait_for([self._guard.start(remove)], _CLEANUP_SECONDS)
+        wait_for([self._guard.start(remove)], CLEANUP_SECONDS)
 
-    def _close_connections(self) -> None:
-        if self._is_connected:
-            for end in (self._source, self._destination):
-                self._guard.call_soon(end.connections.close)
-
-    def _add_warnings(self) -> None:
-        for code, warned in self._destination.session.record.warnings.items():
-            for path, text in warned.samples:
-                self._outcomes.warn(code, path, text)
-        checked = self._copier.checked
-        if checked.by_size:
-            text = "The storages tell no checksum of one kind for these files."
-            self._outcomes.warn("compared_by_size", "", text, checked.by_size)
-
-    def _verification(self) -> Verification | None:
-        mode, checked = self._request.options.verify, self._copier.checked
-        if mode is VerifyMode.NONE or self._request.options.dry_run:
-            return None
-        by_checksum = mode is VerifyMode.CHECKSUM and checked.by_checksum > 0
-        return Verification(
-            VerifyMode.CHECKSUM if by_checksum else VerifyMode.SIZE,
-            checked=checked.by_checksum + checked.by_size + checked.differing,
-            differing=checked.differing,
-            hash=checked.hash if by_checksum else None,
-            by_size=checked.by_size if by_checksum else 0,
-        )
-
-    def _report(self) -> dict[str, Json]:
-        if not self._is_connected or self._copies.way is None:
+    def _report(self) -> Mapping[str, Json]:
+        if self._copies.way is None:
             return {}
         return {
             "way": self._copies.way.value,

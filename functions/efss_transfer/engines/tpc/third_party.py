@@ -9,9 +9,10 @@ from enum import Enum
 from typing import Final
 
 from efss_transfer.engines.redaction import Redactor
+from efss_transfer.engines.third_party.checking import CopyFailed
+from efss_transfer.engines.third_party.ends import End
 from efss_transfer.engines.tpc import failures
 from efss_transfer.engines.tpc.delegation import Delegation
-from efss_transfer.engines.tpc.ends import End
 from efss_transfer.engines.tpc.markers import Markers
 from efss_transfer.model.result import Failure, Side
 from efss_transfer.webdav.http.connections import NoAnswer
@@ -32,14 +33,6 @@ class Way(Enum):
 
     PULL = "pull"
     PUSH = "push"
-
-
-class CopyFailed(Exception):
-    """A copy that failed, with its reason."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.code)
-        self.failure = failure
 
 
 class _NotKnownThere(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from efss_transfer.engines.tpc.comparison import FileInfo, may_be_same, reason_to_skip
+from efss_transfer.engines.third_party.comparison import FileInfo, may_be_same, reason_to_skip
 from efss_transfer.model.request import Options
 from efss_transfer.model.result import Reason
 

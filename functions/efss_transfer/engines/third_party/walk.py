@@ -10,8 +10,8 @@ from typing import Final
 from efss_transfer.engines import globs
 from efss_transfer.engines.outcomes import FileOutcomes
 from efss_transfer.engines.sharding import contains
-from efss_transfer.engines.tpc.comparison import FileInfo, info
-from efss_transfer.engines.tpc.ends import End
+from efss_transfer.engines.third_party.comparison import FileInfo, info
+from efss_transfer.engines.third_party.ends import End
 from efss_transfer.model.request import Selection
 from efss_transfer.model.result import Failure, FileOutcome, FileState, Side
 from efss_transfer.webdav.http.connections import NoAnswer

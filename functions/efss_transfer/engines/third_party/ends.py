@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from efss_transfer.engines.server_codes import STORAGE_ERROR, failure_of
 from efss_transfer.engines.side_route import SideRoute
-from efss_transfer.engines.tpc import digests
-from efss_transfer.engines.tpc.digests import Digest
-from efss_transfer.engines.tpc.moves import Moves
+from efss_transfer.engines.third_party import digests
+from efss_transfer.engines.third_party.digests import Digest
+from efss_transfer.engines.third_party.moves import Moves
 from efss_transfer.model.request import Endpoint
 from efss_transfer.model.result import Failure, Side
 from efss_transfer.webdav.credentials.endpoint_credential import credential_of

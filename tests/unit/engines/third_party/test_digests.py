@@ -7,8 +7,8 @@ import hashlib
 
 import pytest
 
-from efss_transfer.engines.tpc import digests
-from efss_transfer.engines.tpc.digests import Digest
+from efss_transfer.engines.third_party import digests
+from efss_transfer.engines.third_party.digests import Digest
 
 MD5 = hashlib.md5(b"abc", usedforsecurity=False)
 
