@@ -56,8 +56,9 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--engine",
-        type=click.Choice(["rclone", "tpc"]),
-        help="What copies: tpc lets WebDAV storages copy between themselves. [default: rclone]",
+        type=click.Choice(["rclone", "tpc", "fts"]),
+        help="What copies: tpc lets WebDAV storages copy between themselves, fts by jobs of an FTS "
+        "server. [default: rclone]",
     ),
 )
 _SELECTION: Final = (

@@ -15,7 +15,14 @@ from typing import Any, Final
 from efss_transfer.contract import addresses, storage_types
 from efss_transfer.contract.validation import MAX_VIOLATIONS, load, message_at, violations
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Violation
-from efss_transfer.model.request import Endpoint, ListedFile, Options, Selection, TransferRequest
+from efss_transfer.model.request import (
+    Endpoint,
+    FtsServer,
+    ListedFile,
+    Options,
+    Selection,
+    TransferRequest,
+)
 from efss_transfer.model.result import Shard
 from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.verification import VerifyMode
@@ -100,6 +107,7 @@ def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> Transf
         engine=document.get("engine", "rclone"),
         id=document.get("id"),
         notify=document.get("notify", {}).get("url"),
+        fts=FtsServer(**document["fts"]) if "fts" in document else None,
     )
 
 

@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 def engines(settings: Settings) -> Mapping[str, Engine]:
     """Create every engine, by the name that a request uses. Raises ConfigurationError."""
     # Imported here, because `prepare` runs before an engine's imports.
+    from efss_transfer.engines.fts.engine import FtsEngine
     from efss_transfer.engines.rclone.engine import RcloneEngine
     from efss_transfer.engines.tpc.engine import TpcEngine
 
-    return {RcloneEngine.name: RcloneEngine(settings), TpcEngine.name: TpcEngine(settings)}
+    offered: tuple[Engine, ...] = (
+        RcloneEngine(settings),
+        TpcEngine(settings),
+        FtsEngine(settings),
+    )
+    return {engine.name: engine for engine in offered}
 
 
 def load() -> None:

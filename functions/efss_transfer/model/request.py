@@ -16,6 +16,8 @@ Value = str | int | float | bool
 Report = Literal["summary", "errors", "all"]
 Overwrite = Literal["changed", "newer", "never", "always"]
 Compare = Literal["default", "size", "checksum"]
+FTS: Final = "fts"
+"""The engine that an `FtsServer` is for, which is also the name of its connections' side."""
 _TOKEN_ISSUERS: Final = ("token_source", "token_endpoint")
 _Number = TypeVar("_Number", int, float)
 
@@ -150,6 +152,22 @@ class Options:
     bandwidth_limit: int | None = None
     transfers: int | None = None
     report: Report = "errors"
+    detach: bool = False
+
+
+@dataclass(frozen=True)
+class FtsServer:
+    """The FTS3 server of a transfer, and how to sign in there.
+
+    A request has the token alone; the rest is the site's. `ca_bundle` is a file with the
+    certificates to trust there in place of the usual ones. With `unmanaged_tokens` the server
+    neither exchanges nor renews the tokens of the storages.
+    """
+
+    url: str = ""
+    ca_bundle: str | None = None
+    token: str | None = field(default=None, repr=False)
+    unmanaged_tokens: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,6 +185,7 @@ class TransferRequest:
     engine: str = "rclone"
     id: str | None = None
     notify: str | None = field(default=None, repr=False)
+    fts: FtsServer | None = None
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from efss_transfer.egress import addresses
 from efss_transfer.egress.rules import Egress, EgressRules
 from efss_transfer.engines.base import Engine
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Unreachable, Violation
-from efss_transfer.model.request import Endpoint, TransferRequest
+from efss_transfer.model.request import FTS, Endpoint, TransferRequest
 from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.targets import Address, Target, parse_target
 from efss_transfer.site.engine_rules import check_engine
+from efss_transfer.site.fts_server import completed, rules_and_refusal
 from efss_transfer.site.overlap import check_distinct
 from efss_transfer.site.site_file import INVALID_TARGET, Caller, Site
 
@@ -48,8 +49,11 @@ class _NamedHost:
 
 
 def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) -> AdmittedRequest:
-    """Admit a request, or refuse it. Raises InvalidRequest, Forbidden or Unreachable."""
+    """Admit a request, or refuse it. Raises InvalidRequest, Forbidden or Unreachable, and what
+    `fts_server.completed` raises.
+    """
     check_sensible(request)
+    request = completed(request, site.fts)
     endpoints = {"source": request.source, "destination": request.destination}
     receiver = None if request.notify is None else _receiver(request.notify)
     refused = [] if receiver is None else list(_check_receiver_name(receiver, site))
@@ -58,6 +62,10 @@ def admit(request: TransferRequest, site: Site, caller: Caller, engine: Engine) 
         reason = site.egress_rules.refusal(receiver, _addresses(receiver))
         if reason is not None:
             refused.append(Violation("/notify/url", "policy", reason))
+    if request.engine == FTS and site.fts is not None and not refused:
+        rules[FTS], reason = rules_and_refusal(site.fts, site.egress_rules, _addresses)
+        if reason is not None:
+            refused.append(Violation("/engine", "policy", reason))
     if refused:
         raise Forbidden(refused)
     return AdmittedRequest(

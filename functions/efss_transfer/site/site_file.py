@@ -20,6 +20,7 @@ from efss_transfer.model.errors import InvalidJson, InvalidSite, Violation
 from efss_transfer.model.request import Limits, Value
 from efss_transfer.model.targets import Network
 from efss_transfer.site import secrets
+from efss_transfer.site.fts_server import SiteFts
 
 _SIDES: Final = frozenset({"source", "destination"})
 DEFAULT_ENGINE: Final = "rclone"
@@ -70,6 +71,7 @@ class Site:
     callers: Mapping[str, Caller] | None = None
     notify_secret: secrets.Reference | None = None
     engines: frozenset[str] = frozenset({DEFAULT_ENGINE})
+    fts: SiteFts | None = None
 
     def settings(self) -> dict[str, float]:
         """The limits that override settings: see Settings.read."""
@@ -126,6 +128,8 @@ def _mistakes(document: Mapping[str, Any]) -> Iterator[Violation]:
                 ip_network(text)
             except ValueError as error:
                 yield Violation(f"/{kind}/networks/{index}", "format", f"Not a network: {error}.")
+    if "token" in (fts := document.get("engines", {}).get("fts", {})):
+        yield from _reference_mistakes("/engines/fts/token", fts["token"])
     if "notify" in document:
         yield from _reference_mistakes("/notify/secret", document["notify"]["secret"])
     authentication = document.get("authentication", {"mode": "none"})
@@ -254,6 +258,7 @@ def _site(document: Mapping[str, Any]) -> Site:
         notify_secret=document.get("notify", {}).get("secret"),
         authentication=document.get("authentication", {"mode": "none"}),
         engines=frozenset({DEFAULT_ENGINE, *document.get("engines", ())}),
+        fts=SiteFts(**document["engines"]["fts"]) if "fts" in document.get("engines", ()) else None,
         callers=None
         if callers is None
         else {

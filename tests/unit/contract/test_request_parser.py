@@ -238,7 +238,7 @@ def test_single_error_is_singular() -> None:
             "Must be a host name or an IP address, without a scheme, a port or a path.",
         ),
         ({"id": "x" * 129}, "Must have at most 128 characters."),
-        ({"engine": "x"}, "Must be one of: rclone, tpc."),
+        ({"engine": "x"}, "Must be one of: rclone, tpc, fts."),
         ({"priority": 1}, "Unknown member."),
         ({"source": {}}, "Missing: type, parameters, path."),
         ({"source": {"type": "webdav"}}, "Missing: parameters, path."),

@@ -19,6 +19,7 @@ OURS = "efss_transfer"
 RCLONE = "engines.rclone"
 THIRD_PARTY = "engines.third_party"
 TPC = "engines.tpc"
+FTS = "engines.fts"
 
 # Which rooms each room may import, besides itself. `engines` is its files and not its folders.
 ROOMS = {
@@ -33,6 +34,7 @@ ROOMS = {
     RCLONE: {"model", "config", "egress", "backoff", "webdav", "engines"},
     THIRD_PARTY: {"model", "config", "egress", "webdav", "engines"},
     TPC: {"model", "config", "egress", "webdav", "engines", THIRD_PARTY},
+    FTS: {"model", "config", "egress", "webdav", "engines", THIRD_PARTY},
     "site": {"model", "contract", "config", "egress", "engines"},
     "auth": {"model", "contract", "config", "egress", "site"},
     "service": {
@@ -66,7 +68,7 @@ EXCEPTIONS = {
     "site.engine_rules": {"engines.base"},
     "runtimes.aws.warmup": {"engines.registry"},
     "cli.in_process": {"service"},
-    "engines.registry": {RCLONE, TPC},
+    "engines.registry": {RCLONE, TPC, FTS},
 }
 # The only module of `engines` that a room above may import, where it is not named above.
 ENGINES_FROM_ABOVE = {

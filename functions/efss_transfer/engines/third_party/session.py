@@ -50,14 +50,25 @@ class Interrupted(Exception):
 class Attempts(Protocol):
     """How an engine copies. All but `attempt` may be read by any thread."""
 
-    is_cut_short: bool
-    """Whether files were not begun because the time was nearly over."""
-    has_passed_over: bool
-    """Whether files were not begun in this attempt because of failures of others."""
-    expected_files: int
-    expected_bytes: int
-    moved_before: int
-    """Bytes of the files that have arrived."""
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether files were not begun because the time was nearly over."""
+
+    @property
+    def has_passed_over(self) -> bool:
+        """Whether files were not begun in this attempt because of failures of others."""
+
+    @property
+    def expected_files(self) -> int:
+        """How many files need copying, as far as it is known."""
+
+    @property
+    def expected_bytes(self) -> int:
+        """The size of these files."""
+
+    @property
+    def moved_before(self) -> int:
+        """Bytes of the files that have arrived."""
 
     @property
     def in_flight(self) -> tuple[InFlight, ...]:
