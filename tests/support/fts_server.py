@@ -120,6 +120,20 @@ class FtsServer:
         self._foretold: dict[str, str] = {}
         self._workers = ThreadPoolExecutor(8)
 
+    def reset(self) -> None:
+        """Be as at the start, once what it copies has ended."""
+        self.hold.clear()
+        for job in tuple(self.jobs.values()):
+            job.is_cancelled = True
+        self._workers.shutdown(wait=True, cancel_futures=True)
+        self._workers = ThreadPoolExecutor(8)
+        self.jobs.clear()
+        self.requests.clear()
+        self.lies_about.clear()
+        self._callers.clear()
+        self._foretold.clear()
+        self.refuse = lambda _: None
+
     def admit(self, token: str, vo: str = "example-vo") -> None:
         """Admit a caller, by a token."""
         self._callers[token] = vo
@@ -129,7 +143,7 @@ class FtsServer:
         self._foretold[path] = reason
 
     def foretell_nothing(self) -> None:
-        """Let no file fail for that any more."""
+        """Let no file fail for a reason that was foretold."""
         self._foretold.clear()
 
     def seen(self, method: str, path: str = "") -> list[Asked]:

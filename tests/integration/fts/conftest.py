@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,14 +21,17 @@ def fts() -> Iterator[FtsServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def function(fts: FtsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
-    token = tmp_path_factory.mktemp("secret") / "token"
-    token.write_text(TOKEN)
-    site = {
-        "engines": {"fts": {"url": fts.url, "token": {"file": str(token)}}},
+def _site_file(fts: FtsServer, folder: Path) -> dict[str, Any]:
+    (folder / "token").write_text(TOKEN)
+    return {
+        "engines": {"fts": {"url": fts.url, "token": {"file": str(folder / "token")}}},
         "allow": {"hosts": ["127.0.0.1"], "networks": ["127.0.0.0/8"]},
     }
+
+
+@pytest.fixture(scope="module")
+def function(fts: FtsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    site = _site_file(fts, tmp_path_factory.mktemp("secret"))
     runtime = tmp_path_factory.mktemp("runtime")
     with service_process.function(runtime, site=site) as running:
         yield running
@@ -34,20 +39,45 @@ def function(fts: FtsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def site(fts: FtsServer, function: Function) -> Iterator[FtsSite]:
-    fts.jobs.clear()
-    fts.requests.clear()
-    fts.hold.clear()
-    fts.lies_about.clear()
-    fts.foretell_nothing()
-    fts.refuse = lambda _: None
-    fts.admit(TOKEN)
+def other_function(fts: FtsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    """A function of the same site that a test may kill."""
+    site = _site_file(fts, tmp_path_factory.mktemp("secret"))
+    with service_process.function(tmp_path_factory.mktemp("killed"), site=site) as running:
+        yield running
+
+
+@pytest.fixture
+def denying_function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Function]:
+    """A function of a site whose rules deny the host of its own FTS server."""
+    site = {
+        "engines": {"fts": {"url": "http://localhost:1/"}},
+        "allow": {"hosts": ["127.0.0.1"], "networks": ["127.0.0.0/8"]},
+        "deny": {"hosts": ["localhost"]},
+    }
+    with service_process.function(tmp_path_factory.mktemp("denying"), site=site) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def storages() -> Iterator[tuple[Faulty, Faulty]]:
     with faulty_webdav.serving() as source, faulty_webdav.serving() as destination:
-        destination.copier = third_party_dav.pulls(destination)
-        source.digest_of = destination.digest_of = third_party_dav.adler32
-        _demand(source, SOURCE_TOKEN)
-        _demand(destination, DESTINATION_TOKEN)
-        yield FtsSite(function, fts, source, destination)
+        yield source, destination
+
+
+@pytest.fixture
+def site(fts: FtsServer, function: Function, storages: tuple[Faulty, Faulty]) -> FtsSite:
+    fts.reset()
+    fts.admit(TOKEN)
+    source, destination = storages
+    for dav, token in ((source, SOURCE_TOKEN), (destination, DESTINATION_TOKEN)):
+        dav.heal()
+        dav.files.clear()
+        dav.folders.clear()
+        dav.folders.add("")
+        dav.digest_of = third_party_dav.adler32
+        _demand(dav, token)
+    destination.copier = third_party_dav.pulls(destination)
+    return FtsSite(function, fts, source, destination)
 
 
 def _demand(dav: Faulty, token: str) -> None:

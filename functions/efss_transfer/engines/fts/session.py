@@ -28,6 +28,8 @@ _MOST_SHOWN: Final = 100
 class FtsSession(DirectedSession):
     """One run: see `DirectedSession`."""
 
+    connects_to = (*DirectedSession.connects_to, FTS)
+
     def copy(self) -> Generator[Event, None, None]:
         """Copy; with `options.detach` return once all that is missing is in jobs."""
         yield from super().copy()

@@ -79,7 +79,12 @@ class Attempts(Protocol):
 
 
 class DirectedSession:
-    """One run. Within `cleaned_up` call `connect`, then `copy`; after it `result`."""
+    """One run. Within `cleaned_up` call `connect`, then `copy`; after it `result`.
+
+    `connects_to` names what this service itself connects to, each by rules of its own.
+    """
+
+    connects_to: tuple[str, ...] = tuple(side.value for side in Side)
 
     def __init__(self, settings: Settings, request: TransferRequest, context: Context) -> None:
         self.started = utc_now()
@@ -115,8 +120,7 @@ class DirectedSession:
         """
         egress = self._context.egress
         with ExitStack() as stack:
-            users = {name: side.permits for name, side in egress.sides.items()}
-            users |= {side.value: egress.of(side.value).permits for side in Side}
+            users = {name: egress.of(name).permits for name in self.connects_to}
             self._guard: Guard = stack.enter_context(guard(egress.permits, users))
             stack.callback(self._close_connections)
             stack.callback(self._end_copies)
