@@ -24,11 +24,12 @@ _WHERE: Final = (
 _STORAGES: Final = (
     "The `parameters` of an [endpoint](request.md#endpoint), for each `type`. Members in bold are "
     "required. Parameters marked as secret never appear in a log or an answer.\n\n"
-    "`http` and `doi` (Zenodo, Dataverse, InvenioRDM) can only be sources. The tests copy between "
-    "real servers for WebDAV, S3, SFTP, FTP and Google Cloud Storage; for the other types they "
-    "show that rclone accepts every parameter that the schema accepts, and connects only where it "
-    "may.\n\n"
-    "A parameter is the rclone option of the same name. Of rclone's 968 options, {allowed} are "
+    "`http`, `doi` (Zenodo, Dataverse, InvenioRDM) and `urls` can only be sources. The tests copy "
+    "between real servers for WebDAV, S3, SFTP, FTP and Google Cloud Storage; for the other types "
+    "they show that rclone accepts every parameter that the schema accepts, and connects only "
+    "where it may.\n\n"
+    "A parameter is the rclone option of the same name, but for those of `urls`, which the service "
+    "itself reads. Of rclone's 968 options, {allowed} are "
     "allowed and {refused} refused, each with its reason, in [options.json]({options}); two more "
     "are names that occur twice. A newer rclone with an option that has no decision fails a test."
 )
@@ -66,6 +67,7 @@ def storages() -> str:
         if text := described.get("description"):
             parts.append(text)
         parts.append(walk.table(described, kind))
+        parts += walk.nested("###")
         if kind == "webdav":
             parts.append(field_conditions())
         if listings := odd_listings(kind):
@@ -142,9 +144,13 @@ class _SchemaPage:
                 self._named(one, "")
         else:
             yield self.table(self._whole, "")
+        yield from self.nested("##")
+
+    def nested(self, level: str) -> Iterator[str]:
+        """The tables of the objects that those before them refer to."""
         while self._waiting:
             heading, described = self._waiting.pop(0)
-            parts = [f"## {heading}"]
+            parts = [f"{level} {heading}"]
             if text := described.get("description"):
                 parts.append(text)
             yield "\n\n".join([*parts, self.table(described, heading)])

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from efss_transfer.contract import addresses, storage_types
+from efss_transfer.contract.listed_urls import check_paths
 from efss_transfer.contract.validation import MAX_VIOLATIONS, load, message_at, violations
 from efss_transfer.model.errors import Forbidden, InvalidRequest, Violation
 from efss_transfer.model.request import (
@@ -72,7 +73,9 @@ def parse_plan(
 def one_endpoint(document: Mapping[str, Any], find_storage: StorageLookup) -> Endpoint:
     """The endpoint of a request that has one. Raises as `parse` does."""
     _check_addresses(document, ("endpoint",))
-    return _endpoint("endpoint", document["endpoint"], find_storage)
+    endpoint = _endpoint("endpoint", document["endpoint"], find_storage)
+    check_paths("endpoint", endpoint)
+    return endpoint
 
 
 def load_valid(schema_name: str, body: bytes) -> dict[str, Any]:
@@ -99,6 +102,7 @@ def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> Transf
     if refused:
         raise Forbidden(refused)
     check_bucket("destination", endpoints["destination"])
+    check_paths("source", endpoints["source"])
     return TransferRequest(
         source=endpoints["source"],
         destination=endpoints["destination"],

@@ -5,15 +5,25 @@ Facts about a type that the schema does not describe are in model/storage_traits
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
 from efss_transfer.contract.schemas import schema
-from efss_transfer.model.request import Endpoint, Value
+from efss_transfer.model.request import Endpoint, Items, Value
 
-TARGET_FORMS: Final = ("url", "authority", "host", "host_port", "sas_url", "service_account")
+TARGET_FORMS: Final = (
+    "url",
+    "authority",
+    "host",
+    "host_port",
+    "sas_url",
+    "file_url",
+    "service_account",
+)
 """Schema definitions, under `$defs`, of values that say where a connection goes."""
+
+_SECRETS_OF_A_HOST: Final = ("pass", "bearer_token", "authorization")
 
 
 def schema_pointer(storage_type: str) -> str:
@@ -49,7 +59,7 @@ def target_parameters(storage_type: str) -> Mapping[str, str]:
 
 def make_endpoint(
     storage_type: str,
-    values: Mapping[str, Value],
+    values: Mapping[str, Value | Items],
     path: str,
     *,
     storage: str | None = None,
@@ -60,17 +70,37 @@ def make_endpoint(
     `storage` and `site_parameters` are given for a storage from the site file.
     """
     secret = secret_parameters(storage_type)
+    parameters: dict[str, Value] = {}
+    lists: dict[str, Items] = {}
+    for name, value in values.items():
+        if isinstance(value, Value):
+            parameters[name] = value
+        else:
+            lists[name] = value
     return Endpoint(
         type=storage_type,
-        parameters=values,
+        parameters=parameters,
         path=path,
-        secrets=frozenset(str(value) for name, value in values.items() if name in secret),
+        secrets=frozenset(
+            (
+                *(str(value) for name, value in parameters.items() if name in secret),
+                *(text for name, items in lists.items() for text in _secrets_in(name, items)),
+            )
+        ),
         target_forms={
             name: form for name, form in target_parameters(storage_type).items() if name in values
         },
         storage=storage,
         site_parameters=site_parameters,
+        lists=lists,
     )
+
+
+def _secrets_in(name: str, items: Items) -> Iterator[str]:
+    """The secret values in a parameter that is a list of objects."""
+    if name == "credentials":
+        for item in items:
+            yield from (str(item[one]) for one in _SECRETS_OF_A_HOST if one in item)
 
 
 def _definition(storage_type: str) -> str:

@@ -119,6 +119,13 @@ CASES: Final = (
         message=r"^Listed as empty",
         why="the gateway's: the next attempt reads the real size",
     ),
+    Case(
+        "checksum_mismatch",
+        (409,),
+        methods=("GET",),
+        message=r"^The bytes are not those of the list: ",
+        why="the served tree's: another size or checksum than the list says",
+    ),
     Case("unsupported", (400, 403, 405), message="Only PUT is allowed on files drop"),
     Case("authentication_failed", (401,)),
     Case("authentication_failed", exception="NotAuthenticated"),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from efss_transfer.model.result import Shard
 from efss_transfer.model.targets import Target, parse_target
 from efss_transfer.model.verification import VerifyMode
 
 Value = str | int | float | bool
+Items = Sequence[Mapping[str, Any]]
+"""A parameter that is a list of objects."""
 Report = Literal["summary", "errors", "all"]
 Overwrite = Literal["changed", "newer", "never", "always"]
 Compare = Literal["default", "size", "checksum"]
@@ -35,6 +37,7 @@ class Endpoint:
             its form in the schema.
         storage: The name of a storage from the site file; None if the request names the type.
         site_parameters: The names of the parameters that the site file sets.
+        lists: The parameters that are lists of objects, which may contain secrets.
 
     """
 
@@ -45,6 +48,7 @@ class Endpoint:
     target_forms: Mapping[str, str] = field(default_factory=dict)
     storage: str | None = None
     site_parameters: frozenset[str] = frozenset()
+    lists: Mapping[str, Items] = field(default_factory=dict, repr=False)
 
     @property
     def targets(self) -> Mapping[str, Target]:

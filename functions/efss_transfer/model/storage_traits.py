@@ -28,6 +28,7 @@ class StorageTraits:
             connections.
         parallel_files: How many files at a time the usual servers handle well; None if unknown.
         ignores_case: `README` and `readme` are one file in every such storage.
+        is_served: The service itself shows it to an engine, as a WebDAV tree of listed files.
 
     """
 
@@ -39,6 +40,7 @@ class StorageTraits:
     parts_in_any_order: bool = False
     parallel_files: int | None = None
     ignores_case: bool = False
+    is_served: bool = False
 
 
 # parallel_files: object stores are built for many requests. sshd refuses connections that are
@@ -47,6 +49,7 @@ class StorageTraits:
 _TRAITS: Final[Mapping[str, StorageTraits]] = {
     "webdav": StorageTraits(identity=(), parallel_files=64),
     "http": StorageTraits(identity=(), parallel_files=32),
+    "urls": StorageTraits(parallel_files=32, is_served=True),
     # The user is part of the location, because a path may begin in the user's home.
     "sftp": StorageTraits(default_port=22, identity=("user",), has_home=True, parallel_files=8),
     "ftp": StorageTraits(default_port=21, identity=("user",), has_home=True),

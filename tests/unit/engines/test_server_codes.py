@@ -10,6 +10,7 @@ from efss_transfer.engines.redaction import Redactor
 from efss_transfer.engines.server_codes import CASES, failure_of
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.result import Side
+from efss_transfer.served.answers import DIFFERS
 from efss_transfer.webdav import words
 from efss_transfer.webdav.words import RequestFailure, Words
 from efss_transfer.webdav.writes import refusals
@@ -258,6 +259,9 @@ def test_each_case_is_met_and_says_why_it_differs_from_its_code() -> None:
         "PROPFIND", "", Words(404, "", "Sabre\\DAV\\Exception\\NotFound: "), status=404
     )
     empty = RequestFailure("GET", "f", Words(200, "", "Listed as empty, but"), status=409)
+    differs = RequestFailure(
+        "GET", "f", Words(None, "", f"{DIFFERS}2 B in place of 1 B."), status=409
+    )
     examples = [
         *(refused(error, method) for error, method, *_ in OF_NEXTCLOUD),
         *(failed for failed, *_ in OF_OTHERS),
@@ -270,6 +274,7 @@ def test_each_case_is_met_and_says_why_it_differs_from_its_code() -> None:
         RequestFailure("PUT", "readme", refusals.name_taken("README"), status=400),
         moved,
         empty,
+        differs,
         RequestFailure("PUT", "f", Words(307, "", "The server redirects this request to x, and")),
     ]
     for failed in examples:

@@ -16,6 +16,13 @@ ABOUT_SEVERAL = {
 }
 # Modules without unit tests of their own, and what tests them.
 COVERED_ELSEWHERE = {
+    "served/contents.py": "integration/served/test_urls.py",
+    "served/servers.py": "integration/served/test_urls.py",
+    "served/sizes.py": "integration/served/test_urls.py",
+    "served/tree.py": "integration/served/test_urls.py",
+    "served/lists.py": "integration/served/test_urls.py",
+    "served/documents.py": "integration/served/test_urls.py",
+    "engines/rclone/process/served_trees.py": "integration/served/test_urls.py",
     "webdav/archives/archive_reads.py": "integration/webdav/test_archives.py",
     "webdav/bulk/batch_queue.py": "unit/webdav/bulk/test_batches.py",
     "webdav/bulk/offer.py": "integration/webdav/test_bulk_uploads.py",

@@ -13,6 +13,7 @@ from efss_transfer.engines.redaction import Redactor
 from efss_transfer.model.errors import InvalidRequest, Violation
 from efss_transfer.model.request import TransferRequest
 from efss_transfer.model.result import Side
+from efss_transfer.model.storage_traits import traits
 
 if TYPE_CHECKING:
     from efss_transfer.engines.rclone.process.network import Route
@@ -68,13 +69,13 @@ def choose_gateways(
     request: TransferRequest,
     redactor: Redactor,
 ) -> Gateways | NoGateways:
-    """Return the WebDAV gateways of a transfer, if they are switched on.
+    """Return the WebDAV gateways of a transfer, if they are switched on or a tree is served.
 
     Raises InvalidRequest for a token that only a gateway could renew.
     """
     has_none = route.guard is None or not settings.rclone.webdav_gateway
     _refuse_tokens(request, has_none=has_none)
-    if route.guard is None or has_none:
+    if route.guard is None or (has_none and not traits(request.source.type).is_served):
         return NoGateways(request)
     # Here and not above: AWS Lambda's cold start would pay for twenty modules.
     from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute

@@ -7,6 +7,7 @@ import socket
 from efss_transfer.egress.proxy import ANYBODY, Guard
 from efss_transfer.egress.rules import Egress
 from efss_transfer.engines.side_route import SideRoute
+from efss_transfer.served.tree import ServedTree
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.connections import NoAnswer, Origin
 from efss_transfer.webdav.http.door import Door
@@ -28,7 +29,7 @@ class GatewayRoute:
             self._door = Door(self._dial_proxy, guard.relay, self._is_admitted)
             guard.hand_over(self._door.attend)
 
-    def offer(self, host: str, gateway: Gateway) -> None:
+    def offer(self, host: str, gateway: Gateway | ServedTree) -> None:
         """Let rclone reach a gateway by a reserved name."""
         self._guard.reserve(host, gateway)
         if self._door is not None:

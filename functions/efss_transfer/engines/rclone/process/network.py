@@ -26,6 +26,7 @@ from efss_transfer.egress.rules import Egress
 from efss_transfer.model.errors import EngineError
 from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.result import Side
+from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.targets import Address
 
 UNGUARDED: Final[Mapping[str, str | None]] = {"smb": "host", "hdfs": None}
@@ -111,11 +112,12 @@ def open_route(
     """The route for the length of the block.
 
     Without a request, rclone may connect only to the guard or the proxy. `webdav_gateway` says
-    that WebDAV storages are reached through a gateway, and so through a guard.
+    that WebDAV storages are reached through a gateway, and so through a guard. A served tree is
+    always reached through one.
     """
     if egress.proxy is not None:
         route = _through_proxy(egress.proxy)
-        if webdav_gateway and _has_webdav(request):
+        if (webdav_gateway and _has_webdav(request)) or _has_served_tree(request):
             with _guard_before(route) as guarded:
                 yield guarded
         else:
@@ -161,6 +163,10 @@ def _guard_before(route: Route) -> Iterator[Route]:
 
 def _has_webdav(request: TransferRequest | None) -> bool:
     return request is not None and "webdav" in (request.source.type, request.destination.type)
+
+
+def _has_served_tree(request: TransferRequest | None) -> bool:
+    return request is not None and traits(request.source.type).is_served
 
 
 def _ports(guard_port: int, request: TransferRequest | None) -> frozenset[int] | None:

@@ -17,8 +17,10 @@ from efss_transfer.config.rclone import RcloneSettings
 from efss_transfer.egress.proxy import Guard
 from efss_transfer.engines.rclone.process.batching import Batching
 from efss_transfer.engines.rclone.process.gateway_route import GatewayRoute
+from efss_transfer.engines.rclone.process.served_trees import tree_of
 from efss_transfer.model.request import Endpoint, TransferRequest
 from efss_transfer.model.result import Side
+from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.verification import VerifyMode
 from efss_transfer.webdav import recognition
 from efss_transfer.webdav.budget import Budget, size_for
@@ -32,6 +34,7 @@ from efss_transfer.webdav.words import Record
 
 if TYPE_CHECKING:
     from efss_transfer.model.storage_check import ServerProduct
+    from efss_transfer.served.tree import ServedTree
 
 # A domain that never resolves in DNS (RFC 6761, section 6.4).
 _DOMAIN: Final = "efss-gateway.invalid"
@@ -41,7 +44,7 @@ _KEEPING: Final = frozenset({"never", "newer"})
 _KEPT: Final = frozenset({"encoding", "owncloud_exclude_shares", "owncloud_exclude_mounts"})
 # Sources that may give files no size, and no file a hash. With the vendor `nextcloud` rclone writes
 # such a file to disk first, which its sandbox forbids. With `owncloud` it streams it.
-_NO_LENGTHS: Final = frozenset({"http"})
+_NO_LENGTHS: Final = frozenset({"http", "urls"})
 _STREAMING: Final = "owncloud"
 _MOST: Final = 64
 _MOST_BY_PASSWORD: Final = 4
@@ -89,6 +92,7 @@ class Gateways:
         self._guard = guard
         self._route = route
         self._keep_secret = keep_secret
+        self._is_on = settings.webdav_gateway
         self._budget = Budget(size_for(memory))
         self._stall_seconds = settings.stall_seconds
         self._archives = settings.webdav_archives
@@ -107,6 +111,11 @@ class Gateways:
         self.made: dict[str, Gateway] = {}
         self.records: dict[Side, Record] = {}
         """What each side's gateway has seen, by the paths below its URL."""
+        self._tree: ServedTree | None = None
+        if traits(request.source.type).is_served:
+            self._tree = tree_of(
+                request.source, route.of("source"), self._budget, self._stall_seconds, memory
+            )
 
     def routed(self) -> TransferRequest:
         """Replace each WebDAV endpoint with its gateway, which takes no credentials from rclone.
@@ -115,7 +124,11 @@ class Gateways:
         request a server-side copy. Waits until the servers have said what they are: rclone's
         vendor depends on it.
         """
-        source = self._behind("source", self._request.source, is_destination=self._is_shared)
+        if self._tree is None:
+            source = self._behind("source", self._request.source, is_destination=self._is_shared)
+        else:
+            source = self._as_tree(self._request.source, self._tree)
+            self.records[Side.SOURCE] = self._tree.record
         if self._is_shared:
             parameters = source.parameters
             destination = replace(self._request.destination, parameters=parameters)
@@ -132,7 +145,8 @@ class Gateways:
     @property
     def memory(self) -> int:
         """Number of bytes that the gateways may hold, which rclone therefore must not use."""
-        return self._budget.size if any(self._servers.values()) else 0
+        is_used = self._tree is not None or any(self._servers.values())
+        return self._budget.size if is_used else 0
 
     def remote_parameters(self, storage_type: str) -> dict[str, str]:
         """Return more parameters for a remote of this type: the gateway gets files unchunked."""
@@ -155,12 +169,16 @@ class Gateways:
         for gateway in self.made.values():
             self._guard.call_soon(gateway.record.begin_attempt)
             self._guard.call_soon(gateway.begin_copy if number == 1 else gateway.forget)
+        if self._tree is not None:
+            self._guard.call_soon(self._tree.begin_attempt)
 
     def forget(self) -> None:
         """Clear the gateways' caches before a verification."""
         for gateway in self.made.values():
             self._guard.call_soon(gateway.record.begin_attempt)
             self._guard.call_soon(gateway.begin_verification)
+        if self._tree is not None:
+            self._guard.call_soon(self._tree.begin_attempt)
 
     def confirm_uploads(self) -> Future[None] | None:
         """Begin to confirm the uploads by listings; None if nothing is uploaded by a gateway."""
@@ -186,7 +204,7 @@ class Gateways:
     def _server(self, side: str, end: Endpoint) -> _Server | None:
         """Begin to ask a server what it is; None for an endpoint that gets no gateway."""
         vendor = str(end.parameters.get("vendor", "other"))
-        if end.type != "webdav" or vendor in _NOT_OURS:
+        if end.type != "webdav" or vendor in _NOT_OURS or not self._is_on:
             return None
         try:
             url = str(end.parameters["url"])
@@ -238,15 +256,27 @@ class Gateways:
         self.made[side] = gateway
         if not self._is_shared:  # else files are copied by the server itself
             self.batching.add(Side(side), gateway, server.connections, dialect)
-        # Random, so that no other process can have the gateway add the credential to its requests.
-        host = f"{secrets.token_hex(16)}.{_DOMAIN}"
-        self._route.offer(host, gateway)
+        url = self._offered(gateway)
         parameters = {name: value for name, value in end.parameters.items() if name in _KEPT}
         vendor = dialect.vendor
         if dialect.needs_length and self._request.source.type in _NO_LENGTHS:
             vendor = _STREAMING
-        parameters |= {"url": f"http://{host}/", "vendor": vendor}
+        parameters |= {"url": url, "vendor": vendor}
         return replace(end, parameters=parameters)
+
+    def _as_tree(self, end: Endpoint, tree: ServedTree) -> Endpoint:
+        # rclone reads MD5 and SHA-1 from the listings of this vendor.
+        parameters = {"url": self._offered(tree), "vendor": "owncloud"}
+        return replace(end, type="webdav", parameters=parameters, target_forms={}, lists={})
+
+    def _offered(self, server: Gateway | ServedTree) -> str:
+        """Return the URL at which rclone finds a server of ours.
+
+        Random, so that no other process can have the gateway add the credential to its requests.
+        """
+        host = f"{secrets.token_hex(16)}.{_DOMAIN}"
+        self._route.offer(host, server)
+        return f"http://{host}/"
 
 
 def _asks_for_checksums(request: TransferRequest) -> bool:
