@@ -59,6 +59,7 @@ class OnPaper:
     name = "rclone"
     unguarded: ClassVar[dict[str, str | None]] = {"smb": "host", "hdfs": None}
     is_third_party = False
+    can_detach = False
 
 
 def admit(

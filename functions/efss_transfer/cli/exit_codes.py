@@ -48,7 +48,7 @@ def of_result(result: Result, *, nothing_is_an_error: bool = False) -> int:
             empty = not result.totals.transferred
             return NO_TRANSFER if empty and nothing_is_an_error else OK
         case State.INCOMPLETE:
-            return TIME_LIMIT
+            return OK if result.is_still_running else TIME_LIMIT
         case State.CANCELLED:
             return ERROR
     if result.retryable:

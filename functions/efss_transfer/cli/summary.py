@@ -18,6 +18,10 @@ from efss_transfer.model.result import ErrorGroup, FileOutcome, Reason, Result, 
 RUN_AGAIN: Final = "To continue, run the same command again."
 RUN_SHARDS_AGAIN: Final = "To continue, run the incomplete shards again, and merge again."
 
+STILL_RUNNING: Final = (
+    "The storages go on copying. The same arguments after `efss-transfer status` tell how far."
+)
+
 MAX_NAMES: Final = 20
 """How many files a dry run names: they fit into a terminal."""
 
@@ -85,7 +89,10 @@ def lines(result: Result, invocations: int, advice: str) -> Iterator[str]:
     times = f", {invocations} invocations" if invocations > 1 else ""
     would_copy = totals.reasons.get(Reason.DRY_RUN, 0)
     advice = advice if result.state in _CAN_CONTINUE else ""
-    yield f"{_STATES[result.state]} {advice}".rstrip()
+    if result.is_still_running:
+        yield STILL_RUNNING
+    else:
+        yield f"{_STATES[result.state]} {advice}".rstrip()
     yield (
         f"{files(totals.transferred)} copied, {size(totals.transferred_bytes)}, "
         f"in {duration(seconds)}{_average(totals.transferred_bytes, seconds)}{times}; "

@@ -112,7 +112,7 @@ def result(document: Json) -> Result:
         totals=_totals(document["totals"]),
         started=_time(document["started"]),
         finished=_time(document["finished"]),
-        code=_code(state, errors),
+        code=document.get("code") or _code(state, errors),
         errors=errors,
         files=None if files is None else tuple(map(_outcome, files)),
         files_omitted=int(document.get("files_omitted", 0)),

@@ -33,6 +33,7 @@
         │   ├── Incomplete              504  the time ran out: a retry resumes it
         │   ├── QuotaExceeded           507
         │   └── Cancelled               499
+        ├── StillRunning                202  it goes on without the service: ask again
         └── ServiceFailed               500
             ├── EngineFailed            a retry is safe, and may help
             └── Internal                a defect of the service
@@ -184,10 +185,7 @@ class Busy(Problem):
 
 
 class TransferFailed(Problem):
-    """A transfer ran and did not succeed. `result` has the outcome.
-
-    A retry is safe, because files that arrived are skipped; `retryable` says whether it can help.
-    """
+    """A transfer ran and did not succeed: see `result`. A retry skips what arrived."""
 
 
 class SourceNotFound(TransferFailed):
@@ -278,6 +276,12 @@ class Cancelled(TransferFailed):
     """The transfer was cancelled. A retry resumes it."""
 
     code = "cancelled"
+
+
+class StillRunning(Problem):
+    """The transfer goes on without the service. The same request again tells how far it is."""
+
+    code = "still_running"
 
 
 class ServiceFailed(Problem):

@@ -13,6 +13,7 @@ from typing import Final
 
 from efss_transfer.client.totals import successive_totals, total
 from efss_transfer.model.encoding import encode_json
+from efss_transfer.model.errors import STILL_RUNNING
 from efss_transfer.model.result import (
     MAX_SAMPLES,
     ErrorGroup,
@@ -187,9 +188,11 @@ def _code(state: State, codes: set[str | None], errors: tuple[ErrorGroup, ...]) 
     """Choose the code that decides the HTTP status."""
     if state is State.SUCCEEDED:
         return None
+    codes.discard(None)
+    if state is State.INCOMPLETE and codes == {STILL_RUNNING}:
+        return STILL_RUNNING
     if state is not State.FAILED:
         return state.value
-    codes.discard(None)
     if len(codes) == 1:
         return codes.pop()
     return errors[0].code if errors else "engine_failed"

@@ -74,13 +74,14 @@ class Ended:
 
     `state` is the result's, or None where the service gave no result. `arrived` is whether a
     file arrived that no earlier invocation had copied, `asked` the seconds that the service asked
-    to wait.
+    to wait. `is_detached` is whether the transfer goes on without the service.
     """
 
     state: State | None
     retryable: bool
     arrived: bool
     asked: float = 0.0
+    is_detached: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ def next_step(progress: ResumeProgress, ended: Ended, policy: RetryPolicy) -> Ne
     """Decide whether to send the request again, and after which wait."""
     stalled, tries = progress.stalled, progress.tries
     wait: float | None = None
-    if ended.state is State.INCOMPLETE:
+    if ended.is_detached:
+        pass  # the caller asked not to wait for it
+    elif ended.state is State.INCOMPLETE:
         stalled = 0 if ended.arrived else stalled + 1
         tries = 0 if ended.arrived else tries
         if policy.carry_on and stalled < STALLED:
@@ -205,7 +208,15 @@ def _ended(merged: Result | None, invocation: _Invocation) -> tuple[Ended, Clien
     if merged is None or invocation.result is None:
         raise AssertionError("an invocation ended without a result")
     if merged.state in (State.SUCCEEDED, State.INCOMPLETE, State.CANCELLED) or not merged.retryable:
-        return Ended(merged.state, merged.retryable, invocation.arrived), None
+        return (
+            Ended(
+                merged.state,
+                merged.retryable,
+                invocation.arrived,
+                is_detached=invocation.result.is_still_running,
+            ),
+            None,
+        )
     error = failure(invocation.result)
     return Ended(merged.state, True, invocation.arrived, error.retry_after or 0.0), error
 

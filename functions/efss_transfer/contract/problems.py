@@ -9,6 +9,7 @@ from typing import Final
 
 from efss_transfer.model.errors import (
     CODES,
+    STILL_RUNNING,
     EfssTransferError,
     Forbidden,
     InvalidRequest,
@@ -17,7 +18,7 @@ from efss_transfer.model.errors import (
 )
 from efss_transfer.model.result import ErrorGroup, Failure, Json, Result
 
-RETRY_AFTER: Final = {"busy": 5, "storage_busy": 30, "incomplete": 0}
+RETRY_AFTER: Final = {"busy": 5, "storage_busy": 30, "incomplete": 0, STILL_RUNNING: 30}
 """Seconds to wait before a retry, by code."""
 # Their titles are about a transfer.
 _OF_A_SIDE: Final = frozenset({"source_not_found", "not_a_directory", "incomplete"})

@@ -29,6 +29,10 @@ from efss_transfer.model.storage_traits import traits
 from efss_transfer.model.verification import VerifyMode
 
 _PATH_WITH_BUCKET: Final = "/properties/destination/else/then/properties/path"
+_NOTIFY_AND_DETACH: Final = (
+    "Nothing can be notified of the end of a transfer that goes on without this service: leave out "
+    "`notify` or `options.detach`."
+)
 StorageLookup = Callable[[str, Mapping[str, Any]], Endpoint]
 """Builds the endpoint of a storage from the site file, given the side's name and that side of
 the request. Raises Forbidden or InvalidRequest.
@@ -103,11 +107,14 @@ def _request(document: Mapping[str, Any], find_storage: StorageLookup) -> Transf
         raise Forbidden(refused)
     check_bucket("destination", endpoints["destination"])
     check_paths("source", endpoints["source"])
+    options = _options(document.get("options", {}))
+    if options.detach and "notify" in document:
+        raise InvalidRequest([Violation("/notify", "order", _NOTIFY_AND_DETACH)])
     return TransferRequest(
         source=endpoints["source"],
         destination=endpoints["destination"],
         selection=selection,
-        options=_options(document.get("options", {})),
+        options=options,
         engine=document.get("engine", "rclone"),
         id=document.get("id"),
         notify=document.get("notify", {}).get("url"),

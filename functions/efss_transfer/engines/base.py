@@ -156,6 +156,16 @@ class Engine(Protocol):
         so the site must allow both hosts by their names.
         """
 
+    @property
+    def can_detach(self) -> bool:
+        """Whether a transfer can go on without this service, as `options.detach` asks for.
+
+        If so, `run` of a request with `detach` starts what is missing, or finds it running, and
+        ends at once: as `incomplete` with the code `still_running` while it runs, and with the
+        result once it has ended. With `dry_run` as well it looks and starts nothing: what does
+        not run is then reported as by any dry run.
+        """
+
     def run(self, request: TransferRequest, context: Context) -> Generator[Event, None, None]:
         """Copy, and yield events: `Started` first, `Finished` last.
 

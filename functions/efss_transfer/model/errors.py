@@ -41,6 +41,9 @@ class Code:
     retryable: bool = False
 
 
+STILL_RUNNING: Final = "still_running"
+"""The code of an `incomplete` result whose transfer goes on without this service."""
+
 CODES: Final[dict[str, Code]] = {
     "invalid_json": Code(400, "The body is not acceptable JSON"),
     "invalid_request": Code(400, "The request does not fit the schema"),
@@ -62,6 +65,7 @@ CODES: Final[dict[str, Code]] = {
     "storage_unreachable": Code(502, "The storage could not be reached", retryable=True),
     "storage_error": Code(502, "The storage failed"),
     "checksum_mismatch": Code(502, "A copied file differs from its source", retryable=True),
+    STILL_RUNNING: Code(202, "The storages go on copying; ask again", retryable=True),
     "partial": Code(502, "Some files were not copied"),
     "busy": Code(503, "The service is busy", retryable=True),
     "storage_busy": Code(503, "The storage is busy", retryable=True),

@@ -140,7 +140,8 @@ class Options:
     """How to copy; the request's schema describes each member.
 
     `attempts` includes the first one, `bandwidth_limit` is in bytes a second, and `report`
-    says which files a JSON result lists.
+    says which files a JSON result lists. `detach` answers at once, and lets the transfer go on
+    without this service; see `Engine.can_detach`.
     """
 
     overwrite: Overwrite = "changed"

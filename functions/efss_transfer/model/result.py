@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
+from efss_transfer.model.errors import STILL_RUNNING
 from efss_transfer.model.verification import Verification
 
 if TYPE_CHECKING:
@@ -239,12 +240,13 @@ class Result:
     notification: Notification | None = None
 
     @property
-    def retryable(self) -> bool:
-        """Whether sending the same request again can help.
+    def is_still_running(self) -> bool:
+        """Whether the transfer goes on without this service; the same request asks how far."""
+        return self.state is State.INCOMPLETE and self.code == STILL_RUNNING
 
-        It can if the time ran out, or if at least one error may be temporary. Files that
-        have arrived are skipped then.
-        """
+    @property
+    def retryable(self) -> bool:
+        """Whether sending the same request again can help: files that arrived are skipped then."""
         if self.state in (State.INCOMPLETE, State.CANCELLED):
             return True
         return any(group.retryable for group in self.errors)
@@ -252,7 +254,10 @@ class Result:
     def to_json(self) -> dict[str, Json]:
         """The result in the form of schema/result.schema.json."""
         json: dict[str, Json] = {} if self.id is None else {"id": self.id}
-        json |= {"state": self.state.value, "engine": self.engine}
+        json["state"] = self.state.value
+        if self.is_still_running:
+            json["code"] = STILL_RUNNING
+        json["engine"] = self.engine
         if self.shard is not None:
             json["shard"] = self.shard.to_json()
         json |= {

@@ -39,7 +39,7 @@ from efss_transfer.service.concurrency import ConcurrencyLimit
 from efss_transfer.service.http_messages import JSON, STREAMS, Request, Response
 from efss_transfer.service.metrics import Metrics
 from efss_transfer.service.runner import RunParameters
-from efss_transfer.site import policy, site_file
+from efss_transfer.site import engine_rules, policy, site_file
 from efss_transfer.site.site_file import Caller, Site
 from efss_transfer.site.storages import Storages
 
@@ -238,6 +238,7 @@ class Service:
             log_context["shard"] = str(transfer.selection.shard)
         engine = self._engines[transfer.engine]
         admitted = policy.admit(transfer, self._site, permissions, engine)
+        engine_rules.refuse_detach(transfer, engine, self._offered)
         deadline = transfer.options.deadline_seconds or math.inf
         parameters = self._parameters(request, permissions, admitted.egress, log_context, deadline)
         return engine, admitted.request, parameters

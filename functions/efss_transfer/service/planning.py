@@ -17,7 +17,7 @@ count = copy / (0.7 x seconds of an invocation - survey), rounded up
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from efss_transfer.contract.request_parser import PlanOptions
@@ -108,11 +108,12 @@ class Plan:
 def run_survey(
     request: TransferRequest, engine: Engine, parameters: RunParameters, *, measure: bool
 ) -> Survey:
-    """Survey both sides once, until the deadline or an interruption.
+    """Survey both sides once, until the deadline or an interruption, whatever runs already.
 
     With `measure` the rate of the source is measured, too. Raises EngineError if the engine could
     not start.
     """
+    request = replace(request, options=replace(request.options, detach=False))
     with recorded("plan", log_sentences.ends(request), parameters) as record:
         context = runner.reading_context(request.engine, record.began, parameters)
         survey = outcome_of(engine.survey(request, context, measure=measure))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from efss_transfer.engines.base import Engine
-from efss_transfer.model.errors import Violation
+from efss_transfer.model.errors import UnsupportedByEngine, Violation
+from efss_transfer.model.request import TransferRequest
 from efss_transfer.site.site_file import Site
 
 
@@ -39,3 +40,17 @@ def check_engine(
                 "The storages of this engine copy between themselves, past this service's guard, "
                 "so the site file must list this host in `allow.hosts`.",
             )
+
+
+def refuse_detach(request: TransferRequest, engine: Engine, offered: Mapping[str, Engine]) -> None:
+    """Refuse a request to detach of an engine that cannot. `offered` are the site's engines, by
+    their names. Raises UnsupportedByEngine.
+    """
+    if not request.options.detach or engine.can_detach:
+        return
+    able = " or ".join(f"`{name}`" for name, it in sorted(offered.items()) if it.can_detach)
+    instead = f", or choose an `engine` that can: {able}" if able else ""
+    raise UnsupportedByEngine(
+        f"The engine `{engine.name}` cannot do what is asked for: `options.detach` (its copy ends "
+        f"with this request). Leave that out{instead}."
+    )

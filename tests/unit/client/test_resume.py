@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -324,3 +325,14 @@ def test_what_was_reached_once_is_tried_again_when_it_is_gone(first: Any) -> Non
     script = Script(first, GONE, invocation(State.SUCCEEDED, 1))
     assert result(script.run(RetryPolicy(unreached=False))).state is State.SUCCEEDED
     assert script.sent == 3
+
+
+def test_detached_transfer_is_not_sent_again() -> None:
+    running = Ended(State.INCOMPLETE, retryable=True, arrived=False, is_detached=True)
+    assert next_step(ResumeProgress(), running, RetryPolicy()).wait is None
+    last = invocation(State.INCOMPLETE)[-1]
+    assert isinstance(last, Finished)
+    detached = Finished(replace(last.result, code="still_running"))
+    script = Script([*invocation(State.INCOMPLETE)[:-1], detached])
+    done = result(script.run())
+    assert (done.is_still_running, script.sent) == (True, 1)

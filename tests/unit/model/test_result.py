@@ -113,6 +113,7 @@ class StandIn:
     name = "rclone"
     unguarded: ClassVar[Mapping[str, str | None]] = {}
     is_third_party = False
+    can_detach = False
 
     def __init__(self, *events: Event | Exception) -> None:
         self._events = events

@@ -12,6 +12,7 @@ NO_ROOMS = {"deploy", "docs", "repository", "support"}
 ABOUT_SEVERAL = {
     "contract/test_compatibility.py": "the schema still takes what version 1 took",
     "contract/test_examples.py": "schema/examples, by the schemas and the parser",
+    "service/test_detach.py": "options.detach, from the request to the answer",
     "egress/test_rclone_guard.py": "rclone through the guard, of every type that goes by it",
 }
 # Modules without unit tests of their own, and what tests them.

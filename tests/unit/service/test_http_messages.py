@@ -87,6 +87,7 @@ class StubEngine:
     name = "rclone"
     unguarded: ClassVar[Mapping[str, str | None]] = {}
     is_third_party = False
+    can_detach = False
 
     def __init__(self, names: list[str]) -> None:
         self._names = names

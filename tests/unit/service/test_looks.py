@@ -34,6 +34,7 @@ class OnlyCopies:
     name = "rclone"
     unguarded: ClassVar[dict[str, str | None]] = {}
     is_third_party = False
+    can_detach = False
 
     def run(self, *_: Any) -> Any:
         raise AssertionError

@@ -48,6 +48,7 @@ class ScriptedEngine:
     name = "rclone"
     unguarded: ClassVar[Mapping[str, str | None]] = {}
     is_third_party = False
+    can_detach = False
 
     def __init__(self, *script: Event | Exception) -> None:
         self.script = script

@@ -9,7 +9,9 @@ import pytest
 
 from efss_transfer.egress.rules import EgressRules
 from efss_transfer.engines.base import Engine
-from efss_transfer.site.engine_rules import check_engine
+from efss_transfer.model.errors import UnsupportedByEngine
+from efss_transfer.model.request import Endpoint, Options, TransferRequest
+from efss_transfer.site.engine_rules import check_engine, refuse_detach
 from efss_transfer.site.site_file import Site
 
 RCLONE = cast(Engine, SimpleNamespace(name="rclone", is_third_party=False))
@@ -47,3 +49,18 @@ def test_hosts_of_third_party_copies_must_be_named(
     found = [*check_engine(engine, Site(**site), HOSTS)]
     assert [it.pointer for it in found] == pointers
     assert all("site" in it.message for it in found)
+
+
+def test_engine_that_cannot_detach_is_refused_with_those_that_can() -> None:
+    able, unable = (
+        cast(Engine, SimpleNamespace(name=name, can_detach=name == "fts"))
+        for name in ("fts", "rclone")
+    )
+    end = Endpoint("webdav", {}, "")
+    request = TransferRequest(end, end, options=Options(detach=True))
+    refuse_detach(TransferRequest(end, end), unable, {})
+    refuse_detach(request, able, {})
+    with pytest.raises(UnsupportedByEngine, match=r"options\.detach.*: `fts`\."):
+        refuse_detach(request, unable, {"fts": able, "rclone": unable})
+    with pytest.raises(UnsupportedByEngine, match=r"Leave that out\."):
+        refuse_detach(request, unable, {"rclone": unable})

@@ -28,6 +28,7 @@ class RcloneEngine:
     name = "rclone"
     unguarded = UNGUARDED
     is_third_party = False
+    can_detach = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -18,6 +18,7 @@ class TpcEngine:
     name = "tpc"
     unguarded: Mapping[str, str | None] = MappingProxyType({})
     is_third_party = True
+    can_detach = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -97,6 +97,9 @@ def _violations(request: dict[str, Any], count: object) -> list[Violation]:
     if "shard" in (request.get("selection") or {}):
         text = "Leave the shard out: the state machine sets it."
         wrong.append(Violation("/selection/shard", "order", text))
+    if (request.get("options") or {}).get("detach"):
+        text = "Leave it out: the state machine waits for all of its shards."
+        wrong.append(Violation("/options/detach", "order", text))
     if count != _AUTO and not (type(count) is int and 1 <= count <= MOST_SHARDS):
         text = f'Must be "{_AUTO}", or a number from 1 to {MOST_SHARDS}.'
         wrong.append(Violation("/shards", "type", text))

@@ -19,7 +19,13 @@ _NEVER_SENT: Final = {"cancelled", "not_found"}
 `not_found` is for unknown paths.
 """
 
-_OF_A_COPY: Final = {"too_large", "partial", "checksum_mismatch", "destination_not_found"}
+_OF_A_RUN: Final = {"still_running"}
+"""Codes that only a transfer can have."""
+
+_OF_A_COPY: Final = {
+    *_OF_A_RUN,
+    *("too_large", "partial", "checksum_mismatch", "destination_not_found"),
+}
 """Codes that only a transfer or its plan can have."""
 
 _OF_A_STEP: Final = {
@@ -94,9 +100,9 @@ def _transfer() -> dict[str, Any]:
     return {
         "operationId": "transfer",
         "summary": "Run a transfer.",
-        "description": "Responds when the transfer has ended. With `Accept: application/x-ndjson` "
-        "or `text/event-stream` it responds at once and streams events. Closing the connection "
-        "cancels the transfer.",
+        "description": "Responds when the transfer has ended, or as soon as it runs with "
+        "`options.detach`. With `Accept: application/x-ndjson` or `text/event-stream` it responds "
+        "at once and streams events. Closing the connection cancels the transfer.",
         "requestBody": {
             "required": True,
             "content": {
@@ -149,7 +155,7 @@ def _plan() -> dict[str, Any]:
                     }
                 },
             },
-            **problem_responses(set(CODES) - _NEVER_SENT),
+            **problem_responses(set(CODES) - _NEVER_SENT - _OF_A_RUN),
         },
     }
 

@@ -21,6 +21,7 @@ from efss_transfer.model import events
 from efss_transfer.model.encoding import encode_json
 from efss_transfer.model.errors import (
     CODES,
+    STILL_RUNNING,
     Busy,
     EfssTransferError,
     EngineError,
@@ -103,7 +104,7 @@ def result(code: str | None = None) -> Result:
         totals, state = Totals(2, 0, 0, 3072), State.SUCCEEDED
         groups: tuple[ErrorGroup, ...] = ()
         files: tuple[FileOutcome, ...] = ()
-    elif code == "incomplete":
+    elif code in ("incomplete", STILL_RUNNING):
         totals, state, groups, files = Totals(1, 0, 0, 1024), State.INCOMPLETE, (), ()
     else:
         known = code if code in _FAILURES else "permission_denied"

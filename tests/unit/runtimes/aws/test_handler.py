@@ -322,6 +322,7 @@ class StubEngine:
     name = "rclone"
     unguarded: ClassVar[Mapping[str, str | None]] = {}
     is_third_party = False
+    can_detach = False
     count = 30_000
 
     def __init__(self, state: State) -> None:

@@ -109,6 +109,7 @@ def test_the_input_is_a_request_and_how_many_shards() -> None:
         ({"shards": True}, "/shards"),
         ({"shards": "many"}, "/shards"),
         ({"shards": 2, "selection": {"shard": {"index": 0, "count": 2}}}, "/selection/shard"),
+        ({"shards": 2, "options": {"detach": True}}, "/options/detach"),
         ({"shards": 2, "sauce": {}}, "/sauce"),
     ],
 )
