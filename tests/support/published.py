@@ -12,7 +12,8 @@ from email.utils import formatdate
 from typing import Any
 
 from support.http_servers import misbehaving
-from support.storages import digest
+from support.outcomes import arrived
+from support.storages import Storage, digest
 
 TIME = 1_700_000_000
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
@@ -133,3 +134,11 @@ def urls(files: list[dict[str, Any]], **parameters: Any) -> dict[str, Any]:
 def manifest(url: str, **parameters: Any) -> dict[str, Any]:
     """The endpoint of a list that is itself at a URL."""
     return {"type": "urls", "parameters": {"manifest": url, **parameters}, "path": ""}
+
+
+def stored(storage: Storage, path: str) -> dict[str, str]:
+    """The hashes of the files at a path. A server may finish to store a body that broke off after
+    it was asked to remove it: such a part has a name of its own, and the next copy removes it.
+    """
+    found = arrived(storage, path)
+    return {name: it for name, it in found.items() if not name.endswith(".partial")}

@@ -8,8 +8,17 @@ from typing import Any
 
 import pytest
 
-from support.outcomes import arrived
-from support.published import Published, cut_after, manifest, page, redirect, send, send_file, urls
+from support.published import (
+    Published,
+    cut_after,
+    manifest,
+    page,
+    redirect,
+    send,
+    send_file,
+    stored,
+    urls,
+)
 from support.service_process import Function
 from support.storages import Storage
 
@@ -57,7 +66,7 @@ def test_listed_files_arrive_and_a_second_run_skips_them(
     answer = function.copy(urls(files), webdav.endpoint(to))
     assert answer.status_code == 200, answer.text
     assert answer.json()["totals"]["files"]["transferred"] == 4
-    assert arrived(webdav, to) == expected
+    assert stored(webdav, to) == expected
     read = len(web.seen)
     again = function.copy(urls(files), webdav.endpoint(to))
     assert again.status_code == 200, again.text
@@ -80,7 +89,7 @@ def test_file_with_another_checksum_is_not_copied(
     answer = function.copy(urls(files), webdav.endpoint(to), options={"attempts": 1})
     assert answer.status_code == 502
     assert failures(answer) == {"bad": "checksum_mismatch"}
-    assert arrived(webdav, to) == expected
+    assert stored(webdav, to) == expected
 
 
 def test_next_url_is_asked_where_one_fails(
@@ -106,7 +115,7 @@ def test_next_url_is_asked_where_one_fails(
     ]
     answer = function.copy(urls(files), webdav.endpoint(to), options={"attempts": 1})
     assert answer.status_code == 200, answer.text
-    assert arrived(webdav, to) == expected
+    assert stored(webdav, to) == expected
 
 
 def test_each_failure_has_its_reason(
@@ -139,7 +148,7 @@ def test_each_failure_has_its_reason(
         "inside": "forbidden",
         "signed-in": "authentication_failed",
     }
-    assert arrived(webdav, to) == expected
+    assert stored(webdav, to) == expected
 
 
 @pytest.mark.parametrize(
@@ -175,7 +184,7 @@ def test_credential_goes_to_its_host_alone(
     credentials = [{"host": host, "bearer_token": "canary-token"}]
     answer = function.copy(urls(files, credentials=credentials), webdav.endpoint(to))
     assert answer.status_code == 200, answer.text
-    assert arrived(webdav, to) == expected
+    assert stored(webdav, to) == expected
     by_host = {(it["Host"], it.get("Authorization")) for _, _, it in web.seen}
     assert by_host == {(host, "Bearer canary-token"), (other.partition("://")[2], None)}
     assert "canary" not in answer.text
@@ -194,7 +203,7 @@ def test_manifest_of_lines(function: Function, web: Published, webdav: Storage, 
     answer = function.copy(source, webdav.endpoint(to))
     assert answer.status_code == 502
     assert failures(answer) == {"127.0.0.1/x/../../c": "name_refused"}
-    assert arrived(webdav, to) == {f"127.0.0.1/{path}": it for path, it in expected.items()}
+    assert stored(webdav, to) == {f"127.0.0.1/{path}": it for path, it in expected.items()}
 
 
 def b64(raw: bytes) -> str:
@@ -219,4 +228,4 @@ def test_list_that_cannot_be_read_has_its_reason(
     source = manifest(web.at("/list"))
     answer = function.copy(source, webdav.endpoint(to), options={"attempts": 1})
     assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
-    assert arrived(webdav, to) == {}
+    assert stored(webdav, to) == {}
