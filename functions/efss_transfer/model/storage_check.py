@@ -82,10 +82,15 @@ class ServerProduct:
 
 @dataclass(frozen=True)
 class StorageAbilities:
-    """What a storage has for each file: checksums of these kinds, and the time that it is given."""
+    """What a storage can do with files; None where that is unknown.
 
-    checksums: tuple[str, ...]
+    `checksums` are the kinds that it has for each file, and `third_party` the ways in which it
+    copies by itself: `pull` from another storage, `push` to one.
+    """
+
+    checksums: tuple[str, ...] | None
     keeps_times: bool
+    third_party: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,9 @@ class StorageCheck:
             if self.product.version is not None:
                 server["version"] = self.product.version
         if self.abilities is not None:
-            server["checksums"] = list(self.abilities.checksums)
+            if self.abilities.checksums is not None:
+                server["checksums"] = list(self.abilities.checksums)
             server["keeps_times"] = self.abilities.keeps_times
+            if self.abilities.third_party is not None:
+                server["third_party_copy"] = list(self.abilities.third_party)
         return json | {"server": server}

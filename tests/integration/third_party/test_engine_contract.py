@@ -52,6 +52,7 @@ class TestTpc(EngineContract):
 
     @pytest.fixture
     def target(self, destination: Faulty) -> Target:
+        destination.folders.add("/to")
         arrived: Callable[[], dict[str, str]] = lambda: destination.hashes("to")  # noqa: E731
         return endpoint(destination, "to"), arrived
 

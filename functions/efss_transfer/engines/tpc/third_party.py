@@ -84,6 +84,13 @@ class ThirdPartyCopies:
             self._trial = None
             trial.set()
 
+    async def copy_by(self, way: Way, path: Segments, to: Segments) -> None:
+        """Let the storages copy a file in one way. Raises CopyFailed and what the ends raise."""
+        try:
+            await self._copy(way, path, to, lambda _: None)
+        except _NotKnownThere as unknown:
+            raise CopyFailed(unknown.failure) from unknown
+
     async def _try(self, path: Segments, to: Segments, moved: Callable[[int], None]) -> None:
         """Copy the first file, by the way that one of the storages knows. All others wait until
         that has begun.

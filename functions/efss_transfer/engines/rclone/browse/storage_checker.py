@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 
 from efss_transfer.engines.base import outcome_of
-from efss_transfer.engines.rclone.browse.check_steps import look_steps, skipped, write_step
+from efss_transfer.engines.check_steps import look_steps, skipped, write_step
 from efss_transfer.engines.rclone.browse.folder_lister import FolderLister
 from efss_transfer.engines.rclone.browse.one_end import failure_of
 from efss_transfer.engines.rclone.browse.write_probe import WriteProbe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from efss_transfer.engines.rclone.browse.check_steps import look_steps
+from efss_transfer.engines.check_steps import look_steps
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.result import Failure
 
