@@ -162,6 +162,29 @@ class EngineContract:
         check = engine.check(missing, context(), write=True)
         assert not check.has_passed
 
+    def test_detached_transfer_ends_by_itself_and_a_look_starts_nothing(
+        self, engine: Engine, filled: Filled, target: Target
+    ) -> None:
+        if not engine.can_detach:
+            pytest.skip("this engine's transfers end with their requests")
+        detached = Options(detach=True)
+        request = TransferRequest(filled[0], target[0], options=detached)
+        look = replace(request, options=replace(detached, dry_run=True))
+        before = target[1]()
+        for _ in range(2):
+            looked = result(list(engine.run(look, context())))
+            assert looked.state is State.SUCCEEDED
+            assert looked.totals.reasons[Reason.DRY_RUN] == len(filled[1])
+        assert target[1]() == before
+        until = time.monotonic() + 60
+        while (ended := result(list(engine.run(request, context())))).is_still_running:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        assert ended.state is State.SUCCEEDED
+        assert target[1]() == filled[1]
+        looked = result(list(engine.run(look, context())))
+        assert (looked.state, looked.totals.reasons.get(Reason.DRY_RUN, 0)) == (State.SUCCEEDED, 0)
+
     def test_shards_are_the_whole_and_share_nothing(
         self, engine: Engine, filled: Filled, target: Target
     ) -> None:

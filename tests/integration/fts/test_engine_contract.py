@@ -74,6 +74,7 @@ class TestFts(EngineContract):
 
     @pytest.fixture
     def target(self, destination: Faulty) -> Target:
+        destination.folders.add("/to")
         arrived: Callable[[], dict[str, str]] = lambda: destination.hashes("to")  # noqa: E731
         return endpoint(destination, "to", DESTINATION_TOKEN), arrived
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from efss_transfer import __version__
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.base import Context, Health, Survey
 from efss_transfer.model.events import Event, Finished, Started
-from efss_transfer.model.request import TransferRequest
+from efss_transfer.model.request import Endpoint, TransferRequest
+
+if TYPE_CHECKING:
+    from efss_transfer.model.listing import FolderListing
+    from efss_transfer.model.storage_check import StorageCheck
 
 
 class FtsEngine:
@@ -47,6 +52,22 @@ class FtsEngine:
         from efss_transfer.engines.third_party.surveying import survey
 
         return (yield from survey(self.run, request, context))
+
+    def list_folder(self, endpoint: Endpoint, limit: int, context: Context) -> FolderListing:
+        """List a folder: see the protocol `ListingEngine`. Raises UnsupportedByEngine."""
+        from efss_transfer.engines.third_party.looks.folders import list_folder
+        from efss_transfer.engines.third_party.requirements import endpoint_mistakes, refuse
+
+        refuse(self.name, [*endpoint_mistakes("endpoint", endpoint)])
+        return list_folder(self._settings, endpoint, limit, context)
+
+    def check(self, endpoint: Endpoint, context: Context, *, write: bool) -> StorageCheck:
+        """Check a storage: see the protocol `CheckingEngine`. Raises UnsupportedByEngine."""
+        from efss_transfer.engines.third_party.looks.checks import check
+        from efss_transfer.engines.third_party.requirements import endpoint_mistakes, refuse
+
+        refuse(self.name, [*endpoint_mistakes("endpoint", endpoint)])
+        return check(self._settings, endpoint, context, write=write)
 
     def health(self) -> Health:
         """Always usable: it needs no program besides this service."""
