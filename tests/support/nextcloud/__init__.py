@@ -26,7 +26,13 @@ Deliberate, although it may surprise:
 Requests take no extra time by default. With `serving(cost=OBSERVED)` they take the processor
 time that was measured, on two processors, and requests for one folder collide as they did there.
 
-Not mirrored: trash and versions, shares between accounts, object stores as primary storage.
+With `object_store = True` it keeps chunks as one with Redis and an S3 store as primary storage does
+(32.0.1, November 2026): a session that began with a Destination lists parts by number with their
+MD5 as ETag; its size counts to the file that it replaces, which cannot be read until the end; a
+sum of parts is not compared with the length; `orphans` counts the uploads that a DELETE of the
+session's folder left in the store.
+
+Not mirrored: trash and versions, shares between accounts, other ways of object stores.
 """
 
 from support.nextcloud.cloud import OBSERVED, Link, Nextcloud, User

@@ -47,10 +47,16 @@ OBSERVED: Final = Cost(
 
 @dataclass(eq=False)
 class Upload:
-    """A session of a chunked upload: its chunks by name."""
+    """A session of a chunked upload: its chunks by name.
+
+    `parts` are the chunks in an object store, by number; None where they are files, as elsewhere.
+    `onto` is the file that they replace.
+    """
 
     created: int
     chunks: dict[str, File] = field(default_factory=dict)
+    parts: dict[int, File] | None = None
+    onto: File | None = None
 
 
 @dataclass(eq=False)
@@ -94,6 +100,8 @@ class Nextcloud(Site):
     buffered: bool = False
     throttle_after: int | None = 10
     max_chunk: int = 100 << 20
+    object_store: bool = False
+    orphans: int = 0
     bulk: bool = True
     archives: bool = True
     maintenance: bool = False

@@ -23,6 +23,7 @@ from efss_transfer.webdav.memory import key
 from efss_transfer.webdav.paths import Segments
 from efss_transfer.webdav.session import Failed
 from efss_transfer.webdav.writes.chunks import Chunks, NoChunks
+from efss_transfer.webdav.writes.conditions import ABSENT
 from efss_transfer.webdav.writes.kept import Kept
 from efss_transfer.webdav.writes.names import PARTIAL
 
@@ -65,7 +66,9 @@ class LargeUploads:
                 return await self._already_there(own, path, stretches, found)
             own = None
         try:
-            session = await self._sessions.begun(path, file, size, own)
+            condition = self._conditions.known(path) or await self._conditions.looked(path)
+            is_new = condition == ABSENT
+            session = await self._sessions.begun(path, file, size, own, is_new=is_new)
         except NoChunks:
             self._above = 0
             return None
@@ -101,12 +104,15 @@ class LargeUploads:
         stretches: Stretches,
         headers: Mapping[str, str],
     ) -> Kept:
-        for chunk in session.chunks:
-            await stretches.skip(chunk.size)
-            if stretches.digest != chunk.after:
+        for at, chunk in enumerate(session.chunks):
+            proven = await stretches.proven(chunk)
+            if proven is None:
                 raise anew(self._session, path, _CHANGED)
+            session.chunks[at] = proven
         resumed = stretches.at
         await self._send(session, path, stretches)
+        if not await self._sessions.is_whole(session):
+            raise anew(self._session, path, "The server has other parts than were sent")
         if resumed:
             # Without rclone's checksum the server has to calculate its own.
             headers = {name: text for name, text in headers.items() if name != "oc-checksum"}
@@ -125,7 +131,9 @@ class LargeUploads:
     async def _send(self, session: ChunkSession, path: Segments, stretches: Stretches) -> None:
         """Send the chunks that the server does not have."""
         to, size, by = self._listings.url(path), session.size, marks.writer()
-        headers = {"Destination": to, "OC-Total-Length": str(size)}
+        headers = {"OC-Total-Length": str(size)}
+        if session.is_direct:
+            headers["Destination"] = to
         most = await self._means.largest("chunked_upload", "max_size")
         rate: float | None = None
         while (left := size - stretches.at) > 0:

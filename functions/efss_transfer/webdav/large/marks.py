@@ -3,7 +3,8 @@
 A later transfer knows only from these names whether it may resume an upload. The name of a chunk
 begins with its number and holds the SHA-1 of all bytes before it, which is known when the chunk is
 sent. All of it is one decimal number, because Nextcloud takes nothing else for a chunk where an
-object store keeps it.
+object store keeps it. There it forgets the name: it lists the parts by number, with the ETag of the
+object store, which is the MD5 of the part. Such a part proves itself.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ _SESSION: Final = re.compile(
     r"efss-transfer-([0-9a-f]{8})[0-9a-f]{16}-([0-9a-f]{16})-([0-9a-f]{16})"
 )
 _CHUNK: Final = re.compile(rf"(\d{{5}})\.(\d{{{_DIGITS}}})\d{{{_WRITER_DIGITS}}}(\d{{{_DIGITS}}})?")
+_PART: Final = re.compile(r"[1-9]\d{0,4}")
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+RELEASED: Final = "released"
+"""Name of an empty file in a session of parts that nobody writes to any more."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +106,33 @@ class Listed:
     name: str
     size: int
     written: float
+    etag: str = ""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Chunk at the server; `after` is the SHA-1 of the file up to its end."""
+    """Chunk at the server; `after` is the SHA-1 of the file up to its end.
+
+    It is None if only the chunk's own `md5` is known.
+    """
 
     name: str
     size: int
-    after: str
+    after: str | None
+    md5: str | None = None
+
+
+def are_parts(listed: Iterable[Listed]) -> bool:
+    """Return whether an object store keeps the chunks of a session, as parts of one object."""
+    return any(_PART.fullmatch(one.name) for one in listed)
 
 
 def is_released(listed: Iterable[Listed]) -> bool:
     """Return whether the writer of a session has left it to others."""
-    last = max((one.name for one in listed), default="")
+    names = {one.name for one in listed}
+    if RELEASED in names:
+        return True
+    last = max(names, default="")
     found = _CHUNK.fullmatch(last)
     return found is not None and found[3] is not None
 
@@ -127,6 +145,9 @@ def certain(
     The SHA-1 to the end of a chunk stands in the name of the next one, or in its own if its session
     was released; `known` are chunks that this gateway sent. None if the folder has other files.
     """
+    listed = list(listed)
+    if are_parts(listed):
+        return _certain_parts(listed, known)
     by_number: dict[int, list[tuple[Listed, str, str | None]]] = {}
     for one in listed:
         found = _CHUNK.fullmatch(one.name)
@@ -148,6 +169,33 @@ def certain(
     kept = {one.name for one in chunks}
     rest = [one.name for same in by_number.values() for one, _, _ in same if one.name not in kept]
     return chunks, rest
+
+
+def _certain_parts(
+    listed: Iterable[Listed], known: Mapping[str, Chunk]
+) -> tuple[list[Chunk], list[str]] | None:
+    """Return the parts of an object. None if there are others: no request removes a part."""
+    sent = {int(name[:5]): chunk for name, chunk in known.items()}
+    parts = {int(one.name): one for one in listed if one.name != RELEASED and one.name.isdecimal()}
+    rest = [one.name for one in listed if not one.name.isdecimal()]
+    if sorted(parts) != list(range(1, len(parts) + 1)) or rest not in ([], [RELEASED]):
+        return None
+    chunks: list[Chunk] = []
+    for number, one in sorted(parts.items()):
+        own = sent.get(number)
+        if own is not None and own.size == one.size:
+            chunks.append(own)
+        elif _MD5.fullmatch(one.etag):
+            chunks.append(Chunk(one.name, one.size, None, one.etag))
+        else:
+            return None
+    return chunks, rest
+
+
+def are_those(listed: Iterable[Listed], chunks: Iterable[Chunk]) -> bool:
+    """Return whether the parts of an object are what was sent: as many, of the same sizes."""
+    parts = {int(one.name): one.size for one in listed if _PART.fullmatch(one.name)}
+    return parts == dict(enumerate((chunk.size for chunk in chunks), 1))
 
 
 def chunk_size(left: int, chunks_left: int, most: int | None, rate: float | None) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from efss_transfer.webdav.http.connections import NoAnswer
-from efss_transfer.webdav.http.exchange import Call
+from efss_transfer.webdav.http.exchange import Call, Held
 from efss_transfer.webdav.large import marks
 from efss_transfer.webdav.large.marks import Chunk, Key, Listed
 from efss_transfer.webdav.listings import Listings
@@ -43,6 +43,12 @@ class ChunkSession:
     chunks: list[Chunk] = field(default_factory=list)
     asked_at: float | None = None
     replaced: str | None = None
+    is_direct: bool = False
+    """Whether the server knows the destination, so that it may send chunks to an object store.
+
+    Then they are no files, and it counts them to the size of the file that they replace, which
+    cannot be read until the upload is complete. So a session is direct only for a new file.
+    """
     has_others: bool = False
     """Whether there are other sessions for the file, of which some may be of no more use."""
 
@@ -63,17 +69,19 @@ class Sessions:
         return self._left.pop(key.path, None)
 
     async def begun(
-        self, path: Segments, key: Key, size: int, own: ChunkSession | None
+        self, path: Segments, key: Key, size: int, own: ChunkSession | None, *, is_new: bool
     ) -> ChunkSession:
         """Return a session with the chunks that it has: `own`, another's, or a new one.
 
-        Raises Failed, and NoChunks if the server refuses to open one.
+        `is_new` says that the file replaces no other. Raises Failed, and NoChunks if the server
+        refuses to open a session.
         """
         found: ChunkSession | None = None
         if own is not None:
             try:
                 if own.key == key:
-                    found = await self._usable(own, {one.name: one for one in own.chunks})
+                    known = {one.name: one for one in own.chunks}
+                    found = await self._usable(own, known, is_new=is_new)
             except (Failed, Refused, NoAnswer):
                 self._left[key.path] = own
                 raise
@@ -81,7 +89,9 @@ class Sessions:
                 await self._chunks.remove(own.folder)
         if found is None:
             others = await self._named(key)
-            found = await self._anothers(key, size, others) or await self._opened(path, key, size)
+            found = await self._anothers(key, size, others, is_new=is_new)
+            if found is None:
+                found = await self._opened(path, key, size, is_new=is_new)
             found.has_others = bool(others)
         self._in_use.add(found.folder)
         return found
@@ -110,7 +120,13 @@ class Sessions:
         """Leave the sessions to others, at the end of a transfer."""
         for session in self._left.values():
             last = session.chunks[-1]
-            if session.asked_at is not None or last.name.endswith(last.after):
+            if session.asked_at is not None or last.after is None:
+                continue
+            if last.name.endswith(last.after):
+                continue
+            if session.is_direct and await self._has_parts(session):
+                with suppress(*_UNKNOWN):
+                    await self._mark_as_released(session)
                 continue
             to = f"{session.folder}/{marks.released_name(last.name, last.after)}"
             headers = {"Destination": f"{self._session.upstream.origin}{to}", "Overwrite": "F"}
@@ -118,6 +134,31 @@ class Sessions:
             with suppress(*_UNKNOWN):
                 async with self._session.call(call, session.folder):
                     pass
+
+    async def _mark_as_released(self, session: ChunkSession) -> None:
+        """Leave an empty file in a session of parts, which cannot be renamed."""
+        call = Call("PUT", f"{session.folder}/{marks.RELEASED}", {}, Held(b""))
+        async with self._session.call(call, session.folder):
+            pass
+
+    async def _has_parts(self, session: ChunkSession) -> bool:
+        with suppress(*_UNKNOWN):
+            return marks.are_parts((await self._chunks.listed(session.folder)).files)
+        return False
+
+    async def is_whole(self, session: ChunkSession) -> bool:
+        """Return whether a session in an object store has what was sent, and nothing else.
+
+        The server does not compare the sum of the parts with the length that it was told. Raises
+        as a call does.
+        """
+        if not session.is_direct:
+            return True
+        try:
+            listing = await self._chunks.listed(session.folder)
+        except BadListing:
+            return False
+        return not marks.are_parts(listing.files) or marks.are_those(listing.files, session.chunks)
 
     async def is_gone(self, session: ChunkSession) -> bool:
         """Return whether the server has no more of a session. False if it does not tell."""
@@ -150,7 +191,9 @@ class Sessions:
             if found is not None and found.path == key.path and f"{folder}/{name}" not in ours
         ]
 
-    async def _anothers(self, key: Key, size: int, names: list[str]) -> ChunkSession | None:
+    async def _anothers(
+        self, key: Key, size: int, names: list[str], *, is_new: bool
+    ) -> ChunkSession | None:
         """Take over the session of another gateway that has most of the file."""
         best: list[Listed] = []
         name_of_best = ""
@@ -168,7 +211,7 @@ class Sessions:
             return None
         found = ChunkSession(f"{self._chunks.folder}/{name_of_best}", key, size)
         with suppress(Failed, Refused, NoAnswer):
-            return await self._usable(found, {})
+            return await self._usable(found, {}, is_new=is_new)
         self._session.record.succeed(found.folder)
         return None
 
@@ -180,7 +223,9 @@ class Sessions:
         silence = self._silence(size) if is_whole else self._session.upstream.stall_seconds
         return now - max((one.written for one in files), default=now) > silence
 
-    async def _usable(self, session: ChunkSession, known: dict[str, Chunk]) -> ChunkSession | None:
+    async def _usable(
+        self, session: ChunkSession, known: dict[str, Chunk], *, is_new: bool
+    ) -> ChunkSession | None:
         """Keep the chunks of a session whose bytes are certain, and remove the others.
 
         Returns None if no upload can continue this session. Raises as `ServerSession.call` does.
@@ -193,6 +238,10 @@ class Sessions:
         if found is None or not found[0]:
             return None
         session.chunks, rest = found
+        if marks.are_parts(listing.files):
+            session.is_direct = True
+            if not is_new:  # the server would look for the parts in the file that came meanwhile
+                return None
         if sum(one.size for one in session.chunks) > session.size:
             return None
         for name in rest:
@@ -202,10 +251,12 @@ class Sessions:
                     return None
         return session
 
-    async def _opened(self, path: Segments, key: Key, size: int) -> ChunkSession:
+    async def _opened(self, path: Segments, key: Key, size: int, *, is_new: bool) -> ChunkSession:
         session = ChunkSession(f"{self._chunks.folder}/{key.session()}", key, size)
+        session.is_direct = is_new
+        headers = {"Destination": self._listings.url(path)} if is_new else {}
         try:
-            await self._chunks.open(session.folder, path, {"Destination": self._listings.url(path)})
+            await self._chunks.open(session.folder, path, headers)
         except Failed as failed:
             if failed.status in _NO_SESSIONS:
                 self._session.record.succeed(text_of(path))

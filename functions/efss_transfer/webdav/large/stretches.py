@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Final
 
 from efss_transfer.webdav.http.bodies import Body
 from efss_transfer.webdav.http.messages import BadMessage
 from efss_transfer.webdav.http.server import EngineGone
 from efss_transfer.webdav.large import marks
+from efss_transfer.webdav.large.marks import Chunk
 
 
 class Stretches:
@@ -69,6 +71,20 @@ class Stretches:
         end = self.at + size
         while self.at < end:
             await self.read(end - self.at)
+
+    async def proven(self, chunk: Chunk) -> Chunk | None:
+        """Read what the server has already as a chunk, and return it with the SHA-1 after it.
+
+        None if these are other bytes. Raises EngineGone.
+        """
+        md5 = hashlib.md5(usedforsecurity=False) if chunk.md5 is not None else None
+        end = self.at + chunk.size
+        while self.at < end:
+            piece = await self.read(end - self.at)
+            if md5 is not None:
+                md5.update(piece)
+        is_same = chunk.after == self.digest if md5 is None else chunk.md5 == md5.hexdigest()
+        return replace(chunk, after=self.digest) if is_same else None
 
 
 class Stretch:

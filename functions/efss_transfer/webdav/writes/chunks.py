@@ -40,7 +40,7 @@ _TIDY_SECONDS: Final = 10.0
 _LONGEST: Final = 1 << 23
 _TIMES: Final = (
     b'<?xml version="1.0" encoding="utf-8"?><d:propfind xmlns:d="DAV:"><d:prop>'
-    b"<d:getlastmodified/><d:getcontentlength/><d:resourcetype/></d:prop></d:propfind>"
+    b"<d:getlastmodified/><d:getcontentlength/><d:getetag/><d:resourcetype/></d:prop></d:propfind>"
 )
 
 
@@ -125,7 +125,12 @@ class Chunks:
         above = segments(folder)
         found = [(of_href(entry.href), entry) for entry in entries]
         files = [
-            marks.Listed(path[-1], _size(entry), _seconds(entry.get("getlastmodified")))
+            marks.Listed(
+                path[-1],
+                _size(entry),
+                _seconds(entry.get("getlastmodified")),
+                (entry.get("getetag") or "").strip('"'),
+            )
             for path, entry in found
             if len(path) == len(above) + 1 and not path[-1].startswith(".")
         ]
@@ -136,10 +141,9 @@ class Chunks:
 
         Raises Failed, and NoChunks before anything is read of the file.
         """
-        headers = {"Destination": self._listings.url(path)}
-        await self.open(session, path, headers)
-        if upload.length is not None:
-            headers["OC-Total-Length"] = str(upload.length)
+        # With a Destination, an object store would make the file that is replaced unreadable.
+        await self.open(session, path, {})
+        headers = {} if upload.length is None else {"OC-Total-Length": str(upload.length)}
         await self._session.succeed(Call("PUT", f"{session}/00001", headers, upload), key(path))
         return upload.length
 
@@ -200,10 +204,20 @@ class Chunks:
         return await self._session.succeed(call, key(path))
 
     async def remove(self, session: str) -> None:
-        """Delete the remains of a session, if possible."""
+        """Delete the remains of a session, if possible.
+
+        Those of a large upload may be parts in an object store, which the server deletes only
+        with the file that they would make, and if it has a Destination.
+        """
+        calls = [Call("DELETE", session)]
+        if marks.begun_at(session.rpartition("/")[2]) is not None:
+            to = f"{self._session.upstream.origin}{session}"
+            calls.insert(0, Call("DELETE", f"{session}/{_WHOLE}", {"Destination": to}))
         try:
-            async with self._session.call(Call("DELETE", session), session):
-                pass
+            for call in calls:
+                async with self._session.call(call, session) as answer:
+                    if answer.status < 300 or answer.status == 404:
+                        return
         except (Failed, Refused, NoAnswer):
             self._session.record.warn("partial_left", session, "The upload folder remains.")
 

@@ -1,7 +1,8 @@
 """Chunked uploads: a session's folder, its chunks, and the MOVE that puts them together.
 
 Version 2 differs by a Destination with each request; on storage that is no object store both
-are kept alike, so one serves both. A session that any refusal met stays as it was.
+are kept alike, so one serves both: `parts` has what differs in an object store. A session that any
+refusal met stays as it was.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from support.nextcloud import errors
 from support.nextcloud.cloud import Upload, User
+from support.nextcloud.dav import parts as in_parts
 from support.nextcloud.dav import preconditions
 from support.nextcloud.dav.files import stored_headers
 from support.nextcloud.dav.propfind import is_minimal, multistatus, response, wanted
@@ -39,7 +41,7 @@ def serve(exchange: Exchange, user: User, files: Space, path: str) -> None:
     if exchange.method == "PROPFIND":
         _propfind(exchange, user, files, names)
     elif exchange.method == "MKCOL":
-        _begin(exchange, user, names)
+        _begin(exchange, user, files, names)
     elif exchange.method == "PUT":
         _put(exchange, user, files, names)
     elif exchange.method == "MOVE":
@@ -59,14 +61,16 @@ def _session(user: User, names: list[str]) -> Upload:
     return found
 
 
-def _begin(exchange: Exchange, user: User, names: list[str]) -> None:
+def _begin(exchange: Exchange, user: User, files: Space, names: list[str]) -> None:
     exchange.spend()
     with exchange.cloud.guard:
         if len(names) != 1:
             raise errors.conflict("Parent node does not exist")
         if names[0] in user.uploads:
             raise errors.not_allowed("Something is there already")
-        user.uploads[names[0]] = Upload(int(time.time()))
+        upload = user.uploads[names[0]] = Upload(int(time.time()))
+        if exchange.cloud.object_store and exchange.header("Destination"):
+            in_parts.begin(exchange, upload, files)
     exchange.reply(201)
 
 
@@ -93,6 +97,10 @@ def _put(exchange: Exchange, user: User, files: Space, names: list[str]) -> None
         if names[0] not in user.uploads:
             blank.unlink()
             raise errors.not_found("/" + names[0])
+        if upload.parts is not None and exchange.header("Destination"):
+            in_parts.put(upload, chunk)
+            exchange.reply(200)
+            return
         old = upload.chunks.get(name)
         upload.chunks[name] = chunk
     if old is None:
@@ -119,13 +127,17 @@ def _finish(exchange: Exchange, user: User, files: Space, names: list[str]) -> N
     check_name(name)
     with exchange.cloud.guard:
         chunks = [upload.chunks[one] for one in sorted(upload.chunks, key=natural)]
+        if upload.parts is not None:
+            chunks = in_parts.whole(upload, there)
     size = sum(chunk.size for chunk in chunks)
-    expected = exchange.header("OC-Total-Length")
+    expected = None if upload.parts is not None else exchange.header("OC-Total-Length")
     if expected is not None and int(expected) != size:
         raise errors.bad_request(f"The chunks make {size} bytes and not {expected}")
     check_quota(exchange, files, to.rpartition("/")[0], size)
     contents = [chunk.content for chunk in chunks]
     checksum = (exchange.header("OC-Checksum") or "").strip()
+    if upload.parts is not None:
+        checksum = upload.onto.checksum if upload.onto is not None else ""
     file, new = store(
         exchange, files, to, from_files(contents), exchange.header("X-OC-Mtime"), checksum
     )
@@ -151,7 +163,8 @@ def _rename(exchange: Exchange, upload: Upload, names: list[str]) -> None:
 def _forget(exchange: Exchange, user: User, session: str) -> None:
     with exchange.cloud.guard:
         upload = user.uploads.pop(session, None)
-    for chunk in upload.chunks.values() if upload else ():
+    stored = [*upload.chunks.values(), *(upload.parts or {}).values()] if upload else []
+    for chunk in stored:
         chunk.content.unlink(missing_ok=True)
 
 
@@ -159,6 +172,9 @@ def _delete(exchange: Exchange, user: User, names: list[str]) -> None:
     upload = _session(user, names)
     exchange.spend()
     if len(names) == 1 or names[1] == TARGET:
+        if upload.parts is not None:
+            in_parts.leave(upload)
+            exchange.cloud.orphans += len(names) == 1 or not exchange.header("Destination")
         _forget(exchange, user, names[0])
     else:
         chunk = upload.chunks.pop(names[1], None)
@@ -198,6 +214,7 @@ def _propfind(exchange: Exchange, user: User, files: Space, names: list[str]) ->
             whole = File(TARGET, None, 0, user.tree.blank(), now, unique_etag(), size)
             found.append((f"{at}/{TARGET}", whole))
             found += [(f"{at}/{name}", chunk) for name, chunk in sorted(upload.chunks.items())]
+            found += in_parts.listed(upload, at)
     if exchange.header("Depth") == "0":
         del found[1:]
     minimal = is_minimal(exchange)

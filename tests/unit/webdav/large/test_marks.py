@@ -25,7 +25,7 @@ def listed(number: int, by: str = BY, *, released: bool = False) -> Listed:
 
 def sure(found: tuple[list[Chunk], list[str]] | None) -> list[str]:
     assert found is not None
-    return [chunk.after for chunk in found[0]]
+    return [chunk.after or "" for chunk in found[0]]
 
 
 def test_chunk_is_vouched_for_by_the_next_one() -> None:
@@ -105,3 +105,37 @@ def test_sizes_of_chunks(
 ) -> None:
     found = marks.chunk_size(left, chunks_left, most, rate)
     assert found == (-(-(1 << 40) // 10_000) if left == 1 << 40 else size)
+
+
+def part(number: int, etag: str = "0" * 32) -> Listed:
+    """A chunk as a server lists it that keeps it in an object store."""
+    return Listed(str(number), MIB, 0.0, etag)
+
+
+def test_parts_of_an_object_prove_themselves() -> None:
+    parts = [part(number) for number in (2, 10, 1, *range(3, 10))]
+    assert marks.are_parts(parts)
+    found = marks.certain(parts, {})
+    assert found is not None
+    assert [(one.name, one.md5) for one in found[0]] == [(str(n), "0" * 32) for n in range(1, 11)]
+    released = [*parts, Listed(marks.RELEASED, 0, 0.0)]
+    assert not marks.is_released(parts)
+    assert marks.is_released(released)
+    assert marks.certain(released, {}) == (found[0], [marks.RELEASED])
+
+
+def test_part_that_was_sent_here_needs_no_md5() -> None:
+    sent = Chunk(listed(1).name, MIB, after(1))
+    assert marks.certain([part(1, "unknown")], {sent.name: sent}) == ([sent], [])
+    other_size = {sent.name: Chunk(sent.name, 5, after(1))}
+    assert marks.certain([part(1, "unknown")], other_size) is None
+
+
+def test_parts_that_no_request_removes_spoil_a_session() -> None:
+    assert marks.certain([part(1), part(3)], {}) is None
+    assert marks.certain([part(1), part(2, "unknown")], {}) is None
+    assert marks.certain([part(1), Listed("other", 1, 0.0)], {}) is None
+    sent = [Chunk(listed(1).name, MIB, after(1))]
+    assert marks.are_those([part(1)], sent)
+    assert not marks.are_those([part(1), part(2)], sent)
+    assert not marks.are_those([Listed("1", 5, 0.0)], sent)
