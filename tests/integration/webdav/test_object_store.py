@@ -13,6 +13,7 @@ import pytest
 from support import nextcloud, service_process
 from support.nextcloud import Nextcloud
 from support.nextcloud.cloud import Upload
+from support.nextcloud.tree import File
 from support.service_process import Function
 from support.stand_in.faults import Fault
 from support.storages import Storage, digest
@@ -183,3 +184,35 @@ def test_part_of_another_client_is_not_merged(copies: Copies, cloud: Nextcloud) 
     result = copies.run(attempts=2)
     assert_complete(result, cloud)
     assert len(cloud.seen("MKCOL", SESSIONS)) == 2
+
+
+@pytest.mark.slow
+def test_file_that_is_made_while_its_session_is_looked_at_is_not_sent_again(
+    copies: Copies, cloud: Nextcloud
+) -> None:
+    looks = -1
+
+    def finish_late(request: nextcloud.Request) -> None:
+        nonlocal looks
+        lost = cloud.seen("MOVE")
+        if request.method != "PROPFIND" or not lost:
+            return
+        if "efss-transfer-" in request.path:
+            looks += looks >= 0
+        else:
+            looks = max(looks, 0)  # the next attempt has begun
+        if looks == 2 or (looks == 1 and request.path.endswith("large.bin")):
+            cloud.on_request = lambda _: None
+            cloud.user().uploads.clear()
+            cloud.write("/to/large.bin", DATA)
+            made = cloud.user().tree.find("/to/large.bin")
+            assert isinstance(made, File)
+            headers = {name.lower(): value for name, value in lost[0].headers.items()}
+            made.mtime = int(headers["x-oc-mtime"])
+
+    cloud.fail("MOVE", SESSIONS, nextcloud.reset(), times=1)
+    cloud.on_request = finish_late
+    result = copies.run(attempts=5)
+    assert_complete(result, cloud)
+    assert resumed(result) == SIZE
+    assert sum(one.received for one in cloud.seen("PUT")) == SIZE

@@ -57,6 +57,7 @@ class LargeUploads:
             return None
         if PARTIAL.fullmatch(path[-1]):
             return None  # no later transfer uses the name again
+        known = self._conditions.known(path) or await self._conditions.looked(path)
         stretches = Stretches(body)
         file = Key.of(self._listings.target(path), size, headers)
         own = self._sessions.left(file)
@@ -66,9 +67,10 @@ class LargeUploads:
                 return await self._already_there(own, path, stretches, found)
             own = None
         try:
-            condition = self._conditions.known(path) or await self._conditions.looked(path)
-            is_new = condition == ABSENT
+            is_new = known == ABSENT
             session = await self._sessions.begun(path, file, size, own, is_new=is_new)
+            if session is None:
+                return await self.store(path, body, headers)
         except NoChunks:
             self._above = 0
             return None

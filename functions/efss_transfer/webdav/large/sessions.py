@@ -70,11 +70,12 @@ class Sessions:
 
     async def begun(
         self, path: Segments, key: Key, size: int, own: ChunkSession | None, *, is_new: bool
-    ) -> ChunkSession:
+    ) -> ChunkSession | None:
         """Return a session with the chunks that it has: `own`, another's, or a new one.
 
-        `is_new` says that the file replaces no other. Raises Failed, and NoChunks if the server
-        refuses to open a session.
+        `is_new` says that the file replaces no other. None if `own`, of which the server was asked
+        to make the file, has just gone. Raises Failed, and NoChunks if the server refuses to open
+        a session.
         """
         found: ChunkSession | None = None
         if own is not None:
@@ -85,6 +86,9 @@ class Sessions:
             except (Failed, Refused, NoAnswer):
                 self._left[key.path] = own
                 raise
+            if found is None and own.asked_at is not None and await self.is_gone(own):
+                self._left[key.path] = own
+                return None
             if found is None and not self.may_be_made(own):
                 await self._chunks.remove(own.folder)
         if found is None:
