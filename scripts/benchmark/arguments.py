@@ -19,7 +19,7 @@ SEPARATE_ROWS: Final = {
     "cold": "a cold start on AWS Lambda",
 }
 SERVER_ROWS: Final = {
-    "server-small": "1,000 files of 4 KB in 50 folders, up and down",
+    "server-small": "1,000 files of 4 KB in 50 folders, up twice, down, and every second one down",
     "server-large": "one file of 1 GiB, up and down",
 }
 _DEFAULT_ROWS: Final = [workload.name for workload in WORKLOADS if workload.default]

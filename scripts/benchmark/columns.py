@@ -67,6 +67,8 @@ class Run:
     tuning: dict[str, Any] = field(default_factory=dict)
     attempts: int = 1
     warnings: tuple[str, ...] = ()
+    transferred: int | None = None
+    """Number of files that arrived, if the program tells it."""
 
 
 Column = Callable[[Sequence[Copy], bool], Run]
@@ -198,10 +200,13 @@ def _daemon(binary: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
-def service(function: service_process.Function, rest: float = 0.0) -> Column:
+def service(
+    function: service_process.Function, rest: float = 0.0, **members: dict[str, Any]
+) -> Column:
     """The service, which is running already, as in production.
 
-    Before each run it has `rest` seconds, for example to boot a standby.
+    Before each run it has `rest` seconds, for example to boot a standby. `members` are further
+    members of each request.
     """
 
     def run(copies: Sequence[Copy], measure_memory: bool) -> Run:
@@ -211,7 +216,7 @@ def service(function: service_process.Function, rest: float = 0.0) -> Column:
             while True:
                 source, destination = pair
                 response = function.post(
-                    {"source": source, "destination": destination}, timeout=7200
+                    {"source": source, "destination": destination, **members}, timeout=7200
                 )
                 if response.status_code != _BUSY_STATUS:
                     break
@@ -237,6 +242,7 @@ def service(function: service_process.Function, rest: float = 0.0) -> Column:
             results[0]["rclone"].get("tuning") or {},
             max(result["attempts"] for result in results),
             tuple(warning["code"] for result in results for warning in result.get("warnings", ())),
+            sum(result["totals"]["files"]["transferred"] for result in results),
         )
 
     return run

@@ -19,8 +19,11 @@ from benchmark.server_meters import AccessLog, ServerProcesses, refused
 from benchmark.server_rows import Bench, ServerRow
 from benchmark.storages import Servers
 from efss_transfer.engines.rclone.process.binary import find_binary
+from support.service_process import Function
 
 _FLAGS: Final = {DEFAULTS: (), EXPERT: columns.SERVER_EXPERT}
+_HALF_FLAGS: Final = ("--include", server_rows.EVERY_SECOND)
+_HALF: Final = {"include": [f"**/{server_rows.EVERY_SECOND}"]}
 
 
 def described(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -60,35 +63,40 @@ def measure_on(
             (folder / "s3" / part).mkdir(parents=True)
         sizes = {row: server_rows.sizes(row, chosen.files, quick=quick) for row in chosen.rows}
         for row, files in sizes.items():  # before the server caches its listings
-            storages.fill(folder / "s3/source" / row, files)
+            server_rows.fill(folder / "s3/source", row, files)
         storages.fill(folder / "s3/source/warm", {"file.bin": 4})
         remote = running.enter_context(server.work_folder())
         tell(f"working in {server.url}/{remote}")
         url = running.enter_context(storages.serve(binary, "s3", folder / "s3"))
         local = Servers(folder, {"s3": url})
         chosen_columns: dict[str, Column] = {}
+        halves: dict[str, Column] = {}
         for name in chosen.columns:
             if name in _FLAGS:
-                column = columns.command(binary, _FLAGS[name])
                 vendor = chosen.rclone_vendor or chosen.vendor
-                column = server_rows.as_rclone(server, binary, vendor, column)
+                for into, more in ((chosen_columns, ()), (halves, _HALF_FLAGS)):
+                    column = columns.command(binary, (*_FLAGS[name], *more))
+                    into[name] = server_rows.as_rclone(server, binary, vendor, column)
             else:
-                column = running.enter_context(_service(folder, name, server, chosen.memory))
-            chosen_columns[name] = column
+                function = running.enter_context(_service(folder, name, server, chosen.memory))
+                chosen_columns[name] = columns.service(function)
+                halves[name] = columns.service(function, selection=_HALF)
         _warm_up(server, remote, local, chosen_columns)
-        bench = Bench(server, remote, local, chosen_columns, processes, log, tell)
+        bench = Bench(server, remote, local, chosen_columns, processes, log, tell, halves)
         for row, files in sizes.items():
             yield from bench.measure(row, files, rounds)
 
 
 @contextmanager
-def _service(folder: Path, name: str, server: NamedServer, memory: int | None) -> Iterator[Column]:
+def _service(
+    folder: Path, name: str, server: NamedServer, memory: int | None
+) -> Iterator[Function]:
     runtime = folder / name.replace(" ", "-")
     runtime.mkdir()
     with columns.function(
         runtime, memory, 8, gateway=name != NO_GATEWAY, networks=server.networks()
     ) as function:
-        yield columns.service(function)
+        yield function
 
 
 def _warm_up(server: NamedServer, remote: str, local: Servers, chosen: dict[str, Column]) -> None:
