@@ -27,8 +27,9 @@ EXIT_CODES: Final = {
     "6": "some files failed, and a retry cannot help",
     "7": "refused: token, policy, credentials, space, or the URL is not this service",
     "8": "more than the site allows a transfer to copy",
-    "9": "no file had to be copied (only with `--error-on-no-transfer`)",
-    "10": "the time ran out, and the copy was not resumed",
+    "9": "no file had to be copied (only with `--error-on-no-transfer`); `status`: files are "
+    "missing, and nothing copies them",
+    "10": "the time ran out, and the copy was not resumed; `status`: the copy still runs",
     "130, 143": "cancelled by Ctrl-C or SIGTERM",
 }
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from efss_transfer.client import decoding
+from efss_transfer.client.client import look_request
 from efss_transfer.client.errors import ClientError
 from efss_transfer.model.errors import ConfigurationError
 from efss_transfer.model.events import Event, Finished
@@ -58,14 +59,17 @@ class InProcessService:
         """Estimate a transfer, as Client.plan does. Raises ClientError."""
         return self._document("/plan", request)
 
-    def list(self, endpoint: Mapping[str, Any], *, limit: int | None = None) -> dict[str, Any]:
+    def list(
+        self, endpoint: Mapping[str, Any], *, limit: int | None = None, engine: str | None = None
+    ) -> dict[str, Any]:
         """List a folder, as Client.list does. Raises ClientError."""
-        more = {} if limit is None else {"limit": limit}
-        return self._document("/list", {"endpoint": endpoint, **more})
+        return self._document("/list", look_request(endpoint, limit=limit, engine=engine))
 
-    def check(self, endpoint: Mapping[str, Any], *, write: bool = False) -> dict[str, Any]:
+    def check(
+        self, endpoint: Mapping[str, Any], *, write: bool = False, engine: str | None = None
+    ) -> dict[str, Any]:
         """Check a storage, as Client.check does. Raises ClientError."""
-        return self._document("/check", {"endpoint": endpoint, "write": write})
+        return self._document("/check", look_request(endpoint, write=write, engine=engine))
 
     def _document(self, path: str, request: Mapping[str, Any]) -> dict[str, Any]:
         answer = self._answer(path, request, JSON)

@@ -20,6 +20,7 @@ from efss_transfer.cli.commands.merge import merge
 from efss_transfer.cli.commands.plan import plan
 from efss_transfer.cli.commands.serve import serve
 from efss_transfer.cli.commands.site import site
+from efss_transfer.cli.commands.status import status
 from efss_transfer.cli.commands.validate import print_schema, validate
 
 _NAME: Final = "efss-transfer"
@@ -100,7 +101,7 @@ def completion(shell: str) -> None:
 
 
 _COMMANDS = (
-    *(copy, run, endpoints, ls, check, plan, merge, validate),
+    *(copy, run, status, endpoints, ls, check, plan, merge, validate),
     *(print_schema, init, site, serve),
 )
 for _command in _COMMANDS:

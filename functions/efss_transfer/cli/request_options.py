@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+ENGINES: Final = ("rclone", "tpc", "fts")
+ENGINE_OF_A_LOOK: Final = click.option(
+    "--engine", type=click.Choice(ENGINES), help="What looks. [default: rclone]"
+)
 ENDPOINTS_OPTION: Final = click.option(
     "--endpoints",
     type=click.Path(path_type=Path),
@@ -56,7 +60,7 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--engine",
-        type=click.Choice(["rclone", "tpc", "fts"]),
+        type=click.Choice(ENGINES),
         help="What copies: tpc lets WebDAV storages copy between themselves, fts by jobs of an FTS "
         "server. [default: rclone]",
     ),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     AnyService: TypeAlias = Client | InProcessService
 
+_Answer = TypeVar("_Answer")
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -58,8 +59,8 @@ def plan_by_first_reachable(
 
 
 def ask_first_reachable(
-    factories: Sequence[Callable[[], AnyService]], ask: Callable[[AnyService], dict[str, Any]]
-) -> dict[str, Any]:
+    factories: Sequence[Callable[[], AnyService]], ask: Callable[[AnyService], _Answer]
+) -> _Answer:
     """Return what the first service answers that can be reached. Raises ClientError."""
     from efss_transfer.client.errors import ServiceUnreachable
 

@@ -168,22 +168,26 @@ class Client:
         """
         return self._document("plan", request, None)
 
-    def list(self, endpoint: Mapping[str, Any], *, limit: int | None = None) -> dict[str, Any]:
+    def list(
+        self, endpoint: Mapping[str, Any], *, limit: int | None = None, engine: str | None = None
+    ) -> dict[str, Any]:
         """Return what is in an endpoint's folder, as the schema `listing` describes it.
 
-        At most `limit` entries are returned; None is the service's default. Raises ClientError if
-        the folder cannot be listed.
+        At most `limit` entries are returned, by that engine; None is the service's default. Raises
+        ClientError if the folder cannot be listed.
         """
-        more = {} if limit is None else {"limit": limit}
-        return self._document("list", {"endpoint": endpoint, **more}, self._timeouts.answer)
+        request = look_request(endpoint, limit=limit, engine=engine)
+        return self._document("list", request, self._timeouts.answer)
 
-    def check(self, endpoint: Mapping[str, Any], *, write: bool = False) -> dict[str, Any]:
+    def check(
+        self, endpoint: Mapping[str, Any], *, write: bool = False, engine: str | None = None
+    ) -> dict[str, Any]:
         """Return what may be done with a storage, as the schema `check` describes it.
 
         With `write` something is made in the endpoint's path and removed. A step that failed is
         in the answer: see its `passed`. Raises ClientError if the check could not run.
         """
-        request = {"endpoint": endpoint, "write": write}
+        request = look_request(endpoint, write=write, engine=engine)
         return self._document("check", request, self._timeouts.answer)
 
     def _document(self, path: str, request: Request, seconds: float | None) -> dict[str, Any]:
@@ -210,6 +214,11 @@ class Client:
         if ended.state is not State.SUCCEEDED:
             raise decoding.failure(ended)
         return ended
+
+
+def look_request(endpoint: Mapping[str, Any], **members: Any) -> dict[str, Any]:
+    """Return a request for a look at an endpoint, with the members that are not None."""
+    return {"endpoint": endpoint} | {k: it for k, it in members.items() if it is not None}
 
 
 def _option(request: Request, name: str, default: str) -> str:

@@ -15,7 +15,13 @@ from efss_transfer.cli import exit_codes
 from efss_transfer.cli.formatting import printable, size
 from efss_transfer.cli.options import LookOptions, look_options
 from efss_transfer.cli.param_types import Name
-from efss_transfer.cli.request_options import ENDPOINTS_OPTION, read_each, show_hints, with_path
+from efss_transfer.cli.request_options import (
+    ENDPOINTS_OPTION,
+    ENGINE_OF_A_LOOK,
+    read_each,
+    show_hints,
+    with_path,
+)
 from efss_transfer.cli.services import ask_first_reachable, look_services, problem, show_problem
 
 if TYPE_CHECKING:
@@ -37,15 +43,21 @@ _WORDS: Final = {"ok": "ok", "failed": "failed", "skipped": "skipped", "": ""}
 @click.option(
     "--write", is_flag=True, help="Also make something of a random name there, and remove it."
 )
+@ENGINE_OF_A_LOOK
 @look_options
 def check(
-    endpoint: tuple[str, ...], endpoints: Path | None, write: bool, look: LookOptions
+    endpoint: tuple[str, ...],
+    endpoints: Path | None,
+    write: bool,
+    engine: str | None,
+    look: LookOptions,
 ) -> None:
     """Check endpoints: reached, signed in, may read, may write, free space, kind of server.
 
     ENDPOINT is one of your endpoints file, or a storage that the service's site file defines.
     Nothing is written, unless --write is given: then a folder `.efss-transfer-…` is made and
-    removed, or in an object store a small object.
+    removed, or in an object store a small object. With --engine tpc it is a small file, which the
+    storage copies to itself, to tell whether it can pull and push.
 
     Exits with 0 if every step passed, and with 1 if one failed. If a check could not run, it exits
     as `copy` does: 5 temporary failure, 7 refused.
@@ -54,6 +66,7 @@ def check(
     Examples:
       efss-transfer check cloud:
       efss-transfer check cloud:Measurements archive:2026 --write
+      efss-transfer check eos:run-42 --write --engine tpc
     """
     from efss_transfer.client.errors import ClientError
 
@@ -61,7 +74,7 @@ def check(
     codes = []
     for name, one in zip(endpoint, asked, strict=True):
         try:
-            answer = ask_first_reachable(look_services(look), partial(_ask, one, write))
+            answer = ask_first_reachable(look_services(look), partial(_ask, one, write, engine))
         except ClientError as error:
             codes.append(exit_codes.of_error(error))
             if look.as_json:
@@ -81,8 +94,10 @@ def check(
     sys.exit(next(filter(None, codes), exit_codes.OK))
 
 
-def _ask(endpoint: dict[str, Any], write: bool, service: AnyService) -> dict[str, Any]:
-    return service.check(endpoint, write=write)
+def _ask(
+    endpoint: dict[str, Any], write: bool, engine: str | None, service: AnyService
+) -> dict[str, Any]:
+    return service.check(endpoint, write=write, engine=engine)
 
 
 def _print_json(name: str, answer: dict[str, Any]) -> None:
@@ -113,6 +128,8 @@ def _facts(answer: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "server", f"{product} ({server['type']})" if product else server["type"]
     if "checksums" in server:
         yield "checksums", ", ".join(server["checksums"]) or "none"
+    if "third_party_copy" in server:
+        yield "copies itself", ", ".join(server["third_party_copy"]) or "no"
     if "keeps_times" in server:
         yield "times", "kept" if server["keeps_times"] else "not kept"
 

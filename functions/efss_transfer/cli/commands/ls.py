@@ -15,7 +15,13 @@ from efss_transfer.cli import exit_codes
 from efss_transfer.cli.formatting import printable, size
 from efss_transfer.cli.options import LookOptions, look_options
 from efss_transfer.cli.param_types import Name
-from efss_transfer.cli.request_options import ENDPOINTS_OPTION, read_each, show_hints, with_path
+from efss_transfer.cli.request_options import (
+    ENDPOINTS_OPTION,
+    ENGINE_OF_A_LOOK,
+    read_each,
+    show_hints,
+    with_path,
+)
 from efss_transfer.cli.services import ask_first_reachable, look_services, problem, show_problem
 
 
@@ -25,8 +31,15 @@ from efss_transfer.cli.services import ask_first_reachable, look_services, probl
 @click.option(
     "--limit", type=click.IntRange(1, 10_000), help="Maximum number of entries. [default: 1000]"
 )
+@ENGINE_OF_A_LOOK
 @look_options
-def ls(endpoint: str, endpoints: Path | None, limit: int | None, look: LookOptions) -> None:
+def ls(
+    endpoint: str,
+    endpoints: Path | None,
+    limit: int | None,
+    engine: str | None,
+    look: LookOptions,
+) -> None:
     """List a folder: sizes, times and names.
 
     ENDPOINT is one of your endpoints file, or a storage that the service's site file defines. The
@@ -41,13 +54,14 @@ def ls(endpoint: str, endpoints: Path | None, limit: int | None, look: LookOptio
       efss-transfer ls cloud:Measurements
       efss-transfer ls archive:2026 --limit 20
       efss-transfer ls cloud: --json
+      efss-transfer ls eos:run-42 --engine tpc
     """
     from efss_transfer.client.errors import ClientError
 
     known, (asked,) = read_each(endpoints, with_path(endpoint))
     try:
         listing = ask_first_reachable(
-            look_services(look), lambda service: service.list(asked, limit=limit)
+            look_services(look), lambda service: service.list(asked, limit=limit, engine=engine)
         )
     except ClientError as error:
         if look.as_json:
