@@ -12,6 +12,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +21,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import psutil
 
 from support.held_port import held_port
 from support.nginx import tool
@@ -30,6 +33,15 @@ USER: Final = "nobody"
 EVERYTHING: Final = "READ_METADATA,UPLOAD,DOWNLOAD,DELETE,MANAGE,UPDATE_METADATA,LIST"
 
 _TRIES: Final = 3
+_SECONDS: Final = 60
+_DUMP_SECONDS: Final = 1.0  # from the signal until the shell knows of the end
+_SUPERVISED: Final = """
+while :; do
+    "$@"
+    echo "$?" >> ended
+    sleep 0.2
+done
+"""
 _CONFIGURATION: Final = """
 all.export /
 all.sitename {site}
@@ -43,7 +55,7 @@ xrd.protocol http:{port} libXrdHttp.so
 fi
 xrd.tls {folder}/host.pem {folder}/host.key
 xrd.tlsca certfile {folder}/host.pem
-xrootd.chksum max 2 adler32 md5
+xrootd.chksum max 64 adler32 md5
 http.exthandler xrdtpc libXrdHttpTPC.so
 http.exthandler xrdmacaroons libXrdMacaroons.so
 http.header2cgi Authorization authz
@@ -95,6 +107,34 @@ class XRootD:
         """Let the server write what a test has stored beside it."""
         _own(self.data)
 
+    @property
+    def crashes(self) -> int:
+        """How often it has broken down, and was started again."""
+        ended = self.folder / "ended"
+        return len(ended.read_text().split()) if ended.exists() else 0
+
+    def kill(self) -> None:
+        """End the server as a crash does. It is started again."""
+        for process in psutil.process_iter(["name", "cmdline"]):
+            is_ours = str(self.folder / "xrootd.cfg") in (process.info["cmdline"] or ())
+            if is_ours and process.info["name"] == "xrootd":
+                process.kill()
+
+    def wait_up(self) -> None:
+        """Wait until it serves again."""
+        until = time.monotonic() + _SECONDS
+        while not self.is_up():
+            assert time.monotonic() < until, self.received()
+            time.sleep(0.1)
+
+    def is_up(self) -> bool:
+        """Whether it serves, also after it was started again."""
+        if "initialization completed.\n" not in self.received().rpartition("------ xrootd")[2]:
+            return False
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
     def received(self) -> str:
         """Its log."""
         return "\n".join(it.read_text("utf-8", "replace") for it in self.folder.rglob("log"))
@@ -107,6 +147,18 @@ class Grid:
     source: XRootD
     destination: XRootD
     signed: Path
+
+    @property
+    def crashes(self) -> int:
+        """How often either of them has broken down."""
+        return self.source.crashes + self.destination.crashes
+
+    def settled_crashes(self, before: int) -> bool:
+        """Whether one has broken down since there were so many, once both serve again."""
+        time.sleep(_DUMP_SECONDS)
+        for server in (self.source, self.destination):
+            server.wait_up()
+        return self.crashes > before
 
 
 def _packet(key: bytes, value: bytes) -> bytes:
@@ -123,7 +175,10 @@ def _own(folder: Path) -> None:
 
 @contextmanager
 def serving(key: Path, signed: Path) -> Iterator[XRootD]:
-    """A server with a certificate of localhost, which it trusts as that of other servers too."""
+    """A server with a certificate of localhost, which it trusts as that of other servers too.
+
+    Debian's 5.5.3 breaks down now and then, so it is started again: see `XRootD.crashes`.
+    """
     for _ in range(_TRIES):
         folder = Path(tempfile.mkdtemp(prefix="xrootd-"))  # not pytest's, which only root enters
         with held_port() as port, held_port() as native:
@@ -143,7 +198,8 @@ def serving(key: Path, signed: Path) -> Iterator[XRootD]:
 
 
 def _started(folder: Path) -> subprocess.Popen[bytes]:
-    command = [tool("xrootd"), "-c", str(folder / "xrootd.cfg"), "-l", str(folder / "log")]
+    command = ["/bin/sh", "-c", _SUPERVISED, "sh"]
+    command += [tool("xrootd"), "-c", str(folder / "xrootd.cfg"), "-l", str(folder / "log")]
     if os.getuid() == 0:
         command += ["-R", USER]
     with (folder / "output").open("wb") as output:
@@ -174,9 +230,9 @@ def _prepared(folder: Path, key: Path, signed: Path, port: int, native: int) -> 
 
 def _is_up(running: XRootD, process: subprocess.Popen[bytes]) -> bool:
     """Whether it serves, and has not ended: rarely it does so by itself."""
-    until = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < until:
-        if "initialization completed.\n" in running.received().rpartition("------ xrootd")[2]:
+    until = time.monotonic() + _SECONDS
+    while process.poll() is None and not running.crashes and time.monotonic() < until:
+        if running.is_up():
             return True
         time.sleep(0.1)
     return False
