@@ -74,8 +74,9 @@ class Faulty:
     Unicode form or dots at their end, as on disks of Windows or macOS; it lists the first. `times`:
     the time that it keeps of X-OC-Mtime, which may be none. `in_place`: whether what has arrived of
     an upload that breaks off is its file. `copier` carries out third-party copies, and gives the
-    pieces of the answer. `digest_of` gives the Digest of a HEAD that wants one. `delete_seconds`
-    pass before a DELETE takes effect, after its conditions were looked at.
+    pieces of the answer. `decodes`: whether it decodes the Destination of a MOVE; XRootD does not.
+    `digest_of` gives the Digest of a HEAD that wants one. `delete_seconds` pass before a DELETE
+    takes effect, after its conditions were looked at.
     """
 
     url: str = ""
@@ -83,6 +84,7 @@ class Faulty:
     conditions: bool = True
     chunked: bool = False
     blind: bool = False
+    decodes: bool = True
     times: Callable[[float], float | None] = lambda given: given
     in_place: bool = False
     delete_seconds: float = 0

@@ -82,6 +82,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 raise _Gone
             request.received += len(part)
             parts.append(part)
+        if self.command == "POST":
+            request.posted = b"".join(parts)
         return b"".join(parts)
 
     def _answer(self, code: int, body: bytes = b"", *headers: tuple[str, str]) -> None:
@@ -227,7 +229,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _move(self, path: str, _: bytes) -> None:
         dav = self.server.dav
         with dav.lock:
-            target = dav.spelled(unquote(urlsplit(self.headers["Destination"]).path).rstrip("/"))
+            target = self._destination()
+            if not dav.decodes and target.rpartition("/")[0] not in dav.folders:
+                self._answer(409)
+                return
             there = target in dav.files
             wanted = self.headers.get("If")  # <URL> (["etag"])
             if wanted and dav.conditions and etag(dav.files.get(target, b"")) not in wanted:
@@ -246,6 +251,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if names:
                 dav.store(target, content, self._modified())
         self._answer((204 if there else 201) if names else 404)
+
+    def _destination(self) -> str:
+        named = self.headers["Destination"]
+        if self.server.dav.decodes:
+            return self.server.dav.spelled(unquote(urlsplit(named).path).rstrip("/"))
+        plain = named.encode("latin-1").decode("utf-8", "surrogateescape")
+        return "/" + plain.partition("://")[2].partition("/")[2].rstrip("/")
 
     def _copy(self, _: str, __: bytes) -> None:
         dav = self.server.dav

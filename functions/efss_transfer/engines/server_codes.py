@@ -102,7 +102,6 @@ CASES: Final = (
     ),
     Case(
         "name_refused",
-        methods=("PUT",),
         message=r"^The server takes this name for that of another file, ",
         why="the gateway's: the upload would replace another file of the source",
     ),

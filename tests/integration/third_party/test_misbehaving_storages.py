@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -206,6 +207,57 @@ def test_hanging_copy_ends_with_the_deadline_and_leaves_nothing(
         assert time.monotonic() < until
         time.sleep(0.1)
     assert "sub/b" not in destination.hashes("to")
+    destination.copier = third_party_dav.pulls(destination)
+    again = copy(function, source, destination)
+    assert again.status_code == 200, again.text
+    assert again.json()["totals"]["files"]["transferred"] >= 1
+    assert destination.hashes("to") == HASHES
+
+
+@pytest.mark.slow
+def test_connection_that_breaks_in_the_middle_costs_an_attempt(
+    function: Function, source: Faulty, destination: Faulty
+) -> None:
+    pulls, broken = third_party_dav.pulls(destination), threading.Event()
+
+    def break_once(request: Request) -> Iterator[bytes]:
+        if broken.is_set():
+            yield from pulls(request)
+            return
+        broken.set()
+        destination.store(request.path, b"half")
+        yield marker(4)
+        raise ConnectionResetError  # the end of the answer is missing
+
+    destination.copier = answering(destination, "/sub/b", break_once)
+    answer = copy(function, source, destination)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["attempts"] == 2
+    assert destination.hashes("to") == HASHES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_checksum_that_is_not_answered_is_asked_for_again(
+    side: str, function: Function, source: Faulty, destination: Faulty
+) -> None:
+    """XRootD lets a third request for a checksum wait for 30 seconds."""
+    server = source if side == "source" else destination
+    server.fail("HEAD", "*", faulty_webdav.stall(), times=1)
+    answer = copy(function, source, destination)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["attempts"] == 1
+    assert destination.hashes("to") == HASHES
+
+
+@pytest.mark.slow
+def test_missing_parents_of_the_destination_are_made(
+    function: Function, source: Faulty, destination: Faulty
+) -> None:
+    ends = source.endpoint("data"), destination.endpoint("not/there/yet")
+    answer = function.copy(*ends, engine="tpc")
+    assert answer.status_code == 200, answer.text
+    assert destination.hashes("not/there/yet") == HASHES
 
 
 def test_caller_who_hangs_up_cancels(
@@ -304,6 +356,10 @@ def test_macaroon_is_asked_for_and_used(
     assert answer.json()["tpc"] == {"way": "pull", "macaroon": True}
     (asked,) = source.seen("POST")
     assert asked.headers["authorization"] == "Bearer canary-token"
+    assert asked.path == "/data"  # a macaroon is for what is below the path
+    wanted = json.loads(asked.posted)
+    assert wanted["caveats"] == ["activity:DOWNLOAD"]
+    assert 0 < int(wanted["validity"].removeprefix("PT").removesuffix("S")) <= 86_400
     copies = destination.seen("COPY")
     signed = {it.headers["transferheaderauthorization"] for it in copies}
     assert signed == {"Bearer canary-macaroon"}

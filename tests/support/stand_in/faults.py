@@ -20,7 +20,8 @@ class Request:
     `path` is decoded and without a slash at its end; `received` and `sent` count the bytes of
     bodies. `status` is 0 until there is an answer, and stays so if the connection broke.
     `answered` is the moment before the last bytes of the answer left, and `ended` the one when the
-    server had done with it, which a client may know earlier; both are 0 until then.
+    server had done with it, which a client may know earlier; both are 0 until then. `posted` is the
+    body of a POST to a server that keeps it.
     """
 
     method: str
@@ -35,6 +36,7 @@ class Request:
     ended: float = 0
     user: str = ""
     failed: bool = False
+    posted: bytes = b""
 
     @property
     def depth(self) -> str:

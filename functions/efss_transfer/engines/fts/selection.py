@@ -93,7 +93,7 @@ class JobSelection:
         if (
             reason is None
             and comparison.may_be_same(options, file.ours, file.theirs)
-            and await self._checks.has_same_checksum(wanted.path, wanted.to)
+            and await self._checks.has_same_checksum(file, wanted.path, wanted.to)
         ):
             reason = Reason.SAME
         if reason is Reason.SAME and options.verify is not VerifyMode.NONE:

@@ -46,17 +46,17 @@ class FileChecks:
         self._expected = expected
         self.checked = Checked()
 
-    async def has_same_checksum(self, path: Segments, to: Segments) -> bool:
+    async def has_same_checksum(self, file: SourceFile, path: Segments, to: Segments) -> bool:
         """Whether both storages have one checksum for a file; False if either tells none."""
-        ours = await self._source_digest(path, digests.WANTED)
+        ours = await self._source_digest(file, path, digests.WANTED)
         if ours is None:
             return False
-        _, theirs = await self._destination.digest(to, ours.kind)
+        _, theirs = await self._destination.digest(to, ours.kind, file.ours.size)
         return theirs == ours
 
-    async def _source_digest(self, path: Segments, kinds: str) -> Digest | None:
+    async def _source_digest(self, file: SourceFile, path: Segments, kinds: str) -> Digest | None:
         try:
-            return (await self._source.digest(path, kinds))[1]
+            return (await self._source.digest(path, kinds, file.ours.size))[1]
         except (Failed, Refused, NoAnswer) as error:
             raise CopyFailed(self._source.failure(error)) from error
 
@@ -72,8 +72,11 @@ class FileChecks:
             if expected.hash is not None and expected.checksum is not None:
                 ours = Digest(kinds, expected.checksum.lower())
             else:
-                ours = await self._source_digest(path, kinds)
-        size, theirs = await self._destination.digest(at, kinds if ours is None else ours.kind)
+                ours = await self._source_digest(file, path, kinds)
+        kind = kinds if ours is None else ours.kind
+        size, theirs = await self._destination.digest(at, kind, file.ours.size)
+        if size is None and (found := await self._destination.look(at)) is not None:
+            size = found.size
         wanted = expected.size if expected.size is not None else file.ours.size
         if size is None or (wanted is not None and size != wanted):
             self.checked.differing += 1

@@ -5,7 +5,9 @@ It lists, makes folders, moves and removes. The bytes of files pass between the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -29,12 +31,19 @@ from efss_transfer.webdav.paths import Base, Segments, segments
 from efss_transfer.webdav.session import Failed, Refused, ServerSession
 from efss_transfer.webdav.words import RequestFailure, Words
 from efss_transfer.webdav.writes.leftovers import Leftovers
+from efss_transfer.webdav.writes.twins import Twins
 
 if TYPE_CHECKING:
     from efss_transfer.engines.redaction import Redactor
 
 _MOST_CONNECTIONS: Final = 128
 _FOLDER_STATUSES: Final = frozenset({405, 406, 409})
+_TWINS_ROOM: Final = 4 << 20  # bytes
+# XRootD computes two checksums at once by default, and lets a third request wait for 30 seconds.
+# The same request is answered at once when it comes again.
+_HUNG_SECONDS: Final = 5.0
+_USUAL_DIGEST: Final = 50e6  # bytes a second
+_SLOWEST_DIGEST: Final = 10e6
 
 
 class End:
@@ -77,6 +86,9 @@ class End:
         self.leftovers = Leftovers(self.session, self.listings, None)
         self.moves = Moves(self.session, self.listings)
         self._folders = Folders(self._make)
+        self.twins = Twins(
+            self.session, self.listings, _TWINS_ROOM if side is Side.DESTINATION else 0
+        )
 
     def failure(self, error: Exception) -> Failure:
         """The failure that an exception of this end's means."""
@@ -105,9 +117,29 @@ class End:
         """List a folder: see `Listings.read`. Its first entry, without a name, is its own."""
         return self.listings.read(folder, "1", folder=True)
 
-    async def digest(self, path: Segments, kinds: str) -> tuple[int | None, Digest | None]:
-        """Ask for a file's size and checksum, as far as the storage tells them."""
-        call = Call("HEAD", self.listings.target(path), {"Want-Digest": kinds})
+    async def digest(
+        self, path: Segments, kinds: str, expected: int | None = None
+    ) -> tuple[int | None, Digest | None]:
+        """Ask for a file's size and checksum, as far as the storage tells them.
+
+        A storage may have to read all of the file, which is `expected` bytes long.
+        """
+        size = expected or 0
+        headers = {"Want-Digest": kinds}
+        if self.side is Side.DESTINATION:
+            # XRootD 5.5.3 mixes up answers, or never answers, once in a thousand times that a
+            # connection is used again after a checksum of what has just arrived.
+            headers["Connection"] = "close"
+        longest = self.session.upstream.stall_seconds + size / _SLOWEST_DIGEST
+        call = Call("HEAD", self.listings.target(path), headers, silence=longest)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HUNG_SECONDS + size / _USUAL_DIGEST):
+                return await self._told(path, call, kinds)
+        return await self._told(path, call, kinds)
+
+    async def _told(
+        self, path: Segments, call: Call, kinds: str
+    ) -> tuple[int | None, Digest | None]:
         async with self.session.call(call, key(path)) as answer:
             if answer.status >= 300:
                 raise await self.session.error(call, key(path), answer)
@@ -134,6 +166,7 @@ class End:
     def forget(self) -> None:
         """Ask the storage again from now on."""
         self._folders.forget()
+        self.twins.forget()
 
     async def _make(self, folder: Segments) -> int:
         call = Call("MKCOL", self.listings.target(folder))

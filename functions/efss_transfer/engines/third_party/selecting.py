@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from efss_transfer.engines.outcomes import FileOutcomes
-from efss_transfer.engines.third_party import comparison
 from efss_transfer.engines.third_party.ends import End
 from efss_transfer.engines.third_party.walk import SourceFile, Walk
 from efss_transfer.model.request import Limits, TransferRequest
@@ -64,7 +63,7 @@ class SelectedFiles:
             if selection.files is not None or selection.include or selection.exclude:
                 raise SourceRefused("unsupported", _ONLY_A_FOLDER)
             self._is_single = True
-            return self._single(found)
+            return self._single(walk, found)
         limits = self._limits
         if limits.files is not None or limits.bytes is not None:
             await self._confirm_within(limits)
@@ -72,7 +71,7 @@ class SelectedFiles:
             paths = tuple(file.path for file in selection.files)
         return walk.files() if paths is None else walk.listed_files(paths)
 
-    async def _single(self, found: Named) -> AsyncGenerator[SourceFile, None]:
+    async def _single(self, walk: Walk, found: Named) -> AsyncGenerator[SourceFile, None]:
         """Yield the source itself, which is a file."""
         name = self._source.root[-1]
         try:
@@ -80,9 +79,9 @@ class SelectedFiles:
         except (Failed, Refused, NoAnswer) as error:
             self._outcomes.add_error(self._destination.failure(error))
             return
-        is_file = theirs is not None and not theirs.entry.collection
-        ours = comparison.info(found)
-        yield SourceFile(name, ours, comparison.info(theirs) if theirs and is_file else None)
+        file = walk.file((name,), found, theirs)
+        if file is not None:
+            yield file
 
     async def _confirm_within(self, limits: Limits) -> None:
         """Raise SourceRefused if the source has more than one transfer may copy."""

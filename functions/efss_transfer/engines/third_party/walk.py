@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Final
@@ -26,6 +27,10 @@ _LOOP: Final = (
     "this folder, or remove the link at the source."
 )
 _NOT_FOUND: Final = "The source has no such file."
+_LISTED_AT_ONCE: Final = 8
+_IS_A_FILE: Final = "The destination has a file in place of a folder above."
+_IS_A_FOLDER: Final = "The destination has a folder in place of the file."
+_Entries = tuple[list[Named] | None, list[Named] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,17 @@ class SourceFile:
     path: str
     ours: FileInfo
     theirs: FileInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class _FolderToList:
+    """A folder to list; `is_absent` if the destination lacks one above it, and `is_file` if it has
+    a file in place of this one or of one above.
+    """
+
+    path: Segments
+    is_absent: bool = False
+    is_file: bool = False
 
 
 class Walk:
@@ -54,29 +70,68 @@ class Walk:
         self._destination = destination
         self._selection = selection
         self._outcomes = outcomes
+        self._absent: set[Segments] = set()
+        """Folders that were listed and that the destination lacks."""
 
     async def files(self) -> AsyncGenerator[SourceFile, None]:
         """Yield the selected files of the source, which is a folder."""
-        folders: list[Segments] = [()]
-        while folders:
-            folder = folders.pop()
-            if len(folder) > _DEEPEST:
-                failure = Failure("unsupported", _LOOP, retryable=False, side=Side.SOURCE)
-                self._outcomes.add_error(failure, "/".join(folder))
-                continue
-            ours, theirs = await asyncio.gather(
-                self._listed(self._source, folder), self._listed(self._destination, folder)
-            )
-            if ours is None or theirs is None:
-                continue
-            found = {entry.name: info(entry) for entry in theirs if not entry.entry.collection}
-            for entry in ours:
-                path = (*folder, entry.name or "")
-                if entry.entry.collection:
-                    if globs.selects(self._selection, "/".join(path), maybe_folder=True):
-                        folders.append(path)
-                elif self._is_selected(path, entry):
-                    yield SourceFile("/".join(path), info(entry), found.get(entry.name))
+        folders = [_FolderToList(())]
+        ahead: deque[tuple[_FolderToList, asyncio.Task[_Entries]]] = deque()
+        try:
+            while folders or ahead:
+                while folders and len(ahead) < _LISTED_AT_ONCE:
+                    folder = folders.pop()
+                    ahead.append((folder, asyncio.create_task(self._entries(folder))))
+                folder, listing = ahead.popleft()
+                ours, theirs = await listing
+                if ours is None or theirs is None:
+                    continue
+                there = {entry.name: entry for entry in theirs}
+                for entry in ours:
+                    path = (*folder.path, entry.name or "")
+                    if entry.entry.collection:
+                        if globs.selects(self._selection, "/".join(path), maybe_folder=True):
+                            folders.append(self._below(folder, path, there.get(entry.name)))
+                    elif self._is_selected(path, entry):
+                        if folder.is_file:
+                            self._fail_at_destination("/".join(path), _IS_A_FILE)
+                        elif file := self.file(path, entry, there.get(entry.name)):
+                            yield file
+                self._absent.discard(folder.path)
+        finally:
+            for _, listing in ahead:
+                listing.cancel()
+
+    def _below(self, above: _FolderToList, path: Segments, theirs: Named | None) -> _FolderToList:
+        """A folder of another one. `theirs` is what the destination has in its place."""
+        is_file = above.is_file or (theirs is not None and not theirs.entry.collection)
+        is_absent = above.is_absent or above.path in self._absent or is_file
+        return _FolderToList(path, is_absent, is_file)
+
+    async def _entries(self, folder: _FolderToList) -> _Entries:
+        """The entries of a folder at both ends."""
+        if len(folder.path) > _DEEPEST:
+            failure = Failure("unsupported", _LOOP, retryable=False, side=Side.SOURCE)
+            self._outcomes.add_error(failure, "/".join(folder.path))
+            return None, None
+        destination = None if folder.is_absent else self._destination
+        return await asyncio.gather(
+            self._listed(self._source, folder.path), self._listed(destination, folder.path)
+        )
+
+    def file(self, path: Segments, ours: Named, theirs: Named | None) -> SourceFile | None:
+        """A file with what the destination has in its place.
+
+        None if that is a folder, which a storage would remove with all that is in it.
+        """
+        name = "/".join(path)
+        if theirs is not None and theirs.entry.collection:
+            self._fail_at_destination(name, _IS_A_FOLDER)
+            return None
+        return SourceFile(name, info(ours), info(theirs) if theirs else None)
+
+    def _fail_at_destination(self, path: str, text: str) -> None:
+        self._fail(path, Failure("not_a_directory", text, False, Side.DESTINATION))
 
     async def listed_files(self, paths: tuple[str, ...]) -> AsyncGenerator[SourceFile, None]:
         """Yield the files that a request, or an attempt before, names by their paths."""
@@ -100,8 +155,9 @@ class Walk:
                 except (Failed, Refused, NoAnswer) as error:
                     self._fail(path, self._destination.failure(error))
                     continue
-            is_file = theirs is not None and not theirs.entry.collection
-            yield SourceFile(path, info(entry), info(theirs) if theirs and is_file else None)
+            file = self.file(names, entry, theirs)
+            if file is not None:
+                yield file
 
     async def _listed(self, end: End | None, folder: Segments) -> list[Named] | None:
         """The entries of a folder; none if the destination lacks it, None if it failed."""
@@ -122,6 +178,7 @@ class Walk:
         except Failed as error:
             if error.status == 404 and end.side is Side.DESTINATION:
                 end.is_missing(at)
+                self._absent.add(folder)
                 return []
             self._outcomes.add_error(end.failure(error), "/".join(folder))
             return None
@@ -130,6 +187,9 @@ class Walk:
             return None
         if end.side is Side.DESTINATION:
             end.is_there(at)
+            for entry in entries:
+                if not entry.entry.collection:
+                    end.twins.found((*at, entry.name or ""))
             if left:
                 await end.leftovers.tidy(at, [(name, entry.entry) for name, entry in left])
         return entries

@@ -61,6 +61,7 @@ class Copying:
         self.expected_files = self.expected_bytes = 0
         self.moved_before = 0
         """Bytes of the files that have arrived."""
+        self._moved_files = 0
 
     @property
     def in_flight(self) -> tuple[InFlight, ...]:
@@ -76,6 +77,7 @@ class Copying:
     async def attempt(self, paths: tuple[str, ...] | None) -> None:
         """Copy all selected files, or those of an attempt before. Failures go to the outcomes."""
         self.has_passed_over = False
+        self.expected_files, self.expected_bytes = self._moved_files, self.moved_before
         self._source.forget()
         self._destination.forget()
         try:
@@ -136,10 +138,11 @@ class Copying:
         if (
             reason is None
             and comparison.may_be_same(options, file.ours, file.theirs)
-            and await self._checks.has_same_checksum(path, to)
+            and await self._checks.has_same_checksum(file, path, to)
         ):
             reason = Reason.SAME
-        if reason is Reason.SAME and options.verify is not VerifyMode.NONE:
+        is_verified = options.verify is not VerifyMode.NONE and not options.dry_run
+        if reason is Reason.SAME and is_verified:
             await self._checks.compare(file, path, to)
         if reason is not None:
             return FileOutcome(file.path, FileState.SKIPPED, size, reason=reason)
@@ -154,4 +157,5 @@ class Copying:
 
         outcome = await self._copier.copy(file, path, to, moved)
         self.moved_before += outcome.size or 0
+        self._moved_files += 1
         return outcome

@@ -61,16 +61,27 @@ class FileCopier:
         try:
             await self._copies.copy(path, aside, moved)
             size = await self._checks.compare(file, path, aside)
-            if self._options.overwrite == "never" and await self._destination.look(to):
+            if await self._has_appeared(file, to):
                 await self._remove(aside)
                 return FileOutcome(file.path, FileState.SKIPPED, size, reason=Reason.EXISTS)
-            overwrite = file.theirs is not None or self._options.overwrite != "never"
-            await self._destination.moves.move(aside, to, size, overwrite=overwrite)
+            async with self._destination.twins.storing(to):
+                is_there = file.theirs is not None
+                await self._destination.moves.move(aside, to, size, overwrite=is_there)
         except (CopyFailed, Failed, Refused, NoAnswer):
             await self._remove(aside)
             raise
         self.unfinished.discard(aside)
         return FileOutcome(file.path, FileState.TRANSFERRED, size)
+
+    async def _has_appeared(self, file: SourceFile, to: Segments) -> bool:
+        """Whether a file that may not be replaced has appeared under the name meanwhile.
+
+        XRootD overwrites whatever `Overwrite` says. Other storages refuse a file that appears later
+        than this look, and another attempt compares it.
+        """
+        if file.theirs is not None or self._options.overwrite != "never":
+            return False
+        return await self._destination.look(to) is not None
 
     async def _remove(self, aside: Segments) -> None:
         await self._destination.remove(aside)

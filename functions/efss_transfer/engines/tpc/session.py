@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from concurrent.futures import wait as wait_for
 
@@ -21,6 +22,7 @@ class TpcSession(DirectedSession):
         self._copies = ThirdPartyCopies(
             self._source, self._destination, self._delegation, self._redactor
         )
+        self._destination.twins.is_in_source = self._is_in_source
         self._copier = FileCopier(
             self._destination, self._copies, self._request.options, self._checks
         )
@@ -35,15 +37,21 @@ class TpcSession(DirectedSession):
             self._copies,
         )
 
+    async def _is_in_source(self, path: str) -> bool:
+        """Whether the source has the file that the destination has at a path."""
+        names = tuple(path.split("/"))[len(self._destination.root) :]
+        found = await self._source.look((*self._source.root, *names))
+        return found is not None and not found.entry.collection
+
     def _end_copies(self) -> None:
         """Remove the copies beside their names that were under way, as far as there is time."""
         if not self._is_connected or not self._copier.unfinished:
             return
 
         async def remove() -> None:
-            for path in tuple(self._copier.unfinished):
-                await self._destination.remove(path)
-                self._copier.unfinished.discard(path)
+            left = tuple(self._copier.unfinished)
+            await asyncio.gather(*(self._destination.remove(path) for path in left))
+            self._copier.unfinished.difference_update(left)
 
         wait_for([self._guard.start(remove)], CLEANUP_SECONDS)
 

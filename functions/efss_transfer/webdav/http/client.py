@@ -94,7 +94,7 @@ class Upstream:
         self, call: Call, origin: Origin, target: str, authorization: str | None
     ) -> Answer:
         """Send one request and read the head of its answer."""
-        connections, silence = self._connections, self.stall_seconds
+        connections, silence = self._connections, max(self.stall_seconds, call.silence)
         heading = self._heading(call, origin, target, authorization)
         fresh = call.once
         while True:

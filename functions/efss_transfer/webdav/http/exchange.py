@@ -88,7 +88,8 @@ class Call:
     A call that is sent `beside` another, which waits for it, takes no slot of the connection
     limit: otherwise calls that hold all the slots could wait for each other. A call `once` is never
     repeated after a broken connection, so it does not use one that may have ended. `origin` is that
-    of another server, to which a server's answer led; None for the server itself.
+    of another server, to which a server's answer led; None for the server itself. `silence` is for
+    how many seconds the server may be silent, if that is longer than usual.
     """
 
     method: str
@@ -98,6 +99,7 @@ class Call:
     beside: bool = False
     once: bool = False
     origin: Origin | None = None
+    silence: float = 0.0
 
 
 @dataclass
