@@ -11,6 +11,7 @@ from efss_transfer.contract import schemas
 from efss_transfer.model.errors import CODES
 from efss_transfer.model.warnings import WARNINGS
 from reference_command import command
+from reference_engines import page as engines
 from reference_schemas import cell, page, storages
 from reference_settings import settings
 
@@ -54,6 +55,7 @@ def pages() -> dict[str, str]:
         "settings.md": settings(),
         "codes.md": codes(),
         "command.md": command(),
+        "engines.md": engines(),
     }
     made["README.md"] = index()
     return {name: _MADE + text for name, text in made.items()}
@@ -65,6 +67,7 @@ def index() -> str:
     lines += [f"- [{name}]({name}.md): {_TITLES[name]}" for name in schemas.NAMES]
     lines += [
         "- [storages](storages.md): every type of storage, and its parameters.",
+        "- [engines](engines.md): what each can, refuses and says of errors.",
         "- [settings](settings.md): the variables of the function's environment.",
         "- [codes](codes.md): every error, its status, and whether a retry can help; warnings.",
         "- [command](command.md): every option of `efss-transfer`, and the exit codes.",

@@ -93,3 +93,20 @@ def test_every_setting_stands_in_the_table_with_its_default() -> None:
             value = int(value)
         expected = {"rclone": "found"}.get(name.lower(), "none") if value is None else str(value)
         assert told.strip().strip("`") == expected, name
+
+
+def test_every_engine_and_option_stands_on_the_page_of_engines() -> None:
+    page = (REFERENCE / "engines.md").read_text("utf-8")
+    names = list(schema("request")["properties"]["engine"]["enum"])
+    assert re.findall(r"^## (\w+)$", page, re.MULTILINE) == ["Options", *names]
+    table = page.partition("## Options")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)(?:: \w+)?` \| (.+) \|$", table, re.MULTILINE)
+    assert {name for name, _ in rows} == set(
+        schema("request")["properties"]["options"]["properties"]
+    )
+    for _, cells in rows:
+        answers = cells.split(" | ")
+        assert len(answers) == len(names)
+        assert all(answer == "yes" or answer.startswith("no: ") for answer in answers)
+    detach = next(cells for name, cells in rows if name == "detach").split(" | ")
+    assert [name for name, it in zip(names, detach, strict=True) if it == "yes"] == ["fts"]
