@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -16,10 +16,13 @@ from efss_transfer.webdav.session import Failed, Refused
 from efss_transfer.webdav.words import RequestFailure, Words
 
 _UNSUPPORTED: Final = 415
-_NOT_FOUND: Final = 404
+_NOT_FOUND: Final = frozenset({404, 410})
 _LONGEST_LINE: Final = 1 << 16
+_LONGEST_FIRST_LINE: Final = 1 << 8
 _DEEPEST_SHARE: Final = 10
 _ACCEPTED: Final = {"Accept": "application/json, text/plain, */*;q=0.5"}
+# doi.org leads to a page, and other types to descriptions of it.
+_PAGE: Final = {"Accept": "text/html, */*;q=0.5"}
 
 
 class Unlisted(Exception):
@@ -37,7 +40,7 @@ class Unlisted(Exception):
     @property
     def is_missing(self) -> bool:
         """Return whether the server has no such document."""
-        return (self.failure.status or self.failure.words.status) == _NOT_FOUND
+        return (self.failure.status or self.failure.words.status) in _NOT_FOUND
 
 
 class Documents:
@@ -63,6 +66,12 @@ class Documents:
             if rest := rest + _decoded(decoder, b"", final=True):
                 yield rest.removesuffix("\r")
 
+    async def first_line(self, url: str) -> str:
+        """Return the first line of a text. Raises Unlisted."""
+        async with self._answer(url) as answer:
+            beginning = await answer.text(_LONGEST_FIRST_LINE)
+        return beginning.partition(b"\n")[0].decode("utf-8", "replace").strip("\ufeff \r")
+
     async def json(self, url: str) -> Any:
         """Return the content of a JSON document. Raises Unlisted."""
         async with self._answer(url) as answer:
@@ -79,13 +88,25 @@ class Documents:
 
     async def location(self, url: str) -> str:
         """Return the URL that a URL leads to. Raises Unlisted."""
-        async with self._answer(url) as answer:
+        async with self._answer(url, _PAGE) as answer:
             return answer.redirects[-1] if answer.redirects else url
 
-    @asynccontextmanager
-    async def _answer(self, url: str) -> AsyncIterator[Answer]:
+    async def exists(self, url: str) -> bool:
+        """Return whether there is a document. Raises Unlisted if that is unknown."""
         try:
-            async with self._servers.ask("GET", url, "", _ACCEPTED) as answer:
+            async with self._answer(url):
+                return True
+        except Unlisted as error:
+            if error.is_missing:
+                return False
+            raise
+
+    @asynccontextmanager
+    async def _answer(
+        self, url: str, accepted: Mapping[str, str] = _ACCEPTED
+    ) -> AsyncIterator[Answer]:
+        try:
+            async with self._servers.ask("GET", url, "", accepted) as answer:
                 if answer.status != 200:
                     raise Unlisted(await refusal(answer, ""))
                 yield answer

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from efss_transfer.served.checksums import Checksum
 from efss_transfer.served.documents import Documents, Unlisted
-from efss_transfer.served.formats import tsv
+from efss_transfer.served.formats import bagit, repository, ro_crate, tsv
 from efss_transfer.served.manifest import ListTooLarge, Manifest, UrlFile
 from efss_transfer.served.names import PathRefused
 from efss_transfer.webdav.words import Record, RequestFailure, Words
@@ -66,9 +66,38 @@ async def _files(source: ListSource, documents: Documents) -> AsyncGenerator[Url
         for file in source.files:
             yield _inline(file)
         return
-    async with aclosing(tsv.read(documents.lines(source.manifest))) as reading:
+    url = source.manifest
+    kind = source.format or _kind_of(url)
+    if kind == "bagit":
+        reading = bagit.read(url, documents)
+    elif kind == "tsv" or (kind is None and await documents.first_line(url) == tsv.FIRST_LINE):
+        reading = tsv.read(documents.lines(url))
+    else:
+        reading = _of_json(url, kind, documents)
+    async with aclosing(reading):
         async for listed in reading:
             yield listed
+
+
+def _kind_of(url: str) -> str | None:
+    if bagit.is_bag(url):
+        return "bagit"
+    return "doi" if repository.is_page(url) else None
+
+
+async def _of_json(
+    url: str, kind: str | None, documents: Documents
+) -> AsyncGenerator[UrlFile, None]:
+    if kind == "doi":
+        url = await repository.locate(url, documents)
+    document = await documents.json(url)
+    if kind == "ro-crate" or (isinstance(document, dict) and "@graph" in document):
+        for file in ro_crate.read(document, url):
+            yield file
+        return
+    async with aclosing(repository.read(document, url, documents)) as reading:
+        async for file in reading:
+            yield file
 
 
 def _inline(file: Mapping[str, Any]) -> UrlFile:

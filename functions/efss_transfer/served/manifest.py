@@ -49,6 +49,11 @@ class UrlFile:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedFile(UrlFile):
+    """File of which the list has named the checksum before, and names another URL now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """Entry of a folder: a folder if `file` is None."""
 
@@ -74,7 +79,8 @@ class Manifest:
     def add(self, listed: UrlFile) -> None:
         """Add a file. Raises PathRefused, and ListTooLarge."""
         try:
-            self._add(listed)
+            if not (isinstance(listed, MovedFile) and self._move(listed)):
+                self._add(listed)
         except sqlite3.OperationalError as error:
             raise ListTooLarge from error
 
@@ -104,6 +110,24 @@ class Manifest:
         except sqlite3.IntegrityError:
             raise PathRefused(SAME_PATH) from None
         self.count += 1
+
+    def _move(self, listed: UrlFile) -> bool:
+        path = tuple(clean(listed.path).split("/"))
+        known = self.find(path)
+        if known is None or known.file is None:
+            return False
+        base, slash, rest = listed.urls[0].rpartition("/")
+        self._tables.execute(
+            "UPDATE entry SET base = ?, rest = ?, size = ? WHERE folder = ? AND alike = ?",
+            (
+                self._base(base + slash),
+                rest,
+                listed.size,
+                self._folder(path[:-1]),
+                folded(path[-1]),
+            ),
+        )
+        return True
 
     def learn(self, path: Segments, size: int | None, modified: int | None) -> None:
         """Keep what a server said of a file, where the list does not say it."""

@@ -17,6 +17,7 @@ ABOUT_SEVERAL = {
 }
 # Modules without unit tests of their own, and what tests them.
 COVERED_ELSEWHERE = {
+    "served/formats/bagit.py": "integration/served/test_published_lists.py",
     "served/contents.py": "integration/served/test_urls.py",
     "served/servers.py": "integration/served/test_urls.py",
     "served/sizes.py": "integration/served/test_urls.py",
