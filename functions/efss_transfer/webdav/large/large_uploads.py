@@ -152,6 +152,8 @@ class LargeUploads:
                 raise anew(self._session, path, "The server took a part before all of it arrived")
             rate = length / max(time.monotonic() - begun, 1e-3)
             session.chunks.append(Chunk(name, length, stretches.digest))
+            if number == 1:
+                await self._sessions.learn(session)
 
     async def _explained(self, path: Segments, failed: Failed) -> Failed:
         """Return the error of an upload; learn from it what the next one must know."""

@@ -49,6 +49,8 @@ class ChunkSession:
     Then they are no files, and it counts them to the size of the file that they replace, which
     cannot be read until the upload is complete. So a session is direct only for a new file.
     """
+    has_parts: bool | None = False
+    """Whether an object store keeps its chunks; None if that is not known."""
     has_others: bool = False
     """Whether there are other sessions for the file, of which some may be of no more use."""
 
@@ -128,7 +130,7 @@ class Sessions:
                 continue
             if last.name.endswith(last.after):
                 continue
-            if session.is_direct and await self._has_parts(session):
+            if session.has_parts:
                 with suppress(*_UNKNOWN):
                     await self._mark_as_released(session)
                 continue
@@ -145,10 +147,12 @@ class Sessions:
         async with self._session.call(call, session.folder):
             pass
 
-    async def _has_parts(self, session: ChunkSession) -> bool:
-        with suppress(*_UNKNOWN):
-            return marks.are_parts((await self._chunks.listed(session.folder)).files)
-        return False
+    async def learn(self, session: ChunkSession) -> None:
+        """Learn from the first chunk of a session whether an object store keeps it."""
+        if session.has_parts is None:
+            with suppress(*_UNKNOWN):
+                listing = await self._chunks.listed(session.folder)
+                session.has_parts = marks.are_parts(listing.files)
 
     async def is_whole(self, session: ChunkSession) -> bool:
         """Return whether a session in an object store has what was sent, and nothing else.
@@ -156,7 +160,7 @@ class Sessions:
         The server does not compare the sum of the parts with the length that it was told. Raises
         as a call does.
         """
-        if not session.is_direct:
+        if session.has_parts is False:
             return True
         try:
             listing = await self._chunks.listed(session.folder)
@@ -242,7 +246,8 @@ class Sessions:
         if found is None or not found[0]:
             return None
         session.chunks, rest = found
-        if marks.are_parts(listing.files):
+        session.has_parts = marks.are_parts(listing.files)
+        if session.has_parts:
             session.is_direct = True
             if not is_new:  # the server would look for the parts in the file that came meanwhile
                 return None
@@ -258,6 +263,7 @@ class Sessions:
     async def _opened(self, path: Segments, key: Key, size: int, *, is_new: bool) -> ChunkSession:
         session = ChunkSession(f"{self._chunks.folder}/{key.session()}", key, size)
         session.is_direct = is_new
+        session.has_parts = None if is_new else False
         headers = {"Destination": self._listings.url(path)} if is_new else {}
         try:
             await self._chunks.open(session.folder, path, headers)
