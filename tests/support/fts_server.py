@@ -11,14 +11,13 @@ failures in FTS's form. `requests` are what it was asked; `jobs` what it holds.
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -251,7 +250,10 @@ class FtsServer:
             if job.is_cancelled or self.ended.is_set():
                 return
             file.state = "ACTIVE"
-        reason = self._copied(job, file)
+        try:
+            reason = self._copied(job, file)
+        except Exception as error:  # noqa: BLE001 - no file may stay ACTIVE for ever
+            reason = f"GENERAL [5] {type(error).__name__}"
         with self.lock:
             if file.state not in ENDED:
                 file.state, file.reason = ("FAILED", reason) if reason else ("FINISHED", "")
@@ -293,32 +295,41 @@ class FtsServer:
             "Connection": "close",
             "TransferHeaderAuthorization": f"Bearer {file.tokens[0]}",
         }
+        last = ""
         try:
-            with self._open("COPY", destination, file.tokens[1], headers) as answer:
-                last = ""
+            with self._sent("COPY", destination, file.tokens[1], headers) as answer:
+                if answer.status >= 300:
+                    return f"DESTINATION {_said(answer.status)}"
                 for line in answer:
                     last = line.decode().strip() or last
                     if last.startswith("Stripe Bytes Transferred:"):
                         file.moved = int(last.rpartition(":")[2])
-        except urllib.error.HTTPError as error:
-            return f"DESTINATION {_said(error.code)}"
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return "TRANSFER [70] TRANSFER ERROR: connection reset"
         if last.startswith("success"):
             return ""
         return f"TRANSFER [70] TRANSFER ERROR: Copy failed (3rd pull). {last}"
 
     def _head(self, url: str, token: str) -> tuple[int, str]:
-        try:
-            with self._open("HEAD", url, token, {"Want-Digest": "adler32"}) as answer:
-                return answer.status, answer.headers.get("Digest", "")
-        except urllib.error.HTTPError as error:
-            return error.code, ""
+        with self._sent("HEAD", url, token, {"Want-Digest": "adler32"}) as answer:
+            return answer.status, answer.headers.get("Digest", "")
 
-    def _open(self, method: str, url: str, token: str, headers: dict[str, str]) -> Any:
-        sent = {**headers, "Authorization": f"Bearer {token}"}
-        request = urllib.request.Request(url, headers=sent, method=method)
-        return urllib.request.urlopen(request, timeout=60, context=self.tls)
+    @contextmanager
+    def _sent(
+        self, method: str, url: str, token: str, headers: dict[str, str]
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send a request. Not by urllib, which spells headers as XRootD does not know them."""
+        parts = urlsplit(url)
+        if parts.scheme == "https":
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                parts.netloc, timeout=60, context=self.tls
+            )
+        else:
+            connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+        with closing(connection):
+            signed = {**headers, "Authorization": f"Bearer {token}"}
+            connection.request(method, parts.path, headers=signed)
+            yield connection.getresponse()
 
     def close(self) -> None:
         """Stop copying."""

@@ -21,7 +21,8 @@ from efss_transfer.model.result import Failure, FileOutcome, FileState, Reason
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.session import Failed, Refused
 
-_CHECKS: Final = 16
+# XRootD computes few checksums at a time, and lets the other requests wait for long.
+_CHECKS: Final = 4
 _SHORTEST_POLL: Final = 0.25
 _LONGEST_POLL: Final = 10.0
 _PATIENCE: Final = 60.0

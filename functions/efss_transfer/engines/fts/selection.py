@@ -20,7 +20,7 @@ from efss_transfer.model.verification import VerifyMode
 from efss_transfer.webdav.http.connections import NoAnswer
 from efss_transfer.webdav.session import Failed, Refused
 
-_AT_A_TIME: Final = 32
+_AT_A_TIME: Final = 8
 
 
 class JobSelection:
