@@ -57,6 +57,8 @@ async function readService(attempts) {
     check = checker(request);
     state.schema = request;
     state.storages = about.storages;
+    state.engines = about.engines;
+    state.detaching = about.detaching_engines;
     showHealth(about, health);
     return true;
   } catch {
@@ -82,7 +84,7 @@ function buildSides() {
     changed: () => review(),
     endpoint,
     blame,
-    look: (path, body) => look(new URL(path, base), body, token()),
+    look: (path, body) => look(new URL(path, base), { ...chosenEngine(), ...body }, token()),
     browse: (side) => picker.browse(side, say(`picker.title_${side.name}`), (body) => context.look("list", body)),
   };
   sides.source = new Side("source", "nextcloud", context);
@@ -115,12 +117,25 @@ async function readStorages() {
   for (const side of Object.values(sides)) if (side.preset === "site") side.show("site");
 }
 
+/** The engine of the request, if one is chosen: a look is its own. */
+function chosenEngine() {
+  const { engine } = request(true);
+  return engine && { engine };
+}
+
+// What the site has not switched on is no choice.
+function isOffered(name) {
+  if (name === "engine") return state.engines.length > 1;
+  return state.engines.includes(name) || !state.schema.properties.engine.enum.includes(name);
+}
+
 // The members of a request besides source and destination.
 function buildOptions() {
   for (const [name, member] of Object.entries(state.schema.properties)) {
-    if (name in sides) continue;
-    const described = resolved(state.schema, member);
+    if (name in sides || !isOffered(name)) continue;
+    const described = { ...resolved(state.schema, member), ...(name === "engine" && { enum: state.engines }) };
     const group = described.type === "object" ? Object.entries(described.properties) : [["", described]];
+    if (!state.detaching.length) group.splice(0, group.length, ...group.filter(([inner]) => inner !== "detach"));
     const changed = () => review();
     const fields = group.map(([inner, it]) => field(state.schema, it, inner ? `/${name}/${escaped(inner)}` : `/${name}`, { changed }));
     optionFields.push(...fields);

@@ -41,7 +41,8 @@ export class Outcome {
   }
 }
 
-function sentence({ state, totals: { files, skipped } }) {
+function sentence({ state, code, totals: { files, skipped } }) {
+  if (code === "still_running") return code;
   if (state !== "succeeded" || files.transferred) return state;
   return skipped?.dry_run ? "dry_run" : files.skipped ? "nothing" : state;
 }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from efss_transfer import __version__
 from efss_transfer.auth.admission import Admission
 from efss_transfer.contract import schemas
+from efss_transfer.engines.base import Engine
 from efss_transfer.model.errors import EfssTransferError
 from efss_transfer.model.result import Json
 from efss_transfer.service.http_messages import Request
@@ -21,7 +22,16 @@ SCHEMA: Final[dict[str, Any]] = {
         "name": {"type": "string"},
         "version": {"type": "string"},
         "description": {"type": "string"},
-        "engines": {"type": "array", "items": {"type": "string"}},
+        "engines": {
+            "type": "array",
+            "description": "The values of a request's `engine` that this site has switched on.",
+            "items": {"type": "string"},
+        },
+        "detaching_engines": {
+            "type": "array",
+            "description": "Those that can honour `options.detach`.",
+            "items": {"type": "string"},
+        },
         "storage_types": {"type": "array", "items": {"type": "string"}},
         "storages": {
             "type": "array",
@@ -47,12 +57,15 @@ SCHEMA: Final[dict[str, Any]] = {
         },
         "links": {"type": "object"},
     },
-    "required": ["name", "version", "description", "engines", "storage_types", "links"],
+    "required": [
+        *("name", "version", "description", "engines", "detaching_engines", "storage_types"),
+        "links",
+    ],
 }
 
 
 def of_service(
-    engines: Iterable[str], storages: Iterable[SiteStorage] | None = None
+    engines: Mapping[str, Engine], storages: Iterable[SiteStorage] | None = None
 ) -> dict[str, Json]:
     """The name, version and abilities of a service with these engines, and its links.
 
@@ -67,6 +80,7 @@ def of_service(
         "version": __version__,
         "description": "Copies files between two storages. POST a transfer request to this path.",
         "engines": sorted(engines),
+        "detaching_engines": sorted(name for name, it in engines.items() if it.can_detach),
         "storage_types": types,
         **offered,
         "links": {

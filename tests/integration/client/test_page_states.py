@@ -7,12 +7,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from support import nextcloud, service_process, storages
-from support.browser import chromium, opened
+from support.browser import Seen, chromium, opened
 from support.nginx import Gateway, gateway
 from support.page_user import measured, side, start, states
 from support.service_process import Function
@@ -197,3 +198,31 @@ def test_refused_token_is_shown_at_the_token(browser: Browser, front: Gateway) -
         assert token.get_attribute("aria-invalid") == "true"
         assert "The caller is not authenticated." in seen.text("#state")
         seen.clean("401")
+
+
+def options_of(seen: Seen) -> list[str]:
+    seen.page.locator("#more > summary").click()
+    return seen.page.locator("#options label").all_inner_texts()
+
+
+def test_engine_is_a_choice_where_the_site_has_several(
+    browser: Browser, function: Function, tmp_path: Path
+) -> None:
+    with opened(browser, function.url) as seen:
+        shown = options_of(seen)
+        assert "Overwrite" in shown
+        assert not {"Engine", "Detach", "Token"} & set(shown)
+        seen.clean()
+    fts = {"url": "https://fts.example.org:8446"}
+    site = {"engines": {"tpc": {}, "fts": fts}, "allow": {"networks": ["127.0.0.0/8"]}}
+    (tmp_path / "run").mkdir()
+    with service_process.function(tmp_path / "run", site=site) as grid:
+        with opened(browser, grid.url) as seen:
+            assert {"Engine", "Detach"} < set(options_of(seen))
+            choices = seen.page.get_by_label("Engine", exact=True).locator("option")
+            assert choices.all_inner_texts()[1:] == ["fts", "rclone", "tpc"]
+            seen.page.get_by_label("Engine", exact=True).select_option("tpc")
+            expect(seen.page.locator("#json")).to_contain_text('"engine": "tpc"')
+            assert seen.barriers() == []
+            seen.clean()
+        grid.wait_clean()
