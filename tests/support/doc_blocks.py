@@ -26,6 +26,8 @@ from support.storages import ROOT
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 REFERENCE = DOCS / "reference"
+RECEIVED_SHARE = "received_share.py"
+"""A part of a server that receives shares, which test_ocm_shares.py runs."""
 EXAMPLES = ("client.py", "stream.py")
 CLIENTS = (
     *("transfer.py", "copy.mjs", "node.mjs", "index.html", "copy.sh", "copy.php"),

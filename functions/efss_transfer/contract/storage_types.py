@@ -5,7 +5,7 @@ Facts about a type that the schema does not describe are in model/storage_traits
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ TARGET_FORMS: Final = (
     "host_port",
     "sas_url",
     "file_url",
+    "ocm_address",
+    "ocm_uri",
     "service_account",
 )
 """Schema definitions, under `$defs`, of values that say where a connection goes."""
@@ -59,7 +61,7 @@ def target_parameters(storage_type: str) -> Mapping[str, str]:
 
 def make_endpoint(
     storage_type: str,
-    values: Mapping[str, Value | Items],
+    values: Mapping[str, Value | Items | Sequence[str]],
     path: str,
     *,
     storage: str | None = None,
@@ -67,7 +69,8 @@ def make_endpoint(
 ) -> Endpoint:
     """Build an endpoint from parameter values that fit the schema.
 
-    `storage` and `site_parameters` are given for a storage from the site file.
+    A list of words becomes one text, with spaces between them. `storage` and `site_parameters`
+    are given for a storage from the site file.
     """
     secret = secret_parameters(storage_type)
     parameters: dict[str, Value] = {}
@@ -75,8 +78,10 @@ def make_endpoint(
     for name, value in values.items():
         if isinstance(value, Value):
             parameters[name] = value
+        elif words := [it for it in value if isinstance(it, str)]:
+            parameters[name] = " ".join(words)
         else:
-            lists[name] = value
+            lists[name] = [it for it in value if not isinstance(it, str)]
     return Endpoint(
         type=storage_type,
         parameters=parameters,

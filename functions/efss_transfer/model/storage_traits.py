@@ -28,7 +28,7 @@ class StorageTraits:
             connections.
         parallel_files: How many files at a time the usual servers handle well; None if unknown.
         ignores_case: `README` and `readme` are one file in every such storage.
-        is_served: The service itself shows it to an engine, as a WebDAV tree of listed files.
+        is_served: The service itself shows it to an engine, as a WebDAV storage.
 
     """
 
@@ -95,6 +95,7 @@ _TRAITS: Final[Mapping[str, StorageTraits]] = {
     "box": StorageTraits(service_host="api.box.com", ignores_case=True),
     "koofr": StorageTraits(service_host="app.koofr.net", ignores_case=True),
     "doi": StorageTraits(service_host="doi.org"),
+    "ocm": StorageTraits(parallel_files=64, is_served=True),
     "filefabric": StorageTraits(ignores_case=True),
     "filescom": StorageTraits(ignores_case=True),
     "opendrive": StorageTraits(ignores_case=True),

@@ -67,11 +67,21 @@ def parse_target(form: str, value: str, port: int | None = None) -> Target | Non
         return _parse_url(str(account["token_uri"]))
     if form == "host":
         return Target(canonical_host(value), port)
+    if form == "ocm_uri" and "://" not in value:
+        return None  # a path at the sender's server, whose address is another parameter
+    if form == "ocm_address":
+        value = ocm_server(value)
     if form == "host_port":
         value = f"//{value}"
     elif form == "authority" and "://" not in value:
         value = f"https://{value}"
     return _parse_url(value)
+
+
+def ocm_server(address: str) -> str:
+    """The URL of the server that an address in Open Cloud Mesh names, such as `alice@host`."""
+    host = address.rpartition("@")[2].rstrip("/")
+    return host if "://" in host else f"https://{host}"
 
 
 def _parse_url(url: str) -> Target:

@@ -21,6 +21,7 @@ from support.doc_blocks import (
     EXAMPLES,
     PAGES,
     README,
+    RECEIVED_SHARE,
     REFERENCE,
     Block,
     anchors,
@@ -90,7 +91,7 @@ def test_no_block_is_left_out(page: Path) -> None:
             case "toml" | "bash":
                 assert "file" in block.marks, where
             case "python":
-                is_example = block.marks.get("example") in EXAMPLES
+                is_example = block.marks.get("example") in (*EXAMPLES, RECEIVED_SHARE)
                 # test_workflow.py compares the quotation.
                 is_quote = (name_of(page), block.marks.get("quote")) == QUOTE
                 assert "run" in block.marks or is_example or is_quote, where

@@ -158,6 +158,8 @@ class Draft:
             return text.lower() in _TRUE
         if (kind == "integer" or is_port) and text.isdecimal():
             return int(text)
+        if kind == "array":
+            return text.replace(",", " ").split()
         return text
 
     def _address(self, parameter: str, text: str) -> str:

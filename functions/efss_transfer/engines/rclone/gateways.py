@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,11 @@ _NO_GATEWAY: Final = (
     "Tokens are renewed by the WebDAV gateway, which this site has switched off, and which has no "
     "part in a sign-in to SharePoint. Send a `bearer_token` that is valid for the whole transfer."
 )
+SHARE: Final = "ocm"
+_NO_SHARES: Final = (
+    "Shares of Open Cloud Mesh are read by the WebDAV gateway, which this site has switched off. "
+    "The operator can switch it on."
+)
 
 
 class NoGateways:
@@ -35,11 +41,11 @@ class NoGateways:
     batching: Final = NoBatching()
 
     def __init__(self, request: TransferRequest) -> None:
-        self._request = request
+        self.request: Final = request
 
     def routed(self) -> TransferRequest:
         """Return the request unchanged."""
-        return self._request
+        return self.request
 
     def remote_parameters(self, _: str) -> dict[str, str]:
         """Return no parameters."""
@@ -71,7 +77,8 @@ def choose_gateways(
 ) -> Gateways | NoGateways:
     """Return the WebDAV gateways of a transfer, if they are switched on or a tree is served.
 
-    Raises InvalidRequest for a token that only a gateway could renew.
+    A source that is a share of Open Cloud Mesh is opened first. Raises InvalidRequest for what
+    only a gateway can do, and EndRefused or TransferInterrupted for a share that does not open.
     """
     has_none = route.guard is None or not settings.rclone.webdav_gateway
     _refuse_tokens(request, has_none=has_none)
@@ -82,6 +89,13 @@ def choose_gateways(
     from efss_transfer.engines.rclone.process.webdav_gateways import Gateways
 
     gateway_route = GatewayRoute(route.guard, route.site_proxy, context.egress)
+    shared = None
+    if request.source.type == SHARE:
+        from efss_transfer.engines.rclone.process.ocm_shares import open_source
+
+        side = gateway_route.of("source")
+        shared = open_source(request.source, route.guard, side, context, redactor)
+        request = replace(request, source=shared.endpoint)
     return Gateways(
         route.guard,
         gateway_route,
@@ -90,6 +104,7 @@ def choose_gateways(
         context.deadline,
         settings.memory_bytes,
         lambda token: redactor.add((token,)),
+        shared,
     )
 
 
@@ -100,5 +115,7 @@ def _refuse_tokens(request: TransferRequest, *, has_none: bool) -> None:
         for name in end.token_issuers
         if has_none or str(end.parameters.get("vendor", "")).startswith("sharepoint")
     ]
+    if has_none and request.source.type == SHARE:
+        wrong.append(Violation("/source/type", "policy", _NO_SHARES))
     if wrong:
         raise InvalidRequest(wrong)

@@ -14,6 +14,7 @@ from efss_transfer.engines.rclone.rc.jobs import TransferInterrupted
 from efss_transfer.engines.rclone.report import exit_code, report
 from efss_transfer.engines.rclone.transfer.path_kind import CopyRefused
 from efss_transfer.engines.redaction import Redactor
+from efss_transfer.engines.refusals import EndRefused
 from efss_transfer.model.errors import EngineError, lack_of_threads
 from efss_transfer.model.result import (
     ErrorGroup,
@@ -62,7 +63,7 @@ class RunOutcome:
             yield
         except TransferInterrupted as interruption:
             self._forced_state = interruption.state
-        except CopyRefused as refusal:
+        except (CopyRefused, EndRefused) as refusal:
             self._outcomes.add_final_error(refusal.failure)
         except RcError as error:
             # A refused parameter is an error of the side that was opened last, if any was.

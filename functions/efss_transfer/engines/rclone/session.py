@@ -113,6 +113,7 @@ class Session:
         self._redactor.add(daemon.route.secrets)
         daemon.rc.log_lines, daemon.rc.log_lines_until = lambda: self._log.lines, context.deadline
         gateways = choose_gateways(daemon.route, context, settings, self._request, self._redactor)
+        self._request = gateways.request
         self.ask_product = gateways.ask_product
         self.run = RunContext(
             daemon.rc,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from efss_transfer.model.verification import VerifyMode
 from efss_transfer.webdav import recognition
 from efss_transfer.webdav.budget import Budget, size_for
 from efss_transfer.webdav.credentials.endpoint_credential import credential_of
+from efss_transfer.webdav.credentials.passwords import is_hashed
 from efss_transfer.webdav.dialects import Dialect, of_vendor
 from efss_transfer.webdav.gateway import Gateway
 from efss_transfer.webdav.http.client import Upstream
@@ -33,6 +33,7 @@ from efss_transfer.webdav.session import ServerSession
 from efss_transfer.webdav.words import Record
 
 if TYPE_CHECKING:
+    from efss_transfer.engines.rclone.process.ocm_shares import SharedSource
     from efss_transfer.model.storage_check import ServerProduct
     from efss_transfer.served.tree import ServedTree
 
@@ -48,8 +49,6 @@ _NO_LENGTHS: Final = frozenset({"http", "urls"})
 _STREAMING: Final = "owncloud"
 _MOST: Final = 64
 _MOST_BY_PASSWORD: Final = 4
-# Nextcloud makes app passwords in these two forms, for a person and for an application.
-_APP_PASSWORD: Final = re.compile(r"(?:[A-Za-z0-9]{5}-){4}[A-Za-z0-9]{5}|[A-Za-z0-9]{72}")
 _LONGEST_PATIENCE: Final = 60.0
 # Seconds before the deadline in which rclone tries again for what was waited for in vain.
 _MOST_RESERVED: Final = 5.0
@@ -76,7 +75,8 @@ class Gateways:
 
     Creating it begins to ask the servers what they are. `deadline` is a time of
     `time.monotonic()`, and `memory` the number of bytes that the transfer may use. Each token that
-    a gateway fetches is passed to `keep_secret`, which keeps it out of logs and answers.
+    a gateway fetches is passed to `keep_secret`, which keeps it out of logs and answers. `shared`
+    is the request's source, if that is a share of Open Cloud Mesh.
     """
 
     def __init__(
@@ -88,7 +88,9 @@ class Gateways:
         deadline: float,
         memory: int,
         keep_secret: Callable[[str], None],
+        shared: SharedSource | None = None,
     ) -> None:
+        self._shared = shared
         self._guard = guard
         self._route = route
         self._keep_secret = keep_secret
@@ -100,9 +102,9 @@ class Gateways:
         self._large_above = settings.webdav_chunks_mb * 1_000_000
         left = deadline - time.monotonic()
         self._give_up_at = deadline - min(left / 4, _MOST_RESERVED)
-        self._request = request
+        self.request: Final = request
         self._is_shared = request.source.parameters == request.destination.parameters and (
-            request.source.type == request.destination.type
+            shared is None and request.source.type == request.destination.type
         )
         self._servers = {"source": self._server("source", request.source)}
         if not self._is_shared:
@@ -125,22 +127,20 @@ class Gateways:
         vendor depends on it.
         """
         if self._tree is None:
-            source = self._behind("source", self._request.source, is_destination=self._is_shared)
+            source = self._behind("source", self.request.source, is_destination=self._is_shared)
         else:
-            source = self._as_tree(self._request.source, self._tree)
+            source = self._as_tree(self.request.source, self._tree)
             self.records[Side.SOURCE] = self._tree.record
         if self._is_shared:
             parameters = source.parameters
-            destination = replace(self._request.destination, parameters=parameters)
+            destination = replace(self.request.destination, parameters=parameters)
         else:
-            destination = self._behind(
-                "destination", self._request.destination, is_destination=True
-            )
+            destination = self._behind("destination", self.request.destination, is_destination=True)
         for side in Side:
             gateway = self._gateway_of(side)
             if gateway is not None:
                 self.records[side] = gateway.record
-        return replace(self._request, source=source, destination=destination)
+        return replace(self.request, source=source, destination=destination)
 
     @property
     def memory(self) -> int:
@@ -192,7 +192,7 @@ class Gateways:
         server = self._servers["source"]
         if server is None:
             return None
-        home = urlsplit(str(self._request.source.parameters["url"])).path
+        home = urlsplit(str(self.request.source.parameters["url"])).path
         asked = self._guard.start(lambda: product_of(server.upstream, home))
         with suppress(TimeoutError, CancelledError):
             return asked.result(recognition.SECONDS + 1)
@@ -212,7 +212,10 @@ class Gateways:
         except (KeyError, ValueError):
             return None  # rclone reports the error
         route = self._route.of(side)
-        connections = Connections(route.dial, proxy=route.proxy, most=_MOST)
+        shared = self._shared if side == "source" else None
+        connections = (
+            shared.connections if shared else Connections(route.dial, proxy=route.proxy, most=_MOST)
+        )
         upstream = Upstream(
             origin,
             connections,
@@ -232,12 +235,18 @@ class Gateways:
         if server is None:
             return end
         dialect = server.dialect()
-        if _is_hashed(dialect, str(end.parameters.get("pass", ""))):
+        if is_hashed(dialect, str(end.parameters.get("pass", ""))):
             server.connections.limit(_MOST_BY_PASSWORD)
+        shared = self._shared if side == "source" else None
+        credential = (
+            shared.credential
+            if shared
+            else credential_of(end, server.connections, self._keep_secret)
+        )
         session = ServerSession(
             server.upstream,
             urlsplit(str(end.parameters["url"])).path,
-            credential=credential_of(end, server.connections, self._keep_secret),
+            credential=credential,
             patience=min(self._stall_seconds / 2, _LONGEST_PATIENCE),
             give_up_at=self._give_up_at,
         )
@@ -246,7 +255,7 @@ class Gateways:
             server.connections,
             dialect,
             is_destination=is_destination,
-            keeps_files=self._request.options.overwrite in _KEEPING,
+            keeps_files=self.request.options.overwrite in _KEEPING,
             budget=self._budget,
             bulk=self._bulk,
             archives=self._archives,
@@ -259,7 +268,7 @@ class Gateways:
         url = self._offered(gateway)
         parameters = {name: value for name, value in end.parameters.items() if name in _KEPT}
         vendor = dialect.vendor
-        if dialect.needs_length and self._request.source.type in _NO_LENGTHS:
+        if dialect.needs_length and self.request.source.type in _NO_LENGTHS:
             vendor = _STREAMING
         parameters |= {"url": url, "vendor": vendor}
         return replace(end, parameters=parameters)
@@ -287,13 +296,3 @@ def _asks_for_checksums(request: TransferRequest) -> bool:
         or options.compare == "checksum"
         or any(file.hash for file in files)
     )
-
-
-def _is_hashed(dialect: Dialect, password: str) -> bool:
-    """Return whether the server hashes the password anew for each request.
-
-    That takes longer than the work itself: more requests at a time only wait for each other.
-    """
-    if not password or not dialect.hashes_passwords:
-        return False
-    return dialect.hashes_tokens or not _APP_PASSWORD.fullmatch(password)
