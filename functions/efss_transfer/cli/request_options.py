@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from efss_transfer.cli.inputs import read_input
+from efss_transfer.cli.inputs import read_input, secret_from_file
 from efss_transfer.cli.param_types import Size
 from efss_transfer.config.environment import PREFIX
 
@@ -64,6 +64,12 @@ _OPTIONS: Final = (
         help="What copies: tpc lets WebDAV storages copy between themselves, fts by jobs of an FTS "
         "server. [default: rclone]",
     ),
+    click.option(
+        "--fts-token-file",
+        type=click.Path(path_type=Path),
+        help="With --engine fts: file with your bearer token for the FTS server, if the site has "
+        "none or you use yours.",
+    ),
 )
 _SELECTION: Final = (
     "include",
@@ -113,7 +119,10 @@ def with_path(text: str) -> str:
 
 
 def members(chosen: dict[str, Any], files_from: str | None) -> dict[str, Any]:
-    """Return `engine`, `selection` and `options` of a request, each only if it was given."""
+    """Return `engine`, `fts`, `selection` and `options` of a request, each only if it was given.
+
+    Raises click.UsageError.
+    """
     given = {
         member: list(value) if isinstance(value, tuple) else value
         for member, value in chosen.items()
@@ -121,6 +130,8 @@ def members(chosen: dict[str, Any], files_from: str | None) -> dict[str, Any]:
     }
     selection: dict[str, Any] = {name: it for name, it in given.items() if name in _SELECTION}
     engine = {name: given.pop(name) for name in ("engine",) if name in given}
+    if (file := given.pop("fts_token_file", None)) is not None:
+        engine["fts"] = {"token": _fts_token(Path(str(file)))}
     options = {name: it for name, it in given.items() if name not in selection}
     if files_from is not None:
         selection["files"] = [{"path": path} for path in _paths(files_from)]
@@ -132,6 +143,14 @@ def show_hints(known: UserEndpoints, *texts: str) -> None:
     """Name the endpoint of the file that a refused one may have meant."""
     for hint in known.hints(*texts):
         click.echo(hint, err=True)
+
+
+def _fts_token(file: Path) -> str:
+    if not (token := secret_from_file(file)):
+        raise click.UsageError(
+            f"{file} is empty or cannot be read: --fts-token-file needs a token."
+        )
+    return token
 
 
 def _paths(file: str) -> list[str]:
