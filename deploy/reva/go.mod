@@ -1,0 +1,3 @@
+module efsstransfer
+
+go 1.19
