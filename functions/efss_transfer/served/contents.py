@@ -59,10 +59,13 @@ class Contents:
         self._servers = servers
         self._budget = budget
         self._wrong: set[tuple[str, str]] = set()
+        # The URL and the version of files of which the engine has the beginning only.
+        self._begun: dict[str, tuple[str | None, str | None]] = {}
 
     def begin_attempt(self) -> None:
         """Ask each URL again."""
         self._wrong.clear()
+        self._begun.clear()
 
     async def pieces(
         self, listed: UrlFile, start: int = 0, *, end: int | None = None
@@ -76,6 +79,22 @@ class Contents:
         # Only the whole file has the checksum.
         done = _Progress(0 if checked else start, hasher=checked.hasher() if checked else None)
         skipped = start - done.position
+        if start:
+            done.url, done.validator = self._begun.get(listed.path, (None, None))
+        self._begun.pop(listed.path, None)
+        try:
+            async with aclosing(self._held_back(listed, done, skipped, end)) as reading:
+                async for piece in reading:
+                    yield piece
+        except BaseException:
+            if listed.checksum is None and done.position:
+                self._begun[listed.path] = done.url, done.validator
+            raise
+
+    async def _held_back(
+        self, listed: UrlFile, done: _Progress, skipped: int, end: int | None
+    ) -> AsyncGenerator[memoryview, None]:
+        """Yield the pieces but for `skipped` bytes, and the last one once the whole is right."""
         held: bytearray | None = None
         async with aclosing(self._arriving(listed, done, end)) as arriving:
             async for piece in arriving:

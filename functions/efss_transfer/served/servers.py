@@ -42,6 +42,7 @@ class Servers:
         patience: float = 30.0,
     ) -> None:
         self.record = record or Record()
+        self.record.is_read_whole = True
         self._connect = connect
         self._may_redirect = may_redirect
         self._credentials = dict(credentials or {})

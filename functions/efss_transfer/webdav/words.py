@@ -207,6 +207,8 @@ class Record:
     """What requests wait for now."""
     absent: set[str] = field(default_factory=set)
     """The first paths that the server did not have when the engine asked for them."""
+    is_read_whole: bool = False
+    """Whether files are to be read in one piece: their checksums are computed on the way."""
     on_file: Callable[[str], None] | None = None
     """Called in the event loop with the path of each file that a listing has."""
 

@@ -192,7 +192,9 @@ class SourceProbe:
         path, largest = max(sizes.items(), key=lambda item: item[1], default=("", 0))
         # Only a destination that accepts parts in any order is sent several streams.
         in_any_order = traits(destination.remote.backend).parts_in_any_order
-        is_in_parts = largest >= LARGE and in_any_order
+        record = self._run.gateways.get(Side.SOURCE)
+        is_whole = record is not None and record.is_read_whole
+        is_in_parts = largest >= LARGE and in_any_order and not is_whole
         is_copied_by_storage = source.remote == destination.remote
         rate = None
         is_read = is_in_parts or not self.may_resume
