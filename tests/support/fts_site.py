@@ -7,6 +7,7 @@ from typing import Any
 
 import requests
 
+from support import third_party_dav
 from support.faulty_webdav import Faulty
 from support.fts_server import FtsServer
 from support.service_process import Function
@@ -42,6 +43,16 @@ class FtsSite:
     def copy(self, **members: Any) -> requests.Response:
         """Copy; other members than `selection` and `fts` are options."""
         return self.function.post(self.body(**members))
+
+
+def empty(dav: Faulty) -> None:
+    """Let a storage be as at its start."""
+    dav.heal()
+    dav.files.clear()
+    dav.folders.clear()
+    dav.folders.add("")
+    dav.digest_of = third_party_dav.adler32
+    dav.copier = third_party_dav.pulls(dav)
 
 
 def _endpoint(dav: Faulty, path: str, token: str) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from support import faulty_webdav, fts_server, service_process, third_party_dav
+from support import faulty_webdav, fts_server, service_process
 from support.faulty_webdav import Faulty
 from support.fts_server import FtsServer
-from support.fts_site import DESTINATION_TOKEN, SOURCE_TOKEN, TOKEN, FtsSite
+from support.fts_site import DESTINATION_TOKEN, SOURCE_TOKEN, TOKEN, FtsSite, empty
 from support.service_process import Function
 
 
@@ -70,13 +70,8 @@ def site(fts: FtsServer, function: Function, storages: tuple[Faulty, Faulty]) ->
     fts.admit(TOKEN)
     source, destination = storages
     for dav, token in ((source, SOURCE_TOKEN), (destination, DESTINATION_TOKEN)):
-        dav.heal()
-        dav.files.clear()
-        dav.folders.clear()
-        dav.folders.add("")
-        dav.digest_of = third_party_dav.adler32
+        empty(dav)
         _demand(dav, token)
-    destination.copier = third_party_dav.pulls(destination)
     return FtsSite(function, fts, source, destination)
 
 

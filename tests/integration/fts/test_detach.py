@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +9,19 @@ import pytest
 
 from efss_transfer.config.settings import Settings
 from efss_transfer.engines.fts.engine import FtsEngine
-from efss_transfer.model.events import FileDone, Finished
+from efss_transfer.model.events import FileDone, Finished, Progress
 from efss_transfer.model.request import Endpoint, FtsServer, Options, TransferRequest
 from efss_transfer.model.result import FileOutcome, Result, State
 from engine_contract import context
-from support import faulty_webdav, fts_server, third_party_dav
+from support import fts_server
 from support.faulty_webdav import Faulty
+from support.fts_site import empty
 from support.storages import digest
 
 pytestmark = pytest.mark.slow
 
 FILES = {"a": b"1", "sub/b": bytes(5000), "sub/deep/c": b"333"}
 HASHES = {path: digest(content) for path, content in FILES.items()}
-
-
-@pytest.fixture
-def fts() -> Iterator[fts_server.FtsServer]:
-    with fts_server.serving() as running:
-        running.admit("token")
-        yield running
-
-
-@pytest.fixture
-def storages() -> Iterator[tuple[Faulty, Faulty]]:
-    with faulty_webdav.serving() as source, faulty_webdav.serving() as destination:
-        destination.copier = third_party_dav.pulls(destination)
-        source.fill("data", FILES)
-        yield source, destination
 
 
 class Copies:
@@ -52,9 +37,10 @@ class Copies:
             for dav, path in zip(storages, ("data", "to"), strict=True)
         )
         self.files: dict[str, FileOutcome] = {}
+        self.progress: Progress | None = None
 
     def __call__(self, **options: Any) -> Result:
-        """The result. `files` has the outcomes."""
+        """The result. `files` has the outcomes, `progress` the last progress."""
         self.files.clear()
         request = TransferRequest(
             self._source, self._destination, options=Options(**options), fts=self._server
@@ -62,6 +48,8 @@ class Copies:
         for event in self._engine.run(request, context()):
             if isinstance(event, FileDone):
                 self.files[event.outcome.path] = event.outcome
+            elif isinstance(event, Progress):
+                self.progress = event
             elif isinstance(event, Finished):
                 return event.result
         raise AssertionError("no result")
@@ -69,6 +57,11 @@ class Copies:
 
 @pytest.fixture
 def copy(fts: fts_server.FtsServer, storages: tuple[Faulty, Faulty], tmp_path: Path) -> Copies:
+    fts.reset()
+    fts.admit("token")
+    for dav in storages:
+        empty(dav)
+    storages[0].fill("data", FILES)
     return Copies(fts, storages, tmp_path)
 
 
@@ -84,6 +77,8 @@ def test_request_is_left_running_and_found_again_until_it_has_ended(
     assert copy(detach=True).code == "still_running"
     status = copy(detach=True, dry_run=True)
     assert (status.state, status.code) == (State.INCOMPLETE, "still_running")
+    assert copy.progress is not None
+    assert copy.progress.expected_files == len(FILES)
     assert [*fts.jobs] == [job.id]
     assert not fts.seen("DELETE")
     fts.hold.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from efss_transfer.model.events import Event
 from efss_transfer.model.request import Endpoint, FtsServer, Options, TransferRequest
 from efss_transfer.model.verification import VerifyMode
 from engine_contract import EngineContract, Filled, Target, context, result
-from support import faulty_webdav, fts_server, third_party_dav
+from support import fts_server
 from support.faulty_webdav import Faulty
-from support.fts_site import DESTINATION_TOKEN, SOURCE_TOKEN, TOKEN
+from support.fts_site import DESTINATION_TOKEN, SOURCE_TOKEN, TOKEN, empty
 
 pytestmark = pytest.mark.slow
 
@@ -39,33 +39,30 @@ def endpoint(dav: Faulty, path: str, token: str) -> Endpoint:
 
 
 @pytest.fixture
-def destination() -> Iterator[Faulty]:
-    with faulty_webdav.serving() as dav:
-        dav.copier = third_party_dav.pulls(dav)
-        dav.digest_of = third_party_dav.adler32
-        yield dav
+def destination(storages: tuple[Faulty, Faulty]) -> Faulty:
+    empty(storages[1])
+    return storages[1]
 
 
 @pytest.fixture
-def fts() -> Iterator[fts_server.FtsServer]:
-    with fts_server.serving() as running:
-        running.admit(TOKEN)
-        yield running
+def admitting(fts: fts_server.FtsServer) -> fts_server.FtsServer:
+    fts.reset()
+    fts.admit(TOKEN)
+    return fts
 
 
 class TestFts(EngineContract):
     @pytest.fixture
-    def engine(self, tmp_path: Path, fts: fts_server.FtsServer) -> Engine:
+    def engine(self, tmp_path: Path, admitting: fts_server.FtsServer) -> Engine:
         (tmp_path / "run").mkdir()
         engine = AtServer(Settings.read({"EFSS_TRANSFER_RUNTIME_DIR": str(tmp_path / "run")}))
-        engine.server = FtsServer(fts.url, token=TOKEN)
+        engine.server = FtsServer(admitting.url, token=TOKEN)
         return engine
 
     @pytest.fixture
-    def origin(self) -> Iterator[Faulty]:
-        with faulty_webdav.serving() as dav:
-            dav.digest_of = third_party_dav.adler32
-            yield dav
+    def origin(self, storages: tuple[Faulty, Faulty]) -> Faulty:
+        empty(storages[0])
+        return storages[0]
 
     @pytest.fixture
     def filled(self, origin: Faulty) -> Filled:
@@ -83,8 +80,8 @@ class TestFts(EngineContract):
         return endpoint(origin, "not/there", SOURCE_TOKEN)
 
     @pytest.fixture
-    def endless(self, origin: Faulty, fts: fts_server.FtsServer) -> Endpoint:
-        fts.hold.set()
+    def endless(self, origin: Faulty, admitting: fts_server.FtsServer) -> Endpoint:
+        admitting.hold.set()
         origin.fill("endless", {"file": bytes(1_000_000)})
         return endpoint(origin, "endless", SOURCE_TOKEN)
 

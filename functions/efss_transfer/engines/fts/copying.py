@@ -108,6 +108,7 @@ class JobCopying:
         writing = {
             url: job.id for job in running for url, it in job.files.items() if not it.has_ended
         }
+        states = {url: it for job in running for url, it in job.files.items()}
         joined.update((job.id, {}) for job in running)
         earlier: dict[str, JobFile] = {}
         if self._options.dry_run and self._options.detach and not running:
@@ -119,6 +120,7 @@ class JobCopying:
                 self.expected_bytes += wanted.file.ours.size or 0
                 if url in writing:
                     joined[writing[url]][url] = wanted
+                    self._following.show(wanted, states[url])
                 elif self._options.dry_run:
                     self._report_dry(wanted, earlier.get(url))
                 elif not self._context.may_start():

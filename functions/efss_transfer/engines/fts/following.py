@@ -69,6 +69,11 @@ class Following:
             else:
                 self.running.add(job.id)
 
+    def show(self, wanted: WantedFile, state: JobFile) -> None:
+        """Show how far a file is, if it is being copied."""
+        if state.state == "ACTIVE":
+            self.in_flight[wanted.file.path] = (state.moved, wanted.file.ours.size)
+
     def fail(self, files: Iterable[WantedFile], failure: Failure) -> None:
         """Report that files have failed."""
         for it in files:
@@ -114,8 +119,8 @@ class Following:
             state = job.files.get(url)
             if state is not None and state.has_ended:
                 ended.append((waiting.pop(url), state))
-            elif state is not None and state.state == "ACTIVE":
-                self.in_flight[wanted.file.path] = (state.moved, wanted.file.ours.size)
+            elif state is not None:
+                self.show(wanted, state)
         await asyncio.gather(*(self._end(*it) for it in ended))
 
     async def _end(self, wanted: WantedFile, ended: JobFile) -> None:

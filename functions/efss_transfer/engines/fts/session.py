@@ -18,7 +18,7 @@ from efss_transfer.engines.third_party.session import (
     DirectedSession,
     Interrupted,
 )
-from efss_transfer.model.events import Event
+from efss_transfer.model.events import Event, Phase
 from efss_transfer.model.request import FTS, FtsServer
 from efss_transfer.model.result import Json, State
 
@@ -34,6 +34,8 @@ class FtsSession(DirectedSession):
         """Copy; with `options.detach` return once all that is missing is in jobs."""
         yield from super().copy()
         if self._request.options.detach and self._following.running:
+            self._reported = 0.0
+            yield from self._progress(Phase.COPYING)
             raise Interrupted(State.INCOMPLETE, "still_running")
 
     def _attempts(self) -> JobCopying:
