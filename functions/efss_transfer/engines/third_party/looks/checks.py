@@ -38,6 +38,7 @@ destination, where there is nothing yet.
 """
 
 _FACT_SECONDS: Final = 10.0
+_COPY_SECONDS: Final = 25.0
 _CONTENT: Final = b"efss-transfer has checked whether it may write here. Remove this file.\n"
 # A storage may compute a checksum when it is asked for it.
 _LARGEST_ASKED: Final = 1 << 20
@@ -144,7 +145,7 @@ class _Check:
         async def possible() -> tuple[str, ...]:
             return await ways(self._end, destination, path, to, self._look.redactor)
 
-        self._possible, _ = self._look.run(possible, _FACT_SECONDS)
+        self._possible, _ = self._look.run(possible, _COPY_SECONDS)
 
     async def _read(self) -> bool:
         own = await self._end.look(self._end.root)
