@@ -33,6 +33,7 @@ from benchmark import columns as benchmark_columns
 from benchmark import listing as benchmark_listing
 from benchmark import rows as benchmark_rows
 from benchmark import shards as benchmark_shards
+from benchmark import urls as benchmark_urls
 from benchmark.cpus import SHARED, Processors
 from benchmark.rows import DAEMON, DEFAULTS, EXPERT, SERVICE, WORKLOADS
 from efss_transfer.engines.rclone.process.binary import find_binary
@@ -99,6 +100,9 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
     if "listing" in chosen.rows:
         files = benchmark_listing.FILES // (benchmark_rows.QUICK if chosen.quick else 1)
         found["listing"] = asdict(benchmark_listing.measure(rounds, files))
+    if "urls" in chosen.rows:
+        files = benchmark_urls.FILES // (benchmark_rows.QUICK if chosen.quick else 1)
+        found["urls"] = asdict(benchmark_urls.measure(rounds, files))
     if "cold" in chosen.rows:
         found["cold"] = asdict(cold_start.measure(rounds))
     save(found, chosen.save)
@@ -207,6 +211,8 @@ def show(found: dict[str, Any], console: Console) -> None:
         console.print(benchmark_shards.table(benchmark_shards.Row(**shards)))
     if listing := found.get("listing"):
         console.print(benchmark_listing.describe(benchmark_listing.Row(**listing)))
+    if urls := found.get("urls"):
+        console.print(benchmark_urls.describe(benchmark_urls.ListedUrls(**urls)))
     if cold := found.get("cold"):
         console.print(cold_start.describe(cold_start.ColdStart(**cold)))
 

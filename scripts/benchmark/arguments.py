@@ -16,6 +16,7 @@ SEPARATE_ROWS: Final = {
     "nextcloud": "1,000 files of 4 KB (see --files) up to a stand-in of Nextcloud, and down",
     "shards": "four shards at once, compared with one request",
     "listing": "one of 10,000 shards of 20,000 files: the cost of listing them",
+    "urls": "1,000 URLs, beside `rclone copyurl --urls` by an expert",
     "cold": "a cold start on AWS Lambda",
 }
 SERVER_ROWS: Final = {

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -82,7 +82,8 @@ def command(
 
     def run(copies: Sequence[Copy], measure_memory: bool) -> Run:
         started = [
-            (_command(source, destination), source, destination) for source, destination in copies
+            (environment(source, destination), source, destination)
+            for source, destination in copies
         ]
         processes: list[subprocess.Popen[bytes]] = []
         watched: list[psutil.Process] = []
@@ -125,16 +126,18 @@ def command(
     return run
 
 
-def _command(source: dict[str, Any], destination: dict[str, Any]) -> dict[str, str]:
-    """The environment that defines the remotes of the command."""
-    environment = {"HOME": "/nonexistent", "RCLONE_CONFIG": ""}
+def environment(source: Mapping[str, Any], destination: Mapping[str, Any]) -> dict[str, str]:
+    """The environment that defines the remotes of a command; an empty endpoint is none."""
+    variables = {"HOME": "/nonexistent", "RCLONE_CONFIG": ""}
     if authorities := os.environ.get("SSL_CERT_FILE"):
-        environment["SSL_CERT_FILE"] = authorities
+        variables["SSL_CERT_FILE"] = authorities
     for side, endpoint in (("SOURCE", source), ("DESTINATION", destination)):
-        environment[f"RCLONE_CONFIG_{side}_TYPE"] = endpoint["type"]
+        if not endpoint:
+            continue
+        variables[f"RCLONE_CONFIG_{side}_TYPE"] = endpoint["type"]
         for name, value in endpoint["parameters"].items():
-            environment[f"RCLONE_CONFIG_{side}_{name.upper()}"] = str(value)
-    return environment
+            variables[f"RCLONE_CONFIG_{side}_{name.upper()}"] = str(value)
+    return variables
 
 
 def daemon(binary: Path, processors: frozenset[int] = SHARED.copiers) -> Column:

@@ -34,7 +34,7 @@ def row_of(found: dict[str, Any], name: str, round_trip: int) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_every_row_is_measured(tmp_path: Path) -> None:
-    names = "tiny,small-to-s3,small-to-webdav,again,large,held,mixed,sixteen,many,huge,listing"
+    names = "tiny,small-to-s3,small-to-webdav,again,large,held,mixed,sixteen,many,huge,listing,urls"
     plot, kept = tmp_path / "bench.svg", tmp_path / "bench.json"
     words = ("--quick", "--json", "--round-trips=20", f"--svg={plot}", f"--save={kept}")
     done = bench(*words, f"--rows={names}")
@@ -53,6 +53,8 @@ def test_every_row_is_measured(tmp_path: Path) -> None:
         assert column["seconds"] > 0.08
     assert row_of(found, "sixteen", 20)["files"] == 16 * 2
     assert found["listing"]["files"] == 200
+    assert found["urls"]["files"] == 10
+    assert found["urls"]["ratio"] > 0
     assert json.loads(kept.read_text("utf-8"))["rows"] == found["rows"]
     assert ElementTree.parse(plot).getroot().tag.endswith("svg")  # noqa: S314 - a trusted file
 
