@@ -13,6 +13,7 @@ import secrets
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -34,6 +35,7 @@ EVERYTHING: Final = "READ_METADATA,UPLOAD,DOWNLOAD,DELETE,MANAGE,UPDATE_METADATA
 
 _TRIES: Final = 3
 _SECONDS: Final = 60
+_ANSWER_SECONDS: Final = 10.0
 _DUMP_SECONDS: Final = 1.0  # from the signal until the shell knows of the end
 _SUPERVISED: Final = """
 while :; do
@@ -128,10 +130,12 @@ class XRootD:
             time.sleep(0.1)
 
     def is_up(self) -> bool:
-        """Whether it serves, also after it was started again."""
-        if "initialization completed.\n" not in self.received().rpartition("------ xrootd")[2]:
-            return False
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+        """Whether it serves, also after it was started again; its log begins anew at midnight."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        address = ("127.0.0.1", self.port)
+        with suppress(OSError), socket.create_connection(address, _ANSWER_SECONDS) as connection:
+            context.wrap_socket(connection).close()
             return True
         return False
 
