@@ -28,7 +28,16 @@ from rich.console import Console
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmark import arguments, cold_start, gateway, report, server_run, stand_in, storages
+from benchmark import (
+    arguments,
+    cold_start,
+    gateway,
+    report,
+    server_run,
+    stand_in,
+    storages,
+    third_party,
+)
 from benchmark import columns as benchmark_columns
 from benchmark import listing as benchmark_listing
 from benchmark import rows as benchmark_rows
@@ -94,6 +103,11 @@ def measure(chosen: argparse.Namespace) -> dict[str, Any]:
         found["nextcloud"] = []
         for measured_row in stand_in.measure(chosen, trips, rounds, tell):
             found["nextcloud"].append(measured_row)
+            save(found, chosen.save)
+    if "third-party" in chosen.rows:
+        found["third_party"] = []
+        for compared_engines in third_party.measure(rounds, quick=chosen.quick, tell=tell):
+            found["third_party"].append(asdict(compared_engines))
             save(found, chosen.save)
     if "shards" in chosen.rows:
         found["shards"] = asdict(benchmark_shards.measure(rounds))
@@ -207,6 +221,8 @@ def show(found: dict[str, Any], console: Console) -> None:
     if server := found.get("server"):
         console.print(server_run.table(server["rows"]))
         console.print(f"{server['product'] or server['url']}, signed in by {server['sign_in']}")
+    if engines := found.get("third_party"):
+        console.print(third_party.table(engines))
     if shards := found.get("shards"):
         console.print(benchmark_shards.table(benchmark_shards.Row(**shards)))
     if listing := found.get("listing"):
@@ -238,6 +254,7 @@ def main() -> int:
         # A file has no width, and the default width would break the table.
         show(found, Console() if sys.stdout.isatty() else Console(width=180))
     every = [*found["rows"], *found.get("gateway", ()), *found.get("nextcloud", ())]
+    every += found.get("third_party", ())
     every += found.get("server", {}).get("rows", ())
     return int(any(row["failed"] or row.get("within") is False for row in every))
 

@@ -14,6 +14,7 @@ from benchmark.rows import DAEMON, NO_GATEWAY, SERVICE, WORKLOADS
 SEPARATE_ROWS: Final = {
     "gateway": "with and without the WebDAV gateway: 1 GiB and 2,000 small files, each way",
     "nextcloud": "1,000 files of 4 KB (see --files) up to a stand-in of Nextcloud, and down",
+    "third-party": "1,000 small files, and 1,000 of 2 GiB in all: the engine tpc beside rclone",
     "shards": "four shards at once, compared with one request",
     "listing": "one of 10,000 shards of 20,000 files: the cost of listing them",
     "urls": "1,000 URLs, beside `rclone copyurl --urls` by an expert",
@@ -89,7 +90,7 @@ def parse(description: str | None) -> argparse.Namespace:
         "--rows",
         type=names,
         metavar="NAME,NAME",
-        help="rows to measure; default: all local ones but the last six, or both with --server",
+        help="rows to measure; default: all local ones but the last seven, or both with --server",
     )
     parser.add_argument("--rounds", type=int, help="rounds of each row; default 3, with --quick 1")
     parser.add_argument(
@@ -176,7 +177,7 @@ def _epilog() -> str:
     server_rows = "".join(f"  {name:16} {title}\n" for name, title in SERVER_ROWS.items())
     return (
         f"rows:\n{rows}\n"
-        "Default: all but the last six. The row of 8 GiB needs 30 GB of disk and memory.\n\n"
+        "Default: all but the last seven. The row of 8 GiB needs 30 GB of disk and memory.\n\n"
         f"rows with --server:\n{server_rows}\n{_SERVER_HELP}\n"
         f"the expert's flags: {' '.join(benchmark_columns.EXPERT)}\n"
         f"with --server: {' '.join(benchmark_columns.SERVER_EXPERT)}\n\n{_EXAMPLES}"

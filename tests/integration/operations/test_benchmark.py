@@ -121,3 +121,18 @@ def test_stand_in_of_nextcloud_is_measured() -> None:
         assert not row["failed"]
         assert set(row["columns"]) == {"rclone copy", "expert", "efss-transfer"}
         assert row["ratio"]
+
+
+@pytest.mark.slow
+def test_third_party_copies_are_measured() -> None:
+    """XRootD may break down in each of rclone's copies, which the row says then."""
+    done = bench("--rows=third-party", "--quick", "--rounds=1", "--json")
+    rows = json.loads(done.stdout)["third_party"]
+    assert [row["files"] for row in rows] == [10, 10]
+    for row in rows:
+        assert row["columns"]["tpc"]["seconds"] > 0
+        assert ("rclone" in row["columns"]) == (row["ratio"] is not None)
+        assert not row["failed"] or row["failed"].startswith("rclone: ")
+    # Other tests use the same device, so this one's bytes are not the only ones on the wire.
+    assert rows[1]["columns"]["tpc"]["wire"] > 1
+    assert rows[1]["through"] < 0.01
