@@ -10,14 +10,24 @@ shared secret as a bearer token, and `old_way` makes it that of the servers befo
 from __future__ import annotations
 
 import base64
+import hashlib
 import http.server
 import json
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from support.http_servers import misbehaving, multistatus, reply
 from support.storages import digest, password
@@ -25,6 +35,7 @@ from support.storages import digest, password
 ROOT: Final = "/remote/dav/ocm/"
 OLD_ROOT: Final = "/public.php/webdav/"
 SHARE: Final = "7c084226-d9a1"
+KEY_ID: Final = "cloud.receiver.example#key1"
 Handler = http.server.BaseHTTPRequestHandler
 
 
@@ -149,3 +160,102 @@ def sharing(files: dict[str, bytes]) -> Iterator[Peer]:
         peer.url = url
         peer.discovery = discovery(url)
         yield peer
+
+
+class Tokens:
+    """The code flow of a peer: its token endpoint, and the tokens that are valid.
+
+    With a `public_key` each request must be signed by it, as the draft has it. `answer` may
+    answer a request, by its number, in another way.
+    """
+
+    def __init__(
+        self, peer: Peer, seconds: float, public_key: Ed25519PublicKey | None = None
+    ) -> None:
+        self.seconds = seconds
+        self.forms: list[dict[str, str]] = []
+        self.issued: list[str] = []
+        self.unsigned = 0
+        self.answer: Callable[[int], tuple[int, Any] | None] = lambda _: None
+        self._public_key = public_key
+        self._secret = peer.secret
+        self._ends: dict[str, float] = {}
+        more = ["http-sig"] if public_key is not None else []
+        peer.discovery |= {
+            "tokenEndPoint": f"{peer.url}/ocm/token",
+            "capabilities": ["exchange-token", *more],
+        }
+        peer.paths["/ocm/token"] = self._exchange
+        peer.accepts = self._is_valid
+
+    def expire(self) -> None:
+        """End all tokens now."""
+        self._ends.clear()
+
+    def _is_valid(self, authorization: str | None) -> bool:
+        token = (authorization or "").removeprefix("Bearer ")
+        return self._ends.get(token, 0.0) > time.monotonic()
+
+    def _exchange(self, handler: Handler) -> None:
+        body = handler.rfile.read(int(handler.headers["Content-Length"]))
+        form = {name: value for name, (value,) in parse_qs(body.decode()).items()}
+        self.forms.append(form)
+        is_signed = self._public_key is None or is_signed_by(self._public_key, handler, body)
+        self.unsigned += not is_signed
+        status, found = self.answer(len(self.forms)) or self._answer(form, is_signed=is_signed)
+        del handler.headers["Content-Length"]  # `reply` would read it once more
+        reply(handler, status, json.dumps(found).encode(), "application/json")
+
+    def _answer(self, form: dict[str, str], *, is_signed: bool) -> tuple[int, Any]:
+        if not is_signed:
+            return 400, {"error": "invalid_client"}
+        if form.get("grant_type") != "authorization_code":
+            return 400, {"error": "unsupported_grant_type"}
+        if form.get("code") != self._secret or "client_id" not in form:
+            return 400, {"error": "invalid_grant"}
+        token = password()
+        self.issued.append(token)
+        self._ends[token] = time.monotonic() + self.seconds
+        return 200, {"access_token": token, "token_type": "Bearer", "expires_in": self.seconds}
+
+
+def is_signed_by(key: Ed25519PublicKey, handler: Handler, body: bytes) -> bool:
+    """Whether a request has one signature with the label `ocm`, over all that the draft names.
+
+    Read from the headers as they came, by RFC 9421 and RFC 9530 and none of the service's code.
+    """
+    headers = handler.headers
+    inputs = re.findall(r"(?:^|, *)ocm=(\([^)]*\)[^,]*)", headers.get("Signature-Input", ""))
+    signatures = re.findall(r"(?:^|, *)ocm=:([A-Za-z0-9+/=]+):", headers.get("Signature", ""))
+    if len(inputs) != 1 or len(signatures) != 1:
+        return False
+    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    names = re.findall(r'"([^"]+)"', inputs[0].partition(")")[0])
+    created = re.search(r";created=(\d+)", inputs[0])
+    needed = {"@method", "@target-uri", "content-digest", "content-length", "date"}
+    if (
+        not needed <= set(names)
+        or created is None
+        or abs(time.time() - int(created[1])) > 60
+        or f';keyid="{KEY_ID}"' not in inputs[0]
+        or headers.get("Content-Digest") != f"sha-256=:{digest}:"
+    ):
+        return False
+    derived = {
+        "@method": handler.command,
+        "@target-uri": f"http://{headers['Host']}{handler.path}",
+    }
+    lines = [f'"{name}": {derived.get(name) or headers[name].strip()}' for name in names]
+    lines.append(f'"@signature-params": {inputs[0]}')
+    try:
+        key.verify(base64.b64decode(signatures[0]), "\n".join(lines).encode())
+    except InvalidSignature:
+        return False
+    return True
+
+
+def new_key() -> tuple[str, Ed25519PublicKey]:
+    """A new private key in PEM, and its public key."""
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return pem, key.public_key()

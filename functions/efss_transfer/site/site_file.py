@@ -191,7 +191,10 @@ def _storage_mistakes(at: str, storage: Mapping[str, Any]) -> Iterator[Violation
         pointer = f"{at}/caller_parameters/{index}"
         if name not in known:
             yield Violation(pointer, "reference", "This storage type has no such parameter.")
-        elif name in storage_types.target_parameters(storage_type):
+        elif name in storage_types.target_parameters(storage_type) and not (
+            # A share's address comes with its secret, which goes nowhere else.
+            storage_type == "ocm" and "sharedSecret" in caller_parameters
+        ):
             text = "A request may not set where a connection goes; set it in `parameters`."
             yield Violation(pointer, "policy", text)
         elif name in parameters:

@@ -41,6 +41,8 @@ COVERED_ELSEWHERE = {
     "webdav/large/stretches.py": "integration/webdav/test_large_uploads.py",
     "engines/refusals.py": "integration/webdav/test_ocm_shares.py",
     "engines/rclone/process/ocm_shares.py": "integration/webdav/test_ocm_shares.py",
+    "webdav/credentials/token_endpoint.py": "integration/webdav/test_renewed_tokens.py",
+    "webdav/ocm/code_flow.py": "integration/webdav/test_ocm_tokens.py",
     "webdav/ocm/opening.py": "integration/webdav/test_ocm_shares.py",
     "webdav/credentials/passwords.py": "integration/webdav/test_gateway_service.py",
     "webdav/credentials/endpoint_credential.py": "integration/webdav/test_gateway.py",

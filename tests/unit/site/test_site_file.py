@@ -395,3 +395,23 @@ def test_missing_file_is_a_usage_error(file: Path) -> None:
 )
 def test_mistake_in_notify_is_reported(file: Path, notify: Any, pointer: str, keyword: str) -> None:
     assert mistakes(file, {"notify": notify}) == [(pointer, keyword)]
+
+
+def shares(**changes: Any) -> dict[str, Any]:
+    """A storage of shares, whose callers bring the share and the site its key."""
+    parameters = {
+        "client_id": "cloud.example.org",
+        "signing_key": {"env": "ARCHIVE_KEY"},
+        "signing_key_id": "cloud.example.org#key1",
+    }
+    members = {"type": "ocm", "parameters": parameters, "use": ["source"]}
+    return {"storages": {"shares": {**members, **changes}}}
+
+
+def test_callers_bring_a_share_with_its_address_and_secret_together(file: Path) -> None:
+    whole = ["sender", "uri", "sharedSecret", "requirements"]
+    file.write_text(json.dumps(shares(caller_parameters=whole)))
+    assert site_file.read(file).storages["shares"].caller_parameters == set(whole)
+    held = {"sender": "cloud.example.org", "sharedSecret": {"env": "ARCHIVE_SECRET"}}
+    document = shares(parameters=held, caller_parameters=["uri"])
+    assert mistakes(file, document) == [("/storages/shares/caller_parameters/0", "policy")]

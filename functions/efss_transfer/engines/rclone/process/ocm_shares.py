@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import time
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import unquote
@@ -23,6 +23,7 @@ from efss_transfer.webdav.credentials.credential import Credential
 from efss_transfer.webdav.http.connections import Connections, NoAnswer
 from efss_transfer.webdav.ocm.opening import OpenedShare, ShareOpener
 from efss_transfer.webdav.ocm.share import Share, ShareUnusable
+from efss_transfer.webdav.ocm.signatures import SiteSigner
 
 _MOST: Final = 64
 _MOST_SECONDS: Final = 60.0
@@ -46,8 +47,14 @@ def open_source(
     """Ask the sender's server for a share. Raises EndRefused and TransferInterrupted."""
     connections = Connections(route.dial, proxy=route.proxy, most=_MOST)
     try:
-        opener = ShareOpener(Share.of(endpoint.parameters), connections, route.may_redirect)
-        opened = _awaited(opener, guard, context)
+        opener = ShareOpener(
+            Share.of(endpoint.parameters),
+            connections,
+            route.may_redirect,
+            lambda token: redactor.add((token,)),
+        )
+        signer = _signer(endpoint)
+        opened = _awaited(guard.start(lambda: opener.open(signer)), context)
     except BaseException as error:
         guard.call_soon(connections.close)
         if isinstance(error, NoAnswer):
@@ -60,8 +67,18 @@ def open_source(
     return SharedSource(_webdav(endpoint, opened), opened.credential, connections)
 
 
-def _awaited(opener: ShareOpener, guard: Guard, context: Context) -> OpenedShare:
-    asked = guard.start(opener.open)
+def _signer(endpoint: Endpoint) -> SiteSigner | None:
+    """What signs requests for tokens, if the endpoint has a key. Raises ShareUnusable."""
+    key = endpoint.parameters.get("signing_key")
+    if key is None:
+        return None
+    try:
+        return SiteSigner(str(key), str(endpoint.parameters["signing_key_id"]))
+    except ValueError as error:
+        raise ShareUnusable("unsupported", f"The `signing_key` is {error}.") from None
+
+
+def _awaited(asked: Future[OpenedShare], context: Context) -> OpenedShare:
     until = time.monotonic() + _MOST_SECONDS
     try:
         while time.monotonic() < until:
