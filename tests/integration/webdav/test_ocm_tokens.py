@@ -6,6 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -205,13 +206,17 @@ def test_share_that_needs_a_client_is_refused_without_one(
 
 @pytest.mark.slow
 def test_site_holds_the_key_and_the_guard_the_token_endpoint(
-    peer: Peer, s3: Storage, folder: str, tmp_path_factory: pytest.TempPathFactory
+    peer: Peer,
+    s3: Storage,
+    folder: str,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """A storage of the site may go to its own server, and so may its exchange: nowhere else."""
     pem, public = new_key()
     tokens = Tokens(peer, 60, public)
     runtime = tmp_path_factory.mktemp("site")
-    key = runtime.parent / "key.pem"
+    key = tmp_path / "key.pem"
     key.write_text(pem)
     given = {"sender": peer.url, "client_id": MUST["client_id"], "signing_key_id": KEY_ID}
     kept = {
@@ -222,8 +227,8 @@ def test_site_holds_the_key_and_the_guard_the_token_endpoint(
     }
     files = {}
     for name in ("access_key_id", "secret_access_key"):
-        (runtime.parent / name).write_text(str(s3.parameters[name]))
-        files[name] = {"file": str(runtime.parent / name)}
+        (tmp_path / name).write_text(str(s3.parameters[name]))
+        files[name] = {"file": str(tmp_path / name)}
     archive = {"type": "s3", "parameters": {**s3.parameters, **files}, "use": ["destination"]}
     site = {"storages": {"shares": kept, "archive": archive}}
     source = {

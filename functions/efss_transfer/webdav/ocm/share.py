@@ -20,6 +20,10 @@ _UNKNOWN: Final = (
     "The share has a requirement that the service does not know, so it cannot meet it. It knows "
     "`must-exchange-token`."
 )
+_PLAIN: Final = (
+    "The share's `uri` has no TLS, and its sender's server has: the share's secret is not sent "
+    "there. Ask the sender for a share with an https address."
+)
 _UNREADABLE: Final = "The share's `permissions` do not include `read`."
 
 
@@ -57,10 +61,13 @@ class Share:
         permissions = str(parameters.get("permissions", "")).split()
         if permissions and "read" not in permissions:
             raise ShareUnusable("permission_denied", _UNREADABLE)
-        client = parameters.get("client_id")
+        server = Origin.of(ocm_server(str(parameters["sender"])))
+        uri, client = str(parameters.get("uri", "")), parameters.get("client_id")
+        if server.scheme == "https" and uri.startswith("http://"):
+            raise ShareUnusable("unsupported", _PLAIN)
         return cls(
-            Origin.of(ocm_server(str(parameters["sender"]))),
-            str(parameters.get("uri", "")),
+            server,
+            uri,
             str(parameters["sharedSecret"]),
             _EXCHANGE in requirements,
             None if client is None else str(client),

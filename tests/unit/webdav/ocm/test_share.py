@@ -26,6 +26,7 @@ def test_secret_is_not_shown() -> None:
         ({"requirements": "must-exchange-token must-use-mfa"}, "unsupported"),
         ({"requirements": "must-be-new"}, "unsupported"),
         ({"permissions": "write share"}, "permission_denied"),
+        ({"uri": "http://cloud.example.org/7c08"}, "unsupported"),
     ],
 )
 def test_share_that_may_not_be_read_is_refused(changes: dict[str, str], code: str) -> None:
