@@ -57,6 +57,7 @@ def up(function: Function, cloud: Nextcloud, s3: Storage, **options: Any) -> Any
     return answer
 
 
+@pytest.mark.slow
 def test_downloads_are_more_than_requests(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
@@ -133,6 +134,7 @@ def test_few_large_files_do_not_hold_back_small_ones(
     assert most_at_once(cloud.seen("GET", f"{FROM}*")) <= FEW
 
 
+@pytest.mark.slow
 def test_dry_run_and_listed_files_ask_for_no_more(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:

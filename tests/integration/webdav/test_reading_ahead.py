@@ -67,6 +67,7 @@ def test_whole_tree_comes_in_one_zip(
     assert not alone(cloud)
 
 
+@pytest.mark.slow
 def test_second_copy_reads_nothing_and_verification_reads_the_server(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
@@ -129,6 +130,7 @@ def test_only_every_second_file_is_asked_for_when_only_it_is_wanted(
     assert in_bulk(answer) >= 100
 
 
+@pytest.mark.slow
 def test_files_that_the_destination_has_are_not_read(
     function: Function, cloud: Nextcloud, s3: Storage
 ) -> None:
