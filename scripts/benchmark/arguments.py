@@ -14,7 +14,7 @@ from benchmark.rows import DAEMON, NO_GATEWAY, SERVICE, WORKLOADS
 SEPARATE_ROWS: Final = {
     "gateway": "with and without the WebDAV gateway: 1 GiB and 2,000 small files, each way",
     "nextcloud": "1,000 files of 4 KB (see --files) up to a stand-in of Nextcloud, and down",
-    "third-party": "1,000 small files, and 1,000 of 2 GiB in all: the engine tpc beside rclone",
+    "third-party": "1,000 small files, and 1,000 of 2 GiB in all: tpc and fts beside rclone",
     "shards": "four shards at once, compared with one request",
     "listing": "one of 10,000 shards of 20,000 files: the cost of listing them",
     "urls": "1,000 URLs, beside `rclone copyurl --urls` by an expert",

@@ -130,9 +130,12 @@ def test_third_party_copies_are_measured() -> None:
     rows = json.loads(done.stdout)["third_party"]
     assert [row["files"] for row in rows] == [10, 10]
     for row in rows:
-        assert row["columns"]["tpc"]["seconds"] > 0
-        assert ("rclone" in row["columns"]) == (row["ratio"] is not None)
-        assert not row["failed"] or row["failed"].startswith("rclone: ")
+        copied = set(row["columns"])
+        assert {"tpc", "fts"} <= copied, row["failed"]
+        assert all(column["seconds"] > 0 for column in row["columns"].values())
+        assert set(row["ratios"]) == ({"tpc", "fts"} if "rclone" in copied else set())
+        assert not row["failed"] if "rclone" in copied else row["failed"].startswith("rclone: ")
     # Other tests use the same device, so this one's bytes are not the only ones on the wire.
     assert rows[1]["columns"]["tpc"]["wire"] > 1
-    assert rows[1]["through"] < 0.01
+    assert 0 < rows[1]["columns"]["tpc"]["received"] < 0.01
+    assert 0 < rows[1]["columns"]["fts"]["received"] < 0.01
