@@ -43,6 +43,7 @@ class _Text:
     what: str
     how_to: str
     credentials: str
+    health: str
 
 
 TEXTS: Final = {
@@ -52,6 +53,7 @@ TEXTS: Final = {
         "the [tutorial](../tutorial.md)",
         "The parameters of each endpoint: see [storages](storages.md). They are used by this "
         "service alone.",
+        "Usable if the rclone program of this service is.",
     ),
     "tpc": _Text(
         "Lets two WebDAV storages copy between themselves (HTTP third-party copy), and directs "
@@ -59,6 +61,7 @@ TEXTS: Final = {
         "[third-party copies](../how-to/third-party-copies.md)",
         "The parameters of each endpoint. The storage that copies gets a macaroon of the other one "
         "for what the copy needs, where that issues them, and the caller's credential otherwise.",
+        "Always usable: it needs no program and no server besides this service.",
     ),
     "fts": _Text(
         "Hands jobs of up to 1,000 files to an FTS3 server, which lets two WebDAV storages copy "
@@ -66,6 +69,9 @@ TEXTS: Final = {
         "[jobs of an FTS server](../how-to/fts.md)",
         "Three bearer tokens: `fts.token` or the site's for the FTS server, and a `bearer_token` "
         "for each storage, which the FTS server uses there. No X.509.",
+        "Always usable. The FTS server is not asked: `/healthz` is a probe of liveness, asked "
+        "every few seconds, and a remote server that is away must not take this service down. "
+        "`efss-transfer site check --connect` asks it.",
     ),
 }
 
@@ -168,6 +174,7 @@ def _described(name: str, engine: Engine) -> Iterator[str]:
     text = TEXTS[name]
     yield f"{text.what} How to use it: {text.how_to}."
     yield f"**Credentials.** {text.credentials}"
+    yield f"**In `/healthz`.** {text.health}"
     ending = (
         "A transfer can go on without this service: see `options.detach`."
         if engine.can_detach

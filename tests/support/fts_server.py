@@ -350,10 +350,20 @@ def _said(status: int) -> str:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    tls: ssl.SSLContext | None = None
 
     def __init__(self, fts: FtsServer) -> None:
         self.fts = fts
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Shake hands in the connection's own thread; a client may not trust the certificate."""
+        if self.tls is not None:
+            try:
+                request = self.tls.wrap_socket(request, server_side=True)
+            except OSError:
+                return
+        super().finish_request(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -380,11 +390,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(tls: ssl.SSLContext | None = None) -> Iterator[FtsServer]:
-    """The server, for the length of the block. `tls` is how it looks at storages."""
+def serving(
+    tls: ssl.SSLContext | None = None, own: ssl.SSLContext | None = None
+) -> Iterator[FtsServer]:
+    """The server, for the length of the block. `tls` is how it looks at storages; with `own` it
+    answers at https://localhost.
+    """
     fts = FtsServer(tls=tls)
     with _Server(fts) as server, storages.serving(server.serve_forever, server.shutdown):
-        fts.url = f"http://127.0.0.1:{server.server_address[1]}"
+        port = server.server_address[1]
+        fts.url = f"http://127.0.0.1:{port}"
+        if own is not None:
+            server.tls = own
+            fts.url = f"https://localhost:{port}"
         try:
             yield fts
         finally:

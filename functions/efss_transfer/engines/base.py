@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from efss_transfer.egress.rules import Egress
 from efss_transfer.model.events import Event
-from efss_transfer.model.request import Endpoint, Limits, TransferRequest
-from efss_transfer.model.result import Json, Result, State
+from efss_transfer.model.request import Endpoint, FtsServer, Limits, TransferRequest
+from efss_transfer.model.result import Failure, Json, Result, State
 
 if TYPE_CHECKING:
     from efss_transfer.model.listing import FolderListing
@@ -135,6 +135,18 @@ class Health:
         return json
 
 
+@dataclass(frozen=True)
+class ServerProbe:
+    """What trying an engine's server showed. Without a `failure` it can be used.
+
+    `is_reached`: something answered there; `is_trusted`: also by TLS, where its address has that.
+    """
+
+    is_reached: bool
+    is_trusted: bool
+    failure: Failure | None = None
+
+
 class Engine(Protocol):
     """Copies data. One instance serves all requests, from many threads at once."""
 
@@ -210,4 +222,17 @@ class CheckingEngine(Engine, Protocol):
 
         With `write` something of a random name is made in the endpoint's path and removed;
         otherwise nothing is written. Raises EngineError if the engine could not start.
+        """
+
+
+@runtime_checkable
+class ServerEngine(Engine, Protocol):
+    """An engine that needs a server, which the site file names."""
+
+    def probe(self, server: FtsServer, context: Context) -> ServerProbe:
+        """Find out whether the server can be reached and accepts the token, by the context's
+        deadline.
+
+        Nothing is submitted. It is for operators who ask: `health` is for probes of liveness, and
+        asks no remote server. Raises ConfigurationError if the site's files cannot be read.
         """

@@ -69,6 +69,12 @@ def completed(request: TransferRequest, site: SiteFts | None) -> TransferRequest
     return replace(request, fts=server)
 
 
+def own_server(site: SiteFts) -> FtsServer:
+    """The server as a request without a token of its own uses it. Raises ConfigurationError."""
+    token = None if site.token is None else _SECRETS.resolve(site.token)
+    return FtsServer(site.url, site.ca_bundle, token, site.unmanaged_tokens)
+
+
 def rules_and_refusal(
     site: SiteFts, rules: EgressRules, resolve: Callable[[Target], list[Address]]
 ) -> tuple[EgressRules, str | None]:

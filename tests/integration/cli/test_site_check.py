@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from support import fts_server
 from support import storages as servers
 from support.cli_user import User
 from support.storages import Storage
@@ -93,3 +94,27 @@ def test_site_check_does_not_try_what_lacks_its_secret(user: User, site: Path) -
     del document["storages"]["wrong"]
     site.write_text(json.dumps(document))
     assert user.run("site", "check", "--connect", site).returncode == 0
+
+
+def test_site_check_asks_the_fts_server_too(user: User) -> None:
+    (user.home / "fts").write_text("canary-for-fts")
+    with fts_server.serving() as fts:
+        named = {"url": fts.url, "token": {"file": str(user.home / "fts")}}
+        site = user.write(
+            "site.json", {"engines": {"fts": named}, "allow": {"networks": ["127.0.0.0/8"]}}
+        )
+        fts.admit("canary-for-fts")
+        done = user.run("site", "check", "--connect", site)
+        assert done.returncode == 0, done.stderr
+        last = done.stdout.splitlines()[-1].split(maxsplit=3)
+        assert last == ["ok", "engine", "fts", "reached, token accepted"]
+        fts.reset()
+        refused = user.run("site", "check", "--connect", "--json", site)
+    assert refused.returncode == 4
+    shown = json.loads(refused.stdout)
+    assert (shown["valid"], shown["storages"]) == (True, [])
+    [engine] = shown["engines"]
+    assert (engine["name"], engine["state"]) == ("fts", "failed")
+    assert engine["code"] == "authentication_failed"
+    assert engine["detail"].startswith("reached, token not accepted: authentication_failed: ")
+    assert "canary" not in done.stdout + done.stderr + refused.stdout + refused.stderr

@@ -69,6 +69,7 @@ EXCEPTIONS = {
     "site.engine_rules": {"engines.base"},
     "runtimes.aws.warmup": {"engines.registry"},
     "cli.in_process": {"service"},
+    "cli.operator.server_checks": {"engines.base", "engines.registry"},
     "engines.registry": {RCLONE, TPC, FTS},
 }
 # The only module of `engines` that a room above may import, where it is not named above.

@@ -14,6 +14,7 @@ from efss_transfer.cli.formatting import printable
 from efss_transfer.config.environment import PREFIX
 
 if TYPE_CHECKING:
+    from efss_transfer.cli.operator.server_checks import ServerOutcome
     from efss_transfer.cli.operator.storage_checks import StorageOutcome
     from efss_transfer.model.errors import Violation
     from efss_transfer.site.site_file import Site
@@ -43,7 +44,7 @@ def site() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Look in this folder for secrets below /run/credentials, where systemd puts them.",
 )
-@click.option("--connect", is_flag=True, help="Also try each storage: reach, sign in, read.")
+@click.option("--connect", is_flag=True, help="Also try each storage and the FTS server.")
 def check(
     file: Path, as_json: bool, require_secrets: bool, credentials: Path | None, connect: bool
 ) -> None:
@@ -52,10 +53,12 @@ def check(
     Without FILE, checks the file that EFSS_TRANSFER_SITE names. Lists all mistakes, each with the
     JSON Pointer of its place, and apart from them the variables and files it refers to that are
     missing on this machine: the function does not start without them. Secrets in AWS are fetched
-    with --connect only, which writes nothing.
+    with --connect only, which writes nothing. It reaches each storage, signs in and reads, and
+    asks the FTS server whether it accepts the site's token.
 
     Exits with 0 if the file has no mistake, and with 1 if it has; with 3 if a secret is missing
-    and --require-secrets or --connect needs it; with 4 if a storage did not pass --connect.
+    and --require-secrets or --connect needs it; with 4 if a storage or the FTS server did
+    not pass --connect.
 
     \b
     Examples:
@@ -65,12 +68,13 @@ def check(
     found = _examine(file, credentials)
     if found.site is not None and connect:
         found.storages = _try_storages(found.site, found.missing)
+        found.servers = _try_servers(found.site, found.missing)
     (_print_json if as_json else _print)(file, found)
     if found.site is None:
         sys.exit(_MISTAKES)
     if found.missing and (require_secrets or connect):
         sys.exit(_SECRETS)
-    if found.storages is not None and any(it.state == "failed" for it in found.storages):
+    if any(it.state == "failed" for it in (*(found.storages or ()), *(found.servers or ()))):
         sys.exit(_STORAGES)
 
 
@@ -83,6 +87,7 @@ class _Findings:
     mistakes: list[Violation] = field(default_factory=list)
     missing: list[Violation] = field(default_factory=list)
     storages: list[StorageOutcome] | None = None
+    servers: list[ServerOutcome] | None = None
 
 
 def _examine(file: Path, credentials: Path | None) -> _Findings:
@@ -119,6 +124,17 @@ def _try_storages(read: Site, missing: list[Violation]) -> list[StorageOutcome]:
         raise click.ClickException(str(error)) from None
 
 
+def _try_servers(read: Site, missing: list[Violation]) -> list[ServerOutcome]:
+    from efss_transfer.cli.operator import server_checks
+    from efss_transfer.model.errors import ConfigurationError
+
+    lacking = [it.message for it in missing if it.pointer.startswith("/engines/fts/")]
+    try:
+        return server_checks.outcomes(read, next(iter(lacking), None))
+    except ConfigurationError as error:
+        raise click.ClickException(str(error)) from None
+
+
 def _print_json(_file: Path, found: _Findings) -> None:
     document: dict[str, Any] = {"valid": found.site is not None}
     if found.detail:
@@ -127,6 +143,8 @@ def _print_json(_file: Path, found: _Findings) -> None:
     document["missing"] = [it.to_json() for it in found.missing]
     if found.storages is not None:
         document["storages"] = [it.to_json() for it in found.storages]
+    if found.servers is not None:
+        document["engines"] = [it.to_json() for it in found.servers]
     click.echo(json.dumps(document))
 
 
@@ -149,9 +167,11 @@ def _print(file: Path, found: _Findings) -> None:
         )
     for it in found.missing:
         click.echo(printable(f"  {it.pointer}: {it.message}"), err=True)
-    width = max((len(it.name) for it in found.storages or []), default=0)
-    for outcome in found.storages or []:
-        click.echo(printable(f"{outcome.state:7}  {outcome.name:{width}}  {outcome.text}"))
+    tried = [(it.state, it.name, it.text) for it in found.storages or ()]
+    tried += [(it.state, f"engine {it.engine}", it.text) for it in found.servers or ()]
+    width = max((len(name) for _, name, _ in tried), default=0)
+    for state, name, text in tried:
+        click.echo(printable(f"{state:7}  {name:{width}}  {text}"))
 
 
 def _summary(file: Path, read: Site) -> str:

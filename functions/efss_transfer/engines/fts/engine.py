@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from efss_transfer import __version__
 from efss_transfer.config.settings import Settings
-from efss_transfer.engines.base import Context, Health, Survey
+from efss_transfer.engines.base import Context, Health, ServerProbe, Survey
 from efss_transfer.model.events import Event, Finished, Started
-from efss_transfer.model.request import Endpoint, TransferRequest
+from efss_transfer.model.request import Endpoint, FtsServer, TransferRequest
 
 if TYPE_CHECKING:
     from efss_transfer.model.listing import FolderListing
@@ -69,6 +69,16 @@ class FtsEngine:
         refuse(self.name, [*endpoint_mistakes("endpoint", endpoint)])
         return check(self._settings, endpoint, context, write=write)
 
+    def probe(self, server: FtsServer, context: Context) -> ServerProbe:
+        """Try the server: see the protocol `ServerEngine`. Raises ConfigurationError."""
+        from efss_transfer.engines.fts.probe import probe
+
+        return probe(self._settings, server, context)
+
     def health(self) -> Health:
-        """Always usable: it needs no program besides this service."""
+        """Always usable: it needs no program besides this service.
+
+        The FTS server is not asked. This is for probes of liveness: a service that was restarted
+        whenever a remote server is away could not copy by its other engines either.
+        """
         return Health(usable=True, version=__version__)

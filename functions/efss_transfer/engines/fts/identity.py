@@ -24,7 +24,7 @@ class JobIds:
 
     def __init__(self, request: TransferRequest, caller: Mapping[str, Any]) -> None:
         self._key = request_key(request)
-        self._namespace = _namespace(caller)
+        self._namespace = namespace(caller)
 
     def sid(self, number: int) -> str:
         """What a job is submitted with."""
@@ -55,7 +55,7 @@ def request_key(request: TransferRequest) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _namespace(caller: Mapping[str, Any]) -> UUID:
+def namespace(caller: Mapping[str, Any]) -> UUID:
     """The namespace of the caller's VO. Raises ValueError if the server names none."""
     ids, names = caller.get("vos_id"), caller.get("vos")
     if isinstance(ids, list) and ids and isinstance(ids[0], str):
