@@ -39,8 +39,9 @@ const [url, given] = (globalThis as any).process.argv.slice(2) as [string, strin
 const client = createClient<paths>({ baseUrl: url });
 const body: components["schemas"]["request"] = JSON.parse(given);
 const { data, error, response } = await client.POST("/", { body });
-// The types know all ways that it can end; a text would be a stream.
-const result = typeof data === "string" ? undefined : data;
+// The types know all ways that it can end: a text would be a stream, and a problem with a status
+// below 300 a copy that goes on by itself (`options.detach`).
+const result = typeof data === "object" && "totals" in data ? data : undefined;
 const kind = result ? `${result.state} ${result.totals.files.transferred}` : `${error?.code}`;
 console.log(JSON.stringify({ status: response.status, kind, told: data ?? error }));
 """
