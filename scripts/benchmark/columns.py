@@ -92,13 +92,13 @@ def command(
             measured(lambda: list(watched), memory=measure_memory) as usage,
         ):
             began = time.perf_counter()
-            for environment, source, destination in started:
+            for variables, source, destination in started:
                 paths = [f"source:{source['path']}", f"destination:{destination['path']}"]
                 with on(processors):
                     processes.append(
                         subprocess.Popen(
                             [str(binary), "copy", *paths, *flags],
-                            env=environment,
+                            env=variables,
                             stderr=stderr,
                             process_group=0,
                         )

@@ -8,17 +8,15 @@ import signal
 import socket
 import subprocess
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 import requests
 
-from efss_transfer.cli import main
 from support import service_process
 from support import storages as servers
 from support.cli_user import PROGRAM, User, unused_url
+from support.command_examples import examples, needs_grid_storages
 from support.doc_blocks import REFERENCE, blocks
 from support.storages import Storage
 
@@ -86,39 +84,18 @@ def test_serve_says_that_it_serves_only_when_it_does(user: User, tmp_path: Path)
     assert "serving" not in done.stdout + done.stderr
 
 
-def commands(group: click.Group, *before: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Every command, with the words that name it."""
-    yield before, group
-    for called, command in group.commands.items():
-        if isinstance(command, click.Group):
-            yield from commands(command, *before, called)
-        else:
-            yield (*before, called), command
-
-
-COMMANDS = {" ".join(words): command for words, command in commands(main.main)}
-
-
 # It asks questions; test_endpoints.py answers them.
 NOT_RUN = {"efss-transfer endpoints add cloud"}
 
 
-def examples() -> list[str]:
-    """Every command line that help shows; those of the documents are run with their pages."""
-    shown = [
-        line.strip()
-        for command in COMMANDS.values()
-        for line in (command.help or "").splitlines()
-        if line.strip().startswith("efss-transfer ")
-    ]
-    # deploy/README.md has it for any site file.
-    shown.append("efss-transfer site check deploy/site.example.json")
-    return list(dict.fromkeys(shown))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "example", [it for it in examples() if it not in NOT_RUN and " serve" not in it]
+    "example",
+    [
+        it
+        for it in examples()
+        if it not in NOT_RUN and " serve" not in it and not needs_grid_storages(it)
+    ],
 )
 def test_every_example_works(
     user: User, tmp_path: Path, webdav: Storage, s3: Storage, example: str

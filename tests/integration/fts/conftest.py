@@ -24,7 +24,7 @@ def fts() -> Iterator[FtsServer]:
 def _site_file(fts: FtsServer, folder: Path) -> dict[str, Any]:
     (folder / "token").write_text(TOKEN)
     return {
-        "engines": {"fts": {"url": fts.url, "token": {"file": str(folder / "token")}}},
+        "engines": {"tpc": {}, "fts": {"url": fts.url, "token": {"file": str(folder / "token")}}},
         "allow": {"hosts": ["127.0.0.1"], "networks": ["127.0.0.0/8"]},
     }
 

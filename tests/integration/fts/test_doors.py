@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from efss_transfer.cli import main
+from support.cli_user import User
+from support.command_examples import examples, needs_grid_storages
 from support.contract import complaints
 from support.fts_site import DESTINATION_TOKEN, SOURCE_TOKEN, FtsSite
 from support.storages import digest
@@ -104,3 +107,29 @@ def test_engine_lists_and_checks_a_storage_by_itself(site: FtsSite, command: Com
     assert "third_party_copy" not in shown["server"]
     assert site.source.files == before
     assert site.fts.jobs == {}
+
+
+def test_examples_of_help_for_grid_storages_work(site: FtsSite, tmp_path: Path) -> None:
+    user = User.at(tmp_path / "home", EFSS_TRANSFER_URL=site.function.url)
+    site.source.fill("run-42", FILES)
+    ends = (("eos", site.source, SOURCE_TOKEN), ("dcache", site.destination, DESTINATION_TOKEN))
+    user.write_endpoints(
+        **{
+            name: {
+                "type": "webdav",
+                "parameters": {"url": dav.url, "vendor": "other", "bearer_token": token},
+            }
+            for name, dav, token in ends
+        }
+    )
+    shown = [shlex.split(it)[1:] for it in examples() if needs_grid_storages(it)]
+    assert len(shown) >= 5
+    [copy] = [it for it in shown if it[0] == "copy"]
+    status = next(it for it in shown if it[0] == "status")
+    left = user.run(*copy)
+    assert left.returncode == 0, left.stderr
+    site.fts.wait_for(lambda: user.run(*status).returncode == 0, 60)
+    assert site.destination.hashes("run-42") == HASHES
+    for words in shown:
+        done = user.run(*words)
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
