@@ -8,7 +8,7 @@ with anything else the next files are asked for by their names.
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -28,7 +28,8 @@ MOST_FILES: Final = 100
 
 _SAFE: Final = "/:@!$'()*,;"
 _MOST_NAMED_BYTES: Final = 2 << 20
-_MOST_BYTES: Final = 4 << 20
+# Two archives of this size at a time are faster than one that is larger.
+_MOST_BYTES: Final = 3 << 19
 _MOST_ENTRIES: Final = 2000
 # The engine asks for several files at a time, in any order: so far behind the next one of a folder
 # the first of them may be.
@@ -40,7 +41,8 @@ FILE_BYTES: Final = 700
 @dataclass(frozen=True, slots=True)
 class ArchivePlan:
     """One archive: of all of `folder`, or, with names in `parameters`, of some of it. `files` are
-    its files by the names of their entries, and `folders` its other entries.
+    its files by the names of their entries, and `folders` its other entries. `last` is its last
+    file, or its last folder if it has all of that.
     """
 
     folder: Segments
@@ -48,6 +50,7 @@ class ArchivePlan:
     files: Mapping[str, tuple[Segments, KnownFile]]
     folders: frozenset[str]
     size: int
+    last: Segments
 
 
 class Planner:
@@ -95,7 +98,8 @@ class Planner:
         inner_folders = ("/".join(it[len(top.folder) - 1 :]) for t in trees for it in t.folders)
         parameters = PARAMETERS + quoted(*names) if len(trees) > 1 else "?accept=zip"
         size = sum(listed.size + FILE_BYTES for _, listed in files.values())
-        return ArchivePlan(folder, parameters, files, frozenset(inner_folders), size)
+        last = trees[-1].folder
+        return ArchivePlan(folder, parameters, files, frozenset(inner_folders), size, last)
 
     def _beside(self, top: _Tree, room: int) -> list[_Tree]:
         """Return the next folders of the same one that fit as well."""
@@ -131,8 +135,27 @@ class Planner:
             if path[-1] in files and len(files) > 1:
                 self._next.put(key(folder), str(start + len(files)))
                 size = sum(listed.size + FILE_BYTES for _, listed in files.values())
-                return ArchivePlan(folder, PARAMETERS + quoted(*files), files, frozenset(), size)
+                last = (*folder, max(files))
+                parameters = PARAMETERS + quoted(*files)
+                return ArchivePlan(folder, parameters, files, frozenset(), size, last)
         return None
+
+    def following(self, plan: ArchivePlan) -> Segments | None:
+        """Return the file that the engine asks for after those of a plan, if it is beside them."""
+        *above, last = plan.last
+        found = self.find(tuple(above))
+        if found is None:
+            return None
+        if not plan.folders:
+            rest = found.names[bisect_right(found.names, last) :]
+            return (*above, rest[0]) if rest else None
+        rest = found.folders[bisect_right(found.folders, last) :]
+        return self._first_file((*above, rest[0])) if rest else None
+
+    def _first_file(self, folder: Segments) -> Segments | None:
+        while (found := self.find(folder)) is not None and not found.names and found.folders:
+            folder = (*folder, found.folders[0])
+        return (*folder, found.names[0]) if found is not None and found.names else None
 
     def _next_files(
         self, folder: Segments, names: Sequence[str], room: int

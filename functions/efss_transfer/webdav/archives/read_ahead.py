@@ -28,6 +28,9 @@ from efss_transfer.webdav.words import Record
 _KEPT_SECONDS: Final = 60.0
 _MOST_AT_ONCE: Final = 2
 _MOST_FAILURES: Final = 2
+# Files that were read, or are to be, and that the engine has not yet asked for: while they are
+# fewer, another archive is asked for. That is some more than it has in flight.
+_ENOUGH_AHEAD: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class ReadAhead:
         self._record = record
         self._is_open = False
         self._failures = 0
+        # The file that the next archive begins with.
+        self._following: Segments | None = None
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._arriving: dict[str, Wanted] = {}
         self._asked: set[str] = set()
@@ -70,6 +75,7 @@ class ReadAhead:
     def close(self) -> None:
         """Read ahead no more, and forget what was read."""
         self._is_open = False
+        self._following = None
         self._planner.forget()
         self._failed.clear()
         while self._drop():
@@ -89,6 +95,7 @@ class ReadAhead:
             return done
         if (kept := self._kept.pop(name, None)) is not None:
             self._budget.release(len(kept.content) + FILE_BYTES)
+            self._go_ahead()
             if kept.listed == listed and time.monotonic() - kept.at < _KEPT_SECONDS:
                 done.set_result(kept.content)
                 return done
@@ -102,7 +109,17 @@ class ReadAhead:
         if (arriving := self._arriving.get(name)) is None or arriving.listed != listed:
             return None
         self._asked.add(name)
+        self._go_ahead()
         return arriving.answer
+
+    def _go_ahead(self) -> None:
+        """Ask for the next archive, so that the server makes one while another is taken."""
+        ahead = len(self._kept) + len(self._arriving) - len(self._asked)
+        is_wanted = self._fetcher.is_trusted and self._is_promising and ahead < _ENOUGH_AHEAD
+        if is_wanted and (path := self._following) is not None:
+            self._following = None
+            if (plan := self._planner.plan(path, self._budget.left_to_keep)) is not None:
+                self._begin(plan)
 
     @property
     def _is_promising(self) -> bool:
@@ -119,6 +136,7 @@ class ReadAhead:
     def _begin(self, plan: ArchivePlan) -> None:
         loop = asyncio.get_running_loop()
         self._budget.keep(plan.size)
+        self._following = self._planner.following(plan)
         wanted = {}
         for name, (path, listed) in plan.files.items():
             one = Wanted(path, listed, loop.create_future(), loop.time())

@@ -78,10 +78,25 @@ def test_configured_url_itself_is_never_asked_for_as_a_whole() -> None:
 
 
 def test_folders_beside_it_are_taken_as_long_as_they_fit() -> None:
-    made = planner({f"r/{n // 10:02}/{n}": 100_000 for n in range(100)}, "r")
+    made = planner({f"r/{n // 10:02}/{n}": 37_500 for n in range(100)}, "r")
     assert asked(plan(made, "r/00/0")) == ("r", ["00", "01", "02", "03"])
     assert asked(plan(made, "r/04/40")) == ("r", ["04", "05", "06", "07"])
     assert asked(plan(made, "r/09/90")) == ("r/09", [])
+
+
+def test_file_after_an_archive_is_in_the_next_folder_or_the_next_by_name() -> None:
+    def following(made: Planner, path: str) -> str | None:
+        found = plan(made, path)
+        assert found is not None
+        after = made.following(found)
+        return None if after is None else "/".join(after)
+
+    made = planner({f"r/{n // 10:02}/in/{n}": 37_500 for n in range(100)}, "r")
+    assert following(made, "r/00/in/0") == "r/04/in/40"
+    assert following(made, "r/09/in/90") is None
+    named = planner({"r/a/large": 1 << 20, **{f"r/a/{n:03}": 10 for n in range(150)}}, "r")
+    assert following(named, "r/a/000") == "r/a/100"
+    assert following(named, "r/a/100") is None
 
 
 def test_folder_with_a_large_file_is_asked_for_by_names() -> None:

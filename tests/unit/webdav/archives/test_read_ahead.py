@@ -34,6 +34,7 @@ class Server:
         self.held.set()
         self.is_possible = self.is_trusted = True
         self.root: Segments = ()
+        self.next: Segments | None = None
         self.record = Record()
 
     def forget(self) -> None:
@@ -45,7 +46,11 @@ class Server:
             return None
         self.plans += 1
         files = {name: ((*path[:-1], name), LISTED) for name in NAMES}
-        return ArchivePlan(path[:-1], "", files, frozenset(), size)
+        return ArchivePlan(path[:-1], "", files, frozenset(), size, (*path[:-1], NAMES[-1]))
+
+    def following(self, plan: ArchivePlan) -> Segments | None:
+        found, self.next = self.next, None
+        return found
 
     async def read_ahead(self, _: ArchivePlan, wanted: Mapping[str, Wanted]) -> bool:
         await self.held.wait()
@@ -191,5 +196,26 @@ def test_end_does_not_wait_for_the_server() -> None:
         await ahead.ended()
         assert waiting is not None
         assert await waiting is None
+
+    run(act)
+
+
+def test_next_archive_is_asked_for_while_this_one_is_taken() -> None:
+    async def act(ahead: ReadAhead, server: Server, _: Budget) -> None:
+        server.next = ("after", NAMES[0])
+        assert await read(ahead, "f", NAMES[0]) == NAMES[0].encode() * 3
+        assert server.plans == 2
+        for name in NAMES:
+            assert await read(ahead, "after", name) == name.encode() * 3
+        assert server.plans == 2
+
+    run(act)
+
+
+def test_next_archive_waits_until_one_was_right() -> None:
+    async def act(ahead: ReadAhead, server: Server, _: Budget) -> None:
+        server.is_trusted, server.next = False, ("after", NAMES[0])
+        await read(ahead, "f", NAMES[0])
+        assert server.plans == 1
 
     run(act)
