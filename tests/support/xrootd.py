@@ -36,6 +36,7 @@ EVERYTHING: Final = "READ_METADATA,UPLOAD,DOWNLOAD,DELETE,MANAGE,UPDATE_METADATA
 _TRIES: Final = 3
 _SECONDS: Final = 60
 _ANSWER_SECONDS: Final = 10.0
+_HUNG_SECONDS: Final = 15.0
 _DUMP_SECONDS: Final = 1.0  # from the signal until the shell knows of the end
 _SUPERVISED: Final = """
 while :; do
@@ -117,16 +118,29 @@ class XRootD:
 
     def kill(self) -> None:
         """End the server as a crash does. It is started again."""
+        for process in self._processes():
+            process.kill()
+
+    def hang(self) -> None:
+        """Let the server answer nothing any more."""
+        for process in self._processes():
+            process.suspend()
+
+    def _processes(self) -> Iterator[psutil.Process]:
         for process in psutil.process_iter(["name", "cmdline"]):
             is_ours = str(self.folder / "xrootd.cfg") in (process.info["cmdline"] or ())
             if is_ours and process.info["name"] == "xrootd":
-                process.kill()
+                yield process
 
     def wait_up(self) -> None:
-        """Wait until it serves again."""
+        """Wait until it serves again. One that hangs is ended, which counts as a breakdown."""
         until = time.monotonic() + _SECONDS
+        patience = time.monotonic() + _HUNG_SECONDS
         while not self.is_up():
             assert time.monotonic() < until, self.received()
+            if time.monotonic() > patience:
+                self.kill()
+                patience = time.monotonic() + _HUNG_SECONDS
             time.sleep(0.1)
 
     def is_up(self) -> bool:

@@ -106,6 +106,17 @@ def test_server_that_breaks_down_is_started_again(
     assert arrived(grid, folder) == HASHES
 
 
+@pytest.mark.slow
+def test_server_that_hangs_is_started_again(third_party: Function, grid: Grid, folder: str) -> None:
+    grid.source.storage().fill(folder, FILES)
+    before = grid.crashes
+    grid.destination.hang()
+    assert grid.settled_crashes(before)
+    answer = copy(third_party, grid, folder)
+    assert answer.status_code == 200, answer.text
+    assert arrived(grid, folder) == HASHES
+
+
 def test_changed_file_replaces_the_old_one(third_party: Function, grid: Grid, folder: str) -> None:
     grid.source.storage().fill(folder, FILES)
     assert copy(third_party, grid, folder).status_code == 200
