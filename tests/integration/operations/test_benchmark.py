@@ -125,9 +125,15 @@ def test_stand_in_of_nextcloud_is_measured() -> None:
 
 @pytest.mark.slow
 def test_third_party_copies_are_measured() -> None:
-    """XRootD may break down in each of rclone's copies, which the row says then."""
-    done = bench("--rows=third-party", "--quick", "--rounds=1", "--json")
-    rows = json.loads(done.stdout)["third_party"]
+    """XRootD may break down in each of rclone's copies, which the row says then; and rarely in
+    another, which is measured again.
+    """
+    for _ in range(4):
+        done = bench("--rows=third-party", "--quick", "--rounds=1", "--json")
+        rows = json.loads(done.stdout)["third_party"]
+        if all({"tpc", "fts"} <= set(row["columns"]) for row in rows):
+            break
+        assert all(row["failed"] for row in rows if not {"tpc", "fts"} <= set(row["columns"]))
     assert [row["files"] for row in rows] == [10, 10]
     for row in rows:
         copied = set(row["columns"])
