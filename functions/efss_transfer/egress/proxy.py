@@ -15,7 +15,6 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cache
 from types import MappingProxyType
@@ -30,6 +29,7 @@ from efss_transfer.egress.event_loops import (
     log_unexpected,
     useful_loop_count,
 )
+from efss_transfer.egress.loop_work import LoopWork
 from efss_transfer.egress.relay import BufferPool, relay
 from efss_transfer.egress.socks5 import (
     ConnectRequest,
@@ -139,22 +139,21 @@ class Guard:
         """Have the event loop call a function, from any thread."""
         self._loop.call_soon(callback)
 
-    def start(self, work: Callable[[], Coroutine[Any, Any, _Result]]) -> Future[_Result]:
+    def start(self, work: Callable[[], Coroutine[Any, Any, _Result]]) -> LoopWork[_Result]:
         """Run a coroutine in the event loop, from any thread.
 
         The future is cancelled when the guard closes. It may stay pending if the loop has
         stopped.
         """
-        done: Future[_Result] = Future()
+        done: LoopWork[_Result] = LoopWork(self._loop.call_soon)
 
         def begin() -> None:
             if self._is_closed:
                 done.cancel()
                 return
-            task = asyncio.get_running_loop().create_task(work())
+            task = done.begin(work)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(lambda task: _copy_outcome(task, done))
 
         self._loop.call_soon(begin)
         return done
@@ -284,12 +283,3 @@ class Guard:
 
 def _disable_nagle(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _copy_outcome(task: asyncio.Task[_Result], done: Future[_Result]) -> None:
-    if task.cancelled():
-        done.cancel()
-    elif (error := task.exception()) is not None:
-        done.set_exception(error)
-    else:
-        done.set_result(task.result())

@@ -6,10 +6,9 @@ loop of the run's guard; the thread that drives the run yields the events.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from concurrent.futures import wait as wait_for
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -201,16 +200,7 @@ class DirectedSession:
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> Generator[Event, None, None]:
         """Run a coroutine, and yield events meanwhile."""
-        stop: list[Callable[[], object]] = []
-
-        async def stoppable() -> None:
-            task = asyncio.current_task()
-            loop = asyncio.get_running_loop()
-            assert task is not None  # noqa: S101 - a coroutine runs in a task
-            stop.append(lambda: loop.call_soon_threadsafe(task.cancel))
-            await work()
-
-        future: Future[None] = self._guard.start(stoppable)
+        future = self._guard.start(work)
         try:
             while not future.done():
                 if (state := self._context.end_state()) is not None:
@@ -220,8 +210,7 @@ class DirectedSession:
                 yield from self._progress(Phase.COPYING)
         finally:
             if not future.done():
-                for cancel in stop:
-                    cancel()
+                future.stop()
                 wait_for([future], _STOP_SECONDS)
         with suppress(CancelledError):
             future.result()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from concurrent.futures import wait as wait_for
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, TypeVar
@@ -75,22 +75,17 @@ class Look:
         """Await work until the deadline, or for so many seconds. Returns what it found, or why it
         failed, without a side.
         """
-        stop: list[Callable[[], object]] = []
 
-        async def stoppable() -> _Found:
-            task, loop = asyncio.current_task(), asyncio.get_running_loop()
-            assert task is not None  # noqa: S101 - a coroutine runs in a task
-            stop.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        async def bounded() -> _Found:
             async with asyncio.timeout(seconds):
                 return await work()
 
-        future: Future[_Found] = self._guard.start(stoppable)
+        future = self._guard.start(bounded)
         state = None
         while not future.done() and (state := self._context.end_state()) is None:
             wait_for([future], _POLL_SECONDS)
         if not future.done():
-            for cancel in stop:
-                cancel()
+            future.stop()
             wait_for([future], _STOP_SECONDS)
             return None, _interrupted(state)
         try:
