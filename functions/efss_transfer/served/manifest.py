@@ -25,7 +25,10 @@ CREATE TABLE entry (
 ) WITHOUT ROWID;
 CREATE TABLE base (id INTEGER PRIMARY KEY, url TEXT UNIQUE);
 """
-_COLUMNS: Final = "name, alike, own, size, modified, checksum, base, rest, mirrors"
+_ENTRIES: Final = (
+    "SELECT name, alike, own, size, modified, checksum, base, rest, mirrors FROM entry "
+    "WHERE folder = ? AND alike "
+)
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _KINDS: Final = tuple(SIZES)
 _PIECE: Final = 256
@@ -147,10 +150,7 @@ class Manifest:
         folder = self._folder(path[:-1])
         if folder is None:
             return None
-        row = self._tables.execute(
-            f"SELECT {_COLUMNS} FROM entry WHERE folder = ? AND alike = ?",  # noqa: S608
-            (folder, folded(path[-1])),
-        ).fetchone()
+        row = self._tables.execute(_ENTRIES + "= ?", (folder, folded(path[-1]))).fetchone()
         found = None if row is None else self._found("/".join(path[:-1]), row)
         return found if found is not None and found.name == path[-1] else None
 
@@ -160,9 +160,7 @@ class Manifest:
         head = "/".join(path)
         while True:
             rows = self._tables.execute(
-                f"SELECT {_COLUMNS} FROM entry WHERE folder = ? AND alike > ? "  # noqa: S608
-                "ORDER BY alike LIMIT ?",
-                (folder, last, _PIECE),
+                _ENTRIES + "> ? ORDER BY alike LIMIT ?", (folder, last, _PIECE)
             ).fetchall()
             if not rows:
                 return

@@ -11,7 +11,7 @@ from efss_transfer.config.settings import Settings
 from efss_transfer.engines.fts.engine import FtsEngine
 from efss_transfer.model.events import FileDone, Finished, Progress
 from efss_transfer.model.request import Endpoint, FtsServer, Options, TransferRequest
-from efss_transfer.model.result import FileOutcome, Result, State
+from efss_transfer.model.result import FileOutcome, Reason, Result, State
 from engine_contract import context
 from support import fts_server
 from support.faulty_webdav import Faulty
@@ -96,7 +96,7 @@ def test_status_before_anything_was_submitted_submits_nothing(
 ) -> None:
     status = copy(detach=True, dry_run=True)
     assert status.state is State.SUCCEEDED
-    assert status.totals.reasons["dry_run"] == len(FILES)  # type: ignore[index]
+    assert status.totals.reasons[Reason.DRY_RUN] == len(FILES)
     assert not fts.jobs
 
 

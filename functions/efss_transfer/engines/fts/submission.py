@@ -51,7 +51,7 @@ class Submission:
         self._request = request
         self._retry_seconds = retry_seconds
         self._expected = {it.path: it for it in request.selection.files or ()}
-        self._ids: JobIds | None = None
+        self._ids: JobIds  # once `find` knows the caller
         self.newest = -1
         self.may_compare_checksums = True
         """Whether FTS is asked to compare checksums, if the request asks for that."""
@@ -79,10 +79,9 @@ class Submission:
         """Submit a job of these files, and return it without them; or one with its files, if the
         same request, sent twice, has submitted it meanwhile.
 
-        `left_alone`: nobody waits for the job, so the server tries a file again by itself. Raises
-        FtsFailed.
+        `left_alone`: nobody waits for the job, so the server tries a file again by itself. `find`
+        comes first. Raises FtsFailed.
         """
-        assert self._ids is not None  # noqa: S101 - `find` comes first
         for _ in range(_MOST_TRIES):
             number = self.newest + 1
             job_id, document = self._ids.job_id(number), await self._job(files, number, left_alone)
@@ -107,7 +106,6 @@ class Submission:
     async def _job(
         self, files: Sequence[WantedFile], number: int, left_alone: bool
     ) -> dict[str, Any]:
-        assert self._ids is not None  # noqa: S101 - see `submit`
         options, server = self._request.options, self._request.fts
         is_compared = self.may_compare_checksums and options.verify is VerifyMode.CHECKSUM
         tokens = {
