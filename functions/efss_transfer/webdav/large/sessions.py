@@ -157,8 +157,8 @@ class Sessions:
     async def is_whole(self, session: ChunkSession) -> bool:
         """Return whether a session in an object store has what was sent, and nothing else.
 
-        The server does not compare the sum of the parts with the length that it was told. Raises
-        as a call does.
+        Nextcloud does not compare the total size of the parts with the `OC-Total-Length` of the
+        upload. Raises as a call does.
         """
         if session.has_parts is False:
             return True

@@ -13,8 +13,9 @@ from efss_transfer.webdav.http.connections import Origin
 _EXCHANGE: Final = "must-exchange-token"
 _MFA: Final = "must-use-mfa"
 _BY_MFA: Final = (
-    "The sender requires multi-factor authentication (`must-use-mfa`) of whoever reads this share, "
-    "and a service has no second factor. Ask the sender for a share without this requirement."
+    "The sender requires readers of this share to sign in with multi-factor authentication "
+    "(`must-use-mfa`), which a service cannot do. Ask the sender for a share without this "
+    "requirement."
 )
 _UNKNOWN: Final = (
     "The share has a requirement that the service does not know, so it cannot meet it. It knows "
