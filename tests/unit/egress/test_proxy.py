@@ -247,7 +247,8 @@ def test_each_user_has_a_check_of_its_own(monkeypatch: pytest.MonkeyPatch) -> No
                 with connect(gate) as client:
                     client.sendall(METHOD + password(user) + request(host, server.port))
                     assert read(client, 6)[5] == answer
-        assert len(server.reached) == 2
+    # Its thread has accepted every connection only once it has ended.
+    assert len(server.reached) == 2
     assert checks["source"].calls == checks["destination"].calls
 
 
@@ -269,9 +270,9 @@ def test_client_without_the_secret_gets_no_connection_and_is_logged_once(
                 with suppress(ConnectionResetError):
                     assert read_all(client)[-1] in (1, 0xFF)
         assert policy.calls == []
-        assert server.reached == []
         assert serves(gate)
         assert gate.refused == ()
+    assert server.reached == []
     assert [record.getMessage() for record in caplog.records] == [
         "refused a local client of the egress guard that is not its engine"
     ]
